@@ -1,0 +1,225 @@
+"""`params.yaml`, checked: one frozen model per section, unknown keys refused before any work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from alambique.errors import ConfigurationError
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError(f"{value!r} is not a name: lower-case letters, digits and underscores, beginning with a letter")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+"""Names become folders, stage names, task ids and registered models: no path, hyphen or space."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Runtime = Literal["onnx", "openvino"]
+Reference = Literal["champion", "teacher", "control", "checkpoint"]
+
+
+class Section(BaseModel):
+    """Frozen, strict about its keys and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Network(Section):
+    """An architecture: a family and its compound scale (a letter, or depth, width, largest number of channels)."""
+
+    family: Literal["yolo26"] = "yolo26"
+    scale: Literal["n", "s", "m", "l", "x"] | tuple[float, float, int] = "n"
+
+
+class Student(Network):
+    """A student's architecture and the weights it and its control start from."""
+
+    start: str | None = None
+
+
+class Teacher(Section):
+    source: Literal["train", "fetch"] = "train"
+    weights: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    network: Network = Network()
+    epochs: Annotated[int, Field(ge=1)] = 30
+
+    @model_validator(mode="after")
+    def _fetch_needs_weights(self) -> Self:
+        if self.source == "fetch" and self.weights is None:
+            raise ValueError("source: fetch needs `weights`: a file, s3:// or models:/ URI, or an Ultralytics asset")
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 pins `weights`, but there are none")
+        return self
+
+
+class SoftLabels(Section):
+    shards: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    min_score: Probability = 0.05
+    top_k: Annotated[int, Field(ge=1)] = 10
+    max_boxes: Annotated[int, Field(ge=1)] = 100
+
+    @model_validator(mode="after")
+    def _shards_count_up(self) -> Self:
+        if self.shards != tuple(range(len(self.shards))):
+            raise ValueError(f"shards must count up from 0, as in [0, 1, 2]; got {list(self.shards)}")
+        return self
+
+
+class Training(Section):
+    batch: Annotated[int, Field(ge=1)] = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    optimizer: Literal["AdamW", "SGD", "MuSGD"] = "AdamW"
+    mosaic: Probability = 1.0
+    workers: Annotated[int, Field(ge=0)] = 0
+
+
+class Distill(Section):
+    epochs: Annotated[int, Field(ge=1)] = 30
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    weight: Annotated[float, Field(ge=0)] = 0.5
+    min_score: Probability = 0.4
+
+
+class Prune(Section):
+    macs: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    epochs: Annotated[int, Field(ge=1)] = 10
+
+
+class Quantize(Section):
+    images: Annotated[int, Field(ge=1)] = 128
+
+
+class Evaluate(Section):
+    min_score: Probability = 0.001
+    max_boxes: Annotated[int, Field(ge=1)] = 300
+
+
+class Benchmark(Section):
+    threads: Annotated[int, Field(ge=1)] = 1
+    warmup: Annotated[int, Field(ge=0)] = 10
+    runs: Annotated[int, Field(ge=1)] = 100
+
+
+class Validation(Section):
+    min_boxes_per_class: Annotated[int, Field(ge=0)] = 1
+
+
+class AtLeast(Section):
+    """The candidate's metric has a floor."""
+
+    kind: Literal["at_least"]
+    metric: str
+    value: float
+
+
+class AtMost(Section):
+    """The candidate's metric has a ceiling: also latency (`latency_p50_ms`) and size (`size_mb`) budgets."""
+
+    kind: Literal["at_most"]
+    metric: str
+    value: float
+
+
+class NotWorseThan(Section):
+    """The candidate's metric may fall at most `margin` below the reference's."""
+
+    kind: Literal["not_worse_than"]
+    metric: str
+    reference: Reference
+    margin: Annotated[float, Field(ge=0)] = 0.0
+
+
+Gate = Annotated[AtLeast | AtMost | NotWorseThan, Field(discriminator="kind")]
+
+
+class Promotion(Section):
+    objective: Literal["accuracy", "latency", "size"] = "accuracy"
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    project: Name
+    task: Literal["detect"] = "detect"
+    seed: Annotated[int, Field(ge=0)] = 0
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 320
+    students: Annotated[tuple[Name, ...], Field(min_length=1)]
+    runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
+    networks: dict[Name, Student]
+    teacher: Teacher = Teacher()
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    benchmark: Benchmark = Benchmark()
+    validation: Validation = Validation()
+    gates: tuple[Gate, ...] = ()
+    promotion: Promotion = Promotion()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        for student in self.students:
+            if student in {"teacher", "champion"}:
+                raise ValueError(f"students: {student!r} is reserved; choose another name")
+            if student not in self.networks:
+                raise ValueError(f"students: {student!r} has no entry in `networks`")
+        for key in ("students", "runtimes"):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: a name stands twice in {list(names)}")
+        return self
+
+
+def load(project: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Args:
+        project: the project's root.
+    Raises:
+        ConfigurationError: missing, unreadable or impossible; every offending key is named by its path.
+    """
+    return parse(read_yaml(project / "params.yaml"), "params.yaml")
+
+
+def parse(content: Any, source: str) -> Params:
+    """Check the content of a `params.yaml`; see `load`."""
+    try:
+        return Params.model_validate(content, strict=False)
+    except ValidationError as error:
+        raise ConfigurationError(describe(error, source)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file.
+
+    Raises:
+        ConfigurationError: it is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; is this the project's root?") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from None
+
+
+def describe(error: ValidationError, source: str) -> str:
+    """One line per offence: the key's path, what is wrong, the value."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        message = item["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+        lines.append(f"{source}: {path}: {message}{given}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The embedded example: scikit-learn's real handwritten digits, scattered into detection scenes."""

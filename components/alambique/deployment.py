@@ -1,0 +1,58 @@
+"""`alambique.yaml`: where a project runs. Nothing here changes a result, so nothing here is in a stage's key."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from alambique.config import describe, read_yaml
+from alambique.errors import ConfigurationError
+
+
+def _without_credentials(url: str) -> str:
+    if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", url):
+        raise ValueError("a URL with credentials inside would reach logs and git; use a credential helper or SSH")
+    return url
+
+
+class Deployment(BaseModel):
+    """Where things are kept. Each field can be overridden by an environment variable ALAMBIQUE_<FIELD>.
+
+    Attributes:
+        origin: git URL of the project; runs clone it, push tags, the ledger and the merged dvc.lock to it.
+        branch: the branch that scheduled runs start from and fast-forward.
+        home: this machine's folder for the shared DVC cache and the stages' workspaces.
+        data: folder that `snapshot` versions as the dataset; None: only what is committed.
+        tracking_uri: MLflow server or SQLite URI; None: runs are not tracked.
+        python: the interpreter with the `ml` extra; None: the one that runs Airflow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: Annotated[str, AfterValidator(_without_credentials)]
+    branch: str = "main"
+    home: Path
+    data: Path | None = None
+    tracking_uri: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    python: Path | None = None
+
+    @classmethod
+    def load(cls, project: Path) -> Deployment:
+        """Read `alambique.yaml` of the project's root, and the environment.
+
+        Raises:
+            ConfigurationError: the file is missing or asks for something impossible.
+        """
+        overrides = {
+            field: os.environ[variable]
+            for field in cls.model_fields
+            if (variable := f"ALAMBIQUE_{field.upper()}") in os.environ
+        }
+        try:
+            return cls.model_validate({**read_yaml(project / "alambique.yaml"), **overrides})
+        except ValidationError as error:
+            raise ConfigurationError(describe(error, "alambique.yaml")) from None

@@ -1,0 +1,90 @@
+"""Every error Alambique raises on purpose.
+
+AlambiqueError
+├── PermanentError          the same work would fail again: do not retry
+│   ├── ConfigurationError  params.yaml, alambique.yaml or dvc.yaml says something impossible (78)
+│   ├── DataError           the dataset, or weights given by the user, are unusable (65)
+│   ├── IntegrityError      bytes are not what their hash, lock or manifest promises (65)
+│   └── ConflictError       somebody else moved what this run was about to move (65)
+└── TransientError          a service, the network or the disk failed: retry (75)
+
+Exit codes are those of sysexits.h: 78 EX_CONFIG, 65 EX_DATAERR, 75 EX_TEMPFAIL, 70 EX_SOFTWARE.
+A message says what failed, the value, and what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+ERROR_FILE = "ALAMBIQUE_ERROR_FILE"
+"""Environment variable naming the file in which a stage leaves its error: `dvc repro` turns every failure into 255."""
+
+
+class AlambiqueError(Exception):
+    """The root; raised itself only for what nobody foresaw."""
+
+    exit_code = 70
+
+
+class PermanentError(AlambiqueError):
+    """A retry does the same work and fails the same way."""
+
+    exit_code = 65
+
+
+class ConfigurationError(PermanentError):
+    """A configuration file asks for something impossible; the message names the key's path."""
+
+    exit_code = 78
+
+
+class DataError(PermanentError):
+    """The dataset or a given checkpoint cannot be used; the message names the offending files."""
+
+
+class IntegrityError(PermanentError):
+    """Bytes differ from what their hash, lock entry or manifest promises."""
+
+
+class ConflictError(PermanentError):
+    """A branch or ledger was moved by somebody else since this run read it."""
+
+
+class TransientError(AlambiqueError):
+    """A service, the network or the disk failed in a way that may pass."""
+
+    exit_code = 75
+
+
+_BY_NAME: dict[str, type[AlambiqueError]] = {
+    kind.__name__: kind
+    for kind in (
+        AlambiqueError,
+        PermanentError,
+        ConfigurationError,
+        DataError,
+        IntegrityError,
+        ConflictError,
+        TransientError,
+    )
+}
+
+
+def write_error(error: BaseException) -> None:
+    """Leave `error` in the file named by $ALAMBIQUE_ERROR_FILE, if any, for the process that waits for this one."""
+    if target := os.environ.get(ERROR_FILE):
+        code = error.exit_code if isinstance(error, AlambiqueError) else AlambiqueError.exit_code
+        content = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+        Path(target).write_text(json.dumps(content))
+
+
+def read_error(path: Path) -> AlambiqueError | None:
+    """The error that a child left at `path`, as the class it was raised as; None if it left none."""
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    kind = _BY_NAME.get(content["type"], AlambiqueError)
+    message = content["message"] if kind.__name__ == content["type"] else f"{content['type']}: {content['message']}"
+    return kind(message)

@@ -1,0 +1,177 @@
+"""What Airflow's side and the ML side say to each other: JSON files, checked on both ends, never pickles.
+
+A verb is `python -m alambique VERB --request FILE --result FILE`. All of these travel by XCom, so they hold hashes
+and names, never bytes and never a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from alambique.deployment import Deployment
+
+LockEntry = dict[str, Any]
+"""A stage's entry of dvc.lock: cmd, deps, params, outs with their hashes."""
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SnapshotRequest(Message):
+    """Freeze what this run starts from.
+
+    Attributes:
+        run_id: names the run in git (`runs/<run_id>`) and MLflow; letters, digits, dots, hyphens, underscores.
+        digest: the digest of the graph the DAG was built from.
+        dag_run: Airflow's own id of the run, for MLflow's tags.
+    """
+
+    deployment: Deployment
+    run_id: str
+    digest: str
+    dag_run: str | None = None
+
+
+class Run(Message):
+    """What `snapshot` froze, and every later verb of the run gets.
+
+    Attributes:
+        revision: the commit every stage of this run is cloned at.
+        sources: hash of each path tracked by a `.dvc` file (data, inputs/…), as in a lock entry's deps.
+        params: resolved parameters of each stage, as in its lock entry: {stage: {file: {key: value}}}.
+        lock: the committed dvc.lock's entries at `revision`.
+        champions: the registered version that is champion of each runtime, if any.
+        tracking_run: MLflow's id of the parent run; None when runs are not tracked.
+    """
+
+    run_id: str
+    revision: str
+    digest: str
+    sources: dict[str, dict[str, Any]]
+    params: dict[str, dict[str, dict[str, Any]]]
+    lock: dict[str, LockEntry]
+    champions: dict[str, str] = {}
+    tracking_run: str | None = None
+
+
+class StageRequest(Message):
+    """Do one stage of one commit. `upstream` holds the results of the stages whose outs it depends on."""
+
+    deployment: Deployment
+    run: Run
+    stage: str
+    upstream: dict[str, StageResult]
+
+
+class StageResult(Message):
+    """A stage's lock entry and where it came from.
+
+    Attributes:
+        found: `ran` here and now, or answered from the committed `lock` or from the remote's `store` of entries.
+        seconds: wall time of the stage's own command; 0 when it did not run.
+        tracking_run: MLflow's id of the child run, when the stage ran and is tracked.
+    """
+
+    stage: str
+    key: str
+    entry: LockEntry
+    found: Literal["ran", "lock", "store"]
+    seconds: float = 0.0
+    tracking_run: str | None = None
+
+
+class RunRequest(Message):
+    """The request of `register`, `gate` and `record`: a run and all its stages' results."""
+
+    deployment: Deployment
+    run: Run
+    stages: dict[str, StageResult]
+
+
+class Version(Message):
+    """A candidate as the registry knows it.
+
+    Attributes:
+        candidate: student-runtime-precision.
+        model, version: the registered model (<project>-<runtime>) and its version.
+        sha256: of the artifact's folder, as its card says.
+    """
+
+    candidate: str
+    model: str
+    version: str
+    sha256: str
+
+
+class Registered(Message):
+    versions: list[Version]
+
+
+class GateRequest(RunRequest):
+    versions: list[Version]
+
+
+class Check(Message):
+    """One gate's verdict on one candidate: `reason` is `passed`, or a named ground for refusal."""
+
+    gate: str
+    passed: bool
+    reason: str
+    value: float | None = None
+    bound: float | None = None
+
+
+class Decision(Message):
+    """All verdicts on one candidate."""
+
+    version: Version
+    passed: bool
+    checks: list[Check]
+
+
+class Decisions(Message):
+    """The gate's outcome: every candidate judged, and at most one challenger for each registered model."""
+
+    run_id: str
+    decisions: list[Decision]
+    challengers: list[Version]
+
+
+class RecordRequest(RunRequest):
+    decisions: Decisions
+
+
+class Recorded(Message):
+    """Where the run was kept: the tag, its commit, and whether the branch could be moved to it."""
+
+    tag: str
+    revision: str
+    branch_moved: bool
+
+
+class PromoteRequest(Message):
+    """Make the challengers of a recorded run champions.
+
+    Attributes:
+        tag: the run's tag; its decisions.json says which version the gate judged.
+        by: who decided, for the ledger.
+    """
+
+    deployment: Deployment
+    tag: str
+    by: str
+
+
+class RollbackRequest(Message):
+    """Make a model's previous champion its champion again."""
+
+    deployment: Deployment
+    model: str
+    by: str
+
+
+class Promoted(Message):
+    champions: list[Version]

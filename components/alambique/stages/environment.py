@@ -1,0 +1,28 @@
+"""The process environment that every stage runs in, set before any ML library is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MPLBACKEND": "Agg",
+    "YOLO_AUTOINSTALL": "false",  # nothing installs packages at run time
+    "YOLO_OFFLINE": "true",
+    "YOLO_VERBOSE": "true",
+}
+
+
+def prepare() -> None:
+    """Set what the caller left open: threads on purpose, no telemetry, ultralytics' settings out of the user's home."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    # Importing ultralytics sets this to 1 where it is unset: training would use a single core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = Path(tempfile.gettempdir()) / f"alambique-yolo-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.environ["YOLO_CONFIG_DIR"] = str(folder)

@@ -1,0 +1,58 @@
+"""What differs between detection and the other tasks, behind one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from alambique.config import Params
+from alambique.layout import Candidate
+
+Metrics = dict[str, Any]
+"""Goes to a metrics file: numbers and strings by name, one level of nesting at most."""
+
+
+class Task(Protocol):
+    """How one task does each stage's work.
+
+    Every method reads the project at `project`, writes the stage's files into the empty folder `target` (which becomes
+    the stage's out only if the method returns), and returns the stage's metrics.
+    """
+
+    def teacher(self, project: Path, params: Params, target: Path) -> Metrics:
+        """Train or take the teacher: weights.pt, card.json, curves.csv."""
+
+    def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
+        """Run the teacher over one shard of the train and unlabelled images: soft_labels.arrow, manifest.json."""
+
+    def distill(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        """Train a student from labels and soft labels: weights.pt, card.json, curves.csv."""
+
+    def control(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        """Train the same student, from the same start, for as many steps, without the teacher."""
+
+    def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        """Remove channels of the distilled student and recover by distillation."""
+
+    def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+        """Export the pruned student in FP32: the runtime's files, card.json."""
+
+    def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+        """Quantize the pruned student to INT8: the runtime's files, card.json."""
+
+    def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
+        """Measure a subject on the test split, a candidate on its own runtime: images.arrow."""
+
+    def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
+        """A candidate's inference on one image of noise, loaded and ready, for `benchmark` to time."""
+
+
+def load(name: str) -> Task:
+    """The task named in params.yaml, imported when it is needed."""
+    match name:
+        case "detect":
+            from alambique.tasks.detect import DETECT
+
+            return DETECT
+    raise ValueError(name)
