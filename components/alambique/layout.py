@@ -6,6 +6,7 @@ A *candidate* is student × runtime × precision, and is named by joining the th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -51,6 +52,59 @@ class Candidate(NamedTuple):
         """
         student, runtime, precision = name.split("-")
         return cls(student, runtime, precision)
+
+
+class Subject(NamedTuple):
+    """What `evaluate` measures, and what `compare` has a row for."""
+
+    name: str
+    kind: Literal["teacher", "control", "distilled", "pruned", "candidate", "champion"]
+    student: str | None = None
+    runtime: str | None = None
+    precision: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> Subject:
+        """teacher, <student>-<kind>, <student>-<runtime>-<precision> or champion-<runtime>.
+
+        Raises:
+            ValueError: `name` is none of these.
+        """
+        match name.split("-"):
+            case ["teacher"]:
+                return cls(name, "teacher")
+            case ["champion", runtime]:
+                return cls(name, "champion", runtime=runtime)
+            case [student, "control" | "distilled" | "pruned" as kind]:
+                return cls(name, kind, student)
+            case [student, runtime, "fp32" | "int8" as precision]:
+                return cls(name, "candidate", student, runtime, precision)
+        raise ValueError(
+            f"{name!r} is no subject: teacher, student-kind, student-runtime-precision or champion-runtime"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where its weights or artifact lie."""
+        if self.kind == "candidate":
+            return CANDIDATES / self.name
+        if self.kind == "champion":
+            return INPUTS / "champions" / str(self.runtime)
+        return Path("models") / self.student / self.kind if self.student else TEACHER
+
+
+def subjects(students: Iterable[str], runtimes: Iterable[str]) -> Iterator[Subject]:
+    """All subjects of a run: the teacher, each student's checkpoints and candidates, the champions."""
+    runtimes = tuple(runtimes)
+    yield Subject.parse("teacher")
+    for student in students:
+        for kind in KINDS:
+            yield Subject.parse(f"{student}-{kind}")
+        for runtime in runtimes:
+            for precision in PRECISIONS:
+                yield Subject.parse(Candidate(student, runtime, precision).name)
+    for runtime in runtimes:
+        yield Subject.parse(f"champion-{runtime}")
 
 
 def checkpoint(student: str, kind: Kind) -> Path:

@@ -1,0 +1,1 @@
+"""What a run came to: the leaderboard that gates read, and the page that people read."""
