@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from alambique import messages
 from alambique.errors import AlambiqueError, write_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -36,8 +34,73 @@ def _guarded(work: Callable[[], Any]) -> Any:
 
 
 @app.command()
+def init(
+    target: Annotated[Path, typer.Argument(help="The project's folder, which must not exist yet.")],
+    data: Annotated[str, typer.Option(help="A YOLO-format dataset: its folder or data.yaml, or an Ultralytics name.")],
+    task: Annotated[str, typer.Option(help="What the models do.")] = "detect",
+    params: Annotated[Path | None, typer.Option(help="YAML merged over the default params.yaml.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Git URL; default: a bare repository inside the project.")] = None,
+    remote: Annotated[str | None, typer.Option(help="DVC remote URL; default: a folder inside the project.")] = None,
+) -> None:
+    """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
+    from alambique.project import init as work
+
+    _guarded(lambda: work(target, data, task, overrides=params, origin=origin, remote=remote))
+    typer.echo(f"{target} is ready. Next:\n  cd {target}")
+    typer.echo("  dvc repro       # the whole pipeline, here")
+    typer.echo("  alambique up    # the same on a schedule: Airflow and MLflow on this machine")
+
+
+@app.command()
+def demo(target: Annotated[Path, typer.Argument(help="Where the demo's project lives.")] = Path(".demo")) -> None:
+    """Take the embedded dataset through the real DAG, to a promoted student."""
+    from alambique.demo.run import demo as work
+
+    _guarded(lambda: work(target))
+
+
+@app.command()
+def up(project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
+    """Serve Airflow and MLflow for a project on this machine's loopback, until Ctrl-C."""
+    from alambique.local import up as work
+
+    _guarded(lambda: work(project))
+
+
+@app.command()
 def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run one stage of dvc.yaml in the current folder."""
     from alambique.stages.command import run
 
     _guarded(lambda: run(Path.cwd(), name, *(arguments or ())))
+
+
+@graph.command("write")
+def graph_write() -> None:
+    """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
+    from alambique.pipeline import write
+
+    _guarded(lambda: write(Path.cwd()))
+
+
+@graph.command("check")
+def graph_check() -> None:
+    """Refuse when pipeline.json is not what dvc.yaml expands to."""
+    from alambique.pipeline import check
+
+    _guarded(lambda: check(Path.cwd()))
+
+
+def _add_verb(name: str) -> None:
+    @app.command(name, hidden=True)
+    def verb(
+        request: Annotated[Path, typer.Option(help="JSON file of the request.")],
+        result: Annotated[Path, typer.Option(help="Where the result's JSON goes.")],
+    ) -> None:
+        from alambique.verbs import call
+
+        _guarded(lambda: call(name, request, result))
+
+
+for _verb in ("snapshot", "run-stage", "register", "gate", "record", "promote", "rollback"):
+    _add_verb(_verb)

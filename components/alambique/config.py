@@ -14,7 +14,7 @@ from alambique.errors import ConfigurationError
 
 def _name(value: object) -> object:
     if isinstance(value, str) and not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise ValueError(f"{value!r} is not a name: lower-case letters, digits and underscores, beginning with a letter")
+        raise ValueError(f"{value!r} is not a name: a lower-case letter, then letters, digits and underscores")
     return value
 
 

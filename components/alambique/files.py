@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -43,8 +44,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -56,7 +57,8 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """`write_bytes` of JSON: sorted keys and no date, so that equal work gives equal hashes. NaN becomes null."""
+    """`write_bytes` of JSON: sorted keys and no date, so that equal work gives equal hashes. What is not finite
+    becomes null, since JSON has no word for it."""
     write_text(path, json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -74,7 +76,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
         yield temporary
         shutil.rmtree(target, ignore_errors=True)
         temporary.chmod(0o755)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -85,6 +87,6 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -26,7 +26,13 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
         **{key.replace("AUTHOR", "COMMITTER"): value for key, value in IDENTITY.items()},
     }
     done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        ["git", *arguments],
+        check=False,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     if done.returncode == 0 or not check:
         return done.stdout.strip()

@@ -56,7 +56,7 @@ class Scenes:
                 if split != "unlabelled":
                     (target / "labels" / split / f"{index:05d}.txt").write_text("".join(rows))
         content = {split: f"images/{split}" for split in pools if getattr(self, split)}
-        names = {digit: name for digit, name in enumerate(DIGITS)}
+        names = dict(enumerate(DIGITS))
         (target / "data.yaml").write_text(yaml.safe_dump({**content, "names": names}, sort_keys=False))
 
     def _scene(

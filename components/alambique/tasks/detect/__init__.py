@@ -1,0 +1,62 @@
+"""Object detection with YOLO26."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alambique.config import Params
+from alambique.layout import Candidate
+from alambique.tasks import Metrics
+
+
+class Detect:
+    """The task protocol for detectors: one module each, imported when its stage runs."""
+
+    def teacher(self, project: Path, params: Params, target: Path) -> Metrics:
+        from alambique.tasks.detect.teacher import teacher
+
+        return teacher(project, params, target)
+
+    def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
+        from alambique.tasks.detect.soft_labels import soft_labels
+
+        return soft_labels(project, params, shard, target)
+
+    def distill(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        from alambique.tasks.detect.distill import distill
+
+        return distill(project, params, student, target)
+
+    def control(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        from alambique.tasks.detect.distill import control
+
+        return control(project, params, student, target)
+
+    def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+        from alambique.tasks.detect.prune import prune
+
+        return prune(project, params, student, target)
+
+    def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+        from alambique.tasks.detect.export import export
+
+        return export(project, params, candidate, target)
+
+    def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+        from alambique.tasks.detect.quantize import quantize
+
+        return quantize(project, params, candidate, target)
+
+    def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
+        from alambique.tasks.detect.evaluate import evaluate
+
+        return evaluate(project, params, subject, target)
+
+    def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
+        from alambique.tasks.detect.evaluate import runner
+
+        return runner(folder, image_size, threads)
+
+
+DETECT = Detect()

@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all their set-up: Python ≥ 3.11, git and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BASE := .venv-base
+BIN := $(VENV)/bin
+UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo test lint up clean lock
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.ready
+	$(BIN)/alambique demo
+
+test: $(VENV)/.ready $(BASE)/.ready
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+up: $(VENV)/.ready
+	$(BIN)/alambique up .demo
+
+clean:
+	chmod -R u+w .demo 2>/dev/null || true
+	rm -rf .demo $(VENV) $(BASE) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# Everything at its locked version, by hash.
+$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Airflow's side alone, without any ML: what the DAG files must parse in.
+$(BASE)/.ready: requirements-base.lock $(VENV)/.ready
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BASE)
+	$(UV) pip sync --quiet --python $(BASE)/bin/python --require-hashes requirements-base.lock
+	echo "$(CURDIR)/components" > "$$($(BASE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/alambique.pth"
+	touch $@
+
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet uv
+
+# After editing the dependencies in pyproject.toml.
+lock: | $(UV)
+	$(UV) pip compile pyproject.toml --extra ml --extra text --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
+	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock

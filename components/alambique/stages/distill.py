@@ -1,0 +1,22 @@
+"""Distill a student from the cached soft labels.
+
+Reads   data/, soft_labels/, inputs/students/
+Writes  models/<student>/distilled/{weights.pt, card.json, curves.csv}, metrics/distill/<student>.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alambique.layout import checkpoint
+from alambique.stages.work import produce
+
+
+def run(project: Path, student: str) -> None:
+    """Train `student` on labels where there are any, and on the teacher's soft labels everywhere."""
+    produce(
+        project,
+        checkpoint(student, "distilled"),
+        f"distill/{student}",
+        lambda task, params, target: task.distill(project, params, student, target),
+    )

@@ -1,0 +1,80 @@
+"""The verbs that Airflow's side calls: `python -m alambique VERB --request FILE --result FILE`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alambique import lifeline, messages
+from alambique.files import write_text
+from alambique.stages.environment import prepare
+
+
+def snapshot(request: messages.SnapshotRequest) -> messages.Run:
+    """Freeze what a run starts from: data, inputs, revision."""
+    from alambique.data.snapshot import snapshot as work
+
+    return work(request)
+
+
+def run_stage(request: messages.StageRequest) -> messages.StageResult:
+    """Do one stage of one commit in its own workspace."""
+    from alambique.workspace import run_stage as work
+
+    return work(request)
+
+
+def register(request: messages.RunRequest) -> messages.Registered:
+    """Register every candidate of a run."""
+    from alambique.registry.versions import register as work
+
+    return work(request)
+
+
+def gate(request: messages.GateRequest) -> messages.Decisions:
+    """Judge every candidate of a run and name the challengers."""
+    from alambique.registry.gates import gate as work
+
+    return work(request)
+
+
+def record(request: messages.RecordRequest) -> messages.Recorded:
+    """Keep the run as a git tag from which every artifact can be had again."""
+    from alambique.registry.record import record as work
+
+    return work(request)
+
+
+def promote(request: messages.PromoteRequest) -> messages.Promoted:
+    """Make the challengers of a recorded run champions."""
+    from alambique.registry.promotion import promote as work
+
+    return work(request)
+
+
+def rollback(request: messages.RollbackRequest) -> messages.Promoted:
+    """Make a model's previous champion its champion again."""
+    from alambique.registry.promotion import rollback as work
+
+    return work(request)
+
+
+VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]]] = {
+    "snapshot": (messages.SnapshotRequest, snapshot),
+    "run-stage": (messages.StageRequest, run_stage),
+    "register": (messages.RunRequest, register),
+    "gate": (messages.GateRequest, gate),
+    "record": (messages.RecordRequest, record),
+    "promote": (messages.PromoteRequest, promote),
+    "rollback": (messages.RollbackRequest, rollback),
+}
+
+
+def call(verb: str, request: Path, result: Path) -> None:
+    """Read a verb's request, do it, and write its result, which appears only when the verb succeeded."""
+    lifeline.watch()
+    prepare()
+    kind, work = VERBS[verb]
+    answer = work(kind.model_validate_json(request.read_text()))
+    write_text(result, answer.model_dump_json())
