@@ -1,0 +1,88 @@
+"""The one door to MLflow: where its artifacts go, how long it may keep us waiting, what its failures mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from alambique.errors import ConfigurationError, TransientError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # The defaults (7 retries of 120 s) let a dead server hold a training for a quarter of an hour.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
+"""MLflow's error codes after which the same request may succeed."""
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of this server or database; MLflow's global URI is left as it is.
+
+    Raises:
+        ConfigurationError: `tracking_uri` is neither SQLite nor a server.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    artifact_root(tracking_uri)
+    from mlflow import MlflowClient
+
+    with reachable(tracking_uri):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def artifact_root(tracking_uri: str) -> str | None:
+    """Where artifacts go: beside a SQLite file; None leaves it to a server.
+
+    Without it MLflow takes the creator's working folder, which is a workspace that will be deleted.
+    """
+    scheme = urlsplit(tracking_uri).scheme
+    if scheme in {"http", "https"}:
+        return None
+    if scheme.split("+")[0] == "sqlite" and ":///" in tracking_uri:
+        database = tracking_uri.partition(":///")[2].partition("?")[0]
+        return (Path(database).resolve().parent / "mlartifacts").as_uri()
+    raise ConfigurationError(
+        f"tracking_uri has the scheme {scheme!r}; give an MLflow server (https://…) or a database (sqlite:////path.db)"
+    )
+
+
+@contextmanager
+def reachable(tracking_uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into ours, by whether a retry can help.
+
+    Raises:
+        TransientError: the server or the database did not answer.
+        ConfigurationError: it answered, and refused.
+    """
+    from mlflow.exceptions import MlflowException
+
+    place = urlsplit(tracking_uri)._replace(query="").geturl()
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in PASSING:
+            raise TransientError(f"MLflow at {place} failed: {error}; is it running?") from error
+        raise ConfigurationError(f"MLflow at {place} refused: {error}") from error
+    except OSError as error:
+        raise TransientError(f"MLflow at {place} is out of reach: {error}") from error
+
+
+@contextmanager
+def forgiving(what: str) -> Iterator[None]:
+    """Turn any failure to log into a warning: whatever it is, it is not worth a training."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("could not %s in MLflow, going on without: %s", what, error)

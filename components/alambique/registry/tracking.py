@@ -1,0 +1,246 @@
+"""One MLflow parent run per pipeline run, one child per stage. Metrics are files first; tracking logs the files.
+
+Only `start_run` may fail for want of MLflow: once a training runs, a lost curve is a warning and not a lost training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alambique import config, git
+from alambique.files import read_json
+from alambique.messages import StageResult
+from alambique.registry.client import artifact_root, connect, forgiving, reachable
+from alambique.registry.live import following
+from alambique.stages.events import EVENTS_FILE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN = "alambique.run"
+STAGE = "alambique.stage"
+KEY = "alambique.key"
+FOUND = "alambique.found"
+MADE_BY = "alambique.made_by"
+"""Tag of a reused stage's child: the child run that did the work."""
+
+SMALL = 5 * 2**20
+KEPT = {"card.json", "curves.csv", "leaderboard.json", "manifest.json", "report.html", "result.json"}
+"""Artifacts worth a copy in MLflow; the weights stay in DVC."""
+
+
+def start_run(tracking_uri: str | None, project: str, run_id: str, tags: dict[str, str]) -> str | None:
+    """The parent run of `run_id`, found by its tag or created in the experiment named like the project.
+
+    Returns:
+        MLflow's id of the run; None when there is no `tracking_uri`.
+    Raises:
+        TransientError: MLflow is out of reach.
+        ConfigurationError: the URI or the experiment cannot be used.
+    """
+    if tracking_uri is None:
+        return None
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        experiment = _experiment(client, tracking_uri, project)
+        found = client.search_runs([experiment], f"tags.`{RUN}` = '{run_id}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        return str(client.create_run(experiment, tags={**tags, RUN: run_id}, run_name=run_id).info.run_id)
+
+
+def _experiment(client: MlflowClient, tracking_uri: str, project: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(project)) is None:
+        root = artifact_root(tracking_uri)
+        try:
+            return str(client.create_experiment(project, artifact_location=root and f"{root}/{project}"))
+        except MlflowException:  # a project's first two runs may start together
+            if (found := client.get_experiment_by_name(project)) is None:
+                raise
+    return str(found.experiment_id)
+
+
+class Child:
+    """A stage's run in MLflow, or a stand-in that logs nothing when the stage is not tracked."""
+
+    def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log_outputs(self, workspace: Path, outs: list[str]) -> None:
+        """Log a stage's metrics files, and its small artifacts, from `workspace`; failures are warnings."""
+        if self._client is None:
+            return
+        with forgiving("log the outputs"):
+            for out in outs:
+                for path in _worth_keeping(workspace / out):
+                    folder = path.parent.relative_to(workspace).as_posix()
+                    self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+            numbers = dict(_numbers(_metrics(workspace, outs)))
+            self._log_metrics(numbers)
+
+    def log_events(self, events: list[dict[str, Any]]) -> None:
+        """Log steps of the event file.
+
+        Raises:
+            Exception: whatever MLflow or the network raises.
+        """
+        for event in events:
+            self._log_metrics(dict(_numbers(event["metrics"])), int(event["step"]))
+
+    def _log_metrics(self, numbers: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        if self._client is not None and numbers:
+            self._client.log_batch(self.run_id, [Metric(name, value, now, step) for name, value in numbers.items()])
+
+
+@contextmanager
+def stage_run(
+    tracking_uri: str | None,
+    parent: str | None,
+    stage: str,
+    key: str | None,
+    params: Mapping[str, Mapping[str, Any]],
+    events: Path,
+) -> Iterator[Child]:
+    """A child run for the duration of a stage, into which its event file is followed live.
+
+    Args:
+        parent: MLflow's id of the parent run; None: nothing is tracked.
+        key: the stage's key, by which later runs find this child; None: none will.
+        params: as in a lock entry, {file: {key: value}}.
+        events: JSON lines of {"step", "metrics"}; may not exist yet.
+    """
+    child = Child()
+    if tracking_uri is None or parent is None:
+        yield child
+        return
+    with forgiving("start a child run"):
+        child = _create_child(connect(tracking_uri), parent, stage, key, params, {FOUND: "ran"})
+    status = "FAILED"
+    try:
+        with following(child.log_events, events):
+            yield child
+        status = "FINISHED"
+    finally:
+        _end(child, status)
+
+
+def _create_child(
+    client: MlflowClient,
+    parent: str,
+    stage: str,
+    key: str | None,
+    params: Mapping[str, Mapping[str, Any]],
+    tags: dict[str, str],
+) -> Child:
+    from mlflow.entities import Param
+
+    known = {KEY: key} if key else {}
+    tags = {**tags, **known, STAGE: stage, "mlflow.parentRunId": parent}
+    experiment = client.get_run(parent).info.experiment_id
+    run_id = client.create_run(experiment, tags=tags, run_name=stage).info.run_id
+    flat = {name: value for content in params.values() for name, value in _flatten(content)}
+    client.log_batch(run_id, params=[Param(_name(name), str(value)) for name, value in flat.items()])
+    return Child(client, run_id)
+
+
+def _end(child: Child, status: str) -> None:
+    with forgiving("end a child run"):
+        if child._client is not None:
+            child._client.set_terminated(child.run_id, status)
+
+
+def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[str, StageResult]) -> None:
+    """Show the stages that were answered by their key: a child each, with the metrics of the run that did the work.
+
+    Failures are warnings; a second call adds nothing.
+    """
+    if tracking_uri is None or parent is None:
+        return
+    with forgiving("log the reused stages"):
+        client = connect(tracking_uri)
+        experiment = client.get_run(parent).info.experiment_id
+        children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=5000)
+        shown = {(run.data.tags.get(STAGE), run.data.tags.get(KEY)) for run in children}
+        for result in results.values():
+            if result.found != "ran" and (result.stage, result.key) not in shown:
+                _log_reused(client, experiment, parent, result)
+
+
+def _log_reused(client: MlflowClient, experiment: str, parent: str, result: StageResult) -> None:
+    query = f"tags.`{KEY}` = '{result.key}' AND tags.`{FOUND}` = 'ran' AND attributes.status = 'FINISHED'"
+    makers = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    tags = {FOUND: result.found} | ({MADE_BY: makers[0].info.run_id} if makers else {})
+    child = _create_child(client, parent, result.stage, result.key, result.entry.get("params", {}), tags)
+    for maker in makers:
+        child._log_metrics(maker.data.metrics)
+    _end(child, "FINISHED")
+
+
+@contextmanager
+def laptop_run(project: Path, stage: str) -> Iterator[Child]:
+    """`stage_run` for plain `dvc repro`: the parent is one commit with one params.yaml.
+
+    Does nothing unless $MLFLOW_TRACKING_URI is set, nor when a runner above already listens to the stage.
+    """
+    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not tracking_uri or EVENTS_FILE in os.environ:
+        yield Child()
+        return
+    revision = git.git("rev-parse", "--verify", "--quiet", "HEAD", cwd=project, check=False) or "uncommitted"
+    digest = hashlib.sha256((project / "params.yaml").read_bytes()).hexdigest()
+    params = config.read_yaml(project / "params.yaml")
+    run_id = f"laptop-{revision[:12]}-{digest[:12]}"
+    parent = start_run(tracking_uri, str(params["project"]), run_id, {"alambique.revision": revision})
+    with tempfile.TemporaryDirectory() as folder:
+        events = Path(folder) / "events.jsonl"
+        os.environ[EVENTS_FILE] = str(events)
+        try:
+            with stage_run(tracking_uri, parent, stage, None, {"params.yaml": params}, events) as child:
+                yield child
+        finally:
+            del os.environ[EVENTS_FILE]
+
+
+def _worth_keeping(out: Path) -> list[Path]:
+    paths = sorted(out.rglob("*")) if out.is_dir() else [out]
+    return [path for path in paths if path.is_file() and path.name in KEPT and path.stat().st_size < SMALL]
+
+
+def _metrics(workspace: Path, outs: list[str]) -> dict[str, Any]:
+    files = (workspace / out for out in outs if out.endswith(".json"))
+    return {name: value for file in files if file.is_file() for name, value in read_json(file).items()}
+
+
+def _flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings, their keys joined by dots."""
+    if not isinstance(content, Mapping):
+        yield prefix, content
+        return
+    for key, value in content.items():
+        yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _numbers(content: Any) -> Iterable[tuple[str, float]]:
+    for name, value in _flatten(content):
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+            yield _name(name), float(value)
+
+
+def _name(name: str) -> str:
+    """MLflow allows letters, digits and a few signs in names; a class may be called anything."""
+    return re.sub(r"[^\w\-./: ]", "_", name)
