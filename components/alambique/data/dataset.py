@@ -100,8 +100,8 @@ def class_names(names: object, source: Path) -> list[str]:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
         raise DataError(f"{source}: names: expected the class names as a list or as index: name, got {names!r}")
-    if sorted(names) != list(range(len(names))):
-        raise DataError(f"{source}: names: class indices must count up from 0, got {sorted(names, key=str)}")
+    if set(names) != set(range(len(names))):
+        raise DataError(f"{source}: names: class indices must count up from 0, got {list(names)}")
     return [str(names[index]) for index in range(len(names))]
 
 

@@ -1,0 +1,151 @@
+"""The data contract: a Great Expectations suite over the manifest, and its verdict in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Read when the library is imported: nothing about a user's data leaves the machine.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+import pandas as pd
+from great_expectations.checkpoint import Checkpoint, UpdateDataDocsAction
+from great_expectations.data_context.types.base import ProgressBarsConfig
+
+from alambique.data.dataset import LABELLED, SPLITS
+from alambique.data.manifest import Manifest
+from alambique.errors import AlambiqueError
+
+NAMED = 20
+"""How many offenders a failure names."""
+
+MIN_SIDE = 10
+"""Pixels. Ultralytics drops smaller images without failing, and the splits would no longer be what they say."""
+
+
+def suites(classes: int, min_boxes_per_class: int) -> dict[str, list[Any]]:
+    """The expectations on each of the manifest's tables; their notes are what a failure says.
+
+    Args:
+        classes: how many classes the dataset names.
+        min_boxes_per_class: in each labelled split.
+    """
+    return {
+        "images": [
+            gxe.ExpectColumnDistinctValuesToContainSet(
+                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
+            ),
+            *(
+                gxe.ExpectColumnValuesToBeBetween(
+                    column=side,
+                    min_value=MIN_SIDE,
+                    notes=f"every image's {side} is at least {MIN_SIDE} pixels",
+                )
+                for side in ("width", "height")
+            ),
+            gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row is a class and four numbers"),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
+            ),
+        ],
+        "boxes": [
+            gxe.ExpectColumnValuesToBeInSet(
+                column="class", value_set=list(range(classes)), notes="every box is of a class that data.yaml names"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(column="inside", value_set=[True], notes="every box lies inside its image"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="area", min_value=0, strict_min=True, notes="every box has a positive width and height"
+            ),
+        ],
+        "counts": [
+            gxe.ExpectColumnValuesToBeBetween(
+                column="boxes",
+                min_value=min_boxes_per_class,
+                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
+            )
+        ],
+    }
+
+
+def judge(manifest: Manifest, classes: int, min_boxes_per_class: int, docs: Path | None = None) -> dict[str, Any]:
+    """Run the contract on `manifest`.
+
+    Args:
+        classes, min_boxes_per_class: see `suites`.
+        docs: a folder to be made for Great Expectations' own HTML report (Data Docs).
+    Returns:
+        each table's result as Great Expectations describes it, without dates and run ids.
+    Raises:
+        AlambiqueError: an expectation could not be evaluated.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        context = gx.get_context(mode="file", project_root_dir=folder)
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        source = context.data_sources.add_pandas("manifest")
+        results = {
+            table: _run(context, source, table, getattr(manifest, table), expectations)
+            for table, expectations in suites(classes, min_boxes_per_class).items()
+        }
+        if docs is not None:
+            shutil.copytree(Path(folder) / "gx/uncommitted/data_docs/local_site", docs)
+    return results
+
+
+def failures(results: dict[str, Any]) -> list[str]:
+    """One line per failed expectation of `judge`'s results: what was expected, then the offenders by name."""
+    return [
+        f"{expectation['expectation_config']['notes']}: {_offenders(expectation)}"
+        for table in results.values()
+        for expectation in table["results"]
+        if not expectation["success"]
+    ]
+
+
+def _run(context: Any, source: Any, table: str, rows: pd.DataFrame, expectations: list[Any]) -> dict[str, Any]:
+    batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
+    suite = context.suites.add(gx.ExpectationSuite(name=table, expectations=expectations))
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=batch, suite=suite))
+    checkpoint = context.checkpoints.add(
+        Checkpoint(
+            name=table,
+            validation_definitions=[definition],
+            actions=[UpdateDataDocsAction(name="data_docs")],
+            result_format={
+                "result_format": "SUMMARY",
+                "partial_unexpected_count": NAMED,
+                "unexpected_index_column_names": ["path"],
+            },
+        )
+    )
+    (result,) = checkpoint.run(batch_parameters={"dataframe": rows}).run_results.values()
+    return _timeless(table, result.to_json_dict())
+
+
+def _timeless(table: str, result: dict[str, Any]) -> dict[str, Any]:
+    for expectation in result["results"]:
+        # Without an error this is flat; with one it is a mapping from each failed metric to its error.
+        if expectation["exception_info"].get("raised_exception") is not False:
+            raise AlambiqueError(f"Great Expectations failed on {table}: {expectation['exception_info']}")
+        for key in ("exception_info", "meta"):
+            del expectation[key]
+        del expectation["expectation_config"]["id"]
+    return {key: result[key] for key in ("success", "statistics", "results")}
+
+
+def _offenders(expectation: dict[str, Any]) -> str:
+    result = expectation["result"]
+    if "partial_missing_list" in result:
+        return f"missing {', '.join(result['partial_missing_list'])}"
+    column = expectation["expectation_config"]["kwargs"]["column"]
+    rows = result["partial_unexpected_index_list"]
+    names = list(dict.fromkeys(f"{row['path']} ({column}: {row[column]})" for row in rows))
+    more = result["unexpected_count"] - len(rows)
+    return ", ".join(names) + (f" and {more} more" if more else "")

@@ -1,0 +1,128 @@
+"""What a dataset holds, as tables: the facts that the data contract judges, gathered without judging."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from alambique.data.dataset import LABELLED, SPLITS, Dataset
+from alambique.errors import DataError
+from alambique.files import sha256
+
+IMAGES: dict[str, str] = {
+    "split": "object",
+    "path": "object",
+    "readable": "bool",
+    "width": "Int64",  # absent when the image is unreadable
+    "height": "Int64",
+    "bytes": "int64",
+    "sha256": "object",
+    "label_error": "object",
+    "found_in": "object",
+}
+BOXES: dict[str, str] = {
+    "split": "object",
+    "path": "object",
+    "class": "int64",
+    **dict.fromkeys(("x1", "y1", "x2", "y2", "area"), "float64"),
+    "inside": "bool",
+}
+COUNTS: dict[str, str] = {"split": "object", "path": "object", "boxes": "int64"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Three tables; `path` names a row to people.
+
+    Attributes:
+        images: a row per image. `label_error` says why its labels cannot be read; `found_in` lists every split that
+            holds the same bytes.
+        boxes: a row per readable box, corners and area in shares of the image. `inside` allows a pixel of slack.
+        counts: a row per labelled split and class, `path` being split/class.
+    """
+
+    images: pd.DataFrame
+    boxes: pd.DataFrame
+    counts: pd.DataFrame
+
+
+def build(dataset: Dataset) -> Manifest:
+    """Read every image and label of `dataset`. Nothing broken stops it: what is broken becomes a row that says so."""
+    images: list[dict[str, Any]] = []
+    boxes: list[dict[str, Any]] = []
+    for split in SPLITS:
+        for path in dataset.images(split):
+            image = {"split": split, "path": path.relative_to(dataset.root).as_posix(), **_facts(path)}
+            rows, image["label_error"] = _labels(dataset, path) if split in LABELLED else (np.empty((0, 5)), None)
+            images.append(image)
+            boxes += [_box(image, row) for row in rows]
+    _mark_shared(images)
+    return Manifest(
+        images=_table(images, IMAGES), boxes=_table(boxes, BOXES), counts=_table(_counts(dataset, boxes), COUNTS)
+    )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts = {"readable": True, "width": None, "height": None, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    try:
+        # Only decoding every pixel finds a truncated file; opening reads no further than the header.
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+            facts["width"], facts["height"] = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        facts["readable"] = False
+    return facts
+
+
+def _labels(dataset: Dataset, image: Path) -> tuple[NDArray[np.float64], str | None]:
+    try:
+        return dataset.boxes(image), None
+    except DataError as error:
+        return np.empty((0, 5)), str(error).removeprefix(f"{dataset.root}/")
+
+
+def _box(image: dict[str, Any], row: NDArray[np.float64]) -> dict[str, Any]:
+    x, y, width, height = row[1:]
+    x1, y1, x2, y2 = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    # Annotation tools that count pixels from one, or round, overshoot the border by up to a pixel.
+    slack_x, slack_y = 1 / (image["width"] or 1), 1 / (image["height"] or 1)
+    return {
+        "split": image["split"],
+        "path": image["path"],
+        "class": int(row[0]),
+        **{"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+        "area": width * height if min(width, height) > 0 else 0.0,
+        "inside": min(x1, 1 - x2) >= -slack_x and min(y1, 1 - y2) >= -slack_y,
+    }
+
+
+def _mark_shared(images: list[dict[str, Any]]) -> None:
+    splits: dict[str, list[str]] = {}
+    for image in images:
+        held = splits.setdefault(image["sha256"], [])
+        if image["split"] not in held:
+            held.append(image["split"])
+    for image in images:
+        image["found_in"] = ", ".join(splits[image["sha256"]])
+
+
+def _counts(dataset: Dataset, boxes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen = Counter((box["split"], box["class"]) for box in boxes)
+    return [
+        {"split": split, "path": f"{split}/{name}", "boxes": seen[split, index]}
+        for split in LABELLED
+        for index, name in enumerate(dataset.classes)
+    ]
+
+
+def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
