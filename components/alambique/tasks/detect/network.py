@@ -1,0 +1,205 @@
+"""Detectors: built from an architecture, saved, loaded, counted, and described by a card.
+
+    python -m alambique.tasks.detect.network weights.pt     # what `verify_loadable` runs in a child
+
+A checkpoint is Ultralytics' own: `YOLO("weights.pt")` loads it, predicts with it and trains it further.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from ultralytics import __version__
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
+
+from alambique.config import Network
+from alambique.errors import DataError
+from alambique.files import sha256, write_json
+from alambique.layout import Kind
+
+WEIGHTS = "weights.pt"
+CARD = "card.json"
+
+
+def build(network: Network, classes: Sequence[str], seed: int) -> DetectionModel:
+    """A freshly initialised detector.
+
+    Args:
+        network: family and compound scale.
+        classes: their names, in index order.
+        seed: equal seeds give equal weights; the global generator is left as it was.
+    """
+    letter = network.scale if isinstance(network.scale, str) else ""
+    architecture = yaml_model_load(f"{network.family}{letter or 'n'}.yaml")
+    if not letter:
+        # Ultralytics looks scales up by name in the architecture, which travels inside the checkpoint.
+        architecture |= {"scales": {"custom": list(network.scale)}, "scale": "custom"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = DetectionModel(architecture, nc=len(classes), verbose=False)
+    model.names = dict(enumerate(classes))
+    model.nc = len(classes)
+    model.task = "detect"
+    return model
+
+
+def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
+    """Copy every tensor that fits from a checkpoint into `model`; a head for other classes keeps its initialisation.
+
+    Raises:
+        DataError: the checkpoint cannot be loaded, or is of another architecture.
+    """
+    verify_loadable(weights)
+    given = load(weights)
+    first, last = (_body_shapes(each) for each in (given, model))
+    if first != last:
+        raise DataError(
+            f"{weights} is a network of {parameters(given):,} parameters with other layers than the one configured "
+            f"({parameters(model):,}); give its scale in params.yaml, or other weights"
+        )
+    model.load(given, verbose=False)
+    return model
+
+
+def load(path: Path) -> DetectionModel:
+    """A checkpoint's model in FP32, with its tensors open to training.
+
+    Raises:
+        DataError: the file holds no detector.
+    """
+    try:
+        model, _ = load_checkpoint(path)
+    except Exception as error:
+        raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
+    if not isinstance(model, DetectionModel) or getattr(model.model[-1], "one2one_cv2", None) is None:
+        raise DataError(f"{path} holds a {type(model).__name__} without a one-to-one head; give a YOLO26 detector")
+    return model.requires_grad_(True)
+
+
+def save(model: DetectionModel, path: Path, image_size: int) -> None:
+    """Write a checkpoint as Ultralytics strips it, in half precision, but without its date and paths.
+
+    So equal weights give equal files.
+
+    Args:
+        model: is left as it was.
+        path: the file to write.
+        image_size: side of the input that the model was trained for, pixels.
+    """
+    model = deepcopy(model).half().cpu().eval().requires_grad_(False)
+    model.criterion = None  # holds this package's loss, and needs it to load
+    model.pt_path = None
+    model.args = {"task": "detect", "imgsz": image_size}
+    torch.save({"epoch": -1, "model": model, "train_args": model.args, "version": __version__}, path)
+
+
+def verify_loadable(path: Path) -> None:
+    """Load weights that somebody gave us, in a child without credentials which builds only known layers.
+
+    A checkpoint is a pickle: loading one can run any code. Bytes that pass here hold nothing but layers.
+
+    Raises:
+        DataError: the file is damaged, holds no detector, or names anything but Ultralytics' and torch's layers.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        environment = {
+            "HOME": home,
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "ULTRALYTICS_SAFE_LOAD": "1",
+            "YOLO_AUTOINSTALL": "false",
+            "YOLO_CONFIG_DIR": home,
+            "YOLO_OFFLINE": "true",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(path.absolute())],
+            check=False,
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"the child ended with {done.returncode}"]
+        raise DataError(f"cannot use {path}: {words[-1]}")
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers the checkpoint learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: DetectionModel, image_size: int) -> int:
+    """Multiply-accumulates of one image's inference: batch norm folded, without the head that only training needs."""
+    deployed = deepcopy(model).float().eval().fuse(verbose=False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        deployed(torch.zeros(1, 3, image_size, image_size))
+    return int(counter.get_total_flops()) // 2
+
+
+def write_card(
+    folder: Path,
+    kind: Kind | str,
+    image_size: int,
+    data: str,
+    student: str | None = None,
+    teacher_sha256: str | None = None,
+    source: str | None = None,
+) -> dict[str, Any]:
+    """Describe the checkpoint at `folder`/weights.pt in card.json, and return what was written.
+
+    Args:
+        folder: the checkpoint's folder.
+        kind: teacher, distilled, control or pruned.
+        image_size: side of the input, pixels.
+        data: digest of the split it was trained on.
+        student: its name, if it is one.
+        teacher_sha256: whose soft labels it learned from, if any.
+        source: where its first weights came from; None: initialised at random.
+    """
+    weights = folder / WEIGHTS
+    model = load(weights)
+    card = {
+        "kind": kind,
+        "student": student,
+        "sha256": sha256(weights),
+        "parameters": parameters(model),
+        "macs": macs(model, image_size),
+        "size_bytes": weights.stat().st_size,
+        "image_size": image_size,
+        "classes": class_names(model),
+        "data": data,
+        "teacher_sha256": teacher_sha256,
+        "source": source,
+    }
+    write_json(folder / CARD, card)
+    return card
+
+
+def class_names(model: DetectionModel) -> list[str]:
+    """The names a model was trained for, in index order."""
+    return [str(model.names[index]) for index in sorted(model.names)]
+
+
+def _body_shapes(model: DetectionModel) -> list[tuple[int, ...]]:
+    # The head's width depends on the number of classes, the layers before it only on the architecture.
+    return [tuple(parameter.shape) for parameter in model.model[:-1].parameters()]
+
+
+if __name__ == "__main__":
+    try:
+        load(Path(sys.argv[1]))
+    except DataError as error:
+        sys.exit(" ".join(str(error).split()))
