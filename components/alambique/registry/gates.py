@@ -1,0 +1,138 @@
+"""Gates: pure functions over the leaderboard, which refuse by a named reason whatever they cannot judge.
+
+Reasons
+    passed, first_model (there is no champion yet)
+    below_floor, above_ceiling
+    worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint
+    not_evaluated (no row), other_artifact (the row is about other bytes than were registered)
+    missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all), missing_reference
+    other_evaluation_data (not today's test split, or not that of the reference)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from alambique.config import AtLeast, AtMost, Gate, NotWorseThan
+from alambique.messages import Check, Decision, Version
+from alambique.report.leaderboard import Leaderboard, Row, rank
+
+LOWER_IS_BETTER = {"latency_p50_ms", "latency_p95_ms", "size_mb", "parameters", "macs"}
+
+
+def decide(version: Version, board: Leaderboard, gates: Sequence[Gate]) -> Decision:
+    """All verdicts on one registered version; it passes when every one is positive."""
+    rows = {row["subject"]: row for row in board["rows"]}
+    row = rows.get(version.candidate)
+    checks = [_identity(version, row, board)]
+    if row is not None:
+        checks += judge(row, gates, rows)
+    return Decision(version=version, passed=all(check.passed for check in checks), checks=checks)
+
+
+def judge(row: Row, gates: Sequence[Gate], rows: Mapping[str, Row]) -> list[Check]:
+    """One verdict a gate.
+
+    Args:
+        row: the candidate's.
+        gates: as params.yaml asks for.
+        rows: all of the leaderboard, by subject.
+    """
+    return [_compare(gate, row, rows) if isinstance(gate, NotWorseThan) else _limit(gate, row) for gate in gates]
+
+
+def challengers(
+    decisions: Iterable[Decision], board: Leaderboard, objective: str, champions: Mapping[str, str]
+) -> list[Version]:
+    """The best that passed of each registered model, unless it is the champion already.
+
+    Args:
+        objective: accuracy, latency or size; ties are broken by the other two, then by name.
+        champions: digest of each model's champion. When the best is the champion nobody challenges it: the second
+            best would only take its place until the next run.
+    """
+    passed = {decision.version.candidate: decision.version for decision in decisions if decision.passed}
+    best: dict[str, Version] = {}
+    for row in rank((row for row in board["rows"] if row["subject"] in passed), objective):
+        version = passed[row["subject"]]
+        best.setdefault(version.model, version)
+    return [best[model] for model in sorted(best) if best[model].sha256 != champions.get(model)]
+
+
+def champion_digests(versions: Iterable[Version], board: Leaderboard) -> dict[str, str]:
+    """The artifact that was each model's champion when its candidates were judged; no entry where there was none."""
+    rows = {row["subject"]: row for row in board["rows"]}
+    digests = {}
+    for version in versions:
+        row = rows.get(f"champion-{version.candidate.split('-')[1]}")
+        if row and row["present"] and row["digest"]:
+            digests[version.model] = row["digest"]
+    return digests
+
+
+def _identity(version: Version, row: Row | None, board: Leaderboard) -> Check:
+    """Whether the leaderboard speaks of this very artifact, on today's test split."""
+    if row is None:
+        return _check("evaluated", "not_evaluated")
+    if row["digest"] != version.sha256:
+        return _check("evaluated", "other_artifact")
+    if not row["data"] or row["data"] != board["data"]:
+        return _check("evaluated", "other_evaluation_data")
+    return _check("evaluated", "passed")
+
+
+def _limit(gate: AtLeast | AtMost, row: Row) -> Check:
+    name = f"{gate.metric} {gate.kind.replace('_', ' ')} {gate.value:g}"
+    value, refusal = _number(row, gate.metric)
+    if value is None:
+        return _check(name, refusal, None, gate.value)
+    if isinstance(gate, AtLeast):
+        return _check(name, "passed" if value >= gate.value else "below_floor", value, gate.value)
+    return _check(name, "passed" if value <= gate.value else "above_ceiling", value, gate.value)
+
+
+def _compare(gate: NotWorseThan, row: Row, rows: Mapping[str, Row]) -> Check:
+    name = f"{gate.metric} not worse than {gate.reference}"
+    value, refusal = _number(row, gate.metric)
+    if value is None:
+        return _check(name, refusal)
+    reference = rows.get(_reference(gate, row))
+    if gate.reference == "champion" and reference is not None and not reference["present"]:
+        return _check(name, "first_model", value)
+    known = _number(reference, gate.metric)[0] if reference is not None and reference["present"] else None
+    if reference is None or known is None:
+        return _check(name, "missing_reference", value)
+    if not row["data"] or row["data"] != reference["data"]:
+        return _check(name, "other_evaluation_data", value)
+    if gate.metric in LOWER_IS_BETTER:
+        bound, worse = known + gate.margin, value > known + gate.margin
+    else:
+        bound, worse = known - gate.margin, value < known - gate.margin
+    return _check(name, f"worse_than_{gate.reference}" if worse else "passed", value, bound)
+
+
+def _reference(gate: NotWorseThan, row: Row) -> str:
+    """The subject that a gate's reference means for this candidate."""
+    return {
+        "teacher": "teacher",
+        "champion": f"champion-{row['runtime']}",
+        "control": f"{row['student']}-control",
+        "checkpoint": f"{row['student']}-pruned",
+    }[gate.reference]
+
+
+def _number(row: Row, metric: str) -> tuple[float | None, str]:
+    """The metric's value, or None and the reason why it cannot be judged."""
+    columns: Mapping[str, Any] = row
+    if metric not in columns:
+        return None, "missing_metric"
+    value = columns[metric]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None, "not_finite"
+    return float(value), "passed"
+
+
+def _check(gate: str, reason: str, value: float | None = None, bound: float | None = None) -> Check:
+    return Check(gate=gate, passed=reason in {"passed", "first_model"}, reason=reason, value=value, bound=bound)
