@@ -78,7 +78,7 @@ def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = 
 @graph.command("write")
 def graph_write() -> None:
     """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
-    from alambique.pipeline import write
+    from alambique.expansion import write
 
     _guarded(lambda: write(Path.cwd()))
 
@@ -86,7 +86,7 @@ def graph_write() -> None:
 @graph.command("check")
 def graph_check() -> None:
     """Refuse when pipeline.json is not what dvc.yaml expands to."""
-    from alambique.pipeline import check
+    from alambique.expansion import check
 
     _guarded(lambda: check(Path.cwd()))
 

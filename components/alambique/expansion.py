@@ -63,7 +63,7 @@ def _stage(stage: Any) -> Stage:
     for out in stage.outs:
         if not out.use_cache or not out.can_push or out.persist:
             raise ConfigurationError(
-                f"dvc.yaml: {out.def_path} of {stage.name} must be cached, pushed and made anew, or other clones miss it; "
+                f"dvc.yaml: {out.def_path} of {stage.name} must be cached, pushed and made anew, or clones miss it; "
                 "remove `cache: false`, `push: false` or `persist: true`"
             )
     return Stage(
