@@ -1,0 +1,123 @@
+"""Pruning a YOLO26 down to the shapes of a narrower one: whole channels go, and stock layers stay.
+
+Blocks which split a convolution's output with `chunk` hide from a dependency graph which channels belong together. For
+the time of pruning each such convolution stands as two, one for each half, which computes exactly the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from ultralytics.nn.modules import C2PSA, C2f, Conv
+from ultralytics.nn.tasks import DetectionModel
+
+PROBE = 64
+"""Side of the input that the dependency graph is traced with, pixels."""
+
+
+class SplitBlock(nn.Module):
+    """A C2f, C3k2 or C2PSA whose `cv1` is a list of two convolutions, one for each half of its output."""
+
+    def __init__(self, block: C2f | C2PSA) -> None:
+        super().__init__()
+        self.cv1 = nn.ModuleList(_half(block.cv1, index) for index in (0, 1))
+        self.cv2, self.m = block.cv2, block.m
+        self.chained = isinstance(block, C2f)
+        self.f, self.i = block.f, block.i  # where it sits in the network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels in, height, width) → (batch, channels out, height, width)."""
+        outputs = [half(x) for half in self.cv1]
+        if self.chained:
+            for inner in self.m:
+                outputs.append(inner(outputs[-1]))
+        else:
+            outputs[1] = self.m(outputs[1])
+        return self.cv2(torch.cat(outputs, 1))  # type: ignore[no-any-return]
+
+
+def split(model: DetectionModel) -> DetectionModel:
+    """A copy of `model` with every splitting block rewritten; its outputs are the same."""
+    model = deepcopy(model)
+    for index, layer in enumerate(model.model):
+        if isinstance(layer, C2f | C2PSA):
+            model.model[index] = SplitBlock(layer)
+    return model
+
+
+def join(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a split model as that of the stock one: both halves of each `cv1` in one tensor."""
+    joined = {}
+    for name, tensor in state.items():
+        if ".cv1.0." in name:
+            other = state[name.replace(".cv1.0.", ".cv1.1.")]
+            joined[name.replace(".cv1.0.", ".cv1.")] = torch.cat((tensor, other)) if tensor.ndim else tensor
+        elif ".cv1.1." not in name:
+            joined[name] = tensor
+    return joined
+
+
+def shrink(wide: DetectionModel, narrow: DetectionModel) -> DetectionModel:
+    """Carry the strongest channels of `wide` over into `narrow`.
+
+    Args:
+        wide: trained; is left as it was.
+        narrow: of the same architecture, no layer wider than in `wide`; its weights are overwritten.
+    Returns:
+        `narrow`.
+    """
+    pruned = split(wide).float().eval()
+    shapes = {name: convolution.out_channels for name, convolution in _convolutions(split(narrow))}
+    remove_channels(pruned, shapes)
+    narrow.load_state_dict(join(pruned.state_dict()))
+    return narrow
+
+
+def remove_channels(model: DetectionModel, shapes: dict[str, int]) -> None:
+    """Remove output channels of the convolutions of a split model, and all that goes with them, in place.
+
+    Layers that are coupled (by sums, concatenations, depthwise convolutions, both heads) lose the same channels. Those
+    with the smallest L2 norm over all of the group's weights go first (Fang et al. 2023, "DepGraph: Towards Any
+    Structural Pruning", §3.3).
+
+    Args:
+        model: as `split` returns it.
+        shapes: how many output channels each convolution keeps, by name.
+    """
+    probe = torch.zeros(1, 3, PROBE, PROBE)
+    graph = tp.DependencyGraph().build_dependency(model, probe, forward_fn=_heads, verbose=False)
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    for name, convolution in _convolutions(model):
+        # Pruning one layer of a group prunes all of it: later members find nothing left to do.
+        if excess := convolution.out_channels - shapes[name]:
+            everything = list(range(convolution.out_channels))
+            group = graph.get_pruning_group(convolution, tp.prune_conv_out_channels, everything)
+            weakest = importance(group).argsort()[:excess].tolist()
+            graph.get_pruning_group(convolution, tp.prune_conv_out_channels, weakest).prune()
+
+
+def _half(convolution: Conv, index: int) -> Conv:
+    half = deepcopy(convolution)
+    channels = convolution.conv.out_channels // 2
+    half.conv.out_channels = half.bn.num_features = channels
+    for owner in (half.conv, half.bn):
+        for name, tensor in [*owner.named_parameters(), *owner.named_buffers()]:
+            if tensor.ndim:
+                part = tensor.data[index * channels : (index + 1) * channels].clone()
+                setattr(owner, name, nn.Parameter(part) if isinstance(tensor, nn.Parameter) else part)
+    return half
+
+
+def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+
+
+def _heads(model: nn.Module, x: Tensor) -> list[Tensor]:
+    # The raw maps of both heads: what follows them (boxes, the best scores) has no weights.
+    outputs: dict[str, Any] = model(x)[1]
+    return [head[part] for head in outputs.values() for part in ("boxes", "scores")]

@@ -1,0 +1,133 @@
+"""The widths of a YOLO26's layers, and the narrower architectures that leave it fewer multiply-accumulates.
+
+A narrower network is an ordinary YOLO26 whose YAML gives every layer its own width. So a pruned checkpoint is made of
+stock layers, carries the YAML that rebuilds it, and stays narrow when `YOLO("weights.pt").train()` does rebuild it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from copy import deepcopy
+from typing import Any, Literal, NamedTuple
+
+import torch
+from ultralytics.nn.modules import C2PSA, SPPF, C3k2, Conv
+from ultralytics.nn.tasks import DetectionModel
+
+from alambique.errors import ConfigurationError
+from alambique.tasks.detect.network import macs
+
+TOLERANCE = 0.03
+"""How far the removed share of the multiply-accumulates may lie from the wanted one: widths come in steps."""
+
+
+class Slot(NamedTuple):
+    """A width that can be chosen: what layer number `layer` puts out, or what the blocks inside it work on."""
+
+    layer: int
+    part: Literal["out", "hidden"]
+
+
+Widths = dict[Slot, int]
+"""Channels by slot."""
+
+
+def widths(model: DetectionModel) -> Widths:
+    """The widths of `model` that can be chosen.
+
+    What attention works on is not among them, since its heads would have to change; nor is what follows from others:
+    SPPF and C2PSA put out what they are given, and the detection head is as wide as its first input.
+    """
+    found: Widths = {}
+    for index, layer in enumerate(model.model[:-1]):
+        if isinstance(layer, Conv):
+            found[Slot(index, "out")] = layer.conv.out_channels
+        elif isinstance(layer, C3k2):
+            found[Slot(index, "out")] = layer.cv2.conv.out_channels
+            if not _has_attention(layer):
+                found[Slot(index, "hidden")] = layer.c
+    return found
+
+
+def build(model: DetectionModel, chosen: Widths) -> DetectionModel:
+    """A network like `model` with the widths in `chosen`, initialised; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        narrow = DetectionModel(architecture(model, chosen), nc=model.nc, verbose=False)
+    narrow.names, narrow.nc, narrow.task = model.names, model.nc, model.task
+    return narrow
+
+
+def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
+    """The YAML of a network like `model` with the widths in `chosen`."""
+    content: dict[str, Any] = deepcopy(model.yaml)
+    out: dict[int, int] = {}
+    for index, (layer, row) in enumerate(zip(model.model[:-1], content["backbone"] + content["head"], strict=False)):
+        arguments = row[3]
+        if isinstance(layer, Conv | C3k2):
+            out[index] = arguments[0] = chosen[Slot(index, "out")]
+        elif isinstance(layer, SPPF | C2PSA):
+            out[index] = arguments[0] = out[index - 1]
+        if isinstance(layer, C3k2):
+            hidden = chosen.get(Slot(index, "hidden"), layer.c)
+            arguments[1:3] = [arguments[1], _expansion(hidden, out[index])]
+        elif isinstance(layer, C2PSA):
+            arguments[1:2] = [_expansion(layer.c, out[index])]
+    depth = content["scales"][content["scale"]][0]
+    # The scale's name is kept: Ultralytics builds m, l and x from other blocks.
+    content["scales"] = {content["scale"]: [depth, 1.0, max(out.values())]}
+    return content
+
+
+def narrowings(full: Widths) -> list[Widths]:
+    """From `full` to the narrowest network, one step of one width at a time, all in proportion.
+
+    The next step is always that of the width which remains the largest share of what it was; among equals, of the
+    deepest layer.
+    """
+    plans = [full]
+    while True:
+        last = plans[-1]
+        shares = {slot: (last[slot] - _step(slot, full)) / full[slot] for slot in full}
+        slot = max(shares, key=lambda slot: (shares[slot], slot.layer))
+        if shares[slot] <= 0:
+            return plans
+        plans.append({**last, slot: last[slot] - _step(slot, full)})
+
+
+def choose(model: DetectionModel, share: float, image_size: int) -> Widths:
+    """The widths which remove `share` of the multiply-accumulates of `model`, as nearly as steps allow.
+
+    Raises:
+        ConfigurationError: none comes within `TOLERANCE`; the message names the nearest share.
+    """
+    before = macs(model, image_size)
+    plans = narrowings(widths(model))
+
+    def removed(plan: Widths) -> float:
+        return 1 - macs(build(model, plan), image_size) / before
+
+    enough = bisect_left(plans, share, hi=len(plans) - 1, key=removed)
+    nearest = min(plans[max(enough - 1, 0) : enough + 1], key=lambda plan: abs(removed(plan) - share))
+    if abs(removed(nearest) - share) > TOLERANCE:
+        raise ConfigurationError(
+            f"prune.macs: {share} cannot be removed from this network of {before:,} multiply-accumulates; "
+            f"the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
+        )
+    return nearest
+
+
+def _has_attention(layer: C3k2) -> bool:
+    return any(isinstance(inner, torch.nn.Sequential) for inner in layer.m)
+
+
+def _step(slot: Slot, full: Widths) -> int:
+    # Ultralytics rounds what a layer puts out to a multiple of 8. Inside, a bottleneck halves the width: it stays even,
+    # and a multiple of 8 or 4, which processors like, where it is large enough to leave a choice.
+    if slot.part == "out":
+        return 8
+    return 8 if full[slot] >= 32 else 4 if full[slot] >= 16 else 2
+
+
+def _expansion(hidden: int, out: int) -> float:
+    # Ultralytics takes int(out * expansion): the half keeps rounding errors from costing a channel.
+    return (hidden + 0.5) / out
