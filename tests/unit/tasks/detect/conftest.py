@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from alambique.stages.environment import prepare
+
+prepare()
