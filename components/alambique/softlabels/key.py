@@ -1,0 +1,67 @@
+"""What a teacher's soft labels depend on, as one key: caches with equal keys are interchangeable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from alambique.softlabels import schema
+
+
+class Recipe(BaseModel):
+    """Everything that decides what a cache holds.
+
+    Attributes:
+        teacher_sha256: of the teacher's weights.
+        data: digests of the images seen, by split.
+        preprocessing: how an image becomes the teacher's input, in words and numbers.
+        image_size: side of that input, pixels.
+        top_k: class logits kept per box, at most.
+        min_score: boxes below are not kept.
+        max_boxes: boxes kept per image, at most.
+        classes: their names, in index order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher_sha256: str
+    data: dict[str, str]
+    preprocessing: dict[str, Any]
+    image_size: int
+    top_k: int
+    min_score: float
+    max_boxes: int
+    classes: list[str]
+
+    @property
+    def width(self) -> int:
+        """Class logits kept per box: there are no more than classes."""
+        return min(self.top_k, len(self.classes))
+
+    def digest(self) -> str:
+        """The key: sha256 over the recipe, the schema's version and its types."""
+        recipe = self.model_dump(include=set(Recipe.model_fields))
+        content = {**recipe, "schema": schema.VERSION, "rows": str(schema.rows(self.width))}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Manifest(Recipe):
+    """Lies beside a shard and is written last: a shard without one is unfinished.
+
+    Attributes:
+        schema_version: of the code that wrote the shard.
+        key: the recipe's digest.
+        shard, shards: which of how many.
+        rows: images in this shard.
+        sha256: of the shard's file.
+    """
+
+    schema_version: int
+    key: str
+    shard: int
+    shards: int
+    rows: int
+    sha256: str

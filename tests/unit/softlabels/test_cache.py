@@ -1,0 +1,226 @@
+"""The cache gives back what was written, and refuses everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from alambique.errors import IntegrityError, PermanentError
+from alambique.files import sha256
+from alambique.softlabels import schema, writer
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.schema import SoftLabels
+
+CLASSES = ["cat", "dog", "eel"]
+DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
+RECIPE = Recipe(
+    teacher_sha256="a" * 64,
+    data=DATA,
+    preprocessing={"padding": 114},
+    image_size=64,
+    top_k=2,
+    min_score=0.05,
+    max_boxes=10,
+    classes=CLASSES,
+)
+
+
+def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
+    random = np.random.default_rng(seed)
+    return SoftLabels(
+        image=image,
+        boxes=random.random((boxes, 4)).astype(np.float16),
+        logits=random.normal(size=(boxes, 2)).astype(np.float16),
+        classes=random.integers(0, 3, (boxes, 2)).astype(np.int16),
+        scores=random.random(boxes).astype(np.float16),
+    )
+
+
+IMAGES = [labels(f"train/{index:02d}.png", boxes=index % 3, seed=index) for index in range(9)]
+
+
+def write(folder: Path, images: list[SoftLabels] = IMAGES, recipe: Recipe = RECIPE, shards: int = 2) -> Path:
+    for shard in range(shards):
+        (folder / str(shard)).mkdir(parents=True)
+        writer.write(folder / str(shard), images[shard::shards], recipe, shard, shards)
+    return folder
+
+
+def read(folder: Path) -> Cache:
+    return Cache.open(folder, data=DATA, image_size=64, classes=CLASSES)
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    """Change the manifest of shard 0 without changing what it vouches for."""
+    path = folder / "0" / schema.MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def replace(folder: Path, images: list[SoftLabels]) -> None:
+    """Put other rows into shard 0, with a manifest that agrees with their bytes."""
+    shard = folder / "0" / schema.SHARD
+    with shard.open("wb") as file, pa.ipc.new_file(file, schema.rows(2)) as sink:
+        if images:
+            columns = [
+                pa.array([image.image for image in images]),
+                *(
+                    pa.array([list(getattr(image, name)) for image in images], schema.rows(2).field(name).type)
+                    for name in ("boxes", "logits", "classes", "scores")
+                ),
+            ]
+            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.rows(2)))
+    rewrite(folder, sha256=sha256(shard))
+
+
+def test_every_image_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "BATCH", 2)  # so that a shard has several batches, the last one short
+    cache = read(write(tmp_path / "cache"))
+    assert sorted(cache) == [image.image for image in IMAGES]
+    for image in IMAGES:
+        for found, expected in zip(cache[image.image], image, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name)
+    for file in ("0/soft_labels.arrow", "1/soft_labels.arrow", "0/manifest.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_a_shard_without_images_is_a_shard(tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "cache", IMAGES[:1]))) == 1
+
+
+def test_the_teacher_may_not_give_nan(tmp_path: Path) -> None:
+    broken = labels("train/x.png", 1)
+    broken.logits[0, 1] = np.nan
+    with pytest.raises(PermanentError, match=r"not finite for train/x\.png"):
+        write(tmp_path / "cache", [broken])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"teacher_sha256": "b" * 64},
+        {"data": {**DATA, "train": "x" * 64}},
+        {"preprocessing": {"padding": 0}},
+        {"image_size": 96},
+        {"top_k": 1},
+        {"min_score": 0.1},
+        {"max_boxes": 20},
+        {"classes": ["cat", "eel", "dog"]},
+    ],
+)
+def test_the_key_depends_on_every_part_of_the_recipe(change: dict[str, object]) -> None:
+    assert RECIPE.model_copy(update=change).digest() != RECIPE.digest()
+
+
+def test_the_key_depends_on_the_schema_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = RECIPE.digest()
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    assert RECIPE.digest() != before
+
+
+def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    shard = folder / "0" / schema.SHARD
+    os.truncate(shard, shard.stat().st_size - 8)
+    with pytest.raises(IntegrityError, match="truncated"):
+        read(folder)
+
+
+def test_one_flipped_bit_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    shard = folder / "1" / schema.SHARD
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(IntegrityError, match="sha256"):
+        read(folder)
+
+
+def test_a_shard_without_its_manifest_is_unfinished(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    (folder / "1" / schema.MANIFEST).unlink()
+    with pytest.raises(IntegrityError, match="unfinished"):
+        read(folder)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    (folder / "1" / schema.SHARD).unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        read(folder)
+
+
+def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    shutil.rmtree(folder / "1")
+    with pytest.raises(IntegrityError, match=r"shards \[0\] of 2"):
+        read(folder)
+
+
+def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="no soft labels"):
+        read(tmp_path)
+
+
+def test_nan_is_refused_though_the_hash_is_right(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    broken = labels("train/00.png", 1)
+    broken.logits[0, 0] = np.nan
+    replace(folder, [broken, *IMAGES[2::2]])
+    with pytest.raises(IntegrityError, match=r"not finite for train/00\.png"):
+        read(folder)
+
+
+def test_a_wrong_row_count_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    replace(folder, IMAGES[0:8:2])
+    with pytest.raises(IntegrityError, match="holds 4 images, but its manifest says 5"):
+        read(folder)
+
+
+def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    replace(folder, IMAGES[::2][::-1])
+    with pytest.raises(IntegrityError, match=r"train/08\.png stands before train/06\.png"):
+        read(folder)
+
+
+def test_shards_of_two_teachers_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    other = write(tmp_path / "other", recipe=RECIPE.model_copy(update={"teacher_sha256": "b" * 64}))
+    shutil.rmtree(folder / "1")
+    shutil.move(other / "1", folder / "1")
+    with pytest.raises(IntegrityError, match="teacher bbbbbbbbbbbb"):
+        read(folder)
+
+
+def test_a_manifest_that_names_another_teacher_than_its_key_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "cache")
+    rewrite(folder, teacher_sha256="b" * 64)
+    with pytest.raises(IntegrityError, match="key"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        ({"data": {**DATA, "unlabelled": "x" * 64}}, "made for data"),
+        ({"image_size": 96}, "made for image_size 64"),
+        ({"classes": ["cat", "dog"]}, "made for classes"),
+    ],
+)
+def test_soft_labels_of_other_data_are_refused(tmp_path: Path, now: dict[str, object], named: str) -> None:
+    folder = write(tmp_path / "cache")
+    with pytest.raises(IntegrityError, match=named):
+        Cache.open(folder, **{"data": DATA, "image_size": 64, "classes": CLASSES, **now})  # type: ignore[arg-type]
