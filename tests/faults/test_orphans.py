@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from alambique.errors import AlambiqueError
 from alambique.messages import Registered
 
 REQUEST = Registered(versions=[])
-LOG = logging.getLogger("alambique.test")
 
 FAMILY = """\
 deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
@@ -51,10 +49,10 @@ def all_gone(processes: list[int]) -> bool:
 def test_a_killed_task_takes_its_verb_and_the_verbs_children_along(tmp_path: Path) -> None:
     python = family(tmp_path, SLEEP)
     task = (
-        "import logging; from pathlib import Path\n"
+        "from pathlib import Path\n"
         "from alambique.airflow.process import Verb\n"
         "from alambique.messages import Registered\n"
-        f"Verb(Path({str(python)!r}), 'register', logging.getLogger()).run(Registered(versions=[]), Registered)"
+        f"Verb(Path({str(python)!r}), 'register', print).run(Registered(versions=[]), Registered)"
     )
     with subprocess.Popen([sys.executable, "-c", task]) as parent:
         started = pids(tmp_path)
@@ -68,7 +66,7 @@ def test_killing_a_verb_ends_its_whole_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, how: str
 ) -> None:
     monkeypatch.setattr(process, "GRACE", 0.2)
-    verb = Verb(family(tmp_path, SLEEP, first=first), "register", LOG)
+    verb = Verb(family(tmp_path, SLEEP, first=first), "register", print)
     killer = threading.Thread(target=lambda: pids(tmp_path) and verb.kill())
     killer.start()
     with pytest.raises(AlambiqueError, match=how):
@@ -80,21 +78,17 @@ def test_killing_a_verb_ends_its_whole_group(
 def test_a_verb_that_ends_leaves_no_child_behind(tmp_path: Path) -> None:
     begun = time.monotonic()
     holds_the_output = "subprocess.Popen(['sleep', '600']); result.write_text(json.dumps(request))"
-    assert Verb(family(tmp_path, holds_the_output), "register", LOG).run(REQUEST, Registered) == REQUEST
+    assert Verb(family(tmp_path, holds_the_output), "register", print).run(REQUEST, Registered) == REQUEST
     assert time.monotonic() - begun < 60
     assert all_gone(pids(tmp_path))
 
 
 def test_an_interrupted_wait_ends_the_verb(tmp_path: Path) -> None:
-    class Interrupt(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise TimeoutError
+    def interrupt(line: str) -> None:
+        raise TimeoutError
 
-    log = logging.getLogger("alambique.test.interrupt")
-    log.setLevel(logging.INFO)
-    log.addHandler(Interrupt())
     with pytest.raises(TimeoutError):
-        Verb(family(tmp_path, f"print('a line', flush=True); {SLEEP}"), "register", log).run(REQUEST, Registered)
+        Verb(family(tmp_path, f"print('a line', flush=True); {SLEEP}"), "register", interrupt).run(REQUEST, Registered)
     assert all_gone(pids(tmp_path))
 
 

@@ -7,14 +7,13 @@ The verb leads a process group of its own. What is left of the group is killed w
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,10 +50,10 @@ class Verb:
     Args:
         python: the ML interpreter.
         name: of the verb, as in `alambique.verbs`.
-        log: gets the verb's output line by line.
+        log: gets the verb's output, line by line.
     """
 
-    def __init__(self, python: Path, name: str, log: logging.Logger) -> None:
+    def __init__(self, python: Path, name: str, log: Callable[[str], object]) -> None:
         self.python = python
         self.name = name
         self.log = log
@@ -85,7 +84,7 @@ class Verb:
         """
         process = self._process
         if process and process.returncode is None:
-            self.log.warning("ending %s", self.name)
+            self.log(f"ending {self.name}")
             _signal_group(process.pid, signal.SIGTERM)
             killer = threading.Timer(GRACE, _kill_unless_over, (process,))
             killer.daemon = True
@@ -99,7 +98,7 @@ class Verb:
             try:
                 for line in process.stdout or ():
                     # A progress bar rewrites its line: keep what it came to.
-                    self.log.info("%s", line.rstrip().rpartition(b"\r")[2].decode(errors="backslashreplace"))
+                    self.log(line.rstrip().rpartition(b"\r")[2].decode(errors="backslashreplace"))
             except BaseException:  # Airflow's time limit, or an interrupt
                 _signal_group(process.pid, signal.SIGKILL)
                 raise

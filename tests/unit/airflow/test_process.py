@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,10 @@ from alambique.messages import Registered, Version
 VERSION = Version(candidate="pico-onnx-int8", model="demo-onnx", version="3", sha256="0" * 64)
 REQUEST = Registered(versions=[VERSION])
 ECHO = "result.write_text(json.dumps(request))"
-LOG = logging.getLogger("alambique.test")
 
 
 def run(python: Path) -> Registered:
-    return Verb(python, "register", LOG).run(REQUEST, Registered)
+    return Verb(python, "register", print).run(REQUEST, Registered)
 
 
 def fails_with(folder: Path, body: str) -> AlambiqueError:
@@ -30,11 +28,11 @@ def test_a_verb_gets_its_request_and_its_result_is_checked(tmp_path: Path) -> No
     assert run(interpreter(tmp_path, f"assert verb == 'register'; {ECHO}")) == REQUEST
 
 
-def test_output_reaches_the_log_line_by_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_output_reaches_the_log_line_by_line(tmp_path: Path) -> None:
+    lines: list[str] = []
     body = f"print('one'); print('10 %\\r50 %\\r100 %'); print('two', file=sys.stderr); {ECHO}"
-    run(interpreter(tmp_path, body))
-    assert sorted(caplog.messages) == ["100 %", "one", "two"]
+    Verb(interpreter(tmp_path, body), "register", lines.append).run(REQUEST, Registered)
+    assert sorted(lines) == ["100 %", "one", "two"]
 
 
 @pytest.mark.parametrize("kind", [DataError, ConfigurationError, TransientError])

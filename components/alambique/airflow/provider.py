@@ -1,0 +1,14 @@
+"""What Airflow shows of this package among its providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """See https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html."""
+    return {
+        "package-name": "alambique",
+        "name": "Alambique",
+        "description": "Distill, compress, judge and promote edge-ready students, on the pipeline that dvc.yaml declares.",
+    }
