@@ -54,7 +54,7 @@ class Detect:
         return evaluate(project, params, subject, target)
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
-        from alambique.tasks.detect.evaluate import runner
+        from alambique.tasks.detect.predict import runner
 
         return runner(folder, image_size, threads)
 

@@ -1,0 +1,81 @@
+"""Average precision, computed by Ultralytics, so that a figure here means what `yolo val` means by it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.utils.metrics import ap_per_class, box_iou
+
+THRESHOLDS = torch.linspace(0.5, 0.95, 10)
+"""The IoU thresholds that mAP50-95 is the mean over (COCO)."""
+
+
+class Matched(NamedTuple):
+    """One image's detections, judged.
+
+    Attributes:
+        correct: whether each detection finds a box of its class at each threshold, (n, 10).
+        scores, classes: of the detections, (n,).
+        truth: class indices of the image's true boxes, (m,).
+    """
+
+    correct: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    truth: NDArray[np.int64]
+
+
+def match(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    truth_boxes: NDArray[np.float32],
+    truth_classes: NDArray[np.int64],
+) -> Matched:
+    """Give each true box to at most one detection, the best-scored first.
+
+    Args:
+        boxes, scores, classes: detections by falling score, (n, 4), (n,), (n,).
+        truth_boxes, truth_classes: (m, 4), (m,); boxes as x1, y1, x2, y2 in the same units as the detections'.
+    """
+    if not len(boxes) or not len(truth_boxes):
+        return Matched(np.zeros((len(boxes), len(THRESHOLDS)), bool), scores, classes, truth_classes)
+    overlaps = box_iou(torch.from_numpy(truth_boxes), torch.from_numpy(boxes))
+    # Of the validator the method uses the thresholds only; a real one would make folders and read settings.
+    validator: Any = SimpleNamespace(iouv=THRESHOLDS)
+    correct = DetectionValidator.match_predictions(
+        validator, torch.from_numpy(classes), torch.from_numpy(truth_classes), overlaps
+    )
+    return Matched(correct.numpy(), scores, classes, truth_classes)
+
+
+def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
+    """Mean average precision over the classes that the images hold.
+
+    Args:
+        images: every image of the split.
+        names: class names by index.
+    Returns:
+        map50_95, map50, precision and recall (both where the mean F1 is greatest), and ap: map50_95 by class name.
+        None where there is no true box to find.
+    """
+    columns = zip(*((image.correct, image.scores, image.classes, image.truth) for image in images), strict=True)
+    results = ap_per_class(*(np.concatenate(column) for column in columns))
+    precision, recall, ap, present = results[2], results[3], results[5], results[6]
+    by_class = dict(zip(present.tolist(), ap.mean(1).tolist(), strict=True))
+    return {
+        "map50_95": _mean(ap),
+        "map50": _mean(ap[:, 0]),
+        "precision": _mean(precision),
+        "recall": _mean(recall),
+        "ap": {name: by_class.get(index) for index, name in enumerate(names)},
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if values.size else None

@@ -1,0 +1,134 @@
+"""Measure a subject on the test split: every subject by the same images, the same letterbox and the same matching."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from alambique.config import Params
+from alambique.data.dataset import Dataset
+from alambique.errors import DataError
+from alambique.layout import DATA, Subject
+from alambique.tasks import Metrics
+from alambique.tasks.detect import average_precision
+from alambique.tasks.detect.average_precision import Matched
+from alambique.tasks.detect.predict import CARD, Predictor, load, read_card
+from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
+
+SPLIT = "test"
+RESULTS = "images.arrow"
+SCHEMA = pa.schema(
+    {
+        "image": pa.string(),  # path inside data/images
+        "boxes": pa.list_(pa.list_(pa.float32())),  # x1, y1, x2, y2, shares of the image
+        "scores": pa.list_(pa.float32()),
+        "classes": pa.list_(pa.int32()),  # index into the dataset's classes
+    }
+)
+
+
+class Detections(NamedTuple):
+    """An image's boxes by falling score: (n, 4) in input pixels, (n,), and (n,) indices of the dataset's classes."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metrics:
+    """Measure `subject`; see `alambique.tasks.Task.evaluate`.
+
+    Writes  images.arrow: what it found in each test image.
+    Raises:
+        IntegrityError: the subject's files are not what its card says.
+        DataError: there are no test images, or the subject shares no class with the dataset.
+    """
+    folder = project / Subject.parse(subject).folder
+    if Subject.parse(subject).kind == "champion" and not (folder / CARD).exists():
+        _write(target / RESULTS, [])
+        return {"subject": subject, "present": False}
+    dataset = Dataset.load(project / DATA)
+    images = dataset.images(SPLIT)
+    if not images:
+        raise DataError(f"{dataset.root} has no {SPLIT} images; every subject is measured on them: add some")
+    card = read_card(folder)
+    classes = _class_indices(card["classes"], dataset.classes, folder)
+    predict = load(folder, torch.get_num_threads())
+    rows, matched = [], []
+    for image in images:
+        pixels, letterbox = preprocess(image, card["image_size"])
+        found = _detect(predict, pixels, classes, params.evaluate.min_score, params.evaluate.max_boxes)
+        matched.append(_match(found, dataset.boxes(image), letterbox))
+        rows.append(_row(image.relative_to(dataset.root / "images"), found, letterbox))
+    _write(target / RESULTS, rows)
+    return {
+        "subject": subject,
+        "present": True,
+        "split": SPLIT,
+        "data": dataset.digest(SPLIT),
+        "images": len(images),
+        **average_precision.summarize(matched, dataset.classes),
+        **_identity(card),
+    }
+
+
+def _class_indices(subject: list[str], dataset: list[str], folder: Path) -> NDArray[np.int64]:
+    """The dataset's index of each of the subject's classes, by name; −1 for one that the dataset does not know."""
+    indices = [dataset.index(name) if name in dataset else -1 for name in subject]
+    if max(indices, default=-1) < 0:
+        raise DataError(f"{folder} knows {subject}, none of the dataset's {dataset}: it is another task's network")
+    return np.array(indices, np.int64)
+
+
+def _detect(
+    predict: Predictor,
+    pixels: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    min_score: float,
+    max_boxes: int,
+) -> Detections:
+    output = predict(pixels)
+    indices = classes[np.rint(output[:, 5]).astype(np.int64)]
+    kept = np.flatnonzero((output[:, 4] > min_score) & (indices >= 0))
+    order = kept[np.argsort(-output[kept, 4], kind="stable")][:max_boxes]
+    return Detections(output[order, :4], output[order, 4], indices[order])
+
+
+def _match(found: Detections, labels: NDArray[np.float64], letterbox: Letterbox) -> Matched:
+    """Match in input pixels, where `yolo val` does.
+
+    Args:
+        labels: class, centre x, centre y, width, height in shares of the image, (m, 5).
+    """
+    centers, sizes = labels[:, 1:3], labels[:, 3:5]
+    shares = np.hstack([centers - sizes / 2, centers + sizes / 2])
+    image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
+    truth = shares * image + np.array([letterbox.left, letterbox.top] * 2)
+    return average_precision.match(*found, truth.astype(np.float32), labels[:, 0].astype(np.int64))
+
+
+def _row(image: Path, found: Detections, letterbox: Letterbox) -> dict[str, Any]:
+    return {
+        "image": image.as_posix(),
+        "boxes": restore(found.boxes, letterbox).tolist(),
+        "scores": found.scores.tolist(),
+        "classes": found.classes.tolist(),
+    }
+
+
+def _identity(card: dict[str, Any]) -> Metrics:
+    """What was measured, from its verified card."""
+    metrics = {key: card.get(key) for key in ("parameters", "macs", "size_bytes")}
+    if "runtime" in card:
+        return {**metrics, "candidate": card["candidate"], "digest": card["digest"]}
+    return {**metrics, "sha256": card["sha256"]}
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, SCHEMA))

@@ -1,0 +1,82 @@
+"""Tiny subjects of an evaluation: checkpoints with random weights, and candidates exported from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from alambique.config import Network
+from alambique.data.dataset import Dataset
+from alambique.files import folder_sha256, sha256, write_json
+from alambique.layout import DATA, TEACHER, Candidate
+from alambique.tasks.detect import network
+from alambique.tasks.detect.preprocess import preprocess
+
+SIZE = 64
+
+
+def checkpoint(project: Path, folder: Path = TEACHER, kind: str = "teacher", student: str | None = None) -> Path:
+    """A detector of the project's classes, with random weights; what it finds depends on what it sees."""
+    dataset = Dataset.load(project / DATA)
+    model = network.build(Network(scale=(0.34, 0.0625, 256)), dataset.classes, seed=0)
+    pixels = np.concatenate([preprocess(image, SIZE)[0] for image in dataset.images("train")])
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.from_numpy(pixels))  # gives the batch norms their statistics, so that no signal fades
+        for head in model.model[-1].one2one_cv3:
+            head[-1].weight.mul_(3)  # spreads the scores, so that no figure hangs on a near tie
+            head[-1].bias.zero_()
+    target = project / folder
+    target.mkdir(parents=True)
+    network.save(model, target / "weights.pt", SIZE)
+    network.write_card(target, kind, SIZE, data="none", student=student)
+    return target
+
+
+def candidate(source: Path, target: Path, name: str) -> Path:
+    """The checkpoint `source`, exported by Ultralytics for the runtime in `name`."""
+    from ultralytics import YOLO
+
+    wanted = Candidate.parse(name)
+    scratch = target.parent / f"{name}-export"
+    scratch.mkdir(parents=True)
+    shutil.copy(source / "weights.pt", scratch / "model.pt")
+    made = Path(YOLO(scratch / "model.pt").export(format=wanted.runtime, imgsz=SIZE, nms=False, verbose=False))
+    target.mkdir(parents=True)
+    for path in [made] if made.is_file() else [*made.glob("*.xml"), *made.glob("*.bin")]:
+        shutil.copy(path, target / f"model{path.suffix}")
+    shutil.rmtree(scratch)
+    files = {path.name: sha256(path) for path in sorted(target.iterdir())}
+    card = {
+        **wanted._asdict(),
+        "candidate": name,
+        "file": next(file for file in files if not file.endswith(".bin")),
+        "files": files,
+        "digest": folder_sha256(target),
+        "classes": network.class_names(network.load(source / "weights.pt")),
+        "image_size": SIZE,
+        "size_bytes": sum((target / file).stat().st_size for file in files),
+    }
+    write_json(target / "card.json", card)
+    return target
+
+
+def project(root: Path, scenes: Path) -> Path:
+    """A project with a copy of `scenes` and one student."""
+    shutil.copytree(scenes, root / DATA)
+    params = {
+        "project": "tiny",
+        "image_size": SIZE,
+        "students": ["pico"],
+        "runtimes": ["onnx", "openvino"],
+        "networks": {"pico": {"scale": [0.34, 0.0625, 256]}},
+        "benchmark": {"threads": 1, "warmup": 1, "runs": 3},
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    return root
