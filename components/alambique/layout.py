@@ -26,6 +26,8 @@ EVALUATIONS = Path("evaluations")
 METRICS = Path("metrics")
 REPORT = Path("report")
 VALIDATION = Path("validation")
+DECISIONS = Path("decisions.json")
+"""What the gate decided, written by `record` into the run's commit; promotion rests on it."""
 
 
 class Candidate(NamedTuple):

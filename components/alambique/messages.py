@@ -133,11 +133,16 @@ class Decision(Message):
 
 
 class Decisions(Message):
-    """The gate's outcome: every candidate judged, and at most one challenger for each registered model."""
+    """The gate's outcome: every candidate judged, and at most one challenger for each registered model.
+
+    Attributes:
+        champions: digest of the champion that each model's candidates were judged against; none where there was none.
+    """
 
     run_id: str
     decisions: list[Decision]
     challengers: list[Version]
+    champions: dict[str, str] = {}
 
 
 class RecordRequest(RunRequest):

@@ -15,11 +15,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from alambique import config
 from alambique.config import AtLeast, AtMost, Gate, NotWorseThan
-from alambique.messages import Check, Decision, Version
+from alambique.errors import IntegrityError
+from alambique.files import read_json
+from alambique.layout import REPORT
+from alambique.messages import Check, Decision, Decisions, GateRequest, Version
+from alambique.registry import aliases, terminal
+from alambique.registry.checkout import LEADERBOARD, checked_out
 from alambique.report.leaderboard import Leaderboard, Row, rank
 
 LOWER_IS_BETTER = {"latency_p50_ms", "latency_p95_ms", "size_mb", "parameters", "macs"}
+
+
+def gate(request: GateRequest) -> Decisions:
+    """Judge every registered version by the run's own leaderboard and params.yaml, and name the challengers.
+
+    Raises:
+        IntegrityError: the run began with a champion which the leaderboard does not know.
+        TransientError: MLflow, the origin or the DVC remote is out of reach.
+    """
+    with checked_out(request, [REPORT]) as project:
+        params, board = config.load(project), read_json(project / LEADERBOARD)
+    champions = champion_digests(request.versions, board)
+    _check_champions(request, champions)
+    judged = [decide(version, board, params.gates) for version in request.versions]
+    decisions = Decisions(
+        run_id=request.run.run_id,
+        decisions=judged,
+        challengers=challengers(judged, board, params.promotion.objective, champions),
+        champions=champions,
+    )
+    aliases.mark(request.deployment.tracking_uri, decisions)
+    terminal.show(decisions)
+    return decisions
+
+
+def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None:
+    """A champion that was not measured must not pass for one that does not exist."""
+    models = {version.candidate.split("-")[1]: version.model for version in request.versions}
+    for runtime, version in request.run.champions.items():
+        if runtime in models and models[runtime] not in champions:
+            raise IntegrityError(
+                f"run {request.run.run_id} began with version {version} as champion of {models[runtime]}, but its "
+                f"leaderboard has no champion-{runtime}; look at inputs/champions/{runtime} and start another run"
+            )
 
 
 def decide(version: Version, board: Leaderboard, gates: Sequence[Gate]) -> Decision:

@@ -1,0 +1,99 @@
+"""MLflow's view of what the gate and the ledger decided: tags and aliases, each written again at no harm.
+
+Nothing is decided by what stands here. MLflow has no compare-and-set for aliases; they follow the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alambique.errors import IntegrityError
+from alambique.messages import Decision, Decisions, Version
+from alambique.registry.client import connect, reachable
+from alambique.registry.ledger import State
+from alambique.registry.versions import DIGEST
+
+GATE = "alambique.gate"
+REASONS = "alambique.gate.reasons"
+
+
+def mark(tracking_uri: str | None, decisions: Decisions) -> None:
+    """Tag every judged version with its verdict, and move `challenger` of each model, or remove it.
+
+    Raises:
+        TransientError: MLflow is out of reach.
+    """
+    if tracking_uri is None:
+        return
+    client = connect(tracking_uri)
+    challengers = {version.model: version.version for version in decisions.challengers}
+    with reachable(tracking_uri):
+        for decision in decisions.decisions:
+            version = decision.version
+            verdict = "passed" if decision.passed else "rejected"
+            client.set_model_version_tag(version.model, version.version, GATE, verdict)
+            client.set_model_version_tag(version.model, version.version, REASONS, reasons(decision))
+    for model in sorted({decision.version.model for decision in decisions.decisions}):
+        _set(tracking_uri, model, {"challenger": challengers.get(model)})
+
+
+def reasons(decision: Decision) -> str:
+    """Why it was refused, one reason a failed gate; else `passed`."""
+    refused = [f"{check.gate}: {check.reason}" for check in decision.checks if not check.passed]
+    return "; ".join(refused) or "passed"
+
+
+def project(tracking_uri: str | None, model: str, state: State) -> None:
+    """Make the aliases say what the ledger says: champion, previous, and no challenger that has become champion.
+
+    Raises:
+        TransientError: MLflow is out of reach.
+    """
+    if tracking_uri is None:
+        return
+    champion = state.champion.version
+    wanted: dict[str, str | None] = {
+        "champion": champion,
+        "previous": state.previous.version if state.previous else None,
+    }
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        if _present(client.get_registered_model(model).aliases).get("challenger") == champion:
+            wanted["challenger"] = None
+    _set(tracking_uri, model, wanted)
+
+
+def verify(tracking_uri: str | None, version: Version) -> None:
+    """Check that the registered version is still the artifact that was judged.
+
+    Raises:
+        IntegrityError: its digest is another, or it is gone.
+        TransientError: MLflow is out of reach.
+    """
+    if tracking_uri is None:
+        found = version.sha256 if version.sha256.startswith(version.version) else "another"
+    else:
+        client = connect(tracking_uri)
+        with reachable(tracking_uri):
+            query = f"name = '{version.model}' AND version_number = {int(version.version)}"
+            found = next((each.tags.get(DIGEST, "none") for each in client.search_model_versions(query)), "none")
+    if found != version.sha256:
+        raise IntegrityError(
+            f"{version.model} version {version.version} has the digest {found[:12]}, but the gate judged "
+            f"{version.sha256[:12]}; start another run"
+        )
+
+
+def _set(tracking_uri: str, model: str, wanted: Mapping[str, str | None]) -> None:
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        present = _present(client.get_registered_model(model).aliases)
+        for alias, version in wanted.items():
+            if version is None and alias in present:
+                client.delete_registered_model_alias(model, alias)
+            elif version is not None and present.get(alias) != version:
+                client.set_registered_model_alias(model, alias, version)
+
+
+def _present(aliases: Mapping[str, object]) -> dict[str, str]:
+    return {alias: str(version) for alias, version in aliases.items()}

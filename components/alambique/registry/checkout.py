@@ -1,0 +1,56 @@
+"""A run's commit with its results in the lock, and those of its files that a verb needs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alambique import dvcrepo, transfer
+from alambique.errors import IntegrityError
+from alambique.layout import REPORT
+from alambique.messages import RunRequest, StageResult
+
+LEADERBOARD = REPORT / "leaderboard.json"
+
+
+@contextmanager
+def checked_out(request: RunRequest, paths: Iterable[Path] = ()) -> Iterator[Path]:
+    """A throw-away clone at the run's revision, dvc.lock merged from all its stages, with `paths` (whole outs) pulled.
+
+    Raises:
+        TransientError: the origin or the DVC remote is out of reach.
+        IntegrityError: no stage of the run made one of `paths`.
+    """
+    for path in paths:
+        producer(request, path)
+    folder = request.deployment.home.absolute() / "workspaces"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="registry-") as name:
+        project = Path(name) / "project"
+        dvcrepo.clone(request.deployment, request.run.revision, project)
+        entries = {stage: result.entry for stage, result in request.stages.items()}
+        dvcrepo.write_lock(project, {**request.run.lock, **entries})
+        dvcrepo.configure_dvc(project, request.deployment)
+        transfer.pull(project, [path.as_posix() for path in paths])
+        yield project
+
+
+def outs(request: RunRequest) -> dict[str, StageResult]:
+    """The stage result behind each out of the run, by path."""
+    return {str(out["path"]): result for result in request.stages.values() for out in result.entry.get("outs", ())}
+
+
+def producer(request: RunRequest, path: Path) -> StageResult:
+    """The result of the stage that has `path` among its outs.
+
+    Raises:
+        IntegrityError: there is none.
+    """
+    if found := outs(request).get(path.as_posix()):
+        return found
+    raise IntegrityError(
+        f"no stage of run {request.run.run_id} made {path}; its graph and params.yaml disagree: "
+        "run `alambique graph write`, commit, and start another run"
+    )

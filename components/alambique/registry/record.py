@@ -1,0 +1,94 @@
+"""Keep a run as a git tag, `runs/<run_id>`: its merged dvc.lock and its decisions.
+
+The outs were pushed by the stages, so a clone at the tag and `dvc pull` give back every artifact, bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from alambique import config
+from alambique.errors import AlambiqueError, ConflictError, TransientError
+from alambique.files import write_json
+from alambique.git import git
+from alambique.layout import DECISIONS
+from alambique.messages import Recorded, RecordRequest
+from alambique.registry.checkout import checked_out
+from alambique.registry.client import connect, reachable
+from alambique.registry.tracking import start_run
+
+log = logging.getLogger(__name__)
+
+LOCK = "dvc.lock"
+
+
+def record(request: RecordRequest) -> Recorded:
+    """Commit and tag the run, and fast-forward the branch to it unless the branch has moved on.
+
+    Raises:
+        ConflictError: the run was recorded already, with other results.
+        TransientError: the origin or MLflow is out of reach.
+    """
+    tag = f"runs/{request.run.run_id}"
+    with checked_out(request) as workspace:
+        write_json(workspace / DECISIONS, request.decisions.model_dump(mode="json"))
+        git("add", LOCK, str(DECISIONS), cwd=workspace)
+        revision = _recorded(workspace, tag) or _commit(workspace, tag, request)
+        moved = _fast_forward(workspace, revision, request.deployment.branch)
+        _end_run(request, workspace, tag, revision)
+    return Recorded(tag=tag, revision=revision, branch_moved=moved)
+
+
+def _recorded(workspace: Path, tag: str) -> str | None:
+    """The commit of an earlier attempt which had the same content."""
+    if not git("tag", "--list", tag, cwd=workspace):
+        return None
+    if changed := git("diff", "--cached", "--name-only", tag, "--", LOCK, str(DECISIONS), cwd=workspace):
+        raise ConflictError(
+            f"the tag {tag} holds another {' and '.join(changed.split())}: this run was recorded with other results; "
+            "start a run with another id"
+        )
+    return git("rev-parse", f"{tag}^{{commit}}", cwd=workspace)
+
+
+def _commit(workspace: Path, tag: str, request: RecordRequest) -> str:
+    names = [f"{version.model} {version.version}" for version in request.decisions.challengers]
+    body = f"Challengers: {', '.join(names) or 'none'}"
+    subject = f"Record run {request.run.run_id}"
+    git("-c", "commit.gpgsign=false", "commit", "--quiet", "-m", subject, "-m", body, cwd=workspace)
+    git("tag", "--no-sign", tag, cwd=workspace)
+    git("push", "--quiet", "origin", f"refs/tags/{tag}", cwd=workspace)
+    return git("rev-parse", "HEAD", cwd=workspace)
+
+
+def _fast_forward(workspace: Path, revision: str, branch: str) -> bool:
+    """Whether the branch holds the run now. It is never forced: people commit to it, too."""
+    if git("branch", "--remotes", "--contains", revision, "--list", f"origin/{branch}", cwd=workspace):
+        return True
+    try:
+        git("push", "--quiet", "origin", f"{revision}:refs/heads/{branch}", cwd=workspace)
+    except TransientError:
+        raise
+    except AlambiqueError as error:
+        log.warning("the run is kept at its tag, but the branch %s stays where it is: %s", branch, error)
+        return False
+    return True
+
+
+def _end_run(request: RecordRequest, workspace: Path, tag: str, revision: str) -> None:
+    if (uri := request.deployment.tracking_uri) is None:
+        return
+    project = config.load(workspace).project
+    parent = request.run.tracking_run or start_run(uri, project, request.run.run_id, {})
+    tags = {
+        "alambique.revision": revision,
+        "alambique.tag": tag,
+        "alambique.data": request.run.sources.get("data", {}).get("md5", ""),
+    }
+    client = connect(uri)
+    with reachable(uri):
+        for name, value in tags.items():
+            client.set_tag(parent, name, value)
+        client.log_artifact(parent, str(workspace / DECISIONS))
+        client.set_terminated(parent, "FINISHED")

@@ -1,0 +1,158 @@
+"""Register every candidate of a run: one registered model a runtime, one version an artifact.
+
+A version is made of the candidate's own files, loads as a pyfunc, and says in its tags where it came from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alambique import config
+from alambique.errors import IntegrityError
+from alambique.files import folder_sha256, read_json
+from alambique.layout import CANDIDATES, REPORT, Candidate
+from alambique.messages import Registered, RunRequest, Version
+from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
+from alambique.registry.client import connect, reachable
+from alambique.registry.tracking import log_reused, start_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CARD = "card.json"
+LOADER = "alambique.registry.pyfunc"
+ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""The package that runs each runtime's artifacts."""
+
+DIGEST = "alambique.digest"
+CANDIDATE = "alambique.candidate"
+MEASURED = ("map50_95", "latency_p50_ms", "size_mb")
+"""Columns of the leaderboard that a version shows as tags."""
+
+
+def register(request: RunRequest) -> Registered:
+    """Register all candidates; one whose artifact is registered already keeps its version.
+
+    Without MLflow a version is named by its digest, which is all that the gate and the ledger need.
+
+    Raises:
+        IntegrityError: a candidate's files are not what its card says.
+        TransientError: MLflow, the origin or the DVC remote is out of reach.
+    """
+    uri, run = request.deployment.tracking_uri, request.run
+    folders = [Path(out) for out in outs(request) if Path(out).parent == CANDIDATES]
+    with checked_out(request, [*folders, REPORT]) as project:
+        name = config.load(project).project
+        cards = {folder: verified_card(project / folder) for folder in folders}
+        versions = [_version(name, card, card["digest"][:12]) for card in cards.values()]
+        if uri is None:
+            return Registered(versions=versions)
+        client, parent = connect(uri), run.tracking_run or start_run(uri, name, run.run_id, {})
+        rows = {row["subject"]: row for row in read_json(project / LEADERBOARD)["rows"]}
+        with reachable(uri):
+            versions = [
+                _registered(client, str(parent), project / folder, version, card, _tags(request, folder, card, rows))
+                for (folder, card), version in zip(cards.items(), versions, strict=True)
+            ]
+    log_reused(uri, parent, request.stages)
+    return Registered(versions=versions)
+
+
+def verified_card(folder: Path) -> dict[str, Any]:
+    """A candidate's card, once its files are those that the card's digest is of.
+
+    Raises:
+        IntegrityError: they are others.
+    """
+    card: dict[str, Any] = read_json(folder / CARD)
+    found = folder_sha256(folder, exclude=(CARD,))
+    if found != card["digest"]:
+        raise IntegrityError(
+            f"{folder.name} has the digest {found[:12]}, but its card says {card['digest'][:12]}: its files were "
+            "changed after they were made; run its export or quantize stage again"
+        )
+    return card
+
+
+def _version(project: str, card: Mapping[str, Any], version: str) -> Version:
+    candidate = Candidate.parse(card["candidate"])
+    return Version(
+        candidate=candidate.name, model=f"{project}-{candidate.runtime}", version=version, sha256=card["digest"]
+    )
+
+
+def _tags(
+    request: RunRequest, folder: Path, card: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """What the version came from, and how it did on that run's test split."""
+    candidate = Candidate.parse(card["candidate"])
+    row = rows.get(candidate.name, {})
+    known = {
+        DIGEST: card["digest"],
+        CANDIDATE: candidate.name,
+        "alambique.student": candidate.student,
+        "alambique.precision": candidate.precision,
+        "alambique.run": request.run.run_id,
+        "alambique.key": producer(request, folder).key,
+        "alambique.data": request.run.sources.get("data", {}).get("md5"),
+        "alambique.teacher": rows.get("teacher", {}).get("digest"),
+        **{f"alambique.{name}": row.get(name) for name in MEASURED},
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _registered(
+    client: MlflowClient, parent: str, folder: Path, version: Version, card: Mapping[str, Any], tags: dict[str, str]
+) -> Version:
+    """The version of this candidate with this digest, found or created."""
+    query = f"name = '{version.model}' AND tags.`{DIGEST}` = '{version.sha256}'"
+    found = [each for each in client.search_model_versions(query) if each.tags.get(CANDIDATE) == version.candidate]
+    if not found:
+        _ensure_model(client, version.model)
+        model_id = _log_model(client, parent, folder, version.candidate, card)
+        source = f"models:/{model_id}"
+        found = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
+    return version.model_copy(update={"version": str(min(int(each.version) for each in found))})
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+
+
+def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card: Mapping[str, Any]) -> str:
+    """Upload the candidate's folder, byte for byte, as an MLflow model with a signature; its id."""
+    import mlflow.pyfunc
+
+    engine = ENGINES[card["runtime"]]
+    experiment = client.get_run(parent).info.experiment_id
+    model = client.create_logged_model(experiment, name, parent, model_type=card["runtime"])
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model"
+        mlflow.pyfunc.save_model(
+            str(path),
+            loader_module=LOADER,
+            data_path=str(folder),
+            signature=_signature(card),
+            pip_requirements=[f"{package}=={installed(package)}" for package in ("alambique", engine)],
+        )
+        client.log_model_artifacts(model.model_id, str(path))
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _signature(card: Mapping[str, Any]) -> Any:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(tensor: Mapping[str, Any]) -> Any:
+        # A dimension may be a name or nothing where the exporter left it open.
+        shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in tensor["shape"])
+        return Schema([TensorSpec(np.dtype(tensor["dtype"]), shape, tensor["name"])])
+
+    return ModelSignature(schema(card["input"]), schema(card["output"]))
