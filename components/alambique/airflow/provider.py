@@ -10,5 +10,5 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "alambique",
         "name": "Alambique",
-        "description": "Distill, compress, judge and promote edge-ready students, on the pipeline that dvc.yaml declares.",
+        "description": "From a DVC-versioned dataset to a promoted, edge-ready student model.",
     }

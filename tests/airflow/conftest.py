@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from airflow_project import SOURCE
+
+
+@pytest.fixture(scope="session")
+def base_python() -> Path:
+    """The interpreter of the base-only environment, in which Airflow's side must work."""
+    path = Path(os.environ.get("ALAMBIQUE_BASE_PYTHON", SOURCE / ".venv-base" / "bin" / "python"))
+    if not path.exists():
+        pytest.skip(f"there is no base-only environment at {path}: `make test` builds it")
+    return path
