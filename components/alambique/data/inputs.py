@@ -1,0 +1,139 @@
+"""Turn what params.yaml names by mutable references (weights, champions) into bytes that a run can depend on.
+
+inputs/teacher/    index.json {"uri", "sha256", "file"}, the file
+inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
+inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
+
+Where nothing is named (from scratch), the three are null. An alias is written as the version that it stood for.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alambique.config import Params
+from alambique.data import sources
+from alambique.errors import AlambiqueError, IntegrityError, TransientError
+from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
+from alambique.layout import CANDIDATES, INPUTS
+from alambique.registry.ledger import Ledger
+
+INDEX = "index.json"
+FOLDERS = ("inputs/teacher", "inputs/students", "inputs/champions")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of an index: where bytes came from, what they are, and their file beside the index."""
+
+    uri: str | None = None
+    sha256: str | None = None
+    file: str | None = None
+
+
+def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
+    """Write `project`/inputs anew; what is there already and cannot have changed is not fetched again.
+
+    Args:
+        project: a working folder, holding the inputs of an earlier run or none.
+        origin: git URL of the ledger and the recorded runs; None: there is no champion.
+        tracking_uri: of the MLflow whose `models:/` URIs are meant.
+    Raises:
+        IntegrityError: bytes are not what the pin or the ledger promises.
+        ConfigurationError, DataError: a reference leads nowhere.
+        TransientError: a service is out of reach.
+    """
+    with fresh_folder(project / INPUTS / "teacher") as folder:
+        old = _previous(project / INPUTS / "teacher", Weights(**_index(project, "teacher")))
+        teacher = params.teacher
+        entry = _take(folder / "weights.pt", teacher.weights, teacher.sha256, old, tracking_uri)
+        write_json(folder / INDEX, asdict(entry))
+    with fresh_folder(project / INPUTS / "students") as folder:
+        index = _index(project, "students")
+        entries = {}
+        for student in params.students:
+            old = _previous(project / INPUTS / "students", Weights(**index.get(student, {})))
+            start = params.networks[student].start
+            entries[student] = asdict(_take(folder / f"{student}.pt", start, None, old, tracking_uri))
+        write_json(folder / INDEX, entries)
+    with fresh_folder(project / INPUTS / "champions") as folder:
+        champions = {
+            runtime: _champion(folder / runtime, project, f"{params.project}-{runtime}", origin)
+            for runtime in params.runtimes
+        }
+        write_json(folder / INDEX, champions)
+
+
+def _index(project: Path, name: str) -> dict[str, Any]:
+    path = project / INPUTS / name / INDEX
+    content: dict[str, Any] = read_json(path) if path.exists() else {}
+    return content
+
+
+def _previous(folder: Path, entry: Weights) -> tuple[Weights, Path] | None:
+    """An earlier entry and its file, if its bytes are still what it says."""
+    if entry.file is None or not (path := folder / entry.file).exists() or sha256(path) != entry.sha256:
+        return None
+    return entry, path
+
+
+def _take(
+    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, tracking_uri: str | None
+) -> Weights:
+    if uri is None:
+        return Weights()
+    uri = sources.pinpoint(uri, tracking_uri)
+    if previous and _same(uri, pin, previous[0]):
+        shutil.copyfile(previous[1], target)
+    else:
+        sources.fetch(uri, target, tracking_uri)
+    found = sha256(target)
+    if pin and found != pin:
+        raise IntegrityError(
+            f"{uri} has sha256 {found}, but teacher.sha256 in params.yaml pins {pin}; "
+            "find out who replaced it, or pin the new bytes"
+        )
+    return Weights(uri, found, target.name)
+
+
+def _same(uri: str, pin: str | None, previous: Weights) -> bool:
+    return previous.uri == uri and (sources.immutable(uri) or (pin is not None and previous.sha256 == pin))
+
+
+def _champion(target: Path, project: Path, model: str, origin: str | None) -> dict[str, str] | None:
+    state = Ledger(origin, model).read() if origin else None
+    if origin is None or state is None:
+        return None
+    champion = state.champion
+    old = project / INPUTS / "champions" / target.name
+    if (old / "card.json").exists() and _digest(old) == champion.digest:
+        shutil.copytree(old, target)
+    else:
+        _from_tag(origin, champion.tag, CANDIDATES / champion.candidate, target)
+    if (found := _digest(target)) != champion.digest:
+        raise IntegrityError(
+            f"{champion.candidate} at {champion.tag} has digest {found}, but the ledger of {model} promises "
+            f"{champion.digest}; roll {model} back, or promote another run"
+        )
+    return {"model": model, "version": champion.version, "tag": champion.tag, "digest": champion.digest}
+
+
+def _digest(folder: Path) -> str:
+    return folder_sha256(folder, exclude=("card.json",))
+
+
+def _from_tag(origin: str, tag: str, path: Path, target: Path) -> None:
+    """Download an out of a recorded run: its tag's dvc.lock names the bytes, its DVC remote holds them."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    try:
+        Repo.get(origin, path.as_posix(), out=str(target), rev=tag)
+    except OSError as error:
+        raise TransientError(f"cannot download {path} of {tag}: {error}; is the DVC remote in reach?") from error
+    except (DvcException, SCMError) as error:
+        raise AlambiqueError(f"DVC cannot get {path} of {tag} from {origin}: {error}") from error

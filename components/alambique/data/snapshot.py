@@ -1,0 +1,138 @@
+"""Freeze what a run starts from: the data, the resolved inputs and the code become one commit of the project."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from alambique import config, dvcrepo, expansion, pipeline, transfer
+from alambique.config import Params
+from alambique.data import inputs, versioning, versions
+from alambique.deployment import Deployment
+from alambique.errors import AlambiqueError, ConfigurationError, DataError, TransientError
+from alambique.files import read_json
+from alambique.git import git
+from alambique.layout import DATA, INPUTS
+from alambique.messages import Run, SnapshotRequest
+from alambique.registry import tracking
+
+DATA_FILE = f"{DATA}.dvc"
+
+
+def snapshot(request: SnapshotRequest) -> Run:
+    """Version the dataset and the inputs, commit and push them if they changed, and open the run.
+
+    Two snapshots of the same things give the same commit: nothing is written when nothing changed.
+
+    Raises:
+        ConfigurationError: the project, its graph or its versions are not those the DAG was built from.
+        DataError, IntegrityError: the dataset or an input is unusable.
+        TransientError: a service is out of reach, or the branch moved meanwhile.
+    """
+    deployment = request.deployment
+    with _workspace(deployment) as workspace:
+        params = config.load(workspace)
+        _check(workspace, request.digest)
+        _version_data(workspace, deployment)
+        _version_inputs(workspace, params, deployment)
+        revision = _commit(workspace, deployment.branch)
+        sources = dvcrepo.source_hashes(workspace)
+        _tag(workspace, sources[str(DATA)]["md5"], revision)
+        return Run(
+            run_id=request.run_id,
+            revision=revision,
+            digest=request.digest,
+            sources=sources,
+            params=dvcrepo.resolved_params(workspace),
+            lock=dvcrepo.lock_entries(workspace),
+            champions=_champions(workspace),
+            tracking_run=_start_run(request, params, revision, sources[str(DATA)]["md5"]),
+        )
+
+
+def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None:
+    """Resolve the inputs and put them and the data under DVC in a working folder, for `dvc repro`; commits nothing.
+
+    Args:
+        origin, tracking_uri: see `inputs.resolve`.
+    Raises:
+        as `inputs.resolve`.
+    """
+    inputs.resolve(project, config.load(project), origin, tracking_uri)
+    with dvcrepo.opened(project) as repo:
+        repo.add([str(project / path) for path in (str(DATA), *inputs.FOLDERS)])
+
+
+@contextlib.contextmanager
+def _workspace(deployment: Deployment) -> Iterator[Path]:
+    folder = deployment.home.absolute() / "workspaces"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="snapshot-", dir=folder) as name:
+        workspace = Path(name) / "project"
+        dvcrepo.clone(deployment, deployment.branch, workspace)
+        dvcrepo.configure_dvc(workspace, deployment)
+        yield workspace
+
+
+def _check(workspace: Path, digest: str) -> None:
+    expansion.check(workspace)
+    committed = pipeline.read(workspace).digest
+    if committed != digest:
+        raise ConfigurationError(
+            f"the DAG was built from the graph {digest[:12]}, but the branch holds {committed[:12]}; "
+            "redeploy the DAG (its pipeline.json is older or newer than the project's)"
+        )
+    versions.check(workspace)
+
+
+def _version_data(workspace: Path, deployment: Deployment) -> None:
+    if deployment.data is not None:
+        versioning.track(workspace, deployment.data)
+        transfer.push(workspace, [str(DATA)])
+    elif not (workspace / DATA_FILE).exists():
+        raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
+
+
+def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> None:
+    # What cannot be had back is resolved anew: an earlier run's inputs only save downloads.
+    with contextlib.suppress(AlambiqueError):
+        transfer.pull(workspace, [path for path in inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
+    inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
+    with dvcrepo.opened(workspace) as repo:
+        repo.add([str(workspace / path) for path in inputs.FOLDERS])
+    transfer.push(workspace, inputs.FOLDERS)
+
+
+def _commit(workspace: Path, branch: str) -> str:
+    """Commit what changed and fast-forward the origin's branch. Bytes are pushed before: no commit lacks its own."""
+    git("add", "--", DATA_FILE, str(INPUTS), cwd=workspace)
+    if git("diff", "--cached", "--name-only", cwd=workspace):
+        git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Snapshot data and inputs", cwd=workspace)
+        try:
+            git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", cwd=workspace)
+        except AlambiqueError as error:
+            if "rejected" not in str(error):
+                raise
+            raise TransientError(f"{branch} moved during the snapshot; a retry starts from its new commit") from error
+    return git("rev-parse", "HEAD", cwd=workspace)
+
+
+def _tag(workspace: Path, data: str, revision: str) -> None:
+    """Name the first commit that holds this dataset."""
+    tag = f"refs/tags/data/{data[:12]}"
+    if not git("ls-remote", "origin", tag, cwd=workspace):
+        git("push", "--quiet", "origin", f"{revision}:{tag}", cwd=workspace)
+
+
+def _champions(workspace: Path) -> dict[str, str]:
+    index = read_json(workspace / INPUTS / "champions" / inputs.INDEX)
+    return {runtime: champion["version"] for runtime, champion in index.items() if champion}
+
+
+def _start_run(request: SnapshotRequest, params: Params, revision: str, data: str) -> str | None:
+    tags = {"alambique.revision": revision, "alambique.data": data}
+    if request.dag_run:
+        tags["alambique.dag_run"] = request.dag_run
+    return tracking.start_run(request.deployment.tracking_uri, params.project, request.run_id, tags)
