@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import subjects
+
+from alambique.errors import IntegrityError
+from alambique.files import read_json
+from alambique.stages import benchmark
+from alambique.stages.environment import prepare
+
+prepare()
+
+NAMES = [f"pico-{runtime}-{precision}" for runtime in ("onnx", "openvino") for precision in ("fp32", "int8")]
+
+
+@pytest.fixture
+def project(tmp_path: Path, exported: Path) -> Path:
+    shutil.copytree(exported, tmp_path / "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
+    """A project with four candidates. Who gets timed does not hang on precision: INT8 is a copy of FP32 here."""
+    root = subjects.project(tmp_path_factory.mktemp("benchmark") / "project", scenes)
+    teacher = subjects.checkpoint(root)
+    for runtime in ("onnx", "openvino"):
+        name = f"pico-{runtime}-fp32"
+        subjects.candidate(teacher, root / "candidates" / name, name)
+        shutil.copytree(root / "candidates" / name, root / f"candidates/pico-{runtime}-int8")
+    return root
+
+
+def test_each_round_runs_every_artifact_once_and_begins_one_further() -> None:
+    assert list(benchmark.turns(["a", "b", "c"], 4)) == ["a", "b", "c", "b", "c", "a", "c", "a", "b", "a", "b", "c"]
+
+
+def test_no_artifact_means_no_turns() -> None:
+    assert list(benchmark.turns([], 3)) == []
+
+
+def test_warm_up_is_run_but_not_counted() -> None:
+    calls: Counter[str] = Counter()
+    runners = {name: lambda name=name: calls.update([name]) for name in ("a", "b")}
+    times = benchmark.measure(runners, warmup=2, runs=5)
+    assert calls == {"a": 7, "b": 7}
+    assert {name: len(values) for name, values in times.items()} == {"a": 5, "b": 5}
+
+
+def test_summary_is_in_the_unit_of_its_times() -> None:
+    assert benchmark.summarize([1.0, 2.0, 3.0]) == {"p50_ms": 2.0, "p95_ms": pytest.approx(2.9), "mean_ms": 2.0, "n": 3}
+
+
+def test_every_candidate_is_timed_under_the_configured_conditions(project: Path) -> None:
+    benchmark.run(project)
+    result = read_json(project / "metrics/benchmark.json")
+    assert sorted(result["latencies"]) == sorted(NAMES)
+    assert (result["threads"], result["runs"], result["device"], result["image_size"]) == (1, 3, "cpu", subjects.SIZE)
+    assert result["cpu"]
+    for latency in result["latencies"].values():
+        assert latency["n"] == 3
+        assert 0 < latency["p50_ms"] <= latency["p95_ms"]
+
+
+def test_a_champion_is_timed_beside_them(project: Path) -> None:
+    shutil.copytree(project / "candidates/pico-onnx-fp32", project / "inputs/champions/onnx")
+    benchmark.run(project)
+    latencies = read_json(project / "metrics/benchmark.json")["latencies"]
+    assert "champion-onnx" in latencies
+    assert "champion-openvino" not in latencies
+
+
+def test_a_missing_candidate_is_refused_by_name(project: Path) -> None:
+    shutil.rmtree(project / "candidates/pico-openvino-int8")
+    with pytest.raises(IntegrityError, match="pico-openvino-int8"):
+        benchmark.run(project)
