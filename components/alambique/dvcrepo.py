@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,20 +158,6 @@ def pipeline_stages(repo: Repo) -> Iterator[Any]:
     stages = load_file(repo, os.fspath(Path(repo.root_dir) / "dvc.yaml")).stages
     for name in stages:
         yield stages[name]
-
-
-def pull(workspace: Path, paths: Iterable[str]) -> None:
-    """Have exactly these outs and sources in the workspace, from the cache or the remote."""
-    if targets := sorted(os.fspath(workspace / path) for path in paths):
-        with opened(workspace) as repo:
-            repo.pull(targets=targets)
-
-
-def push(workspace: Path, paths: Iterable[str]) -> None:
-    """Upload outs or sources from the cache to the remote."""
-    if targets := sorted(os.fspath(workspace / path) for path in paths):
-        with opened(workspace) as repo:
-            repo.push(targets=targets)
 
 
 def _load_yaml(path: Path) -> Any:

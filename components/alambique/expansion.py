@@ -15,15 +15,19 @@ def expand(project: Path) -> Graph:
     """The graph that dvc.yaml and params.yaml describe now.
 
     Raises:
-        ConfigurationError: params.yaml is wrong, DVC cannot read dvc.yaml, or a stage cannot be run in a clone.
+        ConfigurationError: DVC cannot read dvc.yaml, or a stage cannot be run in a clone.
     """
-    config.load(project)
     with opened(project) as repo:
         return Graph.of({stage.name: _stage(stage) for stage in pipeline_stages(repo)})
 
 
 def write(project: Path) -> None:
-    """Expand dvc.yaml into `pipeline.json`, which DAGs are built from; commit it together with dvc.yaml."""
+    """Expand dvc.yaml into `pipeline.json`, which DAGs are built from; commit it together with dvc.yaml.
+
+    Raises:
+        ConfigurationError: as `expand`, or params.yaml asks for something impossible.
+    """
+    config.load(project)
     pipeline.save(expand(project), project)
 
 
@@ -31,8 +35,9 @@ def check(project: Path) -> None:
     """Refuse a `pipeline.json` that is not what dvc.yaml expands to.
 
     Raises:
-        ConfigurationError: it is missing or stale; the message names the stages that differ.
+        ConfigurationError: it is missing or stale (the message names the stages that differ), or as `write`.
     """
+    config.load(project)
     committed, expanded = pipeline.read(project).stages, expand(project).stages
     differences = [_difference(name, committed.get(name), expanded.get(name)) for name in sorted(committed | expanded)]
     if found := [difference for difference in differences if difference]:

@@ -1,0 +1,112 @@
+"""Results by key: `locks/<key>.json` on the DVC remote, beside the content they name, each written once."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alambique.dvcrepo import opened
+from alambique.errors import IntegrityError
+from alambique.messages import LockEntry
+from alambique.pipeline import Inputs
+from alambique.transfer import reaching
+
+
+@dataclass(frozen=True)
+class Store:
+    """The remote's entries.
+
+    Attributes:
+        filesystem: of the DVC remote, as DVC configured it, credentials included.
+        folder: path of the entries on it.
+    """
+
+    filesystem: Any
+    folder: str
+
+    def get(self, inputs: Inputs) -> LockEntry | None:
+        """The entry of an earlier run with the same inputs, if any.
+
+        Raises:
+            IntegrityError: there is one, but it cannot be the result of these inputs.
+            TransientError: the remote is out of reach.
+        """
+        path = self._path(inputs.key)
+        try:
+            with reaching(self.folder):
+                content = self.filesystem.fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return _parse(content, inputs, path)
+
+    def put(self, inputs: Inputs, stage: str, entry: LockEntry) -> LockEntry:
+        """Keep `entry` unless the key has one: the first stays.
+
+        Returns:
+            the entry that the store holds now.
+        Raises:
+            IntegrityError: the key has one, but it cannot be the result of these inputs.
+            TransientError: the remote is out of reach.
+        """
+        path = self._path(inputs.key)
+        content = json.dumps({"key": inputs.key, "stage": stage, "entry": entry}, indent=2, sort_keys=True).encode()
+        try:
+            with reaching(self.folder):
+                self._create(path, content)
+        except FileExistsError:
+            return self.get(inputs) or entry
+        return entry
+
+    def _path(self, key: str) -> str:
+        return f"{self.folder}/{key}.json"
+
+    def _create(self, path: str, content: bytes) -> None:
+        """Write a file that must not exist yet, whole or not at all.
+
+        Raises:
+            FileExistsError: it does.
+        """
+        if self.filesystem.protocol == "local":
+            _create_local(Path(path), content)
+        else:
+            self.filesystem.fs.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
+
+
+@contextmanager
+def store(workspace: Path) -> Iterator[Store]:
+    """The store on the workspace's default remote."""
+    with opened(workspace) as repo:
+        remote = repo.cloud.get_remote()
+        yield Store(remote.fs, remote.fs.join(remote.path, "locks"))
+
+
+def _create_local(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.link(temporary, path)  # unlike a rename, it fails when the target exists
+    finally:
+        Path(temporary).unlink()
+
+
+def _parse(content: bytes, inputs: Inputs, path: str) -> LockEntry:
+    try:
+        parsed = json.loads(content)
+        entry: LockEntry = parsed["entry"]
+        wrong = inputs.contradiction(entry) if parsed["key"] == inputs.key else f"it is of key {parsed['key']}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"it is damaged: {type(error).__name__}: {error}"
+    if wrong:
+        raise IntegrityError(f"the lock entry {path} is not what its key promises: {wrong}; delete that file and retry")
+    return entry
