@@ -97,6 +97,7 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
         image_size: side of the input that the model was trained for, pixels.
     """
     model = deepcopy(model).half().cpu().eval().requires_grad_(False)
+    model.end2end = True  # predict with the NMS-free head
     model.criterion = None  # holds this package's loss, and needs it to load
     model.pt_path = None
     model.args = {"task": "detect", "imgsz": image_size}
@@ -143,7 +144,9 @@ def parameters(model: nn.Module) -> int:
 
 def macs(model: DetectionModel, image_size: int) -> int:
     """Multiply-accumulates of one image's inference: batch norm folded, without the head that only training needs."""
-    deployed = deepcopy(model).float().eval().fuse(verbose=False)
+    deployed = deepcopy(model).float().eval()
+    deployed.end2end = True  # or folding would leave the other head
+    deployed = deployed.fuse(verbose=False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         deployed(torch.zeros(1, 3, image_size, image_size))
     return int(counter.get_total_flops()) // 2
@@ -186,6 +189,11 @@ def write_card(
     }
     write_json(folder / CARD, card)
     return card
+
+
+def figures(card: dict[str, Any]) -> dict[str, int]:
+    """What a stage's metrics repeat of the card."""
+    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
 
 
 def class_names(model: DetectionModel) -> list[str]:

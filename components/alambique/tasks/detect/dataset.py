@@ -1,0 +1,53 @@
+"""Samples as an Ultralytics dataset, whose augmentation moves the teacher's logits along with their boxes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ultralytics.data.augment import Format
+from ultralytics.data.dataset import YOLODataset
+
+from alambique.tasks.detect.samples import Sample
+
+
+class SampleFormat(Format):  # type: ignore[misc]
+    """Upstream's, but an image without boxes keeps the width of its targets, so that a batch can be put together."""
+
+    def apply_instances(self, labels: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+        formatted: dict[str, Any] = super().apply_instances(labels, params)
+        if not params["nl"]:
+            formatted["cls"] = torch.zeros(0, params["cls"].shape[1])
+        return formatted
+
+
+class SampleDataset(YOLODataset):  # type: ignore[misc]
+    """Upstream's dataset over samples in memory.
+
+    Upstream reads labels itself, writes a cache beside them and repairs JPEGs in place; a versioned dataset is
+    read-only. Mosaic, affine and flip index and join the rows of `cls` as they do boxes, so its further columns, the
+    teacher's logits, stay with their box.
+    """
+
+    format_class = SampleFormat
+
+    def __init__(self, samples: list[Sample], **arguments: Any) -> None:
+        self.samples = samples  # what the two methods below read while upstream's constructor runs
+        super().__init__(img_path="", **arguments)
+
+    def get_img_files(self, img_path: str) -> list[str]:
+        return [str(sample.image) for sample in self.samples]
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "im_file": str(sample.image),
+                "cls": sample.targets,
+                "bboxes": sample.boxes,
+                "segments": [],
+                "keypoints": None,
+                "normalized": True,
+                "bbox_format": "xywh",
+            }
+            for sample in self.samples
+        ]

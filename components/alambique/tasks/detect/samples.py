@@ -1,0 +1,117 @@
+"""What a detector is trained on: images with their boxes, from labels, from the teacher, or from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import cycle, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.data.dataset import Dataset
+from alambique.errors import IntegrityError
+from alambique.softlabels.schema import SoftLabels
+
+SAME_BOX = 0.5
+"""IoU from which a teacher's box and a labelled one are about the same object."""
+
+
+class Sample(NamedTuple):
+    """An image and its n boxes.
+
+    Attributes:
+        image: its file.
+        boxes: centre x, centre y, width, height as shares of the image, (n, 4).
+        targets: the class index, (n, 1); for distillation also the teacher's logit of every class, (n, 1 + classes):
+            NaN where the box has no teacher, −inf where the teacher's logit was not kept.
+    """
+
+    image: Path
+    boxes: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+
+def labelled(data: Dataset, split: str) -> list[Sample]:
+    """The images of a split with the boxes that people drew."""
+    samples = []
+    for image in data.images(split):
+        rows = data.boxes(image).astype(np.float32)
+        samples.append(Sample(image, rows[:, 1:], rows[:, :1]))
+    return samples
+
+
+def repeated(samples: Iterable[Sample], length: int) -> list[Sample]:
+    """The samples over and over, up to `length`: as many steps an epoch as another training has."""
+    return list(islice(cycle(samples), length))
+
+
+def taught(data: Dataset, teacher: Mapping[str, SoftLabels], min_score: float) -> list[Sample]:
+    """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
+
+    Args:
+        data: the dataset.
+        teacher: soft labels by the image's path inside data/images.
+        min_score: a teacher's box in an unlabelled image becomes a target from here on.
+    Raises:
+        IntegrityError: an image has no soft labels.
+    """
+    classes = len(data.classes)
+    samples = []
+    for sample in labelled(data, "train"):
+        logits = _matching(sample, _seen(data, teacher, sample.image), classes)
+        samples.append(sample._replace(targets=np.hstack((sample.targets, logits))))
+    for image in data.images("unlabelled"):
+        samples.append(_pseudo_labelled(image, _seen(data, teacher, image), min_score, classes))
+    return samples
+
+
+def inside(data: Dataset, image: Path) -> str:
+    """An image's path inside data/images, as the cache knows it."""
+    return image.relative_to(data.root / "images").as_posix()
+
+
+def _seen(data: Dataset, teacher: Mapping[str, SoftLabels], image: Path) -> SoftLabels:
+    key = inside(data, image)
+    if key not in teacher:
+        raise IntegrityError(f"no soft labels for {image}; run the soft_labels stage again (`dvc repro soft_labels`)")
+    return teacher[key]
+
+
+def _pseudo_labelled(image: Path, seen: SoftLabels, min_score: float, classes: int) -> Sample:
+    kept = seen.scores >= min_score
+    corners = seen.boxes[kept].astype(np.float32)
+    boxes = np.hstack(((corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]))
+    best = seen.classes[kept, :1].astype(np.float32)
+    return Sample(image, boxes, np.hstack((best, _dense(seen, classes)[kept])))
+
+
+def _matching(sample: Sample, seen: SoftLabels, classes: int) -> NDArray[np.float32]:
+    """Logits of the teacher's box at each labelled one, (n, classes): the closest of its class, or else the closest."""
+    logits = np.full((len(sample.boxes), classes), np.nan, np.float32)
+    if len(sample.boxes) and len(seen.boxes):
+        centre, extent = sample.boxes[:, :2], sample.boxes[:, 2:]
+        overlap = _iou(np.hstack((centre - extent / 2, centre + extent / 2)), seen.boxes.astype(np.float32))
+        rank = overlap + (seen.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
+        rank[overlap < SAME_BOX] = 0
+        found = rank.max(1) > 0
+        logits[found] = _dense(seen, classes)[rank.argmax(1)[found]]
+    return logits
+
+
+def _dense(seen: SoftLabels, classes: int) -> NDArray[np.float32]:
+    """The kept logits at their classes' places, −inf elsewhere, (n, classes)."""
+    dense = np.full((len(seen.boxes), classes), -np.inf, np.float32)
+    np.put_along_axis(dense, seen.classes.astype(np.int64), seen.logits.astype(np.float32), axis=1)
+    return dense
+
+
+def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of x1, y1, x2, y2 boxes: (n, 4) and (m, 4) give (n, m)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    common = (high - low).clip(0).prod(2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (first, second)]
+    union: NDArray[np.float32] = common / (areas[0][:, None] + areas[1][None] - common).clip(1e-12)
+    return union

@@ -1,0 +1,119 @@
+"""Run the teacher once over the train and unlabelled images, and keep what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.tal import dist2bbox, make_anchors
+
+from alambique import layout
+from alambique.config import Params
+from alambique.data.dataset import Dataset
+from alambique.softlabels import writer
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import SoftLabels
+from alambique.tasks import Metrics
+from alambique.tasks.detect import network, predict
+from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
+from alambique.tasks.detect.samples import inside
+
+SPLITS = ("train", "unlabelled")
+"""What the teacher sees: val and test stay unseen by students."""
+
+BATCH = 16
+
+
+def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metrics:
+    """Write one shard of the cache, every n-th image from the shard's number on; see `Task.soft_labels`."""
+    data = Dataset.load(project / layout.DATA)
+    folder = project / layout.TEACHER
+    recipe = Recipe(
+        teacher_sha256=predict.read_card(folder)["sha256"],
+        data=digests(data),
+        preprocessing=DESCRIPTION,
+        image_size=params.image_size,
+        classes=data.classes,
+        **params.soft_labels.model_dump(exclude={"shards"}),
+    )
+    shards = len(params.soft_labels.shards)
+    images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
+    scores: list[NDArray[np.float16]] = []
+    seen = _watched(look(network.load(folder / network.WEIGHTS).eval(), data, images, recipe), scores)
+    writer.write(target, seen, recipe, shard, shards)
+    unlabelled = set(data.images("unlabelled"))
+    kept = np.concatenate(scores) if scores else np.empty(0)
+    return {
+        "images": len(images),
+        "unlabelled_images": sum(image in unlabelled for image in images),
+        "boxes": len(kept),
+        "boxes_per_image": len(kept) / max(len(images), 1),
+        "mean_score": float(kept.mean(dtype=float)) if len(kept) else 0.0,
+    }
+
+
+def digests(data: Dataset) -> dict[str, str]:
+    """Of the images that the teacher sees, by split."""
+    return {split: data.digest(split) for split in SPLITS if data.has(split)}
+
+
+def look(model: DetectionModel, data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
+    """The teacher's soft labels, image by image, in the order of `images`.
+
+    Args:
+        model: the teacher, in evaluation mode.
+        data: the dataset of the images.
+        images: files.
+        recipe: what to keep.
+    """
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        inputs, places = zip(*(preprocess(image, recipe.image_size) for image in batch), strict=True)
+        boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
+        for index, image in enumerate(batch):
+            yield _keep(inside(data, image), places[index], boxes[index], logits[index], recipe)
+
+
+@torch.inference_mode()
+def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The one-to-one head before anything is suppressed: one box and one logit per class for each anchor.
+
+    That head is trained to fire once per object, so what it gives needs no suppression.
+
+    Args:
+        model: in evaluation mode.
+        images: (batch, 3, size, size), RGB, 0 to 1.
+    Returns:
+        boxes, x1, y1, x2, y2 in input pixels, (batch, anchors, 4); and class logits, (batch, anchors, classes).
+    """
+    head = model(images)[1]["one2one"]
+    anchors, strides = make_anchors(head["feats"], model.stride, 0.5)
+    boxes = dist2bbox(head["boxes"].permute(0, 2, 1), anchors, xywh=False) * strides
+    return boxes, head["scores"].permute(0, 2, 1)
+
+
+def _keep(image: str, place: Letterbox, boxes: Tensor, logits: Tensor, recipe: Recipe) -> SoftLabels:
+    """The best boxes of an image, best first, in its own coordinates, with their likeliest classes."""
+    scores, order = logits.amax(1).sigmoid().topk(min(recipe.max_boxes, len(logits)))
+    order = order[scores >= recipe.min_score]
+    top = logits[order].topk(recipe.width, dim=1)
+    corners = restore(boxes[order].numpy(), place).astype(np.float16)
+    real = (corners[:, 2:] > corners[:, :2]).all(1)  # not wholly in the letterbox's border
+    return SoftLabels(
+        image=image,
+        boxes=corners[real],
+        logits=top.values.numpy().astype(np.float16)[real],
+        classes=top.indices.numpy().astype(np.int16)[real],
+        scores=top.values[:, 0].sigmoid().numpy().astype(np.float16)[real],
+    )
+
+
+def _watched(seen: Iterator[SoftLabels], scores: list[NDArray[np.float16]]) -> Iterator[SoftLabels]:
+    for image in seen:
+        scores.append(image.scores)
+        yield image
