@@ -58,10 +58,8 @@ def up(project: Path) -> None:
     binaries = Path(sys.executable).parent
     commands = [[str(binaries / "airflow"), "standalone"]]
     if deployment.tracking_uri and deployment.tracking_uri.startswith("sqlite:"):
-        commands.append(
-            [str(binaries / "mlflow"), "server", "--backend-store-uri", deployment.tracking_uri]
-            + ["--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
-        )
+        serve = ["server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
+        commands.append([str(binaries / "mlflow"), *serve, "--backend-store-uri", deployment.tracking_uri])
     children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
@@ -37,7 +39,15 @@ def run(project: Path, name: str, *arguments: str) -> None:
     takes = list(inspect.signature(stage).parameters)[1:]
     if len(takes) != len(arguments):
         raise ConfigurationError(f"stage {name} takes {takes or 'no arguments'}, got {list(arguments)}")
+    _tracked(project, os.environ.get("DVC_STAGE", name), lambda: stage(project, *arguments))
+
+
+def _tracked(project: Path, address: str, work: Callable[[], None]) -> None:
+    """Do the work, with the same child run in MLflow under plain `dvc repro` as under Airflow."""
+    from alambique import pipeline
     from alambique.registry.tracking import laptop_run
 
-    with laptop_run(project, "@".join((name, "-".join(arguments))).rstrip("@")):
-        stage(project, *arguments)
+    with laptop_run(project, address) as child:
+        work()
+        if child.run_id:
+            child.log_outputs(project, list(pipeline.read(project).stages[address].outs))
