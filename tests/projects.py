@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.repo import Repo
 
 from alambique import expansion, pipeline
 from alambique.deployment import Deployment
-from alambique.dvcrepo import lock_entries, resolved_params, source_hashes
+from alambique.dvcrepo import lock_entries, opened, resolved_params, source_hashes
 from alambique.git import git
 from alambique.messages import Run, StageRequest, StageResult
+from alambique.transfer import push
 from alambique.workspace import run_stage
+
+SOURCES = ("data", "other")
 
 STAGE = """
 import json, pathlib, sys, yaml
@@ -68,13 +69,15 @@ class Project:
         git("init", "--quiet", "--bare", "--initial-branch=main", self.deployment.origin)
         git("clone", "--quiet", self.deployment.origin, str(self.checkout))
         git("checkout", "--quiet", "-b", "main", cwd=self.checkout)
-        self.dvc("init", "--quiet")
-        self.dvc("remote", "add", "--quiet", "--default", "store", self.remote or str(self.remote_folder))
-        self.dvc("config", "core.analytics", "false")
+        with Repo.init(str(self.checkout)) as repo, repo.config.edit("repo") as config:
+            config["core"] = {"remote": "store", "analytics": False}
+            config["remote"] = {"store": {"url": self.remote or str(self.remote_folder)}}
+        with repo.config.edit("local") as config:
+            config["core"] = {"site_cache_dir": str(self.root / "site")}
         self.write("stage.py", STAGE)
         self.write("params.yaml", yaml.safe_dump(dict.fromkeys(self.stages, 0)))
         self.write("dvc.yaml", yaml.safe_dump({"stages": self.stages}))
-        for source in ("data", "other"):
+        for source in SOURCES:
             self.write(f"{source}/a.txt", f"{source} a")
             self.write(f"{source}/b.txt", f"{source} b")
 
@@ -83,18 +86,15 @@ class Project:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
 
-    def dvc(self, *arguments: str) -> None:
-        environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(self.root / "site")}
-        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=self.checkout, env=environment, check=True)
-
     def param(self, name: str, value: Any) -> None:
         params = yaml.safe_load((self.checkout / "params.yaml").read_text())
         self.write("params.yaml", yaml.safe_dump(params | {name: value}))
 
     def snapshot(self) -> Run:
         """Version the sources, commit and push: what the snapshot verb does, without the rest."""
-        self.dvc("add", "--quiet", "data", "other")
-        self.dvc("push", "--quiet", "data.dvc", "other.dvc")
+        with opened(self.checkout) as repo:
+            repo.add([str(self.checkout / source) for source in SOURCES])
+        push(self.checkout, SOURCES)
         graph = expansion.expand(self.checkout)
         pipeline.save(graph, self.checkout)
         git("add", "--all", cwd=self.checkout)

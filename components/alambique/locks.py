@@ -75,7 +75,7 @@ class Store:
         if self.filesystem.protocol == "local":
             _create_local(Path(path), content)
         else:
-            self.filesystem.fs.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
+            _create_remote(self.filesystem.fs, path, content)
 
 
 @contextmanager
@@ -98,6 +98,17 @@ def _create_local(path: Path, content: bytes) -> None:
         os.link(temporary, path)  # unlike a rename, it fails when the target exists
     finally:
         Path(temporary).unlink()
+
+
+def _create_remote(filesystem: Any, path: str, content: bytes) -> None:
+    try:
+        filesystem.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
+    except OSError as error:
+        # Only Amazon's own answer names the condition that failed, and s3fs knows the case by that name.
+        answer = getattr(error.__cause__, "response", {})
+        if answer.get("Error", {}).get("Code") == "PreconditionFailed":
+            raise FileExistsError(path) from error
+        raise
 
 
 def _parse(content: bytes, inputs: Inputs, path: str) -> LockEntry:

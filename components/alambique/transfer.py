@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
 
-AGAIN = "remove the entry of its stage from dvc.lock, and its locks/<key>.json from the remote"
-
 
 def pull(workspace: Path, paths: Iterable[str]) -> None:
     """Have exactly these outs and sources in the workspace, from the machine's cache or else the remote.
@@ -91,18 +89,21 @@ def _blame(repo: Repo, targets: list[str], failure: Exception) -> AlambiqueError
     remote = repo.cloud.get_remote_odb()
     try:
         with reaching(remote.path):
-            for target in targets:
-                out = _out(repo, target)
+            for out in (_out(repo, target) for target in targets):
                 for oid in _objects(out, remote):
                     if not _have(out.cache, oid) and (wrong := _wrong(remote, oid)):
-                        return IntegrityError(
-                            f"{out.def_path}: its object {oid} {wrong} on the DVC remote; delete "
-                            f"{remote.oid_to_path(oid)} if it is there and `dvc push {out.def_path}` where it still is, "
-                            f"or have it made again: {AGAIN}"
-                        )
+                        return _lost(out.def_path, oid, wrong, remote.oid_to_path(oid))
     except AlambiqueError as error:
         return error
     return TransientError(f"downloading from the DVC remote failed: {failure}; see the log above")
+
+
+def _lost(path: str, oid: str, wrong: str, place: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: its object {oid} {wrong} on the DVC remote; delete {place} if it is there and `dvc push {path}` from "
+        "where it still is, or have it made again: remove its stage's entry from dvc.lock, and its locks/<key>.json "
+        "from the remote"
+    )
 
 
 def _objects(out: Output, remote: Any) -> Iterator[str]:
