@@ -68,7 +68,7 @@ def reachable(tracking_uri: str) -> Iterator[None]:
     """
     from mlflow.exceptions import MlflowException
 
-    place = urlsplit(tracking_uri)._replace(query="").geturl()
+    place = tracking_uri.partition("?")[0]
     try:
         yield
     except MlflowException as error:
@@ -77,6 +77,19 @@ def reachable(tracking_uri: str) -> Iterator[None]:
         raise ConfigurationError(f"MLflow at {place} refused: {error}") from error
     except OSError as error:
         raise TransientError(f"MLflow at {place} is out of reach: {error}") from error
+
+
+@contextmanager
+def global_uri(tracking_uri: str) -> Iterator[None]:
+    """MLflow's global URI for the duration of the block: its SQL store looks logged models up through it."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @contextmanager

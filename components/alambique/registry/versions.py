@@ -17,7 +17,7 @@ from alambique.files import folder_sha256, read_json
 from alambique.layout import CANDIDATES, REPORT, Candidate
 from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
-from alambique.registry.client import connect, reachable
+from alambique.registry.client import connect, global_uri, reachable
 from alambique.registry.tracking import log_reused, start_run
 
 if TYPE_CHECKING:
@@ -114,8 +114,9 @@ def _registered(
     if not found:
         _ensure_model(client, version.model)
         model_id = _log_model(client, parent, folder, version.candidate, card)
-        source = f"models:/{model_id}"
-        found = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
+        with global_uri(client.tracking_uri):
+            source = f"models:/{model_id}"
+            found = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
     return version.model_copy(update={"version": str(min(int(each.version) for each in found))})
 
 
@@ -127,6 +128,7 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
 def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card: Mapping[str, Any]) -> str:
     """Upload the candidate's folder, byte for byte, as an MLflow model with a signature; its id."""
     import mlflow.pyfunc
+    from mlflow.models import Model
 
     engine = ENGINES[card["runtime"]]
     experiment = client.get_run(parent).info.experiment_id
@@ -137,7 +139,7 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
             str(path),
             loader_module=LOADER,
             data_path=str(folder),
-            signature=_signature(card),
+            mlflow_model=Model(signature=_signature(card), model_id=model.model_id),
             pip_requirements=[f"{package}=={installed(package)}" for package in ("alambique", engine)],
         )
         client.log_model_artifacts(model.model_id, str(path))
@@ -151,8 +153,7 @@ def _signature(card: Mapping[str, Any]) -> Any:
     from mlflow.types import Schema, TensorSpec
 
     def schema(tensor: Mapping[str, Any]) -> Any:
-        # A dimension may be a name or nothing where the exporter left it open.
-        shape = tuple(size if isinstance(size, int) and size > 0 else -1 for size in tensor["shape"])
-        return Schema([TensorSpec(np.dtype(tensor["dtype"]), shape, tensor["name"])])
+        # Without a name, so that MLflow passes an array on as it is and not inside a dictionary.
+        return Schema([TensorSpec(np.dtype(tensor["dtype"]), tuple(tensor["shape"]))])
 
     return ModelSignature(schema(card["input"]), schema(card["output"]))
