@@ -156,7 +156,9 @@ def _version(folder: Path, target: Path, origin: str | None, remote: str | None)
 
 def _init_dvc(folder: Path, remote: str) -> None:
     from dvc.repo import Repo
+    from dvc.repo.init import logger
 
+    logger.setLevel("WARNING")  # its advice to commit is ours to follow, a few lines on
     with Repo.init(str(folder)) as repo, repo.config.edit("repo") as settings:
         settings["core"] = {"analytics": False, "check_update": False, "remote": "storage"}
         settings["remote"] = {"storage": {"url": remote}}

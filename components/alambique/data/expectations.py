@@ -14,7 +14,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"
 import great_expectations as gx
 import great_expectations.expectations as gxe
 import pandas as pd
-from great_expectations.checkpoint import Checkpoint, UpdateDataDocsAction
+from great_expectations.checkpoint import Checkpoint
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from alambique.data.dataset import LABELLED, SPLITS
@@ -87,14 +87,16 @@ def judge(manifest: Manifest, classes: int, min_boxes_per_class: int, docs: Path
         AlambiqueError: an expectation could not be evaluated.
     """
     with tempfile.TemporaryDirectory() as folder:
-        context = gx.get_context(mode="file", project_root_dir=folder)
+        # Only a context of files can build Data Docs; one in memory is faster.
+        context = gx.get_context(mode="file", project_root_dir=folder) if docs else gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_pandas("manifest")
         results = {
             table: _run(context, source, table, getattr(manifest, table), expectations)
             for table, expectations in suites(classes, min_boxes_per_class).items()
         }
-        if docs is not None:
+        if docs:
+            context.build_data_docs()
             shutil.copytree(Path(folder) / "gx/uncommitted/data_docs/local_site", docs)
     return results
 
@@ -117,11 +119,11 @@ def _run(context: Any, source: Any, table: str, rows: pd.DataFrame, expectations
         Checkpoint(
             name=table,
             validation_definitions=[definition],
-            actions=[UpdateDataDocsAction(name="data_docs")],
             result_format={
-                "result_format": "SUMMARY",
+                "result_format": "COMPLETE",  # less keeps the offenders' paths out of Data Docs
                 "partial_unexpected_count": NAMED,
                 "unexpected_index_column_names": ["path"],
+                "return_unexpected_index_query": False,
             },
         )
     )

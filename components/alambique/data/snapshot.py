@@ -61,8 +61,7 @@ def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None
         as `inputs.resolve`.
     """
     inputs.resolve(project, config.load(project), origin, tracking_uri)
-    with dvcrepo.opened(project) as repo:
-        repo.add([str(project / path) for path in (str(DATA), *inputs.FOLDERS)])
+    versioning.add(project, (str(DATA), *inputs.FOLDERS))
 
 
 @contextlib.contextmanager
@@ -100,8 +99,7 @@ def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> 
     with contextlib.suppress(AlambiqueError):
         transfer.pull(workspace, [path for path in inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
     inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
-    with dvcrepo.opened(workspace) as repo:
-        repo.add([str(workspace / path) for path in inputs.FOLDERS])
+    versioning.add(workspace, inputs.FOLDERS)
     transfer.push(workspace, inputs.FOLDERS)
 
 

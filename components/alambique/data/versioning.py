@@ -1,8 +1,8 @@
-"""Put a folder under DVC without bringing it into a workspace: bytes go straight to the cache."""
+"""Put folders under DVC: those in the project, and a dataset from elsewhere without bringing it into the project."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,13 @@ class _WithoutCaches:
     def walk(self, fs: Any, path: str, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
         for root, folders, files in fs.walk(path, **options):
             yield root, folders, [name for name in files if not name.endswith(".cache")]
+
+
+def add(project: Path, paths: Iterable[str]) -> None:
+    """`dvc add` of paths in the project: their bytes go to the cache, their hashes to `.dvc` files."""
+    with dvcrepo.opened(project) as repo:
+        repo.scm_context.quiet = True  # committing is up to us, not to who reads the log
+        repo.add([str(project / path) for path in paths])
 
 
 def track(workspace: Path, source: Path) -> None:
