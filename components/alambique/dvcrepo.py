@@ -32,7 +32,7 @@ def clone(deployment: Deployment, revision: str, target: Path) -> None:
         AlambiqueError: it has no such revision.
     """
     git("clone", "--quiet", "--no-checkout", deployment.origin, str(target))
-    git("-c", "advice.detachedHead=false", "checkout", "--quiet", revision, "--", cwd=target)
+    git("checkout", "--quiet", revision, "--", cwd=target)
 
 
 def configure_dvc(workspace: Path, deployment: Deployment) -> None:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from projects import Project, stage
+
+from alambique import dvcrepo
+from alambique.deployment import Deployment
+from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.git import git
+from alambique.transfer import pull
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"), {"left": stage("left", "parts/left", "data")})
+
+
+def test_a_clone_is_at_the_commit_the_tag_or_the_branch(project: Project, tmp_path: Path) -> None:
+    first = project.snapshot().revision
+    git("push", "--quiet", "origin", f"{first}:refs/tags/runs/one", cwd=project.checkout)
+    second = project.snapshot().revision
+    for name, revision, expected in [("a", first, first), ("b", "runs/one", first), ("c", "main", second)]:
+        dvcrepo.clone(project.deployment, revision, tmp_path / name)
+        assert git("rev-parse", "HEAD", cwd=tmp_path / name) == expected
+    assert git("branch", "--show-current", cwd=tmp_path / "c") == "main"
+
+
+def test_an_unknown_revision_is_refused(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(AlambiqueError, match="checkout"):
+        dvcrepo.clone(project.deployment, "0" * 40, tmp_path / "a")
+
+
+def test_sources_and_params_read_as_in_dvc_lock(project: Project, tmp_path: Path) -> None:
+    project.write("params.yaml", "left: {rate: 1e-3, deep: [1, {a: null}]}\nright: 2\n")
+    project.snapshot()
+    clone = tmp_path / "clone"
+    dvcrepo.clone(project.deployment, "main", clone)
+    dvcrepo.configure_dvc(clone, project.deployment)
+    pull(clone, ["data"])
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--single-item", "left"], cwd=clone, check=True)
+    entry = dvcrepo.lock_entries(clone)["left"]
+    (dep,) = entry["deps"]
+    assert {"path": "data", **dvcrepo.source_hashes(clone)["data"]} == dep
+    assert dvcrepo.resolved_params(clone) == {"left": entry["params"]}
+    assert entry["params"]["params.yaml"]["left"]["rate"] == 0.001
+
+
+def test_a_missing_param_is_a_configuration_error(project: Project, tmp_path: Path) -> None:
+    dvcrepo.clone(project.deployment, "main", tmp_path / "clone")
+    (tmp_path / "clone" / "params.yaml").write_text("other: 1\n")
+    with pytest.raises(ConfigurationError, match="left"):
+        dvcrepo.resolved_params(tmp_path / "clone")
+
+
+def test_a_param_without_a_json_form_is_refused(project: Project, tmp_path: Path) -> None:
+    dvcrepo.clone(project.deployment, "main", tmp_path / "clone")
+    (tmp_path / "clone" / "versions.yaml").write_text("released: 2026-01-01\n")
+    one = {"cmd": "x", "params": [{"versions.yaml": None}]}
+    (tmp_path / "clone" / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": one}}))
+    with pytest.raises(ConfigurationError, match="quote it"):
+        dvcrepo.resolved_params(tmp_path / "clone")
+
+
+def test_a_lock_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    entry = {"cmd": "x", "params": {"params.yaml": {"rate": 1e-05, "none": None}}, "outs": [{"path": "o", "md5": "1"}]}
+    dvcrepo.write_lock(tmp_path, {"b": entry, "a": {"cmd": "y"}})
+    assert dvcrepo.lock_entries(tmp_path) == {"a": {"cmd": "y"}, "b": entry}
+    dvcrepo.write_lock(tmp_path, {})
+    assert dvcrepo.lock_entries(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", ["stages: [", "text", "stages: [a]"])
+def test_a_damaged_lock_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dvc.lock").write_text(content)
+    with pytest.raises(IntegrityError, match=r"dvc\.lock"):
+        dvcrepo.lock_entries(tmp_path)
+
+
+def test_a_project_without_a_remote_is_refused(project: Project, tmp_path: Path) -> None:
+    dvcrepo.clone(project.deployment, "main", tmp_path / "clone")
+    (tmp_path / "clone" / ".dvc" / "config").write_text("")
+    with pytest.raises(ConfigurationError, match="dvc remote add"):
+        dvcrepo.configure_dvc(tmp_path / "clone", project.deployment)
+
+
+def test_a_workspace_keeps_dvcs_own_records_to_itself(project: Project, tmp_path: Path) -> None:
+    deployment = Deployment(origin=project.deployment.origin, home=tmp_path / "home")
+    dvcrepo.clone(deployment, "main", tmp_path / "clone")
+    dvcrepo.configure_dvc(tmp_path / "clone", deployment)
+    with dvcrepo.opened(tmp_path / "clone") as repo:
+        assert Path(repo.site_cache_dir).is_relative_to(tmp_path / "clone")
+        assert Path(repo.cache.local.path).is_relative_to(tmp_path / "home" / "cache")
+        assert repo.cloud.get_remote_odb().verify
+
+
+def test_two_processes_in_one_repository_are_a_transient_error(project: Project) -> None:
+    with dvcrepo.opened(project.checkout) as repo, repo.lock:
+        with pytest.raises(TransientError, match="another process"):
+            with dvcrepo.opened(project.checkout) as other:
+                other.checkout()
