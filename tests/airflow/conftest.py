@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from airflow_project import SOURCE
+
+# Airflow reads its configuration when it is imported, and would make itself a home in the user's.
+_HOME = tempfile.TemporaryDirectory(prefix="alambique-airflow-")
+os.environ["AIRFLOW_HOME"] = _HOME.name
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 
+from airflow import plugins_manager, providers_manager
 from airflow.dag_processing.dagbag import DagBag
 
 ML = ("torch", "ultralytics", "mlflow", "dvc", "great_expectations", "pandas", "numpy", "pyarrow", "boto3", "onnx")
@@ -18,6 +19,12 @@ dags = {
     }
     for name, dag in bag.dags.items()
 }
-installed = [name for name in ML if importlib.util.find_spec(name)]
-imported = [name for name in ML if name in sys.modules]
-sys.stdout.write(json.dumps({"errors": bag.import_errors, "dags": dags, "installed": installed, "imported": imported}))
+found = {
+    "errors": bag.import_errors | plugins_manager.get_import_errors(),
+    "dags": dags,
+    "pages": [app["name"] for app in plugins_manager.get_fastapi_plugins()[0]],
+    "provider": "alambique" in providers_manager.ProvidersManager().providers,
+    "installed": [name for name in ML if importlib.util.find_spec(name)],
+    "imported": [name for name in ML if name in sys.modules],
+}
+sys.stdout.write(json.dumps(found))

@@ -48,6 +48,11 @@ def test_every_dag_parses_without_any_ml_library(parsed: dict[str, Any]) -> None
     assert (parsed["installed"], parsed["imported"]) == ([], [])
 
 
+def test_airflow_knows_the_provider_and_its_page(parsed: dict[str, Any]) -> None:
+    assert parsed["provider"]
+    assert "Alambique" in parsed["pages"]
+
+
 def test_there_is_one_task_for_each_stage_dvc_lists(project: Path, tasks: dict[str, Any]) -> None:
     stages = [task["stage"] for task in tasks.values() if task["stage"]]
     assert sorted(stages) == sorted(dvc(project, "stage", "list", "--name-only"))
