@@ -7,10 +7,11 @@
       "students": ["pico"],
       "runtimes": ["onnx", "openvino"],
       "data": "<digest of today's test split>",
+      "classes": ["red", "white"],                  in index order
       "images": 64,                                 test images
       "image_size": 320,
       "benchmark": {"cpu", "device", "threads", "runs"},
-      "best": "pico-openvino-int8",                 by the objective, before any gate; null without a candidate
+      "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "distillation_gain": {"pico": 0.012},         mAP50-95 of distilled − control; null where one is unknown
       "rows": [Row, ...]                            teacher, then student by student, then champions
     }
@@ -76,6 +77,7 @@ class Leaderboard(TypedDict):
     students: list[str]
     runtimes: list[str]
     data: str
+    classes: list[str]
     images: int | None
     image_size: int
     benchmark: dict[str, Any]
@@ -92,6 +94,7 @@ def build(
     runtimes: Sequence[str],
     image_size: int,
     data: str,
+    classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
     benchmark: Mapping[str, Any],
 ) -> Leaderboard:
@@ -99,6 +102,7 @@ def build(
 
     Args:
         data: digest of today's test split.
+        classes: names in index order.
         evaluations: content of metrics/evaluate/<subject>.json, by subject.
         benchmark: content of metrics/benchmark.json.
     Raises:
@@ -118,10 +122,11 @@ def build(
         "students": list(students),
         "runtimes": list(runtimes),
         "data": data,
+        "classes": list(classes),
         "images": evaluations["teacher"].get("images"),
         "image_size": image_size,
         "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
-        "best": ranked[0]["subject"] if ranked else None,
+        "best": ranked[0]["subject"] if ranked and ranked[0]["map50_95"] is not None else None,
         "distillation_gain": {student: rows[f"{student}-distilled"]["deltas"]["control"] for student in students},
         "rows": list(rows.values()),
     }

@@ -50,7 +50,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
     """
     folder = project / Subject.parse(subject).folder
     if Subject.parse(subject).kind == "champion" and not (folder / CARD).exists():
-        _write(target / RESULTS, [])
+        write_results(target / RESULTS, [])
         return {"subject": subject, "present": False}
     dataset = Dataset.load(project / DATA)
     images = dataset.images(SPLIT)
@@ -65,7 +65,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
         found = _detect(predict, pixels, classes, params.evaluate.min_score, params.evaluate.max_boxes)
         matched.append(_match(found, dataset.boxes(image), letterbox))
         rows.append(_row(image.relative_to(dataset.root / "images"), found, letterbox))
-    _write(target / RESULTS, rows)
+    write_results(target / RESULTS, rows)
     return {
         "subject": subject,
         "present": True,
@@ -129,6 +129,7 @@ def _identity(card: dict[str, Any]) -> Metrics:
     return {**metrics, "sha256": card["sha256"]}
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write an images.arrow: one row of `SCHEMA` for each test image, in the order of their paths."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
         writer.write_table(pa.Table.from_pylist(rows, SCHEMA))

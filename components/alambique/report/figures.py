@@ -1,0 +1,33 @@
+"""Figures as people read them, on the page and in a terminal alike; what is unknown is a dash."""
+
+from __future__ import annotations
+
+UNKNOWN = "–"
+
+
+def points(share: float | None) -> str:
+    """mAP in points: 0.605 → 60.5."""
+    return UNKNOWN if share is None else f"{share * 100:.1f}"
+
+
+def signed(share: float | None) -> str:
+    """A difference in points with its sign: −1.2."""
+    if share is None:
+        return UNKNOWN
+    text = f"{share * 100:+.1f}"
+    return "±0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    return UNKNOWN if value is None else f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def count(value: float | None) -> str:
+    """A large whole number: 2504580 → 2.50 M."""
+    if value is None:
+        return UNKNOWN
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f}"

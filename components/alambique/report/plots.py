@@ -1,0 +1,85 @@
+"""Plots as inline SVG that takes the page's colours, in a light and in a dark scheme alike."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alambique.report.leaderboard import Row
+
+INK, FAINT = "#010203", "#010204"
+"""Stand-ins that become the page's own `--ink` and `--line`."""
+COLORS = {"onnx": "#2f7fb8", "openvino": "#c8652b"}
+MARKERS = {"fp32": "o", "int8": "D"}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "alambique",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": FAINT,
+}
+
+
+def accuracy_against(rows: Sequence[Row], cost: str, label: str) -> str | None:
+    """Scatter of mAP50-95, in points, against what it costs: colour by runtime, shape by precision.
+
+    Args:
+        rows: candidates and champions; those without either figure are left out.
+        cost: the row's key on the x axis.
+        label: of the x axis, with its unit.
+    Returns:
+        an <svg> element; None if no row has both figures.
+    """
+    points = [(row[cost], row["map50_95"], row) for row in rows]  # type: ignore[literal-required]
+    known = [(x, y * 100, row) for x, y, row in points if x is not None and y is not None]
+    if not known:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
+        axes = figure.add_subplot()
+        for x, y, row in known:
+            _point(axes, x, y, row)
+        axes.margins(x=0.3, y=0.2)
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0))
+        axes.set(xlabel=label, ylabel="mAP50-95, points")
+        axes.grid(linewidth=0.8)
+        axes.set_axisbelow(True)
+        return _svg(figure)
+
+
+def _point(axes: Axes, x: float, y: float, row: Row) -> None:
+    champion = row["kind"] == "champion"
+    color = COLORS[str(row["runtime"])]
+    marker = MARKERS[str(row["precision"])]
+    face = "none" if champion else color
+    axes.scatter(x, y, s=70, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, zorder=3)
+    name = row["subject"] if champion else f"{row['student']} {row['precision']}"
+    axes.annotate(name, (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure's <svg> alone: no prolog, no date, no metadata with addresses in it."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text.replace("\n", " "), count=1)
+    text = text.replace("font-family: 'DejaVu Sans'", "font-family: var(--font)")
+    return text.replace(INK, "var(--ink)").replace(FAINT, "var(--line)")

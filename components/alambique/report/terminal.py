@@ -1,0 +1,55 @@
+"""The leaderboard in a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from alambique.report.figures import count, number, points, signed
+from alambique.report.leaderboard import Leaderboard, Row
+
+WIDTH = 100
+
+
+def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) -> None:
+    """Print one line a subject, and what distillation was worth.
+
+    Args:
+        leaderboard: the content of report/leaderboard.json.
+        console: where to; by default standard output.
+    """
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = WIDTH  # a log has no width of its own
+    console.print(table(leaderboard))
+    for student, gain in leaderboard["distillation_gain"].items():
+        console.print(f"Distillation was worth {signed(gain)} points of mAP50-95 to {student}.", highlight=False)
+    if best := leaderboard["best"]:
+        console.print(f"Best by {leaderboard['objective']}, before any gate: [bold]{best}[/]", highlight=False)
+
+
+def table(leaderboard: Leaderboard) -> Table:
+    """The rows that are there, in the order of the file."""
+    title = f"{leaderboard['project']}: {leaderboard['images']} test images"
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    result.add_column("subject", no_wrap=True)
+    for column in ("mAP50-95", "vs control", "mAP50", "ms", "MB", "params", "MACs"):
+        result.add_column(column, justify="right", no_wrap=True)
+    for row in leaderboard["rows"]:
+        if row["present"]:
+            result.add_row(*_cells(row), style="bold green" if row["subject"] == leaderboard["best"] else None)
+    return result
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row["subject"],
+        points(row["map50_95"]),
+        signed(row["deltas"]["control"]) if row["student"] else "",
+        points(row["map50"]),
+        number(row["latency_p50_ms"]),
+        number(row["size_mb"]),
+        count(row["parameters"]),
+        count(row["macs"]),
+    )

@@ -1,0 +1,87 @@
+"""A run whose figures are made up: what `compare` reads, without training, exporting or timing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alambique import config
+from alambique.data.dataset import Dataset
+from alambique.files import write_json
+from alambique.layout import DATA, METRICS, Subject, evaluation, evaluation_metrics, subjects
+from alambique.tasks.detect import evaluate
+
+QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
+SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}
+
+
+def write(project: Path, champions: tuple[str, ...] = ()) -> None:
+    """Write metrics/ and evaluations/ for all subjects of the project's params.
+
+    Args:
+        champions: the runtimes that have one.
+    """
+    params, dataset = config.load(project), Dataset.load(project / DATA)
+    named = list(subjects(params.students, params.runtimes))
+    present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
+    for seed, subject in enumerate(named):
+        metrics = {"subject": subject.name, "present": False}
+        found: list[dict[str, Any]] = []
+        if subject in present:
+            metrics = _metrics(subject, dataset)
+            found = _found(dataset, QUALITY[subject.kind], np.random.default_rng(seed))
+        (project / evaluation(subject.name)).mkdir(parents=True, exist_ok=True)
+        evaluate.write_results(project / evaluation(subject.name) / "images.arrow", found)
+        write_json(project / evaluation_metrics(subject.name), metrics)
+    timed = [subject for subject in present if subject.runtime]
+    latencies = {subject.name: _latency(subject) for subject in timed}
+    conditions = {"cpu": "Abacus 9000", "device": "cpu", "threads": 1, "runs": 100, "image_size": params.image_size}
+    write_json(project / METRICS / "benchmark.json", {**conditions, "latencies": latencies})
+
+
+def _metrics(subject: Subject, dataset: Dataset) -> dict[str, Any]:
+    small = 0.3 if subject.precision == "int8" else 1.0
+    quality = QUALITY[subject.kind] - (0.01 if subject.precision == "int8" else 0)
+    artifact = {"digest": f"digest of {subject.name}", "candidate": subject.name}
+    if subject.kind == "champion":
+        artifact["candidate"] = f"older-{subject.runtime}-int8"
+    return {
+        "subject": subject.name,
+        "present": True,
+        "split": "test",
+        "data": dataset.digest("test"),
+        "images": len(dataset.images("test")),
+        "map50_95": quality,
+        "map50": quality + 0.25,
+        "ap": {name: quality - 0.02 * index for index, name in enumerate(dataset.classes)},
+        "parameters": None if subject.runtime else 2_500_000 if subject.kind == "teacher" else 680_000,
+        "macs": None if subject.runtime else 700_000_000 if subject.kind == "teacher" else 210_000_000,
+        "size_bytes": SIZES.get(subject.kind, 1e6) * small,
+        **(artifact if subject.runtime else {"sha256": f"sha256 of {subject.name}"}),
+    }
+
+
+def _latency(subject: Subject) -> dict[str, float]:
+    base = {"onnx": 4.2, "openvino": 3.1}[str(subject.runtime)] * (0.6 if subject.precision == "int8" else 1)
+    return {"p50_ms": base, "p95_ms": base * 1.2, "mean_ms": base * 1.05, "n": 100}
+
+
+def _found(dataset: Dataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:
+    """The true boxes, some of them missed and all of them moved, the more the lower the quality."""
+    rows = []
+    for image in dataset.images("test"):
+        labels = dataset.boxes(image)
+        labels = labels[chance.random(len(labels)) < quality + 0.3]
+        corners = np.hstack([labels[:, 1:3] - labels[:, 3:5] / 2, labels[:, 1:3] + labels[:, 3:5] / 2])
+        moved = np.clip(corners + chance.normal(0, 0.02, corners.shape), 0, 1)
+        rows.append(
+            {
+                "image": image.relative_to(dataset.root / "images").as_posix(),
+                "boxes": moved.tolist(),
+                "scores": np.sort(chance.uniform(0.2, 0.95, len(labels)))[::-1].tolist(),
+                "classes": labels[:, 0].astype(int).tolist(),
+            }
+        )
+    return rows

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from alambique.layout import subjects
+from alambique.report import leaderboard
+from alambique.report.leaderboard import Leaderboard, Row
+
+MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
+
+
+def evaluations() -> dict[str, dict[str, Any]]:
+    result: dict[str, dict[str, Any]] = {}
+    for subject in subjects(["pico"], ["onnx"]):
+        if subject.kind == "champion":
+            result[subject.name] = {"subject": subject.name, "present": False}
+            continue
+        result[subject.name] = {
+            "subject": subject.name,
+            "present": True,
+            "data": "today",
+            "images": 8,
+            "map50_95": MAPS[subject.precision or subject.kind],
+            "map50": 0.8,
+            "ap": {"red": 0.5, "white": None},
+            "parameters": None if subject.runtime else 680_000,
+            "macs": None if subject.runtime else 210_000_000,
+            "size_bytes": 1_500_000,
+            **({"digest": f"d-{subject.name}"} if subject.runtime else {"sha256": f"s-{subject.name}"}),
+        }
+    return result
+
+
+def build(measured: dict[str, dict[str, Any]], objective: str = "accuracy") -> Leaderboard:
+    return leaderboard.build(
+        project="cells",
+        objective=objective,
+        students=["pico"],
+        runtimes=["onnx"],
+        image_size=64,
+        data="today",
+        classes=["red", "white"],
+        evaluations=measured,
+        benchmark={
+            "cpu": "Abacus",
+            "device": "cpu",
+            "threads": 1,
+            "runs": 9,
+            "latencies": {
+                "pico-onnx-fp32": {"p50_ms": 4.0, "p95_ms": 5.0},
+                "pico-onnx-int8": {"p50_ms": 2.0, "p95_ms": 3.0},
+            },
+        },
+    )
+
+
+def rows(board: Leaderboard) -> dict[str, Row]:
+    return {row["subject"]: row for row in board["rows"]}
+
+
+def test_every_subject_has_a_row_with_every_key() -> None:
+    board = build(evaluations())
+    assert list(rows(board)) == [
+        "teacher",
+        "pico-control",
+        "pico-distilled",
+        "pico-pruned",
+        "pico-onnx-fp32",
+        "pico-onnx-int8",
+        "champion-onnx",
+    ]
+    assert all(set(row) == Row.__required_keys__ for row in board["rows"])
+    assert set(board) == Leaderboard.__required_keys__
+
+
+def test_a_candidates_row_joins_evaluation_benchmark_and_checkpoint() -> None:
+    row = rows(build(evaluations()))["pico-onnx-int8"]
+    assert (row["kind"], row["student"], row["runtime"], row["precision"]) == ("candidate", "pico", "onnx", "int8")
+    assert (row["latency_p50_ms"], row["latency_p95_ms"], row["size_mb"]) == (2.0, 3.0, 1.5)
+    assert (row["data"], row["digest"]) == ("today", "d-pico-onnx-int8")
+    assert (row["parameters"], row["macs"]) == (680_000, 210_000_000)  # of its checkpoint: its own card has none
+
+
+def test_deltas_are_against_teacher_control_and_own_checkpoint() -> None:
+    board = rows(build(evaluations()))
+    assert board["pico-onnx-int8"]["deltas"] == {
+        "teacher": pytest.approx(-0.105),
+        "control": pytest.approx(0.005),
+        "checkpoint": pytest.approx(-0.015),
+        "champion": None,
+    }
+    assert board["pico-pruned"]["deltas"]["checkpoint"] == pytest.approx(-0.01)
+    assert board["pico-distilled"]["deltas"]["checkpoint"] is None
+    assert board["teacher"]["deltas"]["teacher"] is None
+
+
+def test_distillation_gain_is_distilled_minus_control_also_when_it_is_a_loss() -> None:
+    measured = evaluations()
+    assert build(measured)["distillation_gain"] == {"pico": pytest.approx(0.03)}
+    measured["pico-distilled"]["map50_95"] = 0.5
+    assert build(measured)["distillation_gain"] == {"pico": pytest.approx(-0.05)}
+    measured["pico-control"]["map50_95"] = None
+    assert build(measured)["distillation_gain"] == {"pico": None}
+
+
+def test_an_absent_champion_has_a_row_of_nothing() -> None:
+    row = rows(build(evaluations()))["champion-onnx"]
+    assert not row["present"]
+    assert row["map50_95"] is row["size_mb"] is row["digest"] is None
+
+
+def test_a_champion_is_the_reference_of_its_runtime_and_says_what_it_was() -> None:
+    measured = evaluations()
+    candidate = measured["pico-onnx-fp32"]
+    measured["champion-onnx"] = {**candidate, "map50_95": 0.5, "candidate": "older-onnx-int8"}
+    board = rows(build(measured))
+    assert (board["champion-onnx"]["student"], board["champion-onnx"]["precision"]) == ("older", "int8")
+    assert board["pico-onnx-int8"]["deltas"]["champion"] == pytest.approx(0.055)
+    assert board["champion-onnx"]["deltas"]["champion"] is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "0.5"])
+def test_what_is_not_a_finite_number_is_null_and_ranks_last(value: Any) -> None:
+    measured = evaluations()
+    measured["pico-onnx-fp32"]["map50_95"] = value
+    board = build(measured)
+    assert rows(board)["pico-onnx-fp32"]["map50_95"] is None
+    assert rows(board)["pico-onnx-fp32"]["deltas"]["control"] is None
+    assert board["best"] == "pico-onnx-int8"
+
+
+def test_without_any_accuracy_nothing_is_best() -> None:
+    measured = evaluations()
+    for name in ("pico-onnx-fp32", "pico-onnx-int8"):
+        measured[name]["map50_95"] = None
+    assert build(measured)["best"] is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "best"), [("accuracy", "pico-onnx-fp32"), ("latency", "pico-onnx-int8"), ("size", "pico-onnx-fp32")]
+)
+def test_the_objective_picks_the_best_and_accuracy_breaks_its_ties(objective: str, best: str) -> None:
+    assert build(evaluations(), objective)["best"] == best
+
+
+def test_a_subject_without_an_evaluation_is_an_error() -> None:
+    measured = evaluations()
+    del measured["pico-control"]
+    with pytest.raises(KeyError, match="pico-control"):
+        build(measured)

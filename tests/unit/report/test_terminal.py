@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import measured_run
+import pytest
+import subjects
+from rich.console import Console
+
+from alambique import config, layout
+from alambique.report.figures import count, number, points, signed
+from alambique.report.terminal import print_leaderboard
+from alambique.stages.compare import compare
+
+
+def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path: Path, scenes: Path) -> None:
+    root = subjects.project(tmp_path / "project", scenes)
+    measured_run.write(root)
+    stream = io.StringIO()
+    print_leaderboard(compare(root, config.load(root)), Console(file=stream))
+    text = stream.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 100
+    for subject in layout.subjects(["pico"], ["onnx", "openvino"]):
+        assert (subject.name in text) == (subject.kind != "champion")
+    assert "worth +3.0 points" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.605, "60.5"), (None, "–"), (0.0, "0.0"), (1.0, "100.0")])
+def test_map_is_told_in_points(value: float | None, text: str) -> None:
+    assert points(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.012, "+1.2"), (-0.012, "−1.2"), (-0.0001, "±0.0"), (0.0, "±0.0"), (None, "–"), (-0.1, "−10.0")],
+)
+def test_a_change_has_a_sign(value: float | None, text: str) -> None:
+    assert signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1.00"), (0.31234, "0.312"), (12.345, "12.3"), (99.96, "100"), (1234.5, "1234"), (None, "–")],
+)
+def test_a_number_has_three_digits_and_no_exponent(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(2_504_580, "2.5 M"), (677_978, "678 k"), (12, "12"), (None, "–")])
+def test_a_count_has_a_unit(value: float | None, text: str) -> None:
+    assert count(value) == text
