@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import pytest
+from finished_run import absent, leaderboard, row
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from alambique.config import AtLeast, AtMost, Gate, NotWorseThan, Reference
+from alambique.messages import Decisions, Version
+from alambique.registry import gates, terminal
+
+NAME = "pico-onnx-int8"
+DIGEST = "a" * 64
+FLOOR = AtLeast(kind="at_least", metric="map50_95", value=0.5)
+BUDGET = AtMost(kind="at_most", metric="latency_p50_ms", value=5.0)
+REFERENCES: dict[Reference, str] = {
+    "champion": "champion-onnx",
+    "teacher": "teacher",
+    "control": "pico-control",
+    "checkpoint": "pico-pruned",
+}
+
+
+def reasons(gate: Gate, candidate: dict[str, Any], *others: dict[str, Any]) -> str:
+    rows = {each["subject"]: each for each in (candidate, *others)}
+    (check,) = gates.judge(candidate, [gate], rows)  # type: ignore[arg-type]
+    assert check.passed == (check.reason in {"passed", "first_model"})
+    return check.reason
+
+
+def not_worse(reference: Reference, metric: str = "map50_95", margin: float = 0.0) -> NotWorseThan:
+    return NotWorseThan(kind="not_worse_than", metric=metric, reference=reference, margin=margin)
+
+
+def version(name: str = NAME, sha256: str = DIGEST) -> Version:
+    return Version(candidate=name, model=f"tiny-{name.split('-')[1]}", version="1", sha256=sha256)
+
+
+@pytest.mark.parametrize(("value", "reason"), [(0.5, "passed"), (0.499, "below_floor")])
+def test_floor(value: float, reason: str) -> None:
+    assert reasons(FLOOR, row(NAME, map50_95=value)) == reason
+
+
+@pytest.mark.parametrize(("value", "reason"), [(5.0, "passed"), (5.01, "above_ceiling")])
+def test_ceiling(value: float, reason: str) -> None:
+    assert reasons(BUDGET, row(NAME, latency_p50_ms=value)) == reason
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, "0.9", True])
+@pytest.mark.parametrize("gate", [FLOOR, AtMost(kind="at_most", metric="map50_95", value=9), not_worse("teacher")])
+def test_no_gate_lets_pass_what_is_not_a_finite_number(gate: Gate, value: Any) -> None:
+    assert reasons(gate, row(NAME, map50_95=value), row("teacher", map50_95=0.1)) == "not_finite"
+
+
+@pytest.mark.parametrize("kind", [FLOOR, BUDGET, not_worse("teacher")])
+def test_gate_rejects_a_candidate_without_the_metric(kind: Gate) -> None:
+    gate = kind.model_copy(update={"metric": "recall_at_7"})
+    assert reasons(gate, row(NAME), row("teacher")) == "missing_metric"
+
+
+@pytest.mark.parametrize(("reference", "subject"), REFERENCES.items())
+def test_reference_is_the_row_of_that_subject(reference: Reference, subject: str) -> None:
+    gate = not_worse(reference, margin=0.01)
+    better = row(subject, map50_95=0.6)
+    assert reasons(gate, row(NAME, map50_95=0.595), better) == "passed"
+    assert reasons(gate, row(NAME, map50_95=0.585), better) == f"worse_than_{reference}"
+
+
+def test_champion_is_that_of_the_candidates_own_runtime() -> None:
+    other = row("champion-openvino", map50_95=0.1)
+    assert reasons(not_worse("champion"), row(NAME, map50_95=0.2), other) == "missing_reference"
+
+
+@pytest.mark.parametrize("metric", ["latency_p50_ms", "size_mb"])
+def test_what_costs_is_worse_when_it_is_higher(metric: str) -> None:
+    gate = not_worse("champion", metric, margin=1.0)
+    champion = row("champion-onnx", **{metric: 10.0})
+    assert reasons(gate, row(NAME, **{metric: 11.0}), champion) == "passed"
+    assert reasons(gate, row(NAME, **{metric: 11.1}), champion) == "worse_than_champion"
+    assert reasons(gate, row(NAME, **{metric: 1.0}), champion) == "passed"
+
+
+def test_first_model_passes_the_champion_gate() -> None:
+    assert reasons(not_worse("champion"), row(NAME), absent("onnx")) == "first_model"
+
+
+@pytest.mark.parametrize("reference", ["teacher", "control", "checkpoint"])
+def test_only_a_champion_may_be_absent(reference: Reference) -> None:
+    nobody = row(REFERENCES[reference], present=False, map50_95=None)
+    assert reasons(not_worse(reference), row(NAME), nobody) == "missing_reference"
+    assert reasons(not_worse(reference), row(NAME)) == "missing_reference"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("reference", "subject"), REFERENCES.items())
+def test_reference_that_is_not_a_number_lets_nobody_pass(reference: Reference, subject: str, value: Any) -> None:
+    assert reasons(not_worse(reference), row(NAME), row(subject, map50_95=value)) == "missing_reference"
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("x", "y"), (None, "y"), ("x", None), (None, None)])
+def test_results_on_different_data_are_not_compared(mine: str | None, theirs: str | None) -> None:
+    champion = row("champion-onnx", map50_95=0.1, data=theirs)
+    assert reasons(not_worse("champion"), row(NAME, data=mine), champion) == "other_evaluation_data"
+
+
+@given(
+    value=st.floats() | st.none(),
+    reference=st.floats() | st.none(),
+    margin=st.floats(min_value=0, max_value=1),
+)
+def test_passing_a_comparison_means_being_no_worse(value: float | None, reference: float | None, margin: float) -> None:
+    champion = row("champion-onnx", map50_95=reference)
+    if reasons(not_worse("champion", margin=margin), row(NAME, map50_95=value), champion) == "passed":
+        assert value is not None and reference is not None
+        assert math.isfinite(value) and math.isfinite(reference)
+        assert value >= reference - margin
+
+
+def decide(rows: list[dict[str, Any]], *wanted: Gate, of: Version | None = None) -> tuple[bool, list[str]]:
+    decision = gates.decide(of or version(), leaderboard(rows), wanted)  # type: ignore[arg-type]
+    return decision.passed, [check.reason for check in decision.checks]
+
+
+def test_a_version_passes_when_every_check_does() -> None:
+    rows = [row(NAME, digest=DIGEST)]
+    assert decide(rows, FLOOR, BUDGET) == (True, ["passed"] * 3)
+    assert decide([row(NAME, digest=DIGEST, latency_p50_ms=9)], FLOOR, BUDGET)[0] is False
+
+
+def test_what_was_measured_must_be_what_was_registered() -> None:
+    assert decide([row(NAME, digest="b" * 64)], FLOOR) == (False, ["other_artifact", "passed"])
+
+
+def test_a_candidate_without_a_row_is_refused() -> None:
+    assert decide([row("pico-onnx-fp32", digest=DIGEST)], FLOOR) == (False, ["not_evaluated"])
+
+
+@pytest.mark.parametrize("data", ["yesterday", None])
+def test_a_candidate_measured_on_other_data_is_refused_even_without_a_comparison(data: str | None) -> None:
+    assert decide([row(NAME, digest=DIGEST, data=data)]) == (False, ["other_evaluation_data"])
+
+
+def choose(objective: str, champions: dict[str, str], *rows: dict[str, Any]) -> list[str]:
+    versions = [version(each["subject"], each["digest"]) for each in rows]
+    board: Any = leaderboard(list(rows))
+    decisions = [gates.decide(each, board, [FLOOR]) for each in versions]
+    return [each.candidate for each in gates.challengers(decisions, board, objective, champions)]
+
+
+ACCURATE = row("pico-onnx-fp32", digest="1" * 64, map50_95=0.7, latency_p50_ms=9.0, size_mb=4.0)
+FAST = row("pico-onnx-int8", digest="2" * 64, map50_95=0.6, latency_p50_ms=2.0, size_mb=3.0)
+SMALL = row("nano-onnx-int8", digest="3" * 64, map50_95=0.55, latency_p50_ms=3.0, size_mb=1.0)
+REFUSED = row("nano-onnx-fp32", digest="4" * 64, map50_95=0.1, latency_p50_ms=1.0, size_mb=0.1)
+
+
+@pytest.mark.parametrize(("objective", "best"), [("accuracy", ACCURATE), ("latency", FAST), ("size", SMALL)])
+def test_objective_picks_among_those_that_pass(objective: str, best: dict[str, Any]) -> None:
+    for rows in ([ACCURATE, FAST, SMALL, REFUSED], [REFUSED, SMALL, FAST, ACCURATE]):
+        assert choose(objective, {}, *rows) == [best["subject"]]
+
+
+def test_ties_are_broken_the_same_way_every_time() -> None:
+    twin = {**FAST, "subject": "nano-onnx-fp32", "digest": "5" * 64}
+    assert choose("accuracy", {}, FAST, twin) == choose("accuracy", {}, twin, FAST) == ["nano-onnx-fp32"]
+
+
+def test_each_registered_model_has_its_own_challenger() -> None:
+    other = {**FAST, "subject": "pico-openvino-int8", "digest": "6" * 64}
+    assert choose("accuracy", {}, ACCURATE, FAST, other) == ["pico-onnx-fp32", "pico-openvino-int8"]
+
+
+def test_nobody_challenges_a_champion_that_is_still_the_best() -> None:
+    assert choose("accuracy", {"tiny-onnx": ACCURATE["digest"]}, ACCURATE, FAST) == []
+    assert choose("accuracy", {"tiny-onnx": FAST["digest"]}, ACCURATE, FAST) == ["pico-onnx-fp32"]
+
+
+def test_champions_are_those_present_on_the_leaderboard() -> None:
+    rows = [row("champion-onnx", digest="c" * 64), absent("openvino")]
+    versions = [version(), version("pico-openvino-int8")]
+    assert gates.champion_digests(versions, leaderboard(rows)) == {"tiny-onnx": "c" * 64}  # type: ignore[arg-type]
+
+
+def test_table_shows_reasons_and_challengers() -> None:
+    rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
+    decision = gates.decide(version(), rows, [FLOOR])
+    table = terminal.explain(Decisions(run_id="r1", decisions=[decision], challengers=[version()]))
+    text = io.StringIO()
+    Console(file=text, width=140).print(table)
+    for words in ("r1", f"{NAME} (challenger)", "tiny-onnx 1", "map50_95 at least 0.5", "0.4321", "below_floor"):
+        assert words in text.getvalue()

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from alambique.errors import AlambiqueError, ConflictError
+from alambique.git import git
+from alambique.registry.ledger import Entry, Ledger, State
+
+
+def entry(version: str, by: str = "ann") -> Entry:
+    return Entry("tiny-onnx", version, "pico-onnx-int8", f"runs/{version}", version * 64, "9" * 64, by)
+
+
+@pytest.fixture
+def ledger(origin: str) -> Ledger:
+    return Ledger(origin, "tiny-onnx")
+
+
+def test_there_is_no_state_before_the_first_promotion(ledger: Ledger) -> None:
+    assert ledger.read() is None
+    assert ledger.history() == []
+
+
+def test_a_move_is_what_everybody_reads_next(ledger: Ledger) -> None:
+    first = ledger.move(State(entry("1")), None, "one")
+    second = ledger.move(State(entry("2"), previous=entry("1")), first.sha, "two")
+    assert ledger.read() == second
+    assert second.previous == entry("1")
+    assert Ledger(ledger.origin, "tiny-openvino").read() is None
+
+
+def test_a_stale_reader_cannot_move(ledger: Ledger) -> None:
+    first = ledger.move(State(entry("1")), None, "one")
+    ledger.move(State(entry("2")), first.sha, "two")
+    for expected in (first.sha, None):
+        with pytest.raises(ConflictError, match="moved by somebody else"):
+            ledger.move(State(entry("3")), expected, "three")
+    state = ledger.read()
+    assert state and state.champion.version == "2"
+
+
+def test_history_says_what_was_done_newest_first(ledger: Ledger) -> None:
+    first = ledger.move(State(entry("1")), None, "Promote 1, decided by ann")
+    second = ledger.move(State(entry("2")), first.sha, "Promote 2, decided by bob")
+    assert [change.message for change in ledger.history()] == ["Promote 2, decided by bob", "Promote 1, decided by ann"]
+    assert [change.sha for change in ledger.history()] == [second.sha, first.sha]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_of_many_promoters_at_once_one_wins(ledger: Ledger, exists: bool) -> None:
+    expected = ledger.move(State(entry("0")), None, "zero").sha if exists else None
+
+    def attempt(index: int) -> State | None:
+        try:
+            return ledger.move(State(entry("7", by=f"promoter {index}")), expected, f"by {index}")
+        except ConflictError:
+            return None
+
+    with ThreadPoolExecutor(12) as pool:
+        winners = [state for state in pool.map(attempt, range(12)) if state]
+    assert winners == [ledger.read()]
+    assert len(ledger.history()) == 1 + exists
+
+
+def test_an_unreachable_origin_is_no_conflict(tmp_path: Path) -> None:
+    with pytest.raises(AlambiqueError) as raised:
+        Ledger(str(tmp_path / "nowhere.git"), "tiny-onnx").read()
+    assert not isinstance(raised.value, ConflictError)
+
+
+def test_a_push_refused_for_other_reasons_is_no_conflict(ledger: Ledger) -> None:
+    hook = Path(ledger.origin) / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho only on weekdays >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(AlambiqueError, match="only on weekdays") as raised:
+        ledger.move(State(entry("1")), None, "one")
+    assert not isinstance(raised.value, ConflictError)
+
+
+def test_the_ledger_is_a_ref_of_its_own(ledger: Ledger) -> None:
+    ledger.move(State(entry("1")), None, "one")
+    refs = git("for-each-ref", "--format=%(refname)", cwd=Path(ledger.origin)).splitlines()
+    assert refs == ["refs/alambique/tiny-onnx"]
+
+
+def test_reading_it_needs_no_ml() -> None:
+    code = "import sys, alambique.registry.ledger; print({'mlflow', 'dvc', 'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

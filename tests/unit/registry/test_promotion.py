@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from finished_run import judged
+from mlflow import MlflowClient
+
+from alambique.deployment import Deployment
+from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError, TransientError
+from alambique.files import sha256, write_json
+from alambique.git import git
+from alambique.messages import Decisions, Promoted, PromoteRequest, RollbackRequest, Version
+from alambique.registry import aliases
+from alambique.registry.ledger import Ledger
+from alambique.registry.promotion import promote, repair, rollback
+
+MODEL, NAME = "tiny-onnx", "pico-onnx-int8"
+
+
+@pytest.fixture
+def deployment(origin: str, tracking_uri: str, tmp_path: Path) -> Deployment:
+    return Deployment(origin=origin, home=tmp_path / "home", tracking_uri=tracking_uri)
+
+
+def registered(client: MlflowClient, digest: str) -> Version:
+    """A version in MLflow, as `register` leaves it."""
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL)
+    made = client.create_model_version(MODEL, "s3://bucket/model", tags={"alambique.digest": digest})
+    return Version(candidate=NAME, model=MODEL, version=str(made.version), sha256=digest)
+
+
+def recorded(deployment: Deployment, decisions: Decisions, outs: tuple[str, ...] = (f"candidates/{NAME}",)) -> str:
+    """A recorded run at its tag in origin; returns the sha256 of its decisions.json."""
+    folder = deployment.home / decisions.run_id
+    folder.mkdir(parents=True)
+    git("init", "--quiet", cwd=folder)
+    write_json(folder / "decisions.json", decisions.model_dump(mode="json"))
+    stages = {"export": {"cmd": "true", "outs": [{"path": out, "md5": "1" * 32} for out in outs]}}
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    git("add", "--all", cwd=folder)
+    git("commit", "--quiet", "--message", "Record", cwd=folder)
+    git("push", "--quiet", deployment.origin, f"HEAD:refs/tags/runs/{decisions.run_id}", cwd=folder)
+    return sha256(folder / "decisions.json")
+
+
+def promote_(deployment: Deployment, run_id: str, by: str = "ann") -> Promoted:
+    return promote(PromoteRequest(deployment=deployment, tag=f"runs/{run_id}", by=by))
+
+
+def shown(client: MlflowClient) -> dict[str, str]:
+    return {alias: str(version) for alias, version in client.get_registered_model(MODEL).aliases.items()}
+
+
+@pytest.fixture
+def two_champions(deployment: Deployment, client: MlflowClient) -> tuple[Version, Version]:
+    """The first was promoted over nobody, the second over the first."""
+    first, second = (registered(client, digit * 64) for digit in "ab")
+    recorded(deployment, judged("r1", first))
+    promote_(deployment, "r1")
+    recorded(deployment, judged("r2", second, champions={MODEL: first.sha256}))
+    client.set_registered_model_alias(MODEL, "challenger", second.version)
+    promote_(deployment, "r2", by="bob")
+    return first, second
+
+
+def test_a_challenger_becomes_champion(deployment: Deployment, client: MlflowClient) -> None:
+    version = registered(client, "a" * 64)
+    gate_digest = recorded(deployment, judged("r1", version))
+    client.set_registered_model_alias(MODEL, "challenger", version.version)
+    assert promote_(deployment, "r1").champions == [version]
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and state.previous is None
+    champion = state.champion
+    assert (champion.version, champion.digest, champion.tag) == (version.version, "a" * 64, "runs/r1")
+    assert (champion.candidate, champion.gate_digest, champion.by) == (NAME, gate_digest, "ann")
+    assert shown(client) == {"champion": version.version}
+
+
+def test_the_champion_before_stays_as_previous(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version]
+) -> None:
+    first, second = two_champions
+    assert shown(client) == {"champion": second.version, "previous": first.version}
+    messages = [change.message for change in Ledger(deployment.origin, MODEL).history()]
+    assert messages[0] == f"Promote {MODEL} {second.version} ({NAME} of runs/r2), decided by bob"
+    assert len(messages) == 2
+
+
+def test_promoting_the_champion_again_changes_nothing(
+    deployment: Deployment, two_champions: tuple[Version, Version]
+) -> None:
+    before = Ledger(deployment.origin, MODEL).read()
+    assert promote_(deployment, "r2", by="carol").champions == [two_champions[1]]
+    assert Ledger(deployment.origin, MODEL).read() == before
+
+
+def test_a_run_judged_against_an_earlier_champion_is_refused(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version]
+) -> None:
+    first, second = two_champions
+    late = registered(client, "c" * 64)
+    recorded(deployment, judged("r3", late, champions={MODEL: first.sha256}))
+    recorded(deployment, judged("r4", late))
+    for run_id in ("r3", "r4", "r1"):
+        with pytest.raises(ConflictError, match="start another run"):
+            promote_(deployment, run_id)
+    assert shown(client)["champion"] == second.version
+
+
+def test_a_version_registered_anew_under_the_same_number_is_refused(
+    deployment: Deployment, client: MlflowClient
+) -> None:
+    version = registered(client, "a" * 64)
+    recorded(deployment, judged("r1", version))
+    client.set_model_version_tag(MODEL, version.version, "alambique.digest", "b" * 64)
+    with pytest.raises(IntegrityError, match="the gate judged aaaaaaaaaaaa"):
+        promote_(deployment, "r1")
+    client.delete_model_version(MODEL, version.version)
+    with pytest.raises(IntegrityError, match="digest none"):
+        promote_(deployment, "r1")
+    assert Ledger(deployment.origin, MODEL).read() is None
+
+
+def test_a_challenger_that_no_gate_let_pass_is_refused(deployment: Deployment, client: MlflowClient) -> None:
+    decisions = judged("r1", registered(client, "a" * 64))
+    failed = [decision.model_copy(update={"passed": False}) for decision in decisions.decisions]
+    recorded(deployment, decisions.model_copy(update={"decisions": failed}))
+    with pytest.raises(IntegrityError, match="no gate let it pass"):
+        promote_(deployment, "r1")
+
+
+def test_a_candidate_that_could_not_be_had_back_is_refused(deployment: Deployment, client: MlflowClient) -> None:
+    recorded(deployment, judged("r1", registered(client, "a" * 64)), outs=("report",))
+    with pytest.raises(IntegrityError, match=r"its dvc\.lock lacks it"):
+        promote_(deployment, "r1")
+
+
+def test_a_run_without_a_challenger_promotes_nobody(deployment: Deployment) -> None:
+    recorded(deployment, judged("r1"))
+    assert promote_(deployment, "r1").champions == []
+
+
+def test_an_unknown_tag_is_named(deployment: Deployment) -> None:
+    recorded(deployment, judged("r1"))
+    with pytest.raises(ConfigurationError, match="no tag runs/r9"):
+        promote_(deployment, "r9")
+
+
+def test_of_many_runs_promoted_at_once_one_wins(deployment: Deployment) -> None:
+    untracked = deployment.model_copy(update={"tracking_uri": None})
+    for index in range(6):
+        digest = f"{index}" * 64
+        recorded(
+            untracked,
+            judged(f"r{index}", Version(candidate=NAME, model=MODEL, version=digest[:12], sha256=digest)),
+        )
+
+    def attempt(index: int) -> bool:
+        try:
+            promote_(untracked, f"r{index}")
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(attempt, range(6))) == 1
+    assert len(Ledger(deployment.origin, MODEL).history()) == 1
+
+
+def test_rollback_exchanges_champion_and_previous(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version]
+) -> None:
+    first, second = two_champions
+    request = RollbackRequest(deployment=deployment, model=MODEL, by="carol")
+    assert rollback(request).champions == [first]
+    assert shown(client) == {"champion": first.version, "previous": second.version}
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and (state.champion.by, state.champion.tag) == ("carol", "runs/r1")
+    assert "Roll back to" in Ledger(deployment.origin, MODEL).history()[0].message
+    promote_(deployment, "r2")
+    assert shown(client) == {"champion": second.version, "previous": first.version}
+
+
+def test_without_a_previous_champion_there_is_no_rollback(deployment: Deployment, client: MlflowClient) -> None:
+    request = RollbackRequest(deployment=deployment, model=MODEL, by="carol")
+    with pytest.raises(ConfigurationError, match="no previous champion"):
+        rollback(request)
+    recorded(deployment, judged("r1", registered(client, "a" * 64)))
+    promote_(deployment, "r1")
+    with pytest.raises(ConfigurationError, match="no previous champion"):
+        rollback(request)
+
+
+def test_aliases_are_repaired_after_a_crash_between_ledger_and_mlflow(
+    deployment: Deployment,
+    client: MlflowClient,
+    two_champions: tuple[Version, Version],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, second = two_champions
+    third = registered(client, "c" * 64)
+    recorded(deployment, judged("r3", third, champions={MODEL: second.sha256}))
+    client.set_registered_model_alias(MODEL, "challenger", third.version)
+    untracked = deployment.model_copy(update={"tracking_uri": None})
+    with monkeypatch.context() as patch:
+        patch.setattr(aliases, "verify", lambda *_: None)
+        promote_(untracked, "r3")  # the ledger moves, MLflow hears nothing of it
+    assert shown(client)["champion"] == second.version
+    for heal in (lambda: promote_(deployment, "r3"), lambda: repair(deployment, MODEL)):
+        heal()
+        assert shown(client) == {"champion": third.version, "previous": second.version}
+
+
+def test_repair_undoes_what_somebody_did_to_the_aliases(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version]
+) -> None:
+    first, second = two_champions
+    client.set_registered_model_alias(MODEL, "champion", first.version)
+    client.delete_registered_model_alias(MODEL, "previous")
+    repair(deployment, MODEL)
+    assert shown(client) == {"champion": second.version, "previous": first.version}
+    assert repair(deployment, "tiny-openvino") is None
+
+
+def test_an_interrupted_rollback_is_not_retried_by_a_machine(
+    deployment: Deployment, two_champions: tuple[Version, Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    offline = deployment.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    with pytest.raises(PermanentError, match="before trying again") as raised:
+        rollback(RollbackRequest(deployment=offline, model=MODEL, by="carol"))
+    assert not isinstance(raised.value, TransientError)
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and state.champion.version == two_champions[0].version
