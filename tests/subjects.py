@@ -9,11 +9,12 @@ import numpy as np
 import torch
 import yaml
 
+from alambique import config, layout
 from alambique.config import Network
 from alambique.data.dataset import Dataset
-from alambique.files import folder_sha256, sha256, write_json
 from alambique.layout import DATA, TEACHER, Candidate
 from alambique.tasks.detect import network
+from alambique.tasks.detect.export import export
 from alambique.tasks.detect.preprocess import preprocess
 
 SIZE = 64
@@ -39,31 +40,14 @@ def checkpoint(project: Path, folder: Path = TEACHER, kind: str = "teacher", stu
     return target
 
 
-def candidate(source: Path, target: Path, name: str) -> Path:
-    """The checkpoint `source`, exported by Ultralytics for the runtime in `name`."""
-    from ultralytics import YOLO
-
+def candidate(project: Path, name: str) -> Path:
+    """An artifact of the project's pruned student, which is made where it is missing."""
     wanted = Candidate.parse(name)
-    scratch = target.parent / f"{name}-export"
-    scratch.mkdir(parents=True)
-    shutil.copy(source / "weights.pt", scratch / "model.pt")
-    made = Path(YOLO(scratch / "model.pt").export(format=wanted.runtime, imgsz=SIZE, nms=False, verbose=False))
+    if not (project / layout.checkpoint(wanted.student, "pruned")).exists():
+        checkpoint(project, layout.checkpoint(wanted.student, "pruned"), "pruned", wanted.student)
+    target = project / wanted.folder
     target.mkdir(parents=True)
-    for path in [made] if made.is_file() else [*made.glob("*.xml"), *made.glob("*.bin")]:
-        shutil.copy(path, target / f"model{path.suffix}")
-    shutil.rmtree(scratch)
-    files = {path.name: sha256(path) for path in sorted(target.iterdir())}
-    card = {
-        **wanted._asdict(),
-        "candidate": name,
-        "file": next(file for file in files if not file.endswith(".bin")),
-        "files": files,
-        "digest": folder_sha256(target),
-        "classes": network.class_names(network.load(source / "weights.pt")),
-        "image_size": SIZE,
-        "size_bytes": sum((target / file).stat().st_size for file in files),
-    }
-    write_json(target / "card.json", card)
+    export(project, config.load(project), wanted, target)
     return target
 
 

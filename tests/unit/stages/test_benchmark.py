@@ -27,11 +27,8 @@ def project(tmp_path: Path, exported: Path) -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with four candidates. Who gets timed does not hang on precision: INT8 is a copy of FP32 here."""
     root = subjects.project(tmp_path_factory.mktemp("benchmark") / "project", scenes)
-    teacher = subjects.checkpoint(root)
     for runtime in ("onnx", "openvino"):
-        name = f"pico-{runtime}-fp32"
-        subjects.candidate(teacher, root / "candidates" / name, name)
-        shutil.copytree(root / "candidates" / name, root / f"candidates/pico-{runtime}-int8")
+        shutil.copytree(subjects.candidate(root, f"pico-{runtime}-fp32"), root / f"candidates/pico-{runtime}-int8")
     return root
 
 

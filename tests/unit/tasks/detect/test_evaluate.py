@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
         ]
         dataset.label(image).write_text("".join(rows[::2]))
     dataset.label(test[1]).unlink()  # background
-    subjects.candidate(root / "models/teacher", root / "candidates/pico-onnx-fp32", "pico-onnx-fp32")
+    subjects.candidate(root, "pico-onnx-fp32")
     return root
 
 

@@ -21,7 +21,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     root = subjects.project(tmp_path_factory.mktemp("predict") / "project", scenes)
     subjects.checkpoint(root)
     for name in ("pico-onnx-fp32", "pico-openvino-fp32"):
-        subjects.candidate(root / "models/teacher", root / "candidates" / name, name)
+        subjects.candidate(root, name)
     return root
 
 
