@@ -100,9 +100,14 @@ def _s3(uri: str, target: Path) -> None:
 def _model(uri: str, target: Path, tracking_uri: str | None) -> None:
     from mlflow.artifacts import download_artifacts
 
+    match = MODEL.fullmatch(uri)
+    if match is None or tracking_uri is None:  # `pinpoint` has refused both
+        raise ValueError(uri)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        with reachable(str(tracking_uri)):
-            download_artifacts(uri, dst_path=folder, tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        with reachable(tracking_uri):
+            # MLflow resolves models:/ by its process-wide URI, whatever it is told; a location needs no resolving.
+            location = connect(tracking_uri).get_model_version_download_uri(match["name"], match["version"])
+            download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
         checkpoints = sorted(Path(folder).rglob("*.pt"))
         if len(checkpoints) != 1:
             names = [path.name for path in checkpoints]

