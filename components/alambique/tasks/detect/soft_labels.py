@@ -99,17 +99,19 @@ def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def _keep(image: str, place: Letterbox, boxes: Tensor, logits: Tensor, recipe: Recipe) -> SoftLabels:
     """The best boxes of an image, best first, in its own coordinates, with their likeliest classes."""
-    scores, order = logits.amax(1).sigmoid().topk(min(recipe.max_boxes, len(logits)))
-    order = order[scores >= recipe.min_score]
+    corners = restore(boxes.numpy(), place).astype(np.float16)
+    scores = logits.amax(1).sigmoid()
+    outside = (corners[:, 2:] <= corners[:, :2]).any(1)  # wholly in the border of the letterbox
+    scores[torch.from_numpy(outside)] = -1
+    order = scores.topk(min(recipe.max_boxes, len(scores))).indices
+    order = order[scores[order] >= recipe.min_score]
     top = logits[order].topk(recipe.width, dim=1)
-    corners = restore(boxes[order].numpy(), place).astype(np.float16)
-    real = (corners[:, 2:] > corners[:, :2]).all(1)  # not wholly in the letterbox's border
     return SoftLabels(
         image=image,
-        boxes=corners[real],
-        logits=top.values.numpy().astype(np.float16)[real],
-        classes=top.indices.numpy().astype(np.int16)[real],
-        scores=top.values[:, 0].sigmoid().numpy().astype(np.float16)[real],
+        boxes=corners[order.numpy()],
+        logits=top.values.numpy().astype(np.float16),
+        classes=top.indices.numpy().astype(np.int16),
+        scores=scores[order].numpy().astype(np.float16),
     )
 
 

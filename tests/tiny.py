@@ -1,0 +1,50 @@
+"""A project small enough to train in a second: scenes of 64 px, and detectors of some 60,000 parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alambique import config, files
+from alambique.config import Network, Params
+
+NETWORK = Network(scale=(0.34, 0.0625, 256))
+CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NOTHING = {"uri": None, "sha256": None, "file": None}
+
+
+def params(**changes: Any) -> Params:
+    """`params.yaml` of the tiny project; a section that is given replaces the one here."""
+    network = NETWORK.model_dump()
+    return config.parse(
+        {
+            "project": "tiny",
+            "image_size": 64,
+            "students": ["pico"],
+            "runtimes": ["onnx"],
+            "networks": {"pico": network},
+            "teacher": {"network": network, "epochs": 1},
+            "training": {"batch": 8, "learning_rate": 0.005},
+            # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
+            "soft_labels": {"shards": [0, 1], "min_score": 0.0, "max_boxes": 5},
+            "distill": {"epochs": 1, "min_score": 0.0},
+            **changes,
+        },
+        "params.yaml",
+    )
+
+
+def project(root: Path, scenes: Path) -> Path:
+    """A project over the shared scenes, with no weights to start from."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "data").symlink_to(scenes)
+    files.write_json(root / "inputs/teacher/index.json", NOTHING)
+    files.write_json(root / "inputs/students/index.json", {"pico": NOTHING})
+    return root
+
+
+def out(root: Path, path: Path | str) -> Path:
+    """A stage's empty out."""
+    folder = root / path
+    folder.mkdir(parents=True)
+    return folder

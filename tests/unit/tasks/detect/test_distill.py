@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import subjects
+import torch
+from PIL import Image
+from tiny import CLASSES, NETWORK, out, params, project
+
+from alambique import files
+from alambique.config import Params
+from alambique.errors import IntegrityError
+from alambique.tasks.detect import network
+from alambique.tasks.detect.distill import control, distill, recover
+from alambique.tasks.detect.soft_labels import soft_labels
+
+TRAIN, UNLABELLED = 24, 8
+STILL = {"batch": 8, "learning_rate": 1e-12}
+"""Training which changes nothing, so that its end tells of its start."""
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
+    """A project with a teacher and its soft labels. Read-only."""
+    root = project(tmp_path_factory.mktemp("taught"), scenes)
+    subjects.checkpoint(root)
+    for shard in (0, 1):
+        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, taught: Path, scenes: Path) -> Path:
+    """A copy to write into."""
+    root = project(tmp_path / "project", scenes)
+    shutil.copytree(taught / "soft_labels", root / "soft_labels")
+    return root
+
+
+def weights(folder: Path) -> torch.Tensor:
+    model = network.load(folder / "weights.pt")
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def both(root: Path, given: Params) -> tuple[Path, Path]:
+    folders = out(root, "models/pico/distilled"), out(root, "models/pico/control")
+    distill(root, given, "pico", folders[0])
+    control(root, given, "pico", folders[1])
+    return folders
+
+
+def test_unlabelled_images_take_part_and_the_control_takes_as_many_steps(root: Path) -> None:
+    distilled = distill(root, params(), "pico", out(root, "models/pico/distilled"))
+    controlled = control(root, params(), "pico", out(root, "models/pico/control"))
+    assert distilled["images"] == controlled["images"] == TRAIN + UNLABELLED
+    assert distilled["steps"] == controlled["steps"] == (TRAIN + UNLABELLED) // 8
+    assert distilled["train_kd_loss"] > 0
+    assert "train_kd_loss" not in controlled
+
+
+def test_student_and_control_start_from_equal_weights(root: Path) -> None:
+    distilled, controlled = both(root, params(training=STILL))
+    start = network.build(NETWORK, CLASSES, seed=0)
+    expected = torch.cat([parameter.detach().flatten() for parameter in start.parameters()])
+    torch.testing.assert_close(weights(distilled), expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(weights(controlled), weights(distilled), atol=1e-6, rtol=0)
+
+
+def test_a_student_may_start_from_given_weights(root: Path) -> None:
+    given = root / "inputs/students/pico.pt"
+    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
+    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
+    files.write_json(given.parent / "index.json", {"pico": entry})
+    distilled, controlled = both(root, params(training=STILL))
+    shutil.copy(given, root / "weights.pt")
+    for folder in (distilled, controlled):
+        torch.testing.assert_close(weights(folder), weights(root), atol=1e-3, rtol=1e-3)
+        assert files.read_json(folder / "card.json")["source"] == "a.pt"
+
+
+def test_the_cards_tell_who_taught(root: Path, taught: Path) -> None:
+    distilled, controlled = (files.read_json(folder / "card.json") for folder in both(root, params()))
+    assert distilled["teacher_sha256"] == files.sha256(taught / "models/teacher/weights.pt")
+    assert controlled["teacher_sha256"] is None
+    assert (distilled["kind"], controlled["kind"]) == ("distilled", "control")
+    assert distilled["parameters"] == controlled["parameters"]
+
+
+def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> None:
+    (root / "data").unlink()
+    shutil.copytree(scenes, root / "data")
+    Image.new("RGB", (64, 64)).save(root / "data/images/unlabelled/new.png")
+    with pytest.raises(IntegrityError, match="made for data"):
+        distill(root, params(), "pico", out(root, "models/pico/distilled"))
+
+
+def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
+    model = network.build(NETWORK, CLASSES, seed=5)
+    before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    metrics = recover(model, root, params(), 1, out(root, "pruned"))
+    assert metrics["train_kd_loss"] > 0
+    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
+    after = weights(root / "pruned")
+    assert 0 < (after - before).abs().max() < 1

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import CLASSES, NETWORK, params
+from torch import nn
+from ultralytics import YOLO
+
+from alambique.data.dataset import Dataset
+from alambique.errors import ConfigurationError
+from alambique.files import folder_sha256, sha256
+from alambique.tasks import Metrics
+from alambique.tasks.detect import network, samples, trainer
+from alambique.tasks.detect.losses import SoftLabelLoss
+
+SOFT = partial(SoftLabelLoss, temperature=2.0, weight=0.5)
+
+
+@pytest.fixture(scope="module")
+def data(scenes: Path) -> Dataset:
+    return Dataset.load(scenes)
+
+
+def with_teacher(data: Dataset, logit: float = 1.0) -> list[samples.Sample]:
+    """The labelled samples, whose teacher is sure of the label."""
+    taught = []
+    for sample in samples.labelled(data, "train"):
+        logits = np.zeros((len(sample.boxes), len(CLASSES)), np.float32)
+        np.put_along_axis(logits, sample.targets.astype(int), logit, 1)
+        taught.append(sample._replace(targets=np.hstack((sample.targets, logits))))
+    return taught
+
+
+def run(
+    target: Path, data: Dataset, own: list[samples.Sample], model: nn.Module | None = None, **changes: object
+) -> Metrics:
+    target.mkdir(exist_ok=True)
+    given = {"image_size": 64, "epochs": 1, "training": params().training, "seed": 0, **changes}
+    return trainer.train(model or network.build(NETWORK, CLASSES, 0), data, own, target, **given)  # type: ignore[arg-type]
+
+
+def test_equal_seeds_give_equal_checkpoints(tmp_path: Path, data: Dataset) -> None:
+    own = with_teacher(data)
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        run(tmp_path / name, data, own, seed=seed, loss=SOFT)
+    one, two, three = (sha256(tmp_path / name / "weights.pt") for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three
+
+
+def test_nothing_is_written_beside_the_data(tmp_path: Path, data: Dataset) -> None:
+    before = folder_sha256(data.root)
+    run(tmp_path, data, samples.labelled(data, "train"))
+    assert folder_sha256(data.root) == before
+
+
+def test_a_checkpoint_holds_nothing_of_this_package(tmp_path: Path, data: Dataset) -> None:
+    run(tmp_path, data, with_teacher(data), loss=SOFT)
+    network.verify_loadable(tmp_path / "weights.pt")  # refuses classes that are not upstream's
+    assert list(YOLO(tmp_path / "weights.pt").names.values()) == CLASSES
+
+
+def test_a_network_is_trained_with_the_layers_it_has(tmp_path: Path, data: Dataset) -> None:
+    model = network.build(NETWORK, CLASSES, 0)
+    bottleneck = model.model[9]
+    identity = nn.Identity()
+    identity.f, identity.i, identity.type = bottleneck.f, bottleneck.i, "Identity"
+    model.model[9] = identity  # its yaml still tells of the layer that was here
+    fewer = network.parameters(model)
+    run(tmp_path, data, samples.labelled(data, "train"), model)
+    assert network.parameters(network.load(tmp_path / "weights.pt")) == fewer
+
+
+def test_losses_are_kept_and_emitted_every_epoch(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
+    metrics = run(tmp_path, data, with_teacher(data), epochs=2, loss=SOFT)
+    with (tmp_path / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert [event["metrics"] for event in events] == [
+        {name: float(value) for name, value in row.items() if name != "epoch"} for row in rows
+    ]
+    assert set(events[0]["metrics"]) == {"box_loss", "cls_loss", "l1_loss", "kd_loss", "learning_rate"}
+    assert metrics["train_kd_loss"] == float(rows[-1]["kd_loss"]) > 0
+    assert metrics["steps"] == 2 * 3  # 24 images in batches of 8
+
+
+def test_training_that_diverges_says_so(tmp_path: Path, data: Dataset) -> None:
+    model = network.build(NETWORK, CLASSES, 0)
+    with torch.no_grad():
+        model.model[0].conv.weight.fill_(torch.inf)
+    with pytest.raises(ConfigurationError, match=r"diverged in epoch 1 .* lower training\.learning_rate"):
+        run(tmp_path, data, samples.labelled(data, "train"), model)
+
+
+def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: Dataset) -> None:
+    with pytest.raises(ConfigurationError, match="no box of epoch 1 had a teacher"):
+        run(tmp_path, data, with_teacher(data, np.nan), loss=SOFT)
