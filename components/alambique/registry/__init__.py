@@ -1,0 +1,1 @@
+"""What a run did, how its candidates were judged, and who is champion."""

@@ -51,15 +51,17 @@ def project(tracking_uri: str | None, model: str, state: State) -> None:
     """
     if tracking_uri is None:
         return
-    champion = state.champion.version
-    wanted: dict[str, str | None] = {
-        "champion": champion,
-        "previous": state.previous.version if state.previous else None,
-    }
     client = connect(tracking_uri)
     with reachable(tracking_uri):
-        if _present(client.get_registered_model(model).aliases).get("challenger") == champion:
-            wanted["challenger"] = None
+        # What was promoted before runs were tracked is unknown to MLflow.
+        known = {str(each.version) for each in client.search_model_versions(f"name = '{model}'")}
+        if not known:
+            return
+        challenger = _present(client.get_registered_model(model).aliases).get("challenger")
+    entries = {"champion": state.champion, "previous": state.previous}
+    wanted = {alias: entry.version if entry and entry.version in known else None for alias, entry in entries.items()}
+    if challenger == state.champion.version:
+        wanted["challenger"] = None
     _set(tracking_uri, model, wanted)
 
 
@@ -75,8 +77,8 @@ def verify(tracking_uri: str | None, version: Version) -> None:
     else:
         client = connect(tracking_uri)
         with reachable(tracking_uri):
-            query = f"name = '{version.model}' AND version_number = {int(version.version)}"
-            found = next((each.tags.get(DIGEST, "none") for each in client.search_model_versions(query)), "none")
+            registered = client.search_model_versions(f"name = '{version.model}'")
+            found = {str(each.version): each.tags.get(DIGEST) for each in registered}.get(version.version) or "none"
     if found != version.sha256:
         raise IntegrityError(
             f"{version.model} version {version.version} has the digest {found[:12]}, but the gate judged "

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -87,24 +87,28 @@ class Child:
                 for path in _worth_keeping(workspace / out):
                     folder = path.parent.relative_to(workspace).as_posix()
                     self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
-            numbers = dict(_numbers(_metrics(workspace, outs)))
-            self._log_metrics(numbers)
+            self.log_metrics(_metrics(workspace, outs))
 
     def log_events(self, events: list[dict[str, Any]]) -> None:
-        """Log steps of the event file.
-
-        Raises:
-            Exception: whatever MLflow or the network raises.
-        """
+        """Log steps of the event file; raises what MLflow raises."""
         for event in events:
-            self._log_metrics(dict(_numbers(event["metrics"])), int(event["step"]))
+            self.log_metrics(event["metrics"], int(event["step"]))
 
-    def _log_metrics(self, numbers: Mapping[str, float], step: int = 0) -> None:
+    def log_metrics(self, content: Mapping[str, Any], step: int = 0) -> None:
+        """Log every finite number in nested mappings, its keys joined by dots; raises what MLflow raises."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        if self._client is not None and numbers:
-            self._client.log_batch(self.run_id, [Metric(name, value, now, step) for name, value in numbers.items()])
+        metrics = [Metric(name, value, now, step) for name, value in _numbers(content)]
+        for batch in _batches(metrics):
+            if self._client is not None:
+                self._client.log_batch(self.run_id, metrics=batch)
+
+    def end(self, status: str) -> None:
+        """Close the run as FINISHED or FAILED; a failure to do so is a warning."""
+        if self._client is not None:
+            with forgiving("end a child run"):
+                self._client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -136,7 +140,7 @@ def stage_run(
             yield child
         status = "FINISHED"
     finally:
-        _end(child, status)
+        child.end(status)
 
 
 def _create_child(
@@ -153,15 +157,10 @@ def _create_child(
     tags = {**tags, **known, STAGE: stage, "mlflow.parentRunId": parent}
     experiment = client.get_run(parent).info.experiment_id
     run_id = client.create_run(experiment, tags=tags, run_name=stage).info.run_id
-    flat = {name: value for content in params.values() for name, value in _flatten(content)}
-    client.log_batch(run_id, params=[Param(_name(name), str(value)) for name, value in flat.items()])
+    flat = {_name(name): str(value) for content in params.values() for name, value in _flatten(content)}
+    for batch in _batches([Param(name, value) for name, value in flat.items()]):
+        client.log_batch(run_id, params=batch)
     return Child(client, run_id)
-
-
-def _end(child: Child, status: str) -> None:
-    with forgiving("end a child run"):
-        if child._client is not None:
-            child._client.set_terminated(child.run_id, status)
 
 
 def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[str, StageResult]) -> None:
@@ -187,8 +186,8 @@ def _log_reused(client: MlflowClient, experiment: str, parent: str, result: Stag
     tags = {FOUND: result.found} | ({MADE_BY: makers[0].info.run_id} if makers else {})
     child = _create_child(client, parent, result.stage, result.key, result.entry.get("params", {}), tags)
     for maker in makers:
-        child._log_metrics(maker.data.metrics)
-    _end(child, "FINISHED")
+        child.log_metrics(maker.data.metrics)
+    child.end("FINISHED")
 
 
 @contextmanager
@@ -214,6 +213,14 @@ def laptop_run(project: Path, stage: str) -> Iterator[Child]:
                 yield child
         finally:
             del os.environ[EVENTS_FILE]
+            # Nobody knows which stage is the last: each leaves the parent ended, and the next is added to it anyway.
+            Child(connect(tracking_uri), parent).end("FINISHED")
+
+
+def _batches(entities: list[Any]) -> Iterator[list[Any]]:
+    """MLflow takes at most a hundred params at a time."""
+    for start in range(0, len(entities), 100):
+        yield entities[start : start + 100]
 
 
 def _worth_keeping(out: Path) -> list[Path]:
@@ -235,7 +242,7 @@ def _flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
 
 
-def _numbers(content: Any) -> Iterable[tuple[str, float]]:
+def _numbers(content: Any) -> Iterator[tuple[str, float]]:
     for name, value in _flatten(content):
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             yield _name(name), float(value)

@@ -236,3 +236,13 @@ def test_an_interrupted_rollback_is_not_retried_by_a_machine(
     assert not isinstance(raised.value, TransientError)
     state = Ledger(deployment.origin, MODEL).read()
     assert state and state.champion.version == two_champions[0].version
+
+
+def test_a_champion_from_before_mlflow_does_not_stand_in_the_way(deployment: Deployment, client: MlflowClient) -> None:
+    old = Version(candidate=NAME, model=MODEL, version="a" * 12, sha256="a" * 64)
+    recorded(deployment, judged("r1", old))
+    promote(PromoteRequest(deployment=deployment.model_copy(update={"tracking_uri": None}), tag="runs/r1", by="ann"))
+    new = registered(client, "b" * 64)
+    recorded(deployment, judged("r2", new, champions={MODEL: old.sha256}))
+    promote_(deployment, "r2")
+    assert shown(client) == {"champion": new.version}

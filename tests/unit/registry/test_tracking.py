@@ -94,6 +94,17 @@ def test_a_child_carries_key_params_and_outputs(
     assert logged == ["models/pico/card.json"]
 
 
+def test_any_number_of_params_and_classes_is_logged(
+    tracking_uri: str, parent: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "metrics/pico.json", {"ap": {f"class {index}": 0.5 for index in range(1203)}})
+    params = {"params.yaml": {f"key{index}": index for index in range(250)}}
+    with tracking.stage_run(tracking_uri, parent, "distill@pico", "k", params, tmp_path / "events") as child:
+        child.log_outputs(tmp_path, ["metrics/pico.json"])
+    data = client.get_run(str(child.run_id)).data
+    assert (len(data.params), len(data.metrics)) == (250, 1203)
+
+
 def test_a_failed_stage_is_a_failed_child_and_keeps_its_error(
     tracking_uri: str, parent: str, client: MlflowClient, tmp_path: Path
 ) -> None:
@@ -188,6 +199,7 @@ def test_stages_of_one_laptop_run_share_a_parent(laptop: Path, client: MlflowCli
         assert run.data.metrics == {"loss": 1.0}
         parents.add(run.data.tags["mlflow.parentRunId"])
     assert len(parents) == 1
+    assert client.get_run(*parents).info.status == "FINISHED"
     (laptop / "params.yaml").write_text("project: cells\nseed: 2\n")
     with tracking.laptop_run(laptop, "teacher") as child:
         pass
