@@ -50,7 +50,10 @@ class SoftLabelLoss(v8DetectionLoss):  # type: ignore[misc]
         self.weight = weight
 
     def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The batch's loss by component, (4,), times the batch size as upstream; and its detached items by name."""
+        """The batch's loss by component, (4,), times the batch size as upstream; and its detached items by name.
+
+        The divergence's item is without its weight: it is zero only where no box has a teacher.
+        """
         (foreground, assigned, *_), losses, items = self.get_assigned_targets_and_loss(preds, batch)
         size = len(preds["scores"])
         teacher = self._teacher_of_each_box(batch, size)
@@ -58,8 +61,8 @@ class SoftLabelLoss(v8DetectionLoss):  # type: ignore[misc]
         logits = teacher[image, assigned[image, anchor].long()]
         taught = ~logits.isnan().any(1)
         student = preds["scores"].permute(0, 2, 1)[image, anchor]
-        divergence = self.weight * tempered_kl(student[taught], logits[taught], self.temperature)
-        total: Tensor = torch.cat((losses, divergence[None])) * size
+        divergence = tempered_kl(_choices(student[taught]), _choices(logits[taught]), self.temperature)
+        total: Tensor = torch.cat((losses, self.weight * divergence[None])) * size
         return total, {**items, KD_LOSS: divergence.detach()}
 
     def _teacher_of_each_box(self, batch: dict[str, Any], size: int) -> Tensor:
@@ -69,3 +72,8 @@ class SoftLabelLoss(v8DetectionLoss):  # type: ignore[misc]
         # Upstream's own padding: columns 0 to 4 become class and box, what stands behind them is carried along.
         padded: Tensor = self.preprocess(rows, size, scale_tensor=torch.ones(4, device=self.device))
         return padded[..., 5:]
+
+
+def _choices(logits: Tensor) -> Tensor:
+    """A lone class has no distribution: it is weighed against its absence, whose logit is 0, as its sigmoid does."""
+    return functional.pad(logits, (0, 1)) if logits.shape[1] == 1 else logits

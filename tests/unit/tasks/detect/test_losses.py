@@ -131,7 +131,7 @@ def test_the_divergence_is_the_mean_over_the_taught_boxes(model: DetectionModel)
     losses, items = soft(model, weight=0.5).loss(outputs, given)
     flat = [0.0] * len(CLASSES)
     expected = sum(plain_kl(flat, given[TEACHER][box].tolist(), 2.0) for box in (0, 2)) / 2
-    assert items[KD_LOSS].item() == pytest.approx(0.5 * expected, rel=1e-5)
+    assert items[KD_LOSS].item() == pytest.approx(expected, rel=1e-5)
     assert losses[3].item() == pytest.approx(3 * 0.5 * expected, rel=1e-5)  # upstream's losses grow with the batch
 
 
@@ -140,6 +140,18 @@ def test_a_batch_without_boxes_has_no_divergence(model: DetectionModel) -> None:
     losses, items = soft(model).loss(model(given["img"])["one2one"], given)
     assert items[KD_LOSS] == 0
     assert losses.isfinite().all()
+
+
+def test_a_lone_class_learns_the_teachers_sigmoid() -> None:
+    model = network.build(NETWORK, ["thing"], 0)
+    model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=10)
+    given = {**batch(), "cls": torch.zeros(3, 1), TEACHER: torch.full((3, 1), 2.0)}
+    outputs = dict(model(given["img"])["one2one"])
+    outputs["scores"] = torch.zeros_like(outputs["scores"])
+    _, items = SoftLabelLoss(model, temperature=1.0, weight=1.0, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    yes = 1 / (1 + math.exp(-2.0))
+    expected = yes * math.log(yes / 0.5) + (1 - yes) * math.log((1 - yes) / 0.5)
+    assert items[KD_LOSS].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_both_branches_learn_from_the_teacher() -> None:
