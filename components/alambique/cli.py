@@ -75,6 +75,14 @@ def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = 
     _guarded(lambda: run(Path.cwd(), name, *(arguments or ())))
 
 
+@app.command()
+def versions() -> None:
+    """Write versions.yaml: the installed packages that results depend on. Commit it: a change re-runs every stage."""
+    from alambique.data.versions import write
+
+    _guarded(lambda: write(Path.cwd()))
+
+
 @graph.command("write")
 def graph_write() -> None:
     """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
