@@ -7,14 +7,16 @@ people want to read. Whoever needs valid data asks `require_valid`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alambique import config
-from alambique.data import manifest
 from alambique.data.dataset import LABELLED, Dataset
-from alambique.data.manifest import Manifest
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import DATA, METRICS, VALIDATION
+
+if TYPE_CHECKING:
+    from alambique.data.manifest import Manifest
 
 VERDICT = METRICS / "validate.json"
 
@@ -26,6 +28,7 @@ def run(project: Path) -> None:
     Writes  validation/{result.json, data_docs/}, metrics/validate.json
     Raises  DataError  data.yaml is unreadable, so that there is nothing to judge
     """
+    from alambique.data import manifest  # here, since every stage imports this module for its verdict
     from alambique.data.expectations import failures, judge
 
     params = config.load(project)
