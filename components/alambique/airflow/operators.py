@@ -231,9 +231,8 @@ class RollbackOperator(VerbOperator):
 
 
 def ref_name(run_id: str) -> str:
-    """Airflow's id of a run as git allows it in a ref's name: letters, digits, dots, hyphens, underscores."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id)
-    return re.sub(r"\.{2,}|\.lock$|^[.-]+|[.-]+$", "", name)
+    """Airflow's id of a run as git allows it in a ref's name: letters, digits, hyphens and underscores."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-")
 
 
 @contextmanager

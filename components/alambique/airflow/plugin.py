@@ -13,8 +13,9 @@ class AlambiquePlugin(AirflowPlugin):
     """Adds the page; only the API server asks for it, and then loads FastAPI's side of it."""
 
     name = "alambique"
+    # The link is relative to the UI's base URL, which may have a path.
     external_views = [  # noqa: RUF012  Airflow declares it so
-        {"name": "Champions", "href": f"{PREFIX}/champions", "destination": "nav", "url_route": "champions"}
+        {"name": "Champions", "href": f"{PREFIX[1:]}/champions", "destination": "nav", "url_route": "champions"}
     ]
 
     @property

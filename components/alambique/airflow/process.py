@@ -80,11 +80,11 @@ class Verb:
     def kill(self) -> None:
         """Ask the verb's group to end, and kill what is left after the grace.
 
-        Returns at once: a signal handler calls it, and may have interrupted the very thread that waits for the verb.
+        Returns at once and logs nothing: a signal handler calls it, and may have interrupted the very thread that waits
+        for the verb and writes to the log.
         """
         process = self._process
         if process and process.returncode is None:
-            self.log(f"ending {self.name}")
             _signal_group(process.pid, signal.SIGTERM)
             killer = threading.Timer(GRACE, _kill_unless_over, (process,))
             killer.daemon = True

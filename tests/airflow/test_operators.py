@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import DAG, Asset, Context
+from stub import alive, eventually, interpreter
+
+from alambique.airflow import operators
+from alambique.airflow.operators import PromoteOperator, RollbackOperator, SnapshotOperator, ref_name
+from alambique.deployment import Deployment
+from alambique.errors import AlambiqueError, DataError
+from alambique.git import git
+
+
+def deployment(folder: Path, verb: str) -> Deployment:
+    """One whose ML interpreter does `verb`, lines of Python, whatever it is asked."""
+    return Deployment(origin=str(folder / "origin.git"), home=folder, python=interpreter(folder, verb))
+
+
+def context(**values: Any) -> Context:
+    dag_run = SimpleNamespace(triggering_user_name=None, dag_id="cells_promote", run_id="asset_triggered__1")
+    return cast("Context", {"dag_run": dag_run, "run_id": dag_run.run_id, **values})
+
+
+def test_killing_the_task_ends_its_verb(tmp_path: Path) -> None:
+    verb = f"Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(600)"
+    task = RollbackOperator(task_id="rollback", deployment=deployment(tmp_path, verb), model="cells-onnx")
+
+    def kill() -> None:
+        assert eventually(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()))
+        task.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(AlambiqueError, match="SIGTERM"):
+        task.answer(context())
+    killer.join()
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_killing_a_task_that_runs_no_verb_does_nothing(tmp_path: Path) -> None:
+    RollbackOperator(task_id="rollback", deployment=deployment(tmp_path, ""), model="cells-onnx").on_kill()
+
+
+def test_announced_challengers_are_promoted_oldest_first_and_the_last_of_a_model_stays(tmp_path: Path) -> None:
+    verb = (
+        "version = {'candidate': 'c', 'model': 'cells-onnx', 'version': request['tag'], 'sha256': request['by']}\n"
+        "result.write_text(json.dumps({'champions': [version]}))"
+    )
+    task = PromoteOperator(task_id="promote", deployment=deployment(tmp_path, verb), tag="")
+    events = [SimpleNamespace(extra={"tag": tag}) for tag in ("runs/1", "runs/2")]
+    (champion,) = task.answer(context(triggering_asset_events={Asset("cells_challenger"): events})).champions
+    assert champion.version == "runs/2"
+    assert champion.sha256 == "cells_promote/asset_triggered__1"
+
+
+def test_a_promotion_without_an_announcement_asks_for_a_tag(tmp_path: Path) -> None:
+    task = PromoteOperator(task_id="promote", deployment=deployment(tmp_path, ""), tag="")
+    with pytest.raises(DataError, match="tag"):
+        task.answer(context(triggering_asset_events={}))
+
+
+def test_permanent_errors_fail_a_task_for_good() -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException, match="DataError: empty"), operators._permanent_errors_fail():
+        raise DataError("empty")
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["scheduled__2026-01-05T00:00:00+00:00", "manual__2026-01-05T10:11:12.131415+00:00_x7", "a..b", "x.lock", "~a^:"],
+)
+def test_a_runs_name_is_allowed_in_git(run_id: str) -> None:
+    git("check-ref-format", f"refs/tags/runs/{ref_name(run_id)}")
+
+
+def test_a_snapshot_knows_airflows_own_id_of_the_run(tmp_path: Path) -> None:
+    fields = {"revision": "", "digest": "", "sources": {}, "params": {}, "lock": {}}
+    verb = f"result.write_text(json.dumps({fields!r} | {{'run_id': request['run_id'] + ' ' + request['dag_run']}}))"
+    task = SnapshotOperator(task_id="snapshot", deployment=deployment(tmp_path, verb), digest="0")
+    assert task.answer(context()).run_id == "asset_triggered__1 asset_triggered__1"
+
+
+def test_the_stages_fit_into_a_dag_of_ones_own(tmp_path: Path) -> None:
+    from airflow_project import lay_out
+
+    from alambique.airflow import AlambiqueTaskGroup, Project
+
+    project = Project.load(lay_out(tmp_path / "project", project="cells", runtimes=["onnx"]))
+    with DAG("mine") as dag:
+        snapshot = SnapshotOperator(task_id="start", deployment=project.deployment, digest=project.graph.digest)
+        group = AlambiqueTaskGroup(project, snapshot.output, group_id="vision")
+    assert set(group.results) == set(project.graph.stages)
+    assert dag.get_task("vision.pico.distill").upstream_task_ids >= {"start", "vision.soft_labels-0"}
+    json.dumps([task.deployment for task in dag.tasks])  # templated fields are stored as JSON
