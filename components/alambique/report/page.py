@@ -57,7 +57,7 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
             if svg
         ],
         runtime_colors=[(name, plots.COLORS[name]) for name in board["runtimes"]],
-        bars=bars(rows, best),
+        bars=bars(board["classes"], rows, best),
         pictures=pictures,
         min_score=MIN_SCORE,
         colors=[(name, color(index)) for index, name in enumerate(board["classes"])],
@@ -103,12 +103,14 @@ def verdict(student: str, gain: float | None) -> tuple[str, float | None, str]:
     return student, gain, text
 
 
-def bars(rows: dict[str, Row], best: Row | None) -> list[tuple[str, list[tuple[str, float | None]]]]:
+def bars(
+    classes: Sequence[str], rows: dict[str, Row], best: Row | None
+) -> list[tuple[str, list[tuple[str, float | None]]]]:
     """AP of each class by subject: teacher, the best candidate's control, the best candidate."""
     columns = [rows["teacher"]]
     if best:
         columns += [rows[f"{best['student']}-control"], best]
-    return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in rows["teacher"]["ap"]]
+    return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in classes]
 
 
 def _scatters(rows: Sequence[Row]) -> dict[str, str | None]:

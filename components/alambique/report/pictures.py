@@ -111,8 +111,9 @@ def _truth(dataset: Dataset, path: Path) -> Boxes:
 
 
 def color(index: int) -> str:
-    """A class's colour: hues a golden angle apart, so that neighbouring classes differ and no two are quite equal."""
-    red, green, blue = colorsys.hsv_to_rgb((0.03 + index * 0.381966) % 1, 0.75 - 0.25 * (index % 2), 0.92)
+    """A class's colour: hues a golden angle apart; a hue that comes near an earlier one is paler or fuller than it."""
+    saturation = 0.8 if index // 8 % 2 == 0 else 0.4
+    red, green, blue = colorsys.hsv_to_rgb((0.03 + index * 0.381966) % 1, saturation, 0.95)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 

@@ -84,9 +84,11 @@ def test_a_subject_measured_on_other_data_is_pointed_out(project: Path) -> None:
 
 
 def test_class_names_cannot_write_html(project: Path) -> None:
-    path = project / "metrics/evaluate/teacher.json"
-    write_json(path, {**read_json(path), "ap": {"<script>alert(1)</script>": 0.5}})
-    assert "<script" not in page(project)
+    path = project / "data/data.yaml"
+    path.write_text(path.read_text().replace("zero", "'<script>alert(1)</script>'"))
+    html = page(project)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
 
 
 @pytest.mark.parametrize("name", ["metrics/evaluate/pico-onnx-int8.json", "metrics/benchmark.json"])

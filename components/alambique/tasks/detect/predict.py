@@ -141,6 +141,8 @@ def _openvino(model: Path, threads: int) -> Predictor:
         "INFERENCE_NUM_THREADS": threads,
         # Left to itself, OpenVINO computes in bfloat16 where the CPU can: FP32 would not be FP32 on every machine.
         "INFERENCE_PRECISION_HINT": "f32",
+        # A pinned thread cannot leave a core that something else keeps busy; no other engine here is pinned.
+        "ENABLE_CPU_PINNING": False,
     }
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 

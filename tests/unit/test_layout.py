@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alambique.layout import Subject, subjects
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "folder"),
+    [
+        ("teacher", "teacher", "models/teacher"),
+        ("pico-control", "control", "models/pico/control"),
+        ("pico-pruned", "pruned", "models/pico/pruned"),
+        ("pico-onnx-int8", "candidate", "candidates/pico-onnx-int8"),
+        ("champion-onnx", "champion", "inputs/champions/onnx"),
+    ],
+)
+def test_a_subjects_name_says_what_it_is_and_where_it_lies(name: str, kind: str, folder: str) -> None:
+    subject = Subject.parse(name)
+    assert (subject.name, subject.kind, subject.folder) == (name, kind, Path(folder))
+
+
+@pytest.mark.parametrize("name", ["pico", "pico-onnx", "pico-onnx-int4", "pico-onnx-int8-extra", ""])
+def test_what_is_no_subject_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no subject"):
+        Subject.parse(name)
+
+
+def test_a_run_has_every_checkpoint_candidate_and_champion_once() -> None:
+    names = [subject.name for subject in subjects(["pico", "nano"], iter(["onnx", "openvino"]))]
+    assert len(names) == len(set(names)) == 1 + 2 * (3 + 4) + 2
+    assert names[0] == "teacher"
+    assert names[-2:] == ["champion-onnx", "champion-openvino"]
