@@ -39,7 +39,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BASE)
 	$(UV) pip sync --quiet --python $(BASE)/bin/python --require-hashes requirements-base.lock
-	echo "$(CURDIR)/components" > "$$($(BASE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/alambique.pth"
+	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(BASE)")'
+	$(UV) pip install --quiet --python $(BASE)/bin/python --no-deps --reinstall $(BASE)/alambique-*.whl
 	touch $@
 
 .venv-uv/bin/uv:

@@ -68,6 +68,17 @@ def up(project: Annotated[Path, typer.Argument(help="The project's folder.")] = 
 
 
 @app.command()
+def results(project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
+    """Bring the newest recorded run into the project's folder: leaderboard, gates, champions, report."""
+    from rich.console import Console
+
+    from alambique.results import fetch, show
+
+    _guarded(lambda: fetch(project))
+    _guarded(lambda: show(project, Console()))
+
+
+@app.command()
 def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run one stage of dvc.yaml in the current folder."""
     from alambique.stages.command import run
