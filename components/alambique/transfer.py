@@ -31,7 +31,8 @@ def pull(workspace: Path, paths: Iterable[str]) -> None:
         return
     with opened(workspace) as repo:
         try:
-            repo.pull(targets=targets)
+            with reaching(repo.cloud.get_remote().path):
+                repo.pull(targets=targets)
         except (CheckoutError, DownloadError, ObjectFormatError) as error:
             raise _blame(repo, targets, error) from None
 
@@ -49,7 +50,8 @@ def push(workspace: Path, paths: Iterable[str]) -> None:
         return
     with opened(workspace) as repo:
         try:
-            repo.push(targets=targets)
+            with reaching(repo.cloud.get_remote().path):
+                repo.push(targets=targets)
         except UploadError as error:
             raise TransientError(f"uploading to the DVC remote failed: {error}; see the log above") from error
 
@@ -63,15 +65,18 @@ def workspace_hashes(workspace: Path, paths: Iterable[str]) -> dict[str, str | N
 
 @contextmanager
 def reaching(remote: str) -> Iterator[None]:
-    """Name the remote in whatever a storage library raises; a missing or existing file stays what it is.
+    """Name the remote in whatever a storage library raises; DVC's errors and a missing or existing file stay.
 
     Raises:
         ConfigurationError: the remote refuses these credentials.
         TransientError: anything else.
     """
+    from dvc.exceptions import DvcException
+    from dvc_objects.errors import ObjectFormatError
+
     try:
         yield
-    except (AlambiqueError, FileNotFoundError, FileExistsError):
+    except (AlambiqueError, DvcException, ObjectFormatError, FileNotFoundError, FileExistsError):
         raise
     except PermissionError as error:
         raise ConfigurationError(f"the DVC remote {remote} refuses access: {error}; check the credentials") from error

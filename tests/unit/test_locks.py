@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,8 +40,8 @@ def local(folder: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as url:
-        yield url
+    with s3_server(tmp_path_factory.mktemp("s3")):
+        yield os.environ["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture(params=["local", "s3"])
