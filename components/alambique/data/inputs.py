@@ -46,35 +46,48 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
         ConfigurationError, DataError: a reference leads nowhere.
         TransientError: a service is out of reach.
     """
-    with fresh_folder(project / INPUTS / "teacher") as folder:
-        old = _previous(project / INPUTS / "teacher", Weights(**_index(project, "teacher")))
+    _teacher(project / INPUTS / "teacher", params, tracking_uri)
+    _students(project / INPUTS / "students", params, tracking_uri)
+    _champions(project / INPUTS / "champions", params, origin)
+
+
+def _teacher(target: Path, params: Params, tracking_uri: str | None) -> None:
+    old = _previous(target, _index(target))
+    with fresh_folder(target) as folder:
         teacher = params.teacher
         entry = _take(folder / "weights.pt", teacher.weights, teacher.sha256, old, tracking_uri)
         write_json(folder / INDEX, asdict(entry))
-    with fresh_folder(project / INPUTS / "students") as folder:
-        index = _index(project, "students")
+
+
+def _students(target: Path, params: Params, tracking_uri: str | None) -> None:
+    index = _index(target)
+    with fresh_folder(target) as folder:
         entries = {}
         for student in params.students:
-            old = _previous(project / INPUTS / "students", Weights(**index.get(student, {})))
+            old = _previous(target, index.get(student, {}))
             start = params.networks[student].start
             entries[student] = asdict(_take(folder / f"{student}.pt", start, None, old, tracking_uri))
         write_json(folder / INDEX, entries)
-    with fresh_folder(project / INPUTS / "champions") as folder:
-        champions = {
-            runtime: _champion(folder / runtime, project, f"{params.project}-{runtime}", origin)
+
+
+def _champions(target: Path, params: Params, origin: str | None) -> None:
+    with fresh_folder(target) as folder:
+        index = {
+            runtime: _champion(folder / runtime, target / runtime, f"{params.project}-{runtime}", origin)
             for runtime in params.runtimes
         }
-        write_json(folder / INDEX, champions)
+        write_json(folder / INDEX, index)
 
 
-def _index(project: Path, name: str) -> dict[str, Any]:
-    path = project / INPUTS / name / INDEX
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
     content: dict[str, Any] = read_json(path) if path.exists() else {}
     return content
 
 
-def _previous(folder: Path, entry: Weights) -> tuple[Weights, Path] | None:
-    """An earlier entry and its file, if its bytes are still what it says."""
+def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
+    """An earlier entry of an index and its file, if its bytes are still what it says."""
+    entry = Weights(**content)
     if entry.file is None or not (path := folder / entry.file).exists() or sha256(path) != entry.sha256:
         return None
     return entry, path
@@ -103,12 +116,11 @@ def _same(uri: str, pin: str | None, previous: Weights) -> bool:
     return previous.uri == uri and (sources.immutable(uri) or (pin is not None and previous.sha256 == pin))
 
 
-def _champion(target: Path, project: Path, model: str, origin: str | None) -> dict[str, str] | None:
+def _champion(target: Path, old: Path, model: str, origin: str | None) -> dict[str, str] | None:
     state = Ledger(origin, model).read() if origin else None
     if origin is None or state is None:
         return None
     champion = state.champion
-    old = project / INPUTS / "champions" / target.name
     if (old / "card.json").exists() and _digest(old) == champion.digest:
         shutil.copytree(old, target)
     else:
