@@ -98,6 +98,23 @@ def test_a_workspace_keeps_dvcs_own_records_to_itself(project: Project, tmp_path
         assert repo.cloud.get_remote_odb().verify
 
 
+@pytest.mark.parametrize("user", [0, 1000])
+def test_what_a_stage_gets_is_either_read_only_or_no_part_of_the_cache(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    project.snapshot()
+    deployment = Deployment(origin=project.deployment.origin, home=tmp_path / "home")
+    dvcrepo.clone(deployment, "main", tmp_path / "clone")
+    dvcrepo.configure_dvc(tmp_path / "clone", deployment)
+    pull(tmp_path / "clone", ["data"])
+    given = tmp_path / "clone" / "data" / "a.txt"
+    cached = [path for path in (tmp_path / "home" / "cache").rglob("*") if path.is_file()]
+    shared = any(given.samefile(path) for path in cached)
+    assert cached
+    assert not shared or (user != 0 and not given.stat().st_mode & 0o222)  # root writes what is read-only
+
+
 def test_two_processes_in_one_repository_are_a_transient_error(project: Project) -> None:
     with dvcrepo.opened(project.checkout) as repo, repo.lock:
         with pytest.raises(TransientError, match="another process"):
