@@ -1,0 +1,81 @@
+"""How a detector becomes a runtime's file, in FP32.
+
+Every runtime gets the same graph, Ultralytics' ONNX export: one image in, its final boxes out, best first, without
+suppression. OpenVINO reads that graph, so names, shapes and meaning agree between the two.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import onnx
+import openvino
+from ultralytics import YOLO
+
+from alambique.config import Params
+from alambique.layout import Candidate, checkpoint
+from alambique.tasks import Metrics
+from alambique.tasks.detect.card import write_candidate_card
+from alambique.tasks.detect.network import WEIGHTS
+from alambique.tasks.detect.predict import read_card
+
+OPSET = 17
+"""ONNX Runtime's static quantization refuses 21 and above; runtimes of the last four years read this one."""
+
+FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+"""The file that each runtime opens."""
+
+
+def export(project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+    """Export the pruned student in FP32 for the candidate's runtime; see `alambique.tasks.Task.export`.
+
+    Returns:
+        size_bytes, parameters, macs, opset.
+    Raises:
+        IntegrityError: the checkpoint is not what its card says.
+    """
+    graph = student_graph(project, candidate.student)
+    path = target / FILES[candidate.runtime]
+    if candidate.runtime == "onnx":
+        onnx.save(graph, path)
+    else:
+        openvino.save_model(to_openvino(graph), path, compress_to_fp16=False)
+    return write_candidate_card(project, candidate, target, path.name, graph, opset=OPSET)
+
+
+def student_graph(project: Path, student: str) -> onnx.ModelProto:
+    """The pruned student as an FP32 graph.
+
+    Raises:
+        IntegrityError: the checkpoint is not what its card says.
+    """
+    folder = project / checkpoint(student, "pruned")
+    return to_onnx(folder / WEIGHTS, read_card(folder)["image_size"])
+
+
+def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
+    """A checkpoint as an ONNX graph: (1, 3, size, size) RGB, 0 to 1 → (1, boxes, 6) x1, y1, x2, y2, score, class.
+
+    Args:
+        weights: an end-to-end detector; nothing is written beside it.
+        image_size: side of the input, pixels.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        # Ultralytics writes beside the checkpoint, under a name of its own.
+        copy = Path(shutil.copyfile(weights, Path(scratch) / WEIGHTS))
+        made = YOLO(copy).export(
+            format="onnx", imgsz=image_size, opset=OPSET, nms=False, simplify=True, device="cpu", verbose=False
+        )
+        graph = onnx.load(made)
+    # Equal weights shall give equal files.
+    kept = [entry for entry in graph.metadata_props if entry.key != "date"]
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(kept)
+    return graph
+
+
+def to_openvino(graph: onnx.ModelProto) -> openvino.Model:
+    """The same graph for OpenVINO, in FP32."""
+    return openvino.Core().read_model(graph.SerializeToString())
