@@ -14,21 +14,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from alambique.dvcrepo import clone, configure_dvc, lock_entries, write_lock
-from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, DataError, IntegrityError, read_error
-from alambique.files import read_json
+from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, IntegrityError, read_error
 from alambique.git import git
-from alambique.layout import METRICS
 from alambique.locks import store
 from alambique.messages import LockEntry, StageRequest, StageResult
 from alambique.pipeline import Graph, Inputs, Stage, answer, inputs, read
 from alambique.scratch import scratch
 from alambique.stages.events import EVENTS_FILE
+from alambique.stages.validate import VERDICT, require_valid
 from alambique.transfer import pull, push, workspace_hashes
-
-VERDICT = METRICS / "validate.json"
 
 # All that a stage sees of this process's environment: what tunes the machine, and nothing that opens a door.
 _PASSED = re.compile(
@@ -88,18 +84,13 @@ def _run(request: StageRequest, graph: Graph, folder: Path) -> StageResult:
     """Pull the stage's inputs, run it, push its outs, and only then let others find its result."""
     from alambique.registry.tracking import stage_run
 
-    stage, wanted, run, workspace = (
-        graph.stages[request.stage],
-        _inputs(request, graph),
-        request.run,
-        folder / "project",
-    )
+    stage, run, workspace = graph.stages[request.stage], request.run, folder / "project"
+    wanted = _inputs(request, graph)
     _lay_out(request, workspace, wanted)
-    started = time.monotonic()
-    events = folder / "events.jsonl"
-    uri, params = request.deployment.tracking_uri, run.params[stage.name]
-    with stage_run(uri, run.tracking_run, stage.name, wanted.key, params, events) as child:
-        _reproduce(stage.name, folder, request.deployment.home)
+    uri, events = request.deployment.tracking_uri, folder / "events.jsonl"
+    with stage_run(uri, run.tracking_run, stage.name, wanted.key, wanted.params, events) as child:
+        started = time.monotonic()
+        _reproduce(stage.name, workspace, folder / "error.json", events, request.deployment.home)
         seconds = time.monotonic() - started
         entry = _verified(stage, wanted, workspace)
         child.log_outputs(workspace, list(stage.outs))
@@ -125,18 +116,16 @@ def _lay_out(request: StageRequest, workspace: Path, wanted: Inputs) -> None:
     pull(workspace, wanted.tracked)
 
 
-def _reproduce(stage: str, folder: Path, home: Path) -> None:
+def _reproduce(stage: str, workspace: Path, error_file: Path, events: Path, home: Path) -> None:
     """Run the stage's command by DVC, without credentials; its output goes where this process's output goes.
 
     Raises:
         AlambiqueError: the error that the stage left, as the class it was raised as; DVC itself always exits with 255.
     """
-    error_file = folder / "error.json"
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "--no-run-cache", stage],
-        cwd=folder / "project",
-        env=stage_environment(home)
-        | {ERROR_FILE: os.fspath(error_file), EVENTS_FILE: os.fspath(folder / "events.jsonl")},
+        cwd=workspace,
+        env=stage_environment(home) | {ERROR_FILE: os.fspath(error_file), EVENTS_FILE: os.fspath(events)},
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -163,9 +152,8 @@ def stage_environment(home: Path) -> dict[str, str]:
 def _verified(stage: Stage, wanted: Inputs, workspace: Path) -> LockEntry:
     """The stage's new lock entry, when the stage saw exactly the inputs that its key was computed from."""
     entry: LockEntry = lock_entries(workspace)[stage.name]
-    inside = {
-        path: value for folder in wanted.deps.values() if isinstance(folder, dict) for path, value in folder.items()
-    }
+    folders = [value for value in wanted.deps.values() if isinstance(value, dict)]
+    inside = {path: digest for folder in folders for path, digest in folder.items()}
     found = workspace_hashes(workspace, inside)
     changed = [path for path in inside if found[path] != inside[path]]
     if wrong := wanted.contradiction(entry) or (changed and f"{', '.join(changed)} changed while it ran"):
@@ -181,7 +169,4 @@ def _refuse_failed_verdict(workspace: Path, result: StageResult) -> None:
     if not (workspace / VERDICT).exists():
         write_lock(workspace, {result.stage: result.entry})
         pull(workspace, [str(VERDICT)])
-    verdict: dict[str, Any] = read_json(workspace / VERDICT)
-    if not verdict["success"]:
-        failures = "; ".join(str(failure) for failure in verdict["failures"])
-        raise DataError(f"the dataset failed validation: {failures}; correct the data and take a new snapshot")
+    require_valid(workspace)

@@ -264,6 +264,26 @@ def test_a_file_of_git_in_a_folder_that_a_stage_depends_on_is_refused(oddities: 
         run_stage(oddities.request(run, "folder", upstream))
 
 
+def test_a_tracked_stage_has_a_run_of_its_own_that_ends_as_the_stage_did(oddities: Project, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from alambique.registry.tracking import start_run
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    oddities.deployment = oddities.deployment.model_copy(update={"tracking_uri": uri})
+    oddities.write("data/b.txt", "tracked")
+    run = oddities.snapshot()
+    run = run.model_copy(update={"tracking_run": start_run(uri, "demo", "run", {})})
+    assert alone(oddities, "seen", run).tracking_run is not None
+    with pytest.raises(AlambiqueError):
+        alone(oddities, "silent", run)
+    oddities.deployment = oddities.deployment.model_copy(update={"tracking_uri": None})
+    client = MlflowClient(uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'demo'")
+    statuses = {child.info.run_name: child.info.status for child in client.search_runs([experiment.experiment_id])}
+    assert (statuses["seen"], statuses["silent"]) == ("FINISHED", "FAILED")
+
+
 EDITS = st.one_of(
     st.tuples(st.sampled_from(["data/a.txt", "other/b.txt"]), st.sampled_from(["x", "y"])),
     st.tuples(st.sampled_from(["left", "total", "last"]), st.sampled_from([10, 11])),
