@@ -79,6 +79,7 @@ class Training(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
     optimizer: Literal["AdamW", "SGD", "MuSGD"] = "AdamW"
     mosaic: Probability = 1.0
+    flip: Probability = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
 
 

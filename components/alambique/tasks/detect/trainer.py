@@ -85,6 +85,7 @@ def _settings(scratch: str, image_size: int, epochs: int, training: Training, se
         "warmup_epochs": min(3.0, epochs / 10),
         "warmup_bias_lr": 0.0,
         "mosaic": training.mosaic,
+        "fliplr": training.flip,
         "close_mosaic": min(10, epochs // 3),
         "workers": training.workers,
         "seed": seed,
