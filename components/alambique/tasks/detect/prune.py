@@ -8,11 +8,11 @@ from pathlib import Path
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.files import read_json
 from alambique.layout import DATA, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network
 from alambique.tasks.detect.distill import recover
+from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.widths import build, choose
 
@@ -26,9 +26,11 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         parameters and macs before and after, the removed share, and what recovery reports.
     Raises:
         ConfigurationError: the network's widths allow no such share.
-        IntegrityError: training brought back what was removed.
+        IntegrityError: the distilled checkpoint is not what its card says, the soft labels are damaged, or training
+            brought back what was removed.
     """
     source = project / checkpoint(student, "distilled")
+    distilled = read_card(source)
     wide = network.load(source / network.WEIGHTS)
     recovery: Metrics = {}
     if params.prune.macs == 0:
@@ -39,15 +41,21 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         expected = network.parameters(narrow)
         recovery = recover(narrow, project, params, params.prune.epochs, target)
         _check_still_pruned(target / network.WEIGHTS, expected)
-    card = _write_card(project, params, student, target)
-    before = network.macs(wide, params.image_size)
-    return recovery | {
-        "parameters": card["parameters"],
-        "parameters_before": network.parameters(wide),
-        "macs": card["macs"],
-        "macs_before": before,
-        "macs_removed": 1 - card["macs"] / before,
-        "size_bytes": card["size_bytes"],
+    card = network.write_card(
+        target,
+        kind="pruned",
+        student=student,
+        image_size=params.image_size,
+        data=Dataset.load(project / DATA).digest("train"),
+        teacher_sha256=distilled["teacher_sha256"],
+        source=distilled["sha256"],
+    )
+    return {
+        **recovery,
+        **network.figures(card),
+        "parameters_before": distilled["parameters"],
+        "macs_before": distilled["macs"],
+        "macs_removed": 1 - card["macs"] / distilled["macs"],
     }
 
 
@@ -58,16 +66,3 @@ def _check_still_pruned(weights: Path, expected: int) -> None:
             f"the pruned network had {expected:,} parameters before recovery and has {found:,} after it; "
             "training must keep the network it is given: report this as a bug"
         )
-
-
-def _write_card(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    distilled = read_json(project / checkpoint(student, "distilled") / network.CARD)
-    return network.write_card(
-        target,
-        "pruned",
-        params.image_size,
-        Dataset.load(project / DATA).digest("train"),
-        student=student,
-        teacher_sha256=distilled["teacher_sha256"],
-        source=distilled["sha256"],
-    )
