@@ -1,13 +1,15 @@
 """How a detector becomes a runtime's file, in FP32.
 
 Every runtime gets the same graph, Ultralytics' ONNX export: one image in, its final boxes out, best first, without
-suppression. OpenVINO reads that graph, so names, shapes and meaning agree between the two.
+suppression. OpenVINO converts that graph, so names, shapes and meaning agree between the two.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import onnx
@@ -41,7 +43,7 @@ def export(project: Path, params: Params, candidate: Candidate, target: Path) ->
     if candidate.runtime == "onnx":
         onnx.save(graph, path)
     else:
-        openvino.save_model(to_openvino(graph), path, compress_to_fp16=False)
+        save_openvino(to_openvino(graph), path)
     return write_candidate_card(project, candidate, target, path.name, graph, opset=OPSET)
 
 
@@ -78,4 +80,17 @@ def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
 
 def to_openvino(graph: onnx.ModelProto) -> openvino.Model:
     """The same graph for OpenVINO, in FP32."""
-    return openvino.Core().read_model(graph.SerializeToString())
+    return _renamed(openvino.convert_model(BytesIO(graph.SerializeToString())))
+
+
+def save_openvino(model: openvino.Model, path: Path) -> None:
+    """Write a model's .xml and, beside it, its .bin; weights keep their precision."""
+    openvino.save_model(_renamed(model), path, compress_to_fp16=False)
+
+
+def _renamed(model: openvino.Model) -> openvino.Model:
+    # OpenVINO names what has no name by a counter of the process; equal weights shall give equal files.
+    for index, node in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z]+_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{node.get_type_name()}_{index}")
+    return model

@@ -24,7 +24,7 @@ from alambique.layout import DATA, Candidate
 from alambique.tasks import Metrics
 from alambique.tasks.detect.calibration import calibration_images
 from alambique.tasks.detect.card import write_candidate_card
-from alambique.tasks.detect.export import FILES, OPSET, student_graph, to_openvino
+from alambique.tasks.detect.export import FILES, OPSET, save_openvino, student_graph, to_openvino
 from alambique.tasks.detect.preprocess import preprocess
 
 Inputs = list[NDArray[np.float32]]
@@ -56,7 +56,7 @@ def quantize(project: Path, params: Params, candidate: Candidate, target: Path) 
     if candidate.runtime == "onnx":
         onnx.save(quantize_onnx(graph, inputs), path)
     else:
-        openvino.save_model(quantize_openvino(to_openvino(graph), inputs), path, compress_to_fp16=False)
+        save_openvino(quantize_openvino(to_openvino(graph), inputs), path)
     return write_candidate_card(
         project, candidate, target, path.name, graph, opset=OPSET, calibration_images=len(images)
     )
@@ -89,8 +89,9 @@ def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs) -> onnx.ModelProto:
         node.name: (node.op_type, [makers[name] for name in node.input if name in makers]) for node in graph.graph.node
     }
     with tempfile.TemporaryDirectory() as scratch:
-        prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "made.onnx"
-        quant_pre_process(graph, prepared, skip_symbolic_shape=True)
+        given, prepared, made = (Path(scratch) / f"{name}.onnx" for name in ("given", "prepared", "made"))
+        onnx.save(graph, given)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             made,
