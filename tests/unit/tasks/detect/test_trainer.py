@@ -54,6 +54,14 @@ def test_equal_seeds_give_equal_checkpoints(tmp_path: Path, data: Dataset) -> No
     assert one != three
 
 
+def test_images_are_mirrored_as_often_as_params_yaml_says(tmp_path: Path, data: Dataset) -> None:
+    own = samples.labelled(data, "train")
+    for name, flip in (("never", 0.0), ("always", 1.0)):
+        training = params().training.model_copy(update={"flip": flip, "mosaic": 0.0})
+        run(tmp_path / name, data, own, training=training)
+    assert sha256(tmp_path / "never/weights.pt") != sha256(tmp_path / "always/weights.pt")
+
+
 def test_nothing_is_written_beside_the_data(tmp_path: Path, data: Dataset) -> None:
     before = folder_sha256(data.root)
     run(tmp_path, data, samples.labelled(data, "train"))
