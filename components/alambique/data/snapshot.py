@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from alambique.git import git
 from alambique.layout import DATA, INPUTS
 from alambique.messages import Run, SnapshotRequest
 from alambique.registry import tracking
+from alambique.scratch import scratch
 
 DATA_FILE = f"{DATA}.dvc"
 
@@ -66,10 +66,8 @@ def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None
 
 @contextlib.contextmanager
 def _workspace(deployment: Deployment) -> Iterator[Path]:
-    folder = deployment.home.absolute() / "workspaces"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="snapshot-", dir=folder) as name:
-        workspace = Path(name) / "project"
+    with scratch(deployment.home.absolute() / "workspaces", "snapshot") as folder:
+        workspace = folder / "project"
         dvcrepo.clone(deployment, deployment.branch, workspace)
         dvcrepo.configure_dvc(workspace, deployment)
         yield workspace

