@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,20 +13,20 @@ from rich.console import Console
 
 from alambique.demo.scenes import Scenes
 from alambique.errors import AlambiqueError
-from alambique.files import fresh_folder, read_json
+from alambique.files import read_json
 from alambique.layout import DECISIONS
 from alambique.local import airflow_environment
 from alambique.project import init
 from alambique.results import fetch, show
 
-SCENES = Scenes(train=160, val=40, test=200, unlabelled=480)
+SCENES = Scenes(train=160, val=40, test=300, unlabelled=640)
 
-SETTING = f"""\
-Handwritten digits in scenes of {SCENES.size} px: {SCENES.train} labelled, {SCENES.unlabelled} unlabelled.
-The teacher is a YOLO26n trained on the labelled scenes. The student has a quarter of its parameters and learns
-from the labels and, where there are none, from the teacher's soft labels; its control sees the labels alone,
-from the same start and for as many steps.
-"""
+SETTING = (
+    f"Handwritten digits in scenes of {SCENES.size} px, {SCENES.train} labelled and {SCENES.unlabelled} unlabelled. "
+    "The teacher is a YOLO26n trained on the labelled scenes. The student has a quarter of its parameters and learns "
+    "from the labels and, where there are none, from the teacher's soft labels; its control sees the labels alone, "
+    "from the same start and for as many steps.\n"
+)
 
 
 def demo(project: Path) -> None:
@@ -56,7 +57,8 @@ def demo(project: Path) -> None:
 
 def lay_out(project: Path) -> None:
     """Make the demo's dataset and a project around it, which keeps its own copy."""
-    with fresh_folder(project.absolute().parent / f"{project.name}-scenes") as scenes:
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = Path(folder) / "scenes"
         SCENES.write(scenes)
         init(
             project, str(scenes), "detect", overrides=Path(__file__).with_name("params.yaml"), origin=None, remote=None

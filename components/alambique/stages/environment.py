@@ -10,6 +10,8 @@ SETTINGS = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "MPLBACKEND": "Agg",
+    # Spinning threads that wait for one which another task's process has displaced cost a factor of ten.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "YOLO_AUTOINSTALL": "false",  # nothing installs packages at run time
     "YOLO_OFFLINE": "true",
     "YOLO_VERBOSE": "true",
