@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -10,17 +11,18 @@ from alambique.messages import Check, Decisions
 
 def explain(decisions: Decisions) -> Table:
     """One line a check, grouped by candidate; the challengers stand out."""
-    table = Table(title=f"Gates of run {decisions.run_id}", title_justify="left")
-    for column in ("candidate", "model", "gate", "value", "bound", "verdict"):
-        table.add_column(column, justify="right" if column in {"value", "bound"} else "left")
+    table = Table(title=f"Gates of run {decisions.run_id}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("gate", no_wrap=True)
+    for column in ("value", "bound"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
     for decision in decisions.decisions:
         version = decision.version
-        chosen = version in decisions.challengers
-        name = f"[bold]{version.candidate}[/] (challenger)" if chosen else version.candidate
-        for index, check in enumerate(decision.checks):
-            head = (name, f"{version.model} {version.version}") if index == 0 else ("", "")
-            table.add_row(*head, check.gate, _figure(check.value), _figure(check.bound), _verdict(check))
-        table.add_section()
+        name = f"[bold]{version.candidate}[/] → {version.model} {version.version}"
+        outcome = "challenger" if version in decisions.challengers else "passed" if decision.passed else "rejected"
+        table.add_row(name, "", "", f"[bold]{outcome}[/]")
+        for check in decision.checks:
+            table.add_row(f"  {check.gate}", _figure(check.value), _figure(check.bound), _verdict(check))
     return table
 
 

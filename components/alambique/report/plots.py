@@ -65,13 +65,15 @@ def accuracy_against(rows: Sequence[Row], cost: str, label: str) -> str | None:
 
 
 def _point(axes: Axes, x: float, y: float, row: Row) -> None:
+    """A candidate is a mark named above it, a champion a ring named below: it often lies on a candidate."""
     champion = row["kind"] == "champion"
     color = COLORS[str(row["runtime"])]
     marker = MARKERS[str(row["precision"])]
-    face = "none" if champion else color
-    axes.scatter(x, y, s=70, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, zorder=3)
-    name = row["subject"] if champion else f"{row['student']} {row['precision']}"
-    axes.annotate(name, (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
+    face, size = ("none", 170) if champion else (color, 70)
+    axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, zorder=3)
+    name = "champion" if champion else f"{row['student']} {row['precision']}"
+    offset = (0, -19) if champion else (0, 9)
+    axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=9)
 
 
 def _svg(figure: Figure) -> str:
