@@ -33,14 +33,12 @@ def airflow_environment(project: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(project.resolve() / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",  # a challenger is promoted without a click
         "AIRFLOW__CORE__PARALLELISM": "2",
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__SECRET_KEY": _secret(home / "api-secret"),
         "AIRFLOW__API_AUTH__JWT_SECRET": _secret(home / "jwt-secret"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     }
 
 
@@ -54,12 +52,15 @@ def _secret(path: Path) -> str:
 def up(project: Path) -> None:
     """Run Airflow and MLflow for the project until interrupted; neither outlives this process."""
     deployment = Deployment.load(project)
-    environment = {**os.environ, **airflow_environment(project)}
-    binaries = Path(sys.executable).parent
-    commands = [[str(binaries / "airflow"), "standalone"]]
+    binaries = os.fspath(Path(sys.executable).parent)
+    # Airflow's standalone starts its parts by the name `airflow`.
+    path = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, **airflow_environment(project), "PATH": path, "DO_NOT_TRACK": "true"}
+    commands = [["airflow", "standalone"]]
     if deployment.tracking_uri and deployment.tracking_uri.startswith("sqlite:"):
         serve = ["server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
-        commands.append([str(binaries / "mlflow"), *serve, "--backend-store-uri", deployment.tracking_uri])
+        commands.append(["mlflow", *serve, "--backend-store-uri", deployment.tracking_uri])
+    print(f"Airflow  {AIRFLOW}\nMLflow   {MLFLOW}\nCtrl-C ends both.", flush=True)  # noqa: T201
     children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

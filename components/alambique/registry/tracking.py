@@ -33,6 +33,9 @@ FOUND = "alambique.found"
 MADE_BY = "alambique.made_by"
 """Tag of a reused stage's child: the child run that did the work."""
 
+EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's page takes the experiment for one of prompts and traces."""
+
 SMALL = 5 * 2**20
 KEPT = {"card.json", "curves.csv", "leaderboard.json", "manifest.json", "report.html", "result.json"}
 """Artifacts worth a copy in MLflow; the weights stay in DVC."""
@@ -64,7 +67,8 @@ def _experiment(client: MlflowClient, tracking_uri: str, project: str) -> str:
     if (found := client.get_experiment_by_name(project)) is None:
         root = artifact_root(tracking_uri)
         try:
-            return str(client.create_experiment(project, artifact_location=root and f"{root}/{project}"))
+            location = root and f"{root}/{project}"
+            return str(client.create_experiment(project, artifact_location=location, tags=EXPERIMENT))
         except MlflowException:  # a project's first two runs may start together
             if (found := client.get_experiment_by_name(project)) is None:
                 raise

@@ -191,5 +191,5 @@ def test_table_shows_reasons_and_challengers() -> None:
     table = terminal.explain(Decisions(run_id="r1", decisions=[decision], challengers=[version()]))
     text = io.StringIO()
     Console(file=text, width=140).print(table)
-    for words in ("r1", f"{NAME} (challenger)", "tiny-onnx 1", "map50_95 at least 0.5", "0.4321", "below_floor"):
+    for words in ("r1", f"{NAME} → tiny-onnx 1", "challenger", "map50_95 at least 0.5", "0.4321", "below_floor"):
         assert words in text.getvalue()
