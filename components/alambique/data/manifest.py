@@ -78,7 +78,8 @@ def _facts(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             image.load()
             facts["width"], facts["height"] = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    # Once imported, Ultralytics tries again what is no image, with a plugin that may not be installed.
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError):
         facts["readable"] = False
     return facts
 

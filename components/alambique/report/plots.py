@@ -71,7 +71,7 @@ def _point(axes: Axes, x: float, y: float, row: Row) -> None:
     marker = MARKERS[str(row["precision"])]
     face, size = ("none", 170) if champion else (color, 70)
     axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, zorder=3)
-    name = "champion" if champion else f"{row['student']} {row['precision']}"
+    name = row["subject"] if champion else f"{row['student']} {row['precision']}"
     offset = (0, -19) if champion else (0, 9)
     axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=9)
 
