@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -86,7 +87,7 @@ class Training(Section):
 class Distill(Section):
     epochs: Annotated[int, Field(ge=1)] = 30
     temperature: Annotated[float, Field(gt=0)] = 2.0
-    weight: Annotated[float, Field(ge=0)] = 0.5
+    weight: Annotated[float, Field(gt=0)] = 0.5
     min_score: Probability = 0.4
 
 
@@ -196,7 +197,8 @@ def load(project: Path) -> Params:
 def parse(content: Any, source: str) -> Params:
     """Check the content of a `params.yaml`; see `load`."""
     try:
-        return Params.model_validate(content, strict=False)
+        # As JSON, since only there strict types let a list be a tuple: YAML has no tuples.
+        return Params.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         raise ConfigurationError(describe(error, source)) from None
 
@@ -221,6 +223,11 @@ def describe(error: ValidationError, source: str) -> str:
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         message = item["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+        given = "" if isinstance(item["input"], dict) else f" (got {_redacted(repr(item['input']))})"
         lines.append(f"{source}: {path}: {message}{given}")
     return "\n".join(lines)
+
+
+def _redacted(text: str) -> str:
+    """Without what stands before the @ of a URL."""
+    return re.sub(r"(\w+://)[^/@]*@", r"\1…@", text)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alambique import files
+
+
+def test_a_file_replaces_another_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a", "old")
+    files.write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        files.write_text(tmp_path / "a", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_json_is_equal_for_equal_content_and_has_no_word_for_nan(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a", {"b": float("nan"), "a": [float("inf"), 1.5]})
+    files.write_json(tmp_path / "b", {"a": [float("-inf"), 1.5], "b": None})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert files.read_json(tmp_path / "a") == {"a": [None, 1.5], "b": None}
+
+
+def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
+    with files.fresh_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("whole")
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="half"), files.fresh_folder(tmp_path / "out") as folder:
+        (folder / "b").write_text("half")
+        raise ValueError("half")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/a"]
+
+
+def test_a_folder_digest_sees_names_and_contents_but_not_what_is_excluded(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "card.json").write_text("{}")
+    digest = files.folder_sha256(tmp_path, exclude=("card.json",))
+    (tmp_path / "card.json").write_text("{ }")
+    assert files.folder_sha256(tmp_path, exclude=("card.json",)) == digest
+    assert files.folder_sha256(tmp_path) != digest
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert files.folder_sha256(tmp_path, exclude=("card.json",)) != digest
