@@ -19,7 +19,7 @@ from alambique.local import airflow_environment
 from alambique.project import init
 from alambique.results import fetch, show
 
-SCENES = Scenes(train=160, val=40, test=300, unlabelled=640)
+SCENES = Scenes(train=160, val=40, test=200, unlabelled=640)
 
 SETTING = (
     f"Handwritten digits in scenes of {SCENES.size} px, {SCENES.train} labelled and {SCENES.unlabelled} unlabelled. "
