@@ -33,9 +33,6 @@ FOUND = "alambique.found"
 MADE_BY = "alambique.made_by"
 """Tag of a reused stage's child: the child run that did the work."""
 
-EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow's page takes the experiment for one of prompts and traces."""
-
 SMALL = 5 * 2**20
 KEPT = {"card.json", "curves.csv", "leaderboard.json", "manifest.json", "report.html", "result.json"}
 """Artifacts worth a copy in MLflow; the weights stay in DVC."""
@@ -68,7 +65,7 @@ def _experiment(client: MlflowClient, tracking_uri: str, project: str) -> str:
         root = artifact_root(tracking_uri)
         try:
             location = root and f"{root}/{project}"
-            return str(client.create_experiment(project, artifact_location=location, tags=EXPERIMENT))
+            return str(client.create_experiment(project, artifact_location=location))
         except MlflowException:  # a project's first two runs may start together
             if (found := client.get_experiment_by_name(project)) is None:
                 raise
