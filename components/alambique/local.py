@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from alambique.deployment import Deployment
-from alambique.files import write_text
+from alambique.errors import AlambiqueError
 
 AIRFLOW = "http://127.0.0.1:8080"
 MLFLOW = "http://127.0.0.1:5000"
@@ -44,13 +44,17 @@ def airflow_environment(project: Path) -> dict[str, str]:
 
 def _secret(path: Path) -> str:
     if not path.exists():
-        write_text(path, secrets.token_hex(32))
-        path.chmod(0o600)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
     return path.read_text()
 
 
 def up(project: Path) -> None:
-    """Run Airflow and MLflow for the project until interrupted; neither outlives this process."""
+    """Run Airflow and MLflow for the project until interrupted; neither outlives this process.
+
+    Raises:
+        AlambiqueError: one of them ended by itself.
+    """
     deployment = Deployment.load(project)
     binaries = os.fspath(Path(sys.executable).parent)
     # Airflow's standalone starts its parts by the name `airflow`.
@@ -64,7 +68,13 @@ def up(project: Path) -> None:
     children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while all(child.poll() is None for child in children):
+        while True:
+            for command, child in zip(commands, children, strict=True):
+                if child.poll() is not None:
+                    raise AlambiqueError(
+                        f"`{' '.join(command[:2])}` ended with exit code {child.returncode}; its output is above. "
+                        "Is its port taken?"
+                    )
             time.sleep(0.5)
     except KeyboardInterrupt:
         pass
