@@ -44,7 +44,8 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
     scores: list[NDArray[np.float16]] = []
-    seen = _watched(look(network.load(folder / network.WEIGHTS).eval(), data, images, recipe), scores)
+    model = network.load(folder / network.WEIGHTS).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    seen = _watched(look(model, data, images, recipe), scores)
     writer.write(target, seen, recipe, shard, shards)
     unlabelled = set(data.images("unlabelled"))
     kept = np.concatenate(scores) if scores else np.empty(0)
@@ -89,12 +90,13 @@ def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
         model: in evaluation mode.
         images: (batch, 3, size, size), RGB, 0 to 1.
     Returns:
-        boxes, x1, y1, x2, y2 in input pixels, (batch, anchors, 4); and class logits, (batch, anchors, classes).
+        boxes, x1, y1, x2, y2 in input pixels, (batch, anchors, 4); and class logits, (batch, anchors, classes); on the
+        CPU, wherever the model is.
     """
-    head = model(images)[1]["one2one"]
+    head = model(images.to(next(model.parameters()).device))[1]["one2one"]
     anchors, strides = make_anchors(head["feats"], model.stride, 0.5)
     boxes = dist2bbox(head["boxes"].permute(0, 2, 1), anchors, xywh=False) * strides
-    return boxes, head["scores"].permute(0, 2, 1)
+    return boxes.cpu(), head["scores"].permute(0, 2, 1).cpu()
 
 
 def _keep(image: str, place: Letterbox, boxes: Tensor, logits: Tensor, recipe: Recipe) -> SoftLabels:
