@@ -129,7 +129,8 @@ from ultralytics import YOLO
 for kind in ("distilled", "pruned"):
     model = YOLO({str(project)!r} + f"/models/pico/{{kind}}/weights.pt")
     model.predict({str(project)!r} + "/data/images/test", imgsz=64, verbose=False, save=False)
-    model.train(data={str(project)!r} + "/data/data.yaml", epochs=1, imgsz=64, batch=8, plots=False, verbose=False)
+    model.train(data={str(project)!r} + "/data/data.yaml", epochs=1, imgsz=64, batch=8, plots=False, verbose=False,
+        save_dir=f"{{kind}}")
 YOLO({str(project)!r} + "/candidates/pico-onnx-fp32/model.onnx", task="detect").predict(
     {str(project)!r} + "/data/images/test", imgsz=64, verbose=False, save=False)
 print("trained")
