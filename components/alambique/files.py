@@ -37,18 +37,35 @@ def folder_sha256(folder: Path, exclude: tuple[str, ...] = ()) -> str:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: temporary name beside it, fsync, rename."""
+    with _beside(path, content) as temporary:
+        temporary.replace(path)
+
+
+def create_bytes(path: Path, content: bytes) -> None:
+    """`write_bytes` of a file that must not exist yet, atomically in that, too.
+
+    Raises:
+        FileExistsError: it does.
+    """
+    with _beside(path, content) as temporary:
+        path.hardlink_to(temporary)  # unlike a rename, it fails when the target exists
+
+
+@contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[Path]:
+    """A temporary file in the folder of `path`, complete and on disk; gone after the block unless it was moved."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.chmod(0o644)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:

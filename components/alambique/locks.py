@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 
 from alambique.dvcrepo import opened
 from alambique.errors import IntegrityError
+from alambique.files import create_bytes
 from alambique.messages import LockEntry
 from alambique.pipeline import Inputs
 from alambique.transfer import reaching
@@ -73,7 +72,7 @@ class Store:
             FileExistsError: it does.
         """
         if self.filesystem.protocol == "local":
-            _create_local(Path(path), content)
+            create_bytes(Path(path), content)
         else:
             _create_remote(self.filesystem.fs, path, content)
 
@@ -84,20 +83,6 @@ def store(workspace: Path) -> Iterator[Store]:
     with opened(workspace) as repo:
         remote = repo.cloud.get_remote()
         yield Store(remote.fs, remote.fs.join(remote.path, "locks"))
-
-
-def _create_local(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.link(temporary, path)  # unlike a rename, it fails when the target exists
-    finally:
-        Path(temporary).unlink()
 
 
 def _create_remote(filesystem: Any, path: str, content: bytes) -> None:

@@ -21,6 +21,13 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_file_is_created_once_and_the_first_stays(tmp_path: Path) -> None:
+    files.create_bytes(tmp_path / "a", b"first")
+    with pytest.raises(FileExistsError):
+        files.create_bytes(tmp_path / "a", b"second")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"first")]
+
+
 def test_json_is_equal_for_equal_content_and_has_no_word_for_nan(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a", {"b": float("nan"), "a": [float("inf"), 1.5]})
     files.write_json(tmp_path / "b", {"a": [float("-inf"), 1.5], "b": None})
