@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from alambique.files import folder_sha256
+
 Kind = Literal["control", "distilled", "pruned"]
 Precision = Literal["fp32", "int8"]
 KINDS: tuple[Kind, ...] = ("control", "distilled", "pruned")
@@ -26,6 +28,11 @@ EVALUATIONS = Path("evaluations")
 METRICS = Path("metrics")
 REPORT = Path("report")
 VALIDATION = Path("validation")
+
+CARD = "card.json"
+"""Describes the checkpoint or the artifact in whose folder it lies."""
+WEIGHTS = "weights.pt"
+CURVES = "curves.csv"
 DECISIONS = Path("decisions.json")
 """What the gate decided, written by `record` into the run's commit; promotion rests on it."""
 
@@ -132,3 +139,8 @@ def evaluation_metrics(subject: str) -> Path:
 def shard(index: int | str) -> Path:
     """Folder of one shard of the soft labels: soft_labels.arrow, manifest.json."""
     return SOFT_LABELS / str(index)
+
+
+def artifact_digest(folder: Path) -> str:
+    """sha256 over a candidate's files, its card excepted: what gates judge and the ledger promises."""
+    return folder_sha256(folder, exclude=(CARD,))

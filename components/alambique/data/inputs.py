@@ -17,8 +17,8 @@ from typing import Any
 from alambique.config import Params
 from alambique.data import sources
 from alambique.errors import AlambiqueError, IntegrityError, TransientError
-from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
-from alambique.layout import CANDIDATES, INPUTS
+from alambique.files import fresh_folder, read_json, sha256, write_json
+from alambique.layout import CANDIDATES, CARD, INPUTS, artifact_digest
 from alambique.registry.ledger import Ledger
 
 INDEX = "index.json"
@@ -121,20 +121,16 @@ def _champion(target: Path, old: Path, model: str, origin: str | None) -> dict[s
     if origin is None or state is None:
         return None
     champion = state.champion
-    if (old / "card.json").exists() and _digest(old) == champion.digest:
+    if (old / CARD).exists() and artifact_digest(old) == champion.digest:
         shutil.copytree(old, target)
     else:
         _from_tag(origin, champion.tag, CANDIDATES / champion.candidate, target)
-    if (found := _digest(target)) != champion.digest:
+    if (found := artifact_digest(target)) != champion.digest:
         raise IntegrityError(
             f"{champion.candidate} at {champion.tag} has digest {found}, but the ledger of {model} promises "
             f"{champion.digest}; roll {model} back, or promote another run"
         )
     return {"model": model, "version": champion.version, "tag": champion.tag, "digest": champion.digest}
-
-
-def _digest(folder: Path) -> str:
-    return folder_sha256(folder, exclude=("card.json",))
 
 
 def _from_tag(origin: str, tag: str, path: Path, target: Path) -> None:

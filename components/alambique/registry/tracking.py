@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from alambique import config, git
 from alambique.files import read_json
+from alambique.layout import CARD, CURVES
 from alambique.messages import StageResult
 from alambique.registry.client import artifact_root, connect, forgiving, reachable
 from alambique.registry.live import following
@@ -34,7 +35,7 @@ MADE_BY = "alambique.made_by"
 """Tag of a reused stage's child: the child run that did the work."""
 
 SMALL = 5 * 2**20
-KEPT = {"card.json", "curves.csv", "leaderboard.json", "manifest.json", "report.html", "result.json"}
+KEPT = {CARD, CURVES, "leaderboard.json", "manifest.json", "report.html", "result.json"}
 """Artifacts worth a copy in MLflow; the weights stay in DVC."""
 
 

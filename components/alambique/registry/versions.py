@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from alambique import config
 from alambique.errors import IntegrityError
-from alambique.files import folder_sha256, read_json
-from alambique.layout import CANDIDATES, REPORT, Candidate
+from alambique.files import read_json
+from alambique.layout import CANDIDATES, CARD, REPORT, Candidate, artifact_digest
 from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.client import connect, global_uri, reachable
@@ -23,7 +23,6 @@ from alambique.registry.tracking import log_reused, start_run
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CARD = "card.json"
 LOADER = "alambique.registry.pyfunc"
 ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """The package that runs each runtime's artifacts."""
@@ -69,7 +68,7 @@ def verified_card(folder: Path) -> dict[str, Any]:
         IntegrityError: they are others.
     """
     card: dict[str, Any] = read_json(folder / CARD)
-    found = folder_sha256(folder, exclude=(CARD,))
+    found = artifact_digest(folder)
     if found != card["digest"]:
         raise IntegrityError(
             f"{folder.name} has the digest {found[:12]}, but its card says {card['digest'][:12]}: its files were "

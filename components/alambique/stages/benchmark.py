@@ -18,9 +18,7 @@ import numpy as np
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import read_json, write_json
-from alambique.layout import METRICS, Subject, subjects
-
-CARD = "card.json"
+from alambique.layout import CARD, METRICS, Subject, subjects
 
 
 def run(project: Path) -> None:

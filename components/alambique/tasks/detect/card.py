@@ -8,10 +8,9 @@ from typing import Any
 
 import onnx
 
-from alambique.files import folder_sha256, read_json, sha256, write_json
-from alambique.layout import Candidate, checkpoint
+from alambique.files import read_json, sha256, write_json
+from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect.network import CARD
 from alambique.tasks.detect.preprocess import DESCRIPTION
 
 COLUMNS = {
@@ -49,7 +48,7 @@ def write_candidate_card(
         **candidate._asdict(),
         "file": file,
         "files": files,
-        "digest": folder_sha256(target, exclude=(CARD,)),
+        "digest": artifact_digest(target),
         "classes": source["classes"],
         "image_size": source["image_size"],
         "input": _tensor(graph.graph.input[0]),

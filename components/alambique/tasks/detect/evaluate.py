@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
-from alambique.layout import DATA, Subject
+from alambique.layout import CARD, DATA, Subject
 from alambique.tasks import Metrics
 from alambique.tasks.detect import average_precision
 from alambique.tasks.detect.average_precision import Matched
-from alambique.tasks.detect.predict import CARD, Predictor, load, read_card
+from alambique.tasks.detect.predict import Predictor, load, read_card
 from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
 
 SPLIT = "test"

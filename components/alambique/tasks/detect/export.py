@@ -17,10 +17,9 @@ import openvino
 from ultralytics import YOLO
 
 from alambique.config import Params
-from alambique.layout import Candidate, checkpoint
+from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect.card import write_candidate_card
-from alambique.tasks.detect.network import WEIGHTS
 from alambique.tasks.detect.predict import read_card
 
 OPSET = 17

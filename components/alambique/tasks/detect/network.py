@@ -25,10 +25,7 @@ from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_loa
 from alambique.config import Network
 from alambique.errors import DataError
 from alambique.files import sha256, write_json
-from alambique.layout import Kind
-
-WEIGHTS = "weights.pt"
-CARD = "card.json"
+from alambique.layout import CARD, WEIGHTS, Kind
 
 
 def build(network: Network, classes: Sequence[str], seed: int) -> DetectionModel:

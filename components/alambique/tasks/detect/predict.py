@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.errors import DataError, IntegrityError
-from alambique.files import folder_sha256, read_json, sha256
+from alambique.files import read_json, sha256
+from alambique.layout import CARD, WEIGHTS, artifact_digest
 
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From one input, (1, 3, size, size), to its boxes, (n, 6): x1, y1, x2, y2 in input pixels, score, class index."""
-
-CARD = "card.json"
-WEIGHTS = "weights.pt"
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def read_card(folder: Path) -> dict[str, Any]:
                 f"{path}: sha256 is {found[:12]}, but its card says {expected[:12]}; "
                 "the file was changed after it was made: restore it (`dvc checkout`) or make it again"
             )
-    if "runtime" in card and folder_sha256(folder, exclude=(CARD,)) != card["digest"]:
+    if "runtime" in card and artifact_digest(folder) != card["digest"]:
         raise IntegrityError(
             f"{folder} holds other files than its card's digest {card['digest'][:12]} is of; make it again"
         )

@@ -8,15 +8,13 @@ from pathlib import Path
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.layout import DATA, checkpoint
+from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network
 from alambique.tasks.detect.distill import recover
 from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.widths import build, choose
-
-CURVES = "curves.csv"
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
@@ -31,16 +29,16 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     """
     source = project / checkpoint(student, "distilled")
     distilled = read_card(source)
-    wide = network.load(source / network.WEIGHTS)
+    wide = network.load(source / WEIGHTS)
     recovery: Metrics = {}
     if params.prune.macs == 0:
-        for name in (network.WEIGHTS, CURVES):
+        for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
         narrow = shrink(wide, build(wide, choose(wide, params.prune.macs, params.image_size)))
         expected = network.parameters(narrow)
         recovery = recover(narrow, project, params, params.prune.epochs, target)
-        _check_still_pruned(target / network.WEIGHTS, expected)
+        _check_still_pruned(target / WEIGHTS, expected)
     card = network.write_card(
         target,
         kind="pruned",

@@ -44,7 +44,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
     scores: list[NDArray[np.float16]] = []
-    model = network.load(folder / network.WEIGHTS).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model = network.load(folder / layout.WEIGHTS).eval().to("cuda" if torch.cuda.is_available() else "cpu")
     seen = _watched(look(model, data, images, recipe), scores)
     writer.write(target, seen, recipe, shard, shards)
     unlabelled = set(data.images("unlabelled"))

@@ -9,7 +9,7 @@ from alambique import files
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
-from alambique.layout import DATA, INPUTS
+from alambique.layout import CURVES, DATA, INPUTS, WEIGHTS
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
 
@@ -66,8 +66,8 @@ def _take(given: Path | None, data: Dataset, target: Path) -> Metrics:
             f"the teacher knows the classes {known}, the dataset {data.classes}; "
             "give a teacher of these classes, or fine-tune it with teacher.source: train"
         )
-    shutil.copyfile(given, target / network.WEIGHTS)
-    files.write_text(target / trainer.CURVES, "")
+    shutil.copyfile(given, target / WEIGHTS)
+    files.write_text(target / CURVES, "")
     return {}
 
 

@@ -23,14 +23,13 @@ from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 from alambique.config import Training
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
+from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.losses import KD_LOSS, TEACHER
 from alambique.tasks.detect.samples import Sample, labelled
-
-CURVES = "curves.csv"
 
 Loss = Callable[..., v8DetectionLoss]
 """Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
@@ -68,7 +67,7 @@ def train(
     trained = trainer.ema.ema
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
-    network.save(trained, target / network.WEIGHTS, image_size)
+    network.save(trained, target / WEIGHTS, image_size)
     _write_curves(target / CURVES, trainer.curves)
     return trainer.summary()
 
