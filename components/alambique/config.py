@@ -63,10 +63,16 @@ class Teacher(Section):
 
 
 class SoftLabels(Section):
+    """What is kept of the teachers: boxes once an image, or sparse dense outputs for each of its augmented views."""
+
+    kind: Literal["boxes", "views"] = "boxes"
     shards: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    combine: Literal["average", "best_per_class"] = "average"
     min_score: Probability = 0.05
     top_k: Annotated[int, Field(ge=1)] = 10
     max_boxes: Annotated[int, Field(ge=1)] = 100
+    views: Annotated[int, Field(ge=1)] = 8
+    anchors: Annotated[int, Field(ge=1)] = 100
 
     @model_validator(mode="after")
     def _shards_count_up(self) -> Self:
@@ -82,9 +88,11 @@ class Training(Section):
     mosaic: Probability = 1.0
     flip: Probability = 0.5
     workers: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class Distill(Section):
+    method: Literal["soft", "feature", "hybrid", "none"] = "soft"
     epochs: Annotated[int, Field(ge=1)] = 30
     temperature: Annotated[float, Field(gt=0)] = 2.0
     weight: Annotated[float, Field(gt=0)] = 0.5
@@ -153,11 +161,13 @@ class Params(Section):
     project: Name
     task: Literal["detect"] = "detect"
     seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 320
     students: Annotated[tuple[Name, ...], Field(min_length=1)]
     runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
     networks: dict[Name, Student]
-    teacher: Teacher = Teacher()
+    teachers: Annotated[tuple[Name, ...], Field(min_length=1)]
+    teacher: dict[Name, Teacher]
     soft_labels: SoftLabels = SoftLabels()
     training: Training = Training()
     distill: Distill = Distill()
@@ -176,10 +186,13 @@ class Params(Section):
                 raise ValueError(f"students: {student!r} is reserved; choose another name")
             if student not in self.networks:
                 raise ValueError(f"students: {student!r} has no entry in `networks`")
-        for key in ("students", "runtimes"):
+        for teacher in self.teachers:
+            if teacher not in self.teacher:
+                raise ValueError(f"teachers: {teacher!r} has no entry in `teacher`")
+        for key in ("students", "runtimes", "teachers", "seeds"):
             names = getattr(self, key)
             if len(set(names)) < len(names):
-                raise ValueError(f"{key}: a name stands twice in {list(names)}")
+                raise ValueError(f"{key}: one stands twice in {list(names)}")
         return self
 
 

@@ -14,14 +14,15 @@ from alambique.files import folder_sha256
 
 Kind = Literal["control", "distilled", "pruned"]
 Precision = Literal["fp32", "int8"]
-KINDS: tuple[Kind, ...] = ("control", "distilled", "pruned")
+SEEDED: tuple[Kind, ...] = ("control", "distilled")
+"""Trained once for every seed; only the first seed's student is pruned and exported."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 DATA = Path("data")
 """YOLO layout: data.yaml, images/{train,val,test[,unlabelled]}, labels/{train,val,test}."""
 INPUTS = Path("inputs")
-"""What `snapshot` resolved: teacher/, students/, champions/, each with an index.json; tracked by DVC."""
-TEACHER = Path("models/teacher")
+"""What `snapshot` resolved: teachers/, students/, champions/, each with an index.json; tracked by DVC."""
+TEACHERS = Path("models/teacher")
 SOFT_LABELS = Path("soft_labels")
 CANDIDATES = Path("candidates")
 EVALUATIONS = Path("evaluations")
@@ -71,25 +72,32 @@ class Subject(NamedTuple):
     student: str | None = None
     runtime: str | None = None
     precision: str | None = None
+    seed: int | None = None
 
     @classmethod
     def parse(cls, name: str) -> Subject:
-        """teacher, <student>-<kind>, <student>-<runtime>-<precision> or champion-<runtime>.
+        """Read the name of a subject.
+
+        teacher-<name>, <student>-<control or distilled>-<seed>, <student>-pruned, <student>-<runtime>-<precision> or
+        champion-<runtime>.
 
         Raises:
             ValueError: `name` is none of these.
         """
         match name.split("-"):
-            case ["teacher"]:
+            case ["teacher", _]:
                 return cls(name, "teacher")
             case ["champion", runtime]:
                 return cls(name, "champion", runtime=runtime)
-            case [student, "control" | "distilled" | "pruned" as kind]:
-                return cls(name, kind, student)
+            case [student, "control" | "distilled" as kind, seed] if seed.isdecimal():
+                return cls(name, kind, student, seed=int(seed))
+            case [student, "pruned"]:
+                return cls(name, "pruned", student)
             case [student, runtime, "fp32" | "int8" as precision]:
                 return cls(name, "candidate", student, runtime, precision)
         raise ValueError(
-            f"{name!r} is no subject: teacher, student-kind, student-runtime-precision or champion-runtime"
+            f"{name!r} is no subject: teacher-name, student-control-seed, student-distilled-seed, student-pruned, "
+            "student-runtime-precision or champion-runtime"
         )
 
     @property
@@ -99,16 +107,23 @@ class Subject(NamedTuple):
             return CANDIDATES / self.name
         if self.kind == "champion":
             return INPUTS / "champions" / str(self.runtime)
-        return Path("models") / self.student / self.kind if self.student else TEACHER
+        if self.kind == "teacher":
+            return teacher(self.name.removeprefix("teacher-"))
+        return checkpoint(str(self.student), self.kind, self.seed)
 
 
-def subjects(students: Iterable[str], runtimes: Iterable[str]) -> Iterator[Subject]:
-    """All subjects of a run: the teacher, each student's checkpoints and candidates, the champions."""
-    runtimes = tuple(runtimes)
-    yield Subject.parse("teacher")
+def subjects(
+    teachers: Iterable[str], students: Iterable[str], seeds: Iterable[int], runtimes: Iterable[str]
+) -> Iterator[Subject]:
+    """All subjects of a run: the teachers, each student's checkpoints and candidates, the champions."""
+    runtimes, seeds = tuple(runtimes), tuple(seeds)
+    for name in teachers:
+        yield Subject.parse(f"teacher-{name}")
     for student in students:
-        for kind in KINDS:
-            yield Subject.parse(f"{student}-{kind}")
+        for kind in SEEDED:
+            for seed in seeds:
+                yield Subject.parse(f"{student}-{kind}-{seed}")
+        yield Subject.parse(f"{student}-pruned")
         for runtime in runtimes:
             for precision in PRECISIONS:
                 yield Subject.parse(Candidate(student, runtime, precision).name)
@@ -116,9 +131,21 @@ def subjects(students: Iterable[str], runtimes: Iterable[str]) -> Iterator[Subje
         yield Subject.parse(f"champion-{runtime}")
 
 
-def checkpoint(student: str, kind: Kind) -> Path:
-    """Folder of a student's checkpoint: weights.pt, card.json, curves.csv."""
-    return Path("models") / student / kind
+def teacher(name: str) -> Path:
+    """Folder of a teacher's checkpoint: weights.pt, card.json, curves.csv."""
+    return TEACHERS / name
+
+
+def checkpoint(student: str, kind: Kind, seed: int | None = None) -> Path:
+    """Folder of a student's checkpoint: weights.pt, card.json, curves.csv.
+
+    Args:
+        student: its name.
+        kind: control, distilled or pruned.
+        seed: it was trained with; the pruned one is of the first seed's student, and has none of its own.
+    """
+    folder = Path("models") / student / kind
+    return folder if seed is None else folder / str(seed)
 
 
 def champion(runtime: str) -> Path:

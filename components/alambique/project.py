@@ -83,7 +83,7 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A scheduled run starts from no folder of its own, so paths of weights may not be relative."""
-    owners = [(overrides.get("teacher"), "weights")]
+    owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
     owners += [(network, "start") for network in (overrides.get("networks") or {}).values()]
     for section, key in owners:
         if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).is_file():

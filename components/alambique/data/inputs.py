@@ -1,6 +1,6 @@
 """Turn what params.yaml names by mutable references (weights, champions) into bytes that a run can depend on.
 
-inputs/teacher/    index.json {"uri", "sha256", "file"}, the file
+inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
@@ -22,7 +22,7 @@ from alambique.layout import CANDIDATES, CARD, INPUTS, artifact_digest
 from alambique.registry.ledger import Ledger
 
 INDEX = "index.json"
-FOLDERS = ("inputs/teacher", "inputs/students", "inputs/champions")
+FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,19 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
         ConfigurationError, DataError: a reference leads nowhere.
         TransientError: a service is out of reach.
     """
-    _teacher(project / INPUTS / "teacher", params, tracking_uri)
+    _teachers(project / INPUTS / "teachers", params, tracking_uri)
     _students(project / INPUTS / "students", params, tracking_uri)
     _champions(project / INPUTS / "champions", params, origin)
 
 
-def _teacher(target: Path, params: Params, tracking_uri: str | None) -> None:
-    old = _previous(target, _index(target))
+def _teachers(target: Path, params: Params, tracking_uri: str | None) -> None:
+    index = _index(target)
     with fresh_folder(target) as folder:
-        teacher = params.teacher
-        entry = _take(folder / "weights.pt", teacher.weights, teacher.sha256, old, tracking_uri)
-        write_json(folder / INDEX, asdict(entry))
+        entries = {}
+        for name in params.teachers:
+            asked, old = params.teacher[name], _previous(target, index.get(name, {}))
+            entries[name] = asdict(_take(folder / f"{name}.pt", asked.weights, asked.sha256, old, tracking_uri))
+        write_json(folder / INDEX, entries)
 
 
 def _students(target: Path, params: Params, tracking_uri: str | None) -> None:
@@ -106,7 +108,7 @@ def _take(
     found = sha256(target)
     if pin and found != pin:
         raise IntegrityError(
-            f"{uri} has sha256 {found}, but teacher.sha256 in params.yaml pins {pin}; "
+            f"{uri} has sha256 {found}, but sha256 in params.yaml pins {pin}; "
             "find out who replaced it, or pin the new bytes"
         )
     return Weights(uri, found, target.name)

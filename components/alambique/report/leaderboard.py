@@ -90,7 +90,9 @@ def build(
     *,
     project: str,
     objective: str,
+    teachers: Sequence[str],
     students: Sequence[str],
+    seeds: Sequence[int],
     runtimes: Sequence[str],
     image_size: int,
     data: str,
@@ -110,7 +112,7 @@ def build(
     """
     rows = {
         subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
-        for subject in subjects(students, runtimes)
+        for subject in subjects(teachers, students, seeds, runtimes)
     }
     for row in rows.values():
         _compare(row, rows)

@@ -37,14 +37,16 @@ def compare(project: Path, params: Params) -> Leaderboard:
     return leaderboard.build(
         project=params.project,
         objective=params.promotion.objective,
+        teachers=params.teachers,
         students=params.students,
+        seeds=params.seeds,
         runtimes=params.runtimes,
         image_size=params.image_size,
         data=dataset.digest("test"),
         classes=dataset.classes,
         evaluations={
             subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
-            for subject in subjects(params.students, params.runtimes)
+            for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes)
         },
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
     )

@@ -1,7 +1,7 @@
 """Train the same student without the teacher: what distillation is worth is measured against it.
 
 Reads   data/, inputs/students/
-Writes  models/<student>/control/{weights.pt, card.json, curves.csv}, metrics/control/<student>.json
+Writes  models/<student>/control/<seed>/{weights.pt, card.json, curves.csv}, metrics/control/<student>-<seed>.json
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from alambique.layout import checkpoint
 from alambique.stages.work import produce
 
 
-def run(project: Path, student: str) -> None:
+def run(project: Path, student: str, seed: str) -> None:
     """Train `student` from the same start and for as many steps as `distill`, on the labelled images alone."""
     produce(
         project,
-        checkpoint(student, "control"),
-        f"control/{student}",
-        lambda task, params, target: task.control(project, params, student, target),
+        checkpoint(student, "control", int(seed)),
+        f"control/{student}-{seed}",
+        lambda task, params, target: task.control(project, params, student, int(seed), target),
     )

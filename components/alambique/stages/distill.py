@@ -1,7 +1,7 @@
 """Distill a student from the cached soft labels.
 
-Reads   data/, soft_labels/, inputs/students/
-Writes  models/<student>/distilled/{weights.pt, card.json, curves.csv}, metrics/distill/<student>.json
+Reads   data/, soft_labels/, models/teacher/, inputs/students/
+Writes  models/<student>/distilled/<seed>/{weights.pt, card.json, curves.csv}, metrics/distill/<student>-<seed>.json
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from alambique.layout import checkpoint
 from alambique.stages.work import produce
 
 
-def run(project: Path, student: str) -> None:
+def run(project: Path, student: str, seed: str) -> None:
     """Train `student` on labels where there are any, and on the teacher's soft labels everywhere."""
     produce(
         project,
-        checkpoint(student, "distilled"),
-        f"distill/{student}",
-        lambda task, params, target: task.distill(project, params, student, target),
+        checkpoint(student, "distilled", int(seed)),
+        f"distill/{student}-{seed}",
+        lambda task, params, target: task.distill(project, params, student, int(seed), target),
     )

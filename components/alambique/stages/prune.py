@@ -1,6 +1,6 @@
 """Remove channels of the distilled student and recover by distillation.
 
-Reads   data/, soft_labels/, models/<student>/distilled/
+Reads   data/, soft_labels/, models/teacher/, models/<student>/distilled/<first seed>/
 Writes  models/<student>/pruned/{weights.pt, card.json, curves.csv}, metrics/prune/<student>.json
 """
 

@@ -1,4 +1,4 @@
-"""Cache one shard of the teacher's soft labels, for labelled and unlabelled training images.
+"""Cache one shard of the teachers' soft labels, for labelled and unlabelled training images.
 
 Reads   data/, models/teacher/
 Writes  soft_labels/<shard>/{soft_labels.arrow, manifest.json}, metrics/soft_labels/<shard>.json
@@ -13,7 +13,7 @@ from alambique.stages.work import produce
 
 
 def run(project: Path, shard: str) -> None:
-    """Run the teacher once over the images of `shard`."""
+    """Run the teachers once over the images of `shard`."""
     produce(
         project,
         layout.shard(shard),

@@ -20,20 +20,20 @@ class Task(Protocol):
     the stage's out only if the method returns), and returns the stage's metrics.
     """
 
-    def teacher(self, project: Path, params: Params, target: Path) -> Metrics:
-        """Train or take the teacher: weights.pt, card.json, curves.csv."""
+    def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
+        """Train or take a teacher: weights.pt, card.json, curves.csv."""
 
     def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
-        """Run the teacher over one shard of the train and unlabelled images: soft_labels.arrow, manifest.json."""
+        """Run the teachers over one shard of the train and unlabelled images: soft_labels.arrow, manifest.json."""
 
-    def distill(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+    def distill(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
         """Train a student from labels and soft labels: weights.pt, card.json, curves.csv."""
 
-    def control(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+    def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
         """Train the same student, from the same start, for as many steps, without the teacher."""
 
     def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
-        """Remove channels of the distilled student and recover by distillation."""
+        """Remove channels of the first seed's distilled student and recover by distillation."""
 
     def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
         """Export the pruned student in FP32: the runtime's files, card.json."""

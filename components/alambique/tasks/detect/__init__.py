@@ -13,25 +13,25 @@ from alambique.tasks import Metrics
 class Detect:
     """The task protocol for detectors: one module each, imported when its stage runs."""
 
-    def teacher(self, project: Path, params: Params, target: Path) -> Metrics:
+    def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
         from alambique.tasks.detect.teacher import teacher
 
-        return teacher(project, params, target)
+        return teacher(project, params, name, target)
 
     def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
         from alambique.tasks.detect.soft_labels import soft_labels
 
         return soft_labels(project, params, shard, target)
 
-    def distill(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+    def distill(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
         from alambique.tasks.detect.distill import distill
 
-        return distill(project, params, student, target)
+        return distill(project, params, student, seed, target)
 
-    def control(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+    def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
         from alambique.tasks.detect.distill import control
 
-        return control(project, params, student, target)
+        return control(project, params, student, seed, target)
 
     def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
         from alambique.tasks.detect.prune import prune

@@ -18,7 +18,7 @@ from alambique.tasks.detect.soft_labels import digests
 from alambique.tasks.detect.teacher import given_weights
 
 
-def distill(project: Path, params: Params, student: str, target: Path) -> Metrics:
+def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
     """Train a student from labels and soft labels; see `alambique.tasks.Task.distill`.
 
     Raises:
@@ -26,8 +26,8 @@ def distill(project: Path, params: Params, student: str, target: Path) -> Metric
     """
     data = Dataset.load(project / DATA)
     cache = open_cache(project, params, data)
-    model, source = _student(project, params, data, student)
-    metrics = _learn(model, data, cache, params, params.distill.epochs, target)
+    model, source = _student(project, params, data, student, seed)
+    metrics = _learn(model, data, cache, params, params.distill.epochs, seed, target)
     card = network.write_card(
         target,
         kind="distilled",
@@ -40,13 +40,13 @@ def distill(project: Path, params: Params, student: str, target: Path) -> Metric
     return {**metrics, **network.figures(card)}
 
 
-def control(project: Path, params: Params, student: str, target: Path) -> Metrics:
+def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
     """Train the same student from the same start for as many steps, from labels alone; see `Task.control`.
 
     What the distilled student does better than this one is what the teacher and the unlabelled images are worth.
     """
     data = Dataset.load(project / DATA)
-    model, source = _student(project, params, data, student)
+    model, source = _student(project, params, data, student, seed)
     own = samples.labelled(data, "train")
     metrics = trainer.train(
         model,
@@ -56,7 +56,7 @@ def control(project: Path, params: Params, student: str, target: Path) -> Metric
         image_size=params.image_size,
         epochs=params.distill.epochs,
         training=params.training,
-        seed=params.seed,
+        seed=seed,
     )
     card = network.write_card(
         target,
@@ -84,7 +84,7 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
         IntegrityError: the cache is damaged, or was made from other images than today's.
     """
     data = Dataset.load(project / DATA)
-    return _learn(model, data, open_cache(project, params, data), params, epochs, target)
+    return _learn(model, data, open_cache(project, params, data), params, epochs, params.seed, target)
 
 
 def open_cache(project: Path, params: Params, data: Dataset) -> Cache:
@@ -92,7 +92,9 @@ def open_cache(project: Path, params: Params, data: Dataset) -> Cache:
     return Cache.open(project / SOFT_LABELS, digests(data), params.image_size, data.classes)
 
 
-def _learn(model: DetectionModel, data: Dataset, cache: Cache, params: Params, epochs: int, target: Path) -> Metrics:
+def _learn(
+    model: DetectionModel, data: Dataset, cache: Cache, params: Params, epochs: int, seed: int, target: Path
+) -> Metrics:
     return trainer.train(
         model,
         data,
@@ -101,15 +103,17 @@ def _learn(model: DetectionModel, data: Dataset, cache: Cache, params: Params, e
         image_size=params.image_size,
         epochs=epochs,
         training=params.training,
-        seed=params.seed,
+        seed=seed,
         loss=partial(SoftLabelLoss, temperature=params.distill.temperature, weight=params.distill.weight),
     )
 
 
-def _student(project: Path, params: Params, data: Dataset, student: str) -> tuple[DetectionModel, str | None]:
+def _student(
+    project: Path, params: Params, data: Dataset, student: str, seed: int
+) -> tuple[DetectionModel, str | None]:
     """A student at its start, the same for `distill` and `control`, and where its weights came from."""
-    model = network.build(params.networks[student], data.classes, params.seed)
-    given, source = given_weights(project / INPUTS / "students", name=student)
+    model = network.build(params.networks[student], data.classes, seed)
+    given, source = given_weights(project / INPUTS / "students", student)
     if given is not None:
         network.start_from(model, given)
     return model, source

@@ -27,7 +27,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         IntegrityError: the distilled checkpoint is not what its card says, the soft labels are damaged, or training
             brought back what was removed.
     """
-    source = project / checkpoint(student, "distilled")
+    source = project / checkpoint(student, "distilled", params.seeds[0])
     distilled = read_card(source)
     wide = network.load(source / WEIGHTS)
     recovery: Metrics = {}

@@ -32,14 +32,14 @@ BATCH = 16
 def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metrics:
     """Write one shard of the cache, every n-th image from the shard's number on; see `Task.soft_labels`."""
     data = Dataset.load(project / layout.DATA)
-    folder = project / layout.TEACHER
+    folder = project / layout.teacher(params.teachers[0])
     recipe = Recipe(
         teacher_sha256=predict.read_card(folder)["sha256"],
         data=digests(data),
         preprocessing=DESCRIPTION,
         image_size=params.image_size,
         classes=data.classes,
-        **params.soft_labels.model_dump(exclude={"shards"}),
+        **params.soft_labels.model_dump(include={"min_score", "top_k", "max_boxes"}),
     )
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]

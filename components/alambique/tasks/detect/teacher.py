@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from alambique import files
-from alambique.config import Params
+from alambique.config import Params, Teacher
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.layout import CURVES, DATA, INPUTS, WEIGHTS
@@ -14,35 +14,34 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
 
 
-def teacher(project: Path, params: Params, target: Path) -> Metrics:
-    """Train or take the teacher; see `alambique.tasks.Task.teacher`.
+def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
+    """Train or take a teacher; see `alambique.tasks.Task.teacher`.
 
     Raises:
         IntegrityError: the given weights are not the bytes that were asked for.
         DataError: they are no detector, of another architecture (train), or know other classes (fetch).
     """
-    data = Dataset.load(project / DATA)
-    given, source = given_weights(project / INPUTS / "teacher", params.teacher.sha256)
-    fetched = params.teacher.source == "fetch"
-    metrics = _take(given, data, target) if fetched else _train(given, data, params, target)
+    data, asked = Dataset.load(project / DATA), params.teacher[name]
+    given, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
+    fetched = asked.source == "fetch"
+    metrics = _take(given, data, target) if fetched else _train(given, data, params, asked, target)
     card = network.write_card(
         target, kind="teacher", image_size=params.image_size, data=data.digest("train"), source=source
     )
     return {**metrics, **network.figures(card)}
 
 
-def given_weights(folder: Path, pinned: str | None = None, name: str | None = None) -> tuple[Path | None, str | None]:
+def given_weights(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
     """The weights that `snapshot` put into `folder`, checked, and where they came from; None where it put none.
 
     Args:
-        folder: inputs/teacher or inputs/students, with its index.json.
+        folder: inputs/teachers or inputs/students, with its index.json.
+        name: of the entry.
         pinned: the sha256 that params.yaml insists on.
-        name: of the entry, where the index has several.
     Raises:
         IntegrityError: the file differs from the index or from `pinned`.
     """
-    index = files.read_json(folder / "index.json")
-    entry = index if name is None else index[name]
+    entry = files.read_json(folder / "index.json")[name]
     if entry["file"] is None:
         return None, None
     path = folder / entry["file"]
@@ -58,7 +57,7 @@ def given_weights(folder: Path, pinned: str | None = None, name: str | None = No
 
 def _take(given: Path | None, data: Dataset, target: Path) -> Metrics:
     if given is None:
-        raise DataError("teacher.source is fetch, but inputs/teacher holds no weights; make a new snapshot")
+        raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
     network.verify_loadable(given)
     known = network.class_names(network.load(given))
     if known != data.classes:
@@ -71,8 +70,8 @@ def _take(given: Path | None, data: Dataset, target: Path) -> Metrics:
     return {}
 
 
-def _train(given: Path | None, data: Dataset, params: Params, target: Path) -> Metrics:
-    model = network.build(params.teacher.network, data.classes, params.seed)
+def _train(given: Path | None, data: Dataset, params: Params, asked: Teacher, target: Path) -> Metrics:
+    model = network.build(asked.network, data.classes, params.seed)
     if given is not None:
         network.start_from(model, given)
     return trainer.train(
@@ -81,7 +80,7 @@ def _train(given: Path | None, data: Dataset, params: Params, target: Path) -> M
         samples.labelled(data, "train"),
         target,
         image_size=params.image_size,
-        epochs=params.teacher.epochs,
+        epochs=asked.epochs,
         training=params.training,
         seed=params.seed,
     )
