@@ -12,12 +12,13 @@ import yaml
 from alambique import config, layout
 from alambique.config import Network
 from alambique.data.dataset import Dataset
-from alambique.layout import DATA, TEACHER, Candidate
+from alambique.layout import DATA, Candidate
 from alambique.tasks.detect import network
 from alambique.tasks.detect.export import export
 from alambique.tasks.detect.preprocess import preprocess
 
 SIZE = 64
+TEACHER = layout.teacher("main")
 
 
 def checkpoint(project: Path, folder: Path = TEACHER, kind: str = "teacher", student: str | None = None) -> Path:
@@ -59,6 +60,8 @@ def project(root: Path, scenes: Path) -> Path:
         "image_size": SIZE,
         "students": ["pico"],
         "runtimes": ["onnx", "openvino"],
+        "teachers": ["main"],
+        "teacher": {"main": {}},
         "networks": {"pico": {"scale": [0.34, 0.0625, 256]}},
         "benchmark": {"threads": 1, "warmup": 1, "runs": 3},
     }

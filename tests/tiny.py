@@ -23,7 +23,8 @@ def params(**changes: Any) -> Params:
             "students": ["pico"],
             "runtimes": ["onnx"],
             "networks": {"pico": network},
-            "teacher": {"network": network, "epochs": 1},
+            "teachers": ["main"],
+            "teacher": {"main": {"network": network, "epochs": 1}},
             "training": {"batch": 8, "learning_rate": 0.005},
             # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
             "soft_labels": {"shards": [0, 1], "min_score": 0.0, "max_boxes": 5},
@@ -38,7 +39,7 @@ def project(root: Path, scenes: Path) -> Path:
     """A project over the shared scenes, with no weights to start from."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "data").symlink_to(scenes)
-    files.write_json(root / "inputs/teacher/index.json", NOTHING)
+    files.write_json(root / "inputs/teachers/index.json", {"main": NOTHING})
     files.write_json(root / "inputs/students/index.json", {"pico": NOTHING})
     return root
 

@@ -81,11 +81,11 @@ def test_every_stage_comes_after_the_snapshot_and_before_the_gate(tasks: dict[st
 @pytest.mark.parametrize(
     ("stage", "task_id"),
     [
-        ("teacher", "teacher"),
+        ("teacher@main", "teacher-main"),
         ("soft_labels@0", "soft_labels-0"),
-        ("distill@pico", "pico.distill"),
+        ("distill@pico-0", "pico.distill-0"),
         ("quantize@nano-onnx", "nano.quantize-onnx"),
-        ("evaluate_checkpoint@pico-control", "pico.evaluate_checkpoint-control"),
+        ("evaluate_seed@pico-control-0", "pico.evaluate_seed-control-0"),
         ("evaluate_candidate@pico-openvino-int8", "pico.evaluate_candidate-openvino-int8"),
         ("evaluate_champion@onnx", "evaluate_champion-onnx"),
     ],

@@ -26,7 +26,7 @@ PARAMS = {
     "image_size": 64,
     "runtimes": ["onnx"],
     "networks": {"pico": {**NETWORK, "start": None}},
-    "teacher": {"network": NETWORK, "epochs": 2},
+    "teacher": {"main": {"network": NETWORK, "epochs": 2}},
     "training": {"batch": 8, "learning_rate": 0.005},
     # A teacher of two epochs is sure of nothing: every box counts, or there would be none.
     "soft_labels": {"min_score": 0.0, "max_boxes": 5},
@@ -119,14 +119,14 @@ def test_a_second_run_trains_nothing_and_makes_no_challenger(project: Path) -> N
     ran = {stage for stage, how in found.items() if how == "ran"}
     # Latency belongs to the moment, and there is a champion now, where there was none.
     assert ran == {"benchmark", "compare", "evaluate_champion@onnx"}
-    assert {found["teacher"], found["distill@pico"]} <= {"lock", "store"}
+    assert {found["teacher@main"], found["distill@pico-0"]} <= {"lock", "store"}
 
 
 def test_a_pruned_student_trains_on_in_plain_ultralytics(project: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "pull", "--quiet"], cwd=project, check=True)
     code = f"""
 from ultralytics import YOLO
-for kind in ("distilled", "pruned"):
+for kind in ("distilled/0", "pruned"):
     model = YOLO({str(project)!r} + f"/models/pico/{{kind}}/weights.pt")
     model.predict({str(project)!r} + "/data/images/test", imgsz=64, verbose=False, save=False)
     model.train(data={str(project)!r} + "/data/data.yaml", epochs=1, imgsz=64, batch=8, plots=False, verbose=False,

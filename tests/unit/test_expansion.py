@@ -30,11 +30,19 @@ def test_matrices_and_params_are_expanded(project: Path) -> None:
     shard = graph.stages["soft_labels@1"]
     assert shard.cmd == "python -m alambique stage soft_labels 1"
     assert shard.outs == ("metrics/soft_labels/1.json", "soft_labels/1")
-    assert shard.params["params.yaml"] == ("image_size", "soft_labels", "task")
+    assert shard.params["params.yaml"] == (
+        "image_size",
+        "seed",
+        "soft_labels",
+        "task",
+        "teachers",
+        "training.flip",
+        "training.mosaic",
+    )
     assert shard.params["versions.yaml"] == ()
     assert graph.upstream("distill@pico") == ("soft_labels@0", "soft_labels@1", "validate")
     assert graph.stages["benchmark"].always_changed
-    assert graph.sources == {"data", "inputs/teacher", "inputs/students", "inputs/champions"}
+    assert graph.sources == {"data", "inputs/teachers", "inputs/students", "inputs/champions"}
 
 
 def test_what_was_written_passes_the_check(project: Path) -> None:

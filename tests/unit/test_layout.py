@@ -10,8 +10,8 @@ from alambique.layout import Subject, subjects
 @pytest.mark.parametrize(
     ("name", "kind", "folder"),
     [
-        ("teacher", "teacher", "models/teacher"),
-        ("pico-control", "control", "models/pico/control"),
+        ("teacher-main", "teacher", "models/teacher/main"),
+        ("pico-control-3", "control", "models/pico/control/3"),
         ("pico-pruned", "pruned", "models/pico/pruned"),
         ("pico-onnx-int8", "candidate", "candidates/pico-onnx-int8"),
         ("champion-onnx", "champion", "inputs/champions/onnx"),
@@ -29,7 +29,7 @@ def test_what_is_no_subject_is_refused(name: str) -> None:
 
 
 def test_a_run_has_every_checkpoint_candidate_and_champion_once() -> None:
-    names = [subject.name for subject in subjects(["pico", "nano"], iter(["onnx", "openvino"]))]
-    assert len(names) == len(set(names)) == 1 + 2 * (3 + 4) + 2
-    assert names[0] == "teacher"
+    names = [subject.name for subject in subjects(["main"], ["pico", "nano"], iter([0, 1]), iter(["onnx", "openvino"]))]
+    assert len(names) == len(set(names)) == 1 + 2 * (2 * 2 + 1 + 4) + 2
+    assert names[0] == "teacher-main"
     assert names[-2:] == ["champion-onnx", "champion-openvino"]

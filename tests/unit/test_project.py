@@ -27,7 +27,7 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "students": ["tiny"],
         "networks": {"tiny": {"start": "given.pt"}},
         "validation": {"min_boxes_per_class": 0},
-        "teacher": {"epochs": 2},
+        "teacher": {"main": {"epochs": 2}},
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     return folder / "params.yaml"
@@ -46,7 +46,7 @@ def test_everything_is_committed_and_pushed(begun: Path) -> None:
     assert git("ls-remote", "origin", "refs/heads/main", cwd=begun).split()[0] == git("rev-parse", "HEAD", cwd=begun)
     files = set(git("ls-files", cwd=begun).splitlines())
     assert {"dvc.yaml", "params.yaml", "versions.yaml", "pipeline.json", "alambique.yaml", "data.dvc"} <= files
-    assert {"dags/distill.py", "dags/promote.py", ".gitignore", ".dvcignore", "inputs/teacher.dvc"} <= files
+    assert {"dags/distill.py", "dags/promote.py", ".gitignore", ".dvcignore", "inputs/teachers.dvc"} <= files
     assert not any(name.startswith(("data/", ".alambique/")) for name in files)
 
 
@@ -73,13 +73,13 @@ def test_overrides_are_merged_and_the_comments_stay(begun: Path, overrides: Path
     text = (begun / "params.yaml").read_text()
     assert "# pixels, a multiple of 32" in text
     params = config.load(begun)
-    assert (params.project, params.students, params.teacher.epochs) == ("my_cells_2", ("tiny",), 2)
-    assert params.teacher.source == "train"
+    assert (params.project, params.students, params.teacher["main"].epochs) == ("my_cells_2", ("tiny",), 2)
+    assert params.teacher["main"].source == "train"
     assert params.networks["tiny"].start == str(overrides.parent / "given.pt")
 
 
 def test_the_graph_and_the_versions_are_those_of_the_parameters(begun: Path) -> None:
-    assert "distill@tiny" in pipeline.read(begun).stages
+    assert "distill@tiny-0" in pipeline.read(begun).stages
     versions.check(begun)
 
 
@@ -112,8 +112,8 @@ def test_a_broken_dataset_leaves_no_project(scenes: Path, overrides: Path, tmp_p
 
 
 def test_impossible_parameters_leave_no_project(scenes: Path, tmp_path: Path) -> None:
-    (tmp_path / "over.yaml").write_text("teacher: {epoch: 3}\n")
-    with pytest.raises(ConfigurationError, match=r"teacher.epoch"):
+    (tmp_path / "over.yaml").write_text("teacher: {main: {epoch: 3}}\n")
+    with pytest.raises(ConfigurationError, match=r"teacher.main.epoch"):
         project.init(
             tmp_path / "cells", str(scenes), "detect", overrides=tmp_path / "over.yaml", origin=None, remote=None
         )

@@ -48,7 +48,7 @@ def test_unchanged_things_are_the_same_commit_again(begun: Path) -> None:
     first, second = take(begun), take(begun)
     assert first == second
     assert first.revision == head(begun) == git("rev-parse", "HEAD", cwd=begun)
-    assert set(first.sources) == {"data", "inputs/teacher", "inputs/students", "inputs/champions"}
+    assert set(first.sources) == {"data", "inputs/teachers", "inputs/students", "inputs/champions"}
     assert set(first.params) == set(pipeline.read(begun).stages)
     assert first.champions == {}
     assert [path.name for path in (begun / ".alambique/workspaces").iterdir()] == [".lock"]
@@ -60,7 +60,7 @@ def test_a_changed_image_is_a_new_commit_whose_bytes_are_on_the_remote(begun: Pa
     second = take(begun)
     assert second.revision == head(begun) != first.revision
     assert second.sources["data"]["md5"] != first.sources["data"]["md5"]
-    assert second.sources["inputs/teacher"] == first.sources["inputs/teacher"]
+    assert second.sources["inputs/teachers"] == first.sources["inputs/teachers"]
 
     elsewhere = Deployment(origin=Deployment.load(begun).origin, home=tmp_path / "elsewhere")
     dvcrepo.clone(elsewhere, second.revision, tmp_path / "clone")

@@ -45,15 +45,15 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 def both(root: Path, given: Params) -> tuple[Path, Path]:
-    folders = out(root, "models/pico/distilled"), out(root, "models/pico/control")
-    distill(root, given, "pico", folders[0])
-    control(root, given, "pico", folders[1])
+    folders = out(root, "models/pico/distilled/0"), out(root, "models/pico/control/0")
+    distill(root, given, "pico", 0, folders[0])
+    control(root, given, "pico", 0, folders[1])
     return folders
 
 
 def test_unlabelled_images_take_part_and_the_control_takes_as_many_steps(root: Path) -> None:
-    distilled = distill(root, params(), "pico", out(root, "models/pico/distilled"))
-    controlled = control(root, params(), "pico", out(root, "models/pico/control"))
+    distilled = distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
+    controlled = control(root, params(), "pico", 0, out(root, "models/pico/control/0"))
     assert distilled["images"] == controlled["images"] == TRAIN + UNLABELLED
     assert distilled["steps"] == controlled["steps"] == (TRAIN + UNLABELLED) // 8
     assert distilled["train_kd_loss"] > 0
@@ -82,7 +82,7 @@ def test_a_student_may_start_from_given_weights(root: Path) -> None:
 
 def test_the_cards_tell_who_taught(root: Path, taught: Path) -> None:
     distilled, controlled = (files.read_json(folder / "card.json") for folder in both(root, params()))
-    assert distilled["teacher_sha256"] == files.sha256(taught / "models/teacher/weights.pt")
+    assert distilled["teacher_sha256"] == files.sha256(taught / "models/teacher/main/weights.pt")
     assert controlled["teacher_sha256"] is None
     assert (distilled["kind"], controlled["kind"]) == ("distilled", "control")
     assert distilled["parameters"] == controlled["parameters"]
@@ -93,7 +93,7 @@ def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> No
     shutil.copytree(scenes, root / "data")
     Image.new("RGB", (64, 64)).save(root / "data/images/unlabelled/new.png")
     with pytest.raises(IntegrityError, match="made for data"):
-        distill(root, params(), "pico", out(root, "models/pico/distilled"))
+        distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
 
 
 def test_recovery_trains_the_network_it_is_given(root: Path) -> None:

@@ -63,9 +63,9 @@ def rows(target: Path) -> list[dict[str, Any]]:
 def test_figures_are_those_of_yolo_val(project: Path, tmp_path: Path) -> None:
     from ultralytics import YOLO
 
-    ours = measure(project, "teacher", tmp_path / "ours")
+    ours = measure(project, "teacher-main", tmp_path / "ours")
     shutil.copytree(project / "data", tmp_path / "data")  # yolo val writes a cache beside the labels
-    theirs = YOLO(project / "models/teacher/weights.pt").val(
+    theirs = YOLO(project / "models/teacher/main/weights.pt").val(
         data=tmp_path / "data/data.yaml",
         split="test",
         imgsz=subjects.SIZE,
@@ -88,7 +88,7 @@ def test_figures_are_those_of_yolo_val(project: Path, tmp_path: Path) -> None:
 
 
 def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp_path: Path) -> None:
-    metrics = measure(project, "teacher", tmp_path / "out")
+    metrics = measure(project, "teacher-main", tmp_path / "out")
     found = rows(tmp_path / "out")
     dataset = Dataset.load(project / "data")
     assert [row["image"] for row in found] == [f"test/{path.name}" for path in dataset.images("test")]
@@ -101,18 +101,18 @@ def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp
 
 
 def test_evaluating_twice_gives_equal_files(project: Path, tmp_path: Path) -> None:
-    assert measure(project, "teacher", tmp_path / "a") == measure(project, "teacher", tmp_path / "b")
+    assert measure(project, "teacher-main", tmp_path / "a") == measure(project, "teacher-main", tmp_path / "b")
     assert sha256(tmp_path / "a/images.arrow") == sha256(tmp_path / "b/images.arrow")
 
 
 def test_a_candidate_is_measured_on_its_own_runtime_and_named_by_its_digest(project: Path, tmp_path: Path) -> None:
-    teacher = measure(project, "teacher", tmp_path / "teacher")
+    teacher = measure(project, "teacher-main", tmp_path / "teacher")
     candidate = measure(project, "pico-onnx-fp32", tmp_path / "candidate")
     card = read_json(project / "candidates/pico-onnx-fp32/card.json")
     assert candidate["map50_95"] == pytest.approx(teacher["map50_95"], abs=0.01)
     assert (candidate["digest"], candidate["candidate"]) == (card["digest"], "pico-onnx-fp32")
     assert candidate["size_bytes"] == (project / "candidates/pico-onnx-fp32/model.onnx").stat().st_size
-    assert teacher["sha256"] == sha256(project / "models/teacher/weights.pt")
+    assert teacher["sha256"] == sha256(project / "models/teacher/main/weights.pt")
     assert teacher["parameters"] > 0 and teacher["macs"] > 0
 
 
@@ -159,23 +159,23 @@ def test_classes_are_matched_by_name_not_by_index(project: Path, tmp_path: Path)
 
 def test_a_network_of_another_task_is_refused(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
-    path = tmp_path / "project/models/teacher/card.json"
+    path = tmp_path / "project/models/teacher/main/card.json"
     write_json(path, {**read_json(path), "classes": ["cat", "dog"]})
     with pytest.raises(DataError, match="cat"):
-        measure(tmp_path / "project", "teacher", tmp_path / "out")
+        measure(tmp_path / "project", "teacher-main", tmp_path / "out")
 
 
 def test_a_dataset_without_test_images_is_refused(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
     shutil.rmtree(tmp_path / "project/data/images/test")
     with pytest.raises(DataError, match="no test images"):
-        measure(tmp_path / "project", "teacher", tmp_path / "out")
+        measure(tmp_path / "project", "teacher-main", tmp_path / "out")
 
 
 def test_scores_below_the_minimum_and_boxes_above_the_maximum_are_left_out(project: Path, tmp_path: Path) -> None:
     params = config.load(project)
     few = params.model_copy(update={"evaluate": config.Evaluate(min_score=0.3, max_boxes=2)})
-    evaluate(project, few, "teacher", tmp_path)
+    evaluate(project, few, "teacher-main", tmp_path)
     found = rows(tmp_path)
     assert max(len(row["scores"]) for row in found) == 2
     assert min(score for row in found for score in row["scores"]) > 0.3

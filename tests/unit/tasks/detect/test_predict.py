@@ -34,7 +34,7 @@ def best(project: Path, folder: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["pico-onnx-fp32", "pico-openvino-fp32"])
 def test_a_runtime_finds_what_the_checkpoint_finds(project: Path, name: str) -> None:
-    expected, found = best(project, "models/teacher"), best(project, f"candidates/{name}")
+    expected, found = best(project, "models/teacher/main"), best(project, f"candidates/{name}")
     assert expected[:, 4].max() > 0.5
     np.testing.assert_allclose(found, expected, atol=0.05)
 
@@ -51,7 +51,7 @@ def test_an_answer_is_not_overwritten_by_the_next(project: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("folder", "file"),
     [
-        ("models/teacher", "weights.pt"),
+        ("models/teacher/main", "weights.pt"),
         ("candidates/pico-onnx-fp32", "model.onnx"),
         ("candidates/pico-openvino-fp32", "model.bin"),
     ],
@@ -96,7 +96,7 @@ def test_an_export_that_is_not_end_to_end_is_refused(project: Path, tmp_path: Pa
     from ultralytics import YOLO
 
     shutil.copytree(project / "candidates/pico-onnx-fp32", tmp_path / "subject")
-    shutil.copy(project / "models/teacher/weights.pt", tmp_path / "model.pt")
+    shutil.copy(project / "models/teacher/main/weights.pt", tmp_path / "model.pt")
     shutil.move(YOLO(tmp_path / "model.pt").export(format="onnx", imgsz=64), tmp_path / "subject/model.onnx")
     card = read_json(tmp_path / "subject/card.json")
     digest = folder_sha256(tmp_path / "subject", exclude=("card.json",))

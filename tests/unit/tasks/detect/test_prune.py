@@ -20,7 +20,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect import network, prune
 from alambique.tasks.detect.soft_labels import soft_labels
 
-DISTILLED, PRUNED = checkpoint("pico", "distilled"), checkpoint("pico", "pruned")
+DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
 
 def asked(macs: float) -> Params:

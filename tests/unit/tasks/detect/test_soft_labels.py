@@ -54,7 +54,7 @@ def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: 
 
 def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_path: Path) -> None:
     cache, _ = write(root, tmp_path)
-    teacher = predict.load(root / "models/teacher", threads=1)
+    teacher = predict.load(root / "models/teacher/main", threads=1)
     compared = 0
     for name, seen in cache.items():
         inputs, place = preprocess(root / "data/images" / name, 64)
@@ -98,7 +98,7 @@ def test_equal_teachers_give_equal_bytes(root: Path, tmp_path: Path) -> None:
 def test_a_changed_teacher_is_refused(scenes: Path, tmp_path: Path) -> None:
     root = project(tmp_path / "project", scenes)
     subjects.checkpoint(root)
-    with (root / "models/teacher/weights.pt").open("ab") as file:
+    with (root / "models/teacher/main/weights.pt").open("ab") as file:
         file.write(b"more")
     with pytest.raises(IntegrityError, match="sha256"):
         soft_labels(root, params(), 0, tmp_path)
