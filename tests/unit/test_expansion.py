@@ -40,7 +40,7 @@ def test_matrices_and_params_are_expanded(project: Path) -> None:
         "training.mosaic",
     )
     assert shard.params["versions.yaml"] == ()
-    assert graph.upstream("distill@pico") == ("soft_labels@0", "soft_labels@1", "validate")
+    assert graph.upstream("distill@pico-0") == ("soft_labels@0", "soft_labels@1", "teacher@main", "validate")
     assert graph.stages["benchmark"].always_changed
     assert graph.sources == {"data", "inputs/teachers", "inputs/students", "inputs/champions"}
 
