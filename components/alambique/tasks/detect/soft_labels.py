@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
@@ -43,18 +43,16 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     )
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
-    scores: list[NDArray[np.float16]] = []
+    tally = _Tally()
     model = network.load(folder / layout.WEIGHTS).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    seen = _watched(look(model, data, images, recipe), scores)
-    writer.write(target, seen, recipe, shard, shards)
+    writer.write(target, tally.count(look(model, data, images, recipe)), recipe, shard, shards)
     unlabelled = set(data.images("unlabelled"))
-    kept = np.concatenate(scores) if scores else np.empty(0)
     return {
         "images": len(images),
         "unlabelled_images": sum(image in unlabelled for image in images),
-        "boxes": len(kept),
-        "boxes_per_image": len(kept) / max(len(images), 1),
-        "mean_score": float(kept.mean(dtype=float)) if len(kept) else 0.0,
+        "boxes": tally.boxes,
+        "boxes_per_image": tally.boxes / max(len(images), 1),
+        "mean_score": tally.scores / max(tally.boxes, 1),
     }
 
 
@@ -117,7 +115,15 @@ def _keep(image: str, place: Letterbox, boxes: Tensor, logits: Tensor, recipe: R
     )
 
 
-def _watched(seen: Iterator[SoftLabels], scores: list[NDArray[np.float16]]) -> Iterator[SoftLabels]:
-    for image in seen:
-        scores.append(image.scores)
-        yield image
+@dataclass
+class _Tally:
+    """Sums over the boxes that pass by: the cache is written in bounded memory, so nothing else may be kept of them."""
+
+    boxes: int = 0
+    scores: float = 0.0
+
+    def count(self, seen: Iterator[SoftLabels]) -> Iterator[SoftLabels]:
+        for image in seen:
+            self.boxes += len(image.scores)
+            self.scores += float(image.scores.sum(dtype=float))
+            yield image
