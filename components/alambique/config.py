@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,9 @@ Name = Annotated[str, BeforeValidator(_name)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino"]
 Reference = Literal["champion", "teacher", "control", "checkpoint"]
+
+CHAMPION = "champion:"
+"""Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
 
 
 class Section(BaseModel):
@@ -59,6 +62,16 @@ class Teacher(Section):
             raise ValueError("source: fetch needs `weights`: a file, s3:// or models:/ URI, or an Ultralytics asset")
         if self.sha256 and self.weights is None:
             raise ValueError("sha256 pins `weights`, but there are none")
+        return self
+
+    @model_validator(mode="after")
+    def _champion_is_fetched(self) -> Self:
+        if self.weights is None or not self.weights.startswith(CHAMPION):
+            return self
+        if (runtime := self.weights.removeprefix(CHAMPION)) not in get_args(Runtime):
+            raise ValueError(f"weights: {runtime!r} is no runtime: champion:<one of {', '.join(get_args(Runtime))}>")
+        if self.source != "fetch":
+            raise ValueError(f"weights: {self.weights} is taken as it is: self-distillation needs source: fetch")
         return self
 
 

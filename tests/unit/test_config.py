@@ -54,6 +54,9 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("image_size", 100, "image_size: Input should be a multiple of 32"),
         ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
         ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),
+        ("teacher.main", {"source": "fetch", "weights": "champion:tflite"}, "'tflite' is no runtime: champion:<one of"),
+        ("teacher.main", {"source": "train", "weights": "champion:onnx"}, "self-distillation needs source: fetch"),
+        ("teachers", ["other"], "teachers: 'other' has no entry in `teacher`"),
         ("soft_labels.shards", [0, 2], "soft_labels: shards must count up"),
         ("gates", [{"kind": "at_least", "metric": "map50"}], "gates.0.at_least.value: Field required"),
         ("gates", [{"kind": "better"}], "gates.0"),
@@ -64,6 +67,11 @@ def test_what_is_impossible_is_refused_by_its_path(path: str, value: Any, words:
         config.parse(changed(path, value), "params.yaml")
     assert words in str(refusal.value)
     assert refusal.value.exit_code == 78
+
+
+def test_a_teacher_may_be_the_champion() -> None:
+    champion = {"source": "fetch", "weights": "champion:openvino"}
+    assert config.parse(changed("teacher.main", champion), "params.yaml").teacher["main"].weights == "champion:openvino"
 
 
 def test_a_name_of_the_house_is_no_student() -> None:

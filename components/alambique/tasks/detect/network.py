@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import __version__
+from ultralytics.nn.modules import Detect
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 
 from alambique.config import Network
@@ -78,8 +79,11 @@ def load(path: Path) -> DetectionModel:
         model, _ = load_checkpoint(path)
     except Exception as error:
         raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
-    if not isinstance(model, DetectionModel) or getattr(model.model[-1], "one2one_cv2", None) is None:
-        raise DataError(f"{path} holds a {type(model).__name__} without a one-to-one head; give a YOLO26 detector")
+    if (found := _foreign(model)) is not None:
+        raise DataError(
+            f"{path} holds {found}; give a YOLO26 detector: a DetectionModel whose Detect head has a one-to-one branch "
+            "and no distribution over box sides"
+        )
     return model.requires_grad_(True)
 
 
@@ -196,6 +200,20 @@ def figures(card: dict[str, Any]) -> dict[str, int]:
 def class_names(model: DetectionModel) -> list[str]:
     """The names a model was trained for, in index order."""
     return [str(model.names[index]) for index in sorted(model.names)]
+
+
+def _foreign(model: nn.Module) -> str | None:
+    """What a checkpoint holds if it is no YOLO26 detector; those for masks, poses and other tasks are subclasses."""
+    name = Path(getattr(model, "yaml", {}).get("yaml_file", "")).stem or "an unknown architecture"
+    found = f"a {type(model).__name__} ({name})"
+    if type(model) is not DetectionModel:
+        return found
+    head: Any = model.model[-1]
+    if getattr(head, "one2one_cv2", None) is None:
+        return f"{found} without a one-to-one head"
+    if type(head) is not Detect or head.reg_max != 1:
+        return f"{found} with a {type(head).__name__} head of reg_max {head.reg_max}"
+    return None
 
 
 def _body_shapes(model: DetectionModel) -> list[tuple[int, ...]]:

@@ -104,6 +104,25 @@ def test_given_weights_that_are_damaged_are_refused(tmp_path: Path, content: byt
         network.verify_loadable(tmp_path / "given.pt")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "named"),
+    [
+        ("yolov8n", r"DetectionModel \(yolov8n\) without a one-to-one head"),
+        ("yolo11n", r"DetectionModel \(yolo11n\) without a one-to-one head"),
+        ("yolov10n", r"DetectionModel \(yolov10n\) with a v10Detect head of reg_max 16"),
+        ("yolo26n-seg", r"SegmentationModel \(yolo26n-seg\)"),
+        ("yolo26n-cls", r"ClassificationModel \(yolo26n-cls\)"),
+    ],
+)
+def test_a_network_of_another_family_or_task_is_refused_by_what_it_is(
+    tmp_path: Path, architecture: str, named: str
+) -> None:
+    model = YOLO(f"{architecture}.yaml", verbose=False).model
+    torch.save({"model": model, "train_args": {}}, tmp_path / "given.pt")
+    with pytest.raises(DataError, match=f"holds a {named}; give a YOLO26 detector"):
+        network.load(tmp_path / "given.pt")
+
+
 def test_the_child_that_opens_given_weights_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     seen: dict[str, str] = {}
