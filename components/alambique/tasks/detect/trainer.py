@@ -1,15 +1,19 @@
 """Train a detector with Ultralytics' loop: the teacher, students, their control, and recovery after pruning.
 
 What is ours: the model is trained as it is given, nothing is written beside the data, boxes may carry the teacher's
-logits, nothing reports to anybody, and equal seeds give equal weights.
+logits, nothing reports to anybody but us, equal seeds give equal weights, and a training that was killed goes on from
+the state it left.
 """
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from alambique.config import Training
@@ -25,14 +30,19 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
+from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network
+from alambique.tasks.detect import curves, network, resume
 from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.losses import KD_LOSS, TEACHER
+from alambique.tasks.detect.losses import TEACHER
 from alambique.tasks.detect.samples import Sample, labelled
 
 Loss = Callable[..., v8DetectionLoss]
 """Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
+
+MAP50_95 = "metrics/mAP50-95(B)"
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -46,33 +56,54 @@ def train(
     training: Training,
     seed: int,
     loss: Loss = v8DetectionLoss,
+    state_interval: float = resume.INTERVAL,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
 
+    A state of the same training in $ALAMBIQUE_RESUME is where it begins.
+
     Args:
         model: trained in place, with the layers it has.
-        data: its val split is measured at the end.
+        data: its val split is measured at the end; after every epoch with `training.patience`, and then the average
+            of the best epoch is written.
         samples: an epoch.
         target: an existing folder.
         image_size: side of the input, pixels.
         epochs, training, seed: as in params.yaml.
         loss: of one branch; `SoftLabelLoss` needs samples with teacher logits.
+        state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
     Raises:
-        ConfigurationError: the training diverged, or no box of an epoch had a teacher.
+        ConfigurationError: the training diverged, or the teacher does nothing.
     """
     before = network.parameters(model)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = SampleTrainer(model, data, samples, loss, _settings(scratch, image_size, epochs, training, seed))
+    settings = _settings(image_size, epochs, training, seed)
+    states = None
+    if file := state_file():
+        which = resume.fingerprint(model, samples, data.root / "images", settings, loss)
+        states = resume.StateFile(file, which, state_interval)
+    with tempfile.TemporaryDirectory() as scratch, _upstream_quiet():
+        trainer = SampleTrainer(model, data, samples, loss, {**settings, "save_dir": scratch}, states)
         trainer.train()
     trained = trainer.ema.ema
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
     network.save(trained, target / WEIGHTS, image_size)
-    _write_curves(target / CURVES, trainer.curves)
+    curves.write(target / CURVES, trainer.curves)
     return trainer.summary()
 
 
-def _settings(scratch: str, image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
+@contextmanager
+def _upstream_quiet() -> Iterator[None]:
+    """Only upstream's warnings: its bars are redrawn many times a second, which fills a task's log."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+
+
+def _settings(image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
     """Upstream's settings; those not named here stay as upstream has them."""
     return {
         "imgsz": image_size,
@@ -90,9 +121,9 @@ def _settings(scratch: str, image_size: int, epochs: int, training: Training, se
         "seed": seed,
         "amp": "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False,
         "nms": False,  # measure the NMS-free head, the one that is exported
-        "val": False,
+        "val": training.patience is not None,
+        "patience": training.patience or 0,
         "plots": False,
-        "save_dir": scratch,
         "model": "given.pt",  # never opened
     }
 
@@ -101,16 +132,25 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
     """Upstream's loop over samples, around a given model.
 
     Attributes:
-        curves: losses and learning rate of each epoch.
+        curves: losses and learning rate of each epoch, and val's accuracy where it is measured each time.
+        best_average: the moving average's weights and val's metrics of the best epoch, where epochs are compared.
     """
 
     def __init__(
-        self, model: DetectionModel, data: Dataset, samples: list[Sample], loss: Loss, settings: dict[str, Any]
+        self,
+        model: DetectionModel,
+        data: Dataset,
+        samples: list[Sample],
+        loss: Loss,
+        settings: dict[str, Any],
+        states: resume.StateFile | None = None,
     ) -> None:
         self.dataset = data
         self.samples = {"train": samples, "val": labelled(data, "val")}
         self.branch_loss = loss
-        self.curves: list[dict[str, float]] = []
+        self.states = states
+        self.curves: list[curves.Row] = []
+        self.best_average: dict[str, Any] | None = None
         super().__init__(overrides=settings)
         self.model = model  # upstream builds a network only where it is given a name
 
@@ -137,6 +177,15 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
         self.model.criterion = E2ELoss(self.model, loss_fn=self.branch_loss)
+        if self.states and (state := self.states.read()):
+            resume.restore(self, state)
+            self._tell_resumed(self.states.path)
+
+    def _tell_resumed(self, source: Path) -> None:
+        if RANK in {-1, 0}:
+            log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, source)
+            for epoch, row in enumerate(self.curves):
+                events.emit(epoch, **row)  # whoever listens to this try has not heard them
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
@@ -144,16 +193,45 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
         batch["cls"] = batch["cls"][:, :1]
         return batch
 
+    def run_callbacks(self, event: str) -> None:
+        """Upstream's log to MLflow, DVC and its own platform, each with settings of its own: not one of them runs."""
+        if event == "on_train_epoch_start":
+            self.epoch_started = time.monotonic()
+            resume.seed_epoch(self)
+
     def save_metrics(self, metrics: dict[str, float]) -> None:
-        """Called after each epoch: keep its losses, and stop when distillation does nothing."""
-        losses = {name: float(value) for name, value in self.tloss.items()}
-        if losses.get(KD_LOSS) == 0:
-            raise ConfigurationError(
-                f"no box of epoch {self.epoch + 1} had a teacher: {KD_LOSS} is 0; "
-                "check the teacher's metrics, and lower soft_labels.min_score or distill.min_score"
+        """Called after each epoch: tell of it, and stop when distillation does nothing."""
+        row = {name: float(value) for name, value in self.tloss.items()} | {"learning_rate": self.lr["lr/pg0"]}
+        if self.args.val:
+            row["map50_95"] = float(self.metrics[MAP50_95])
+        self.curves.append(row)
+        curves.require_teacher(self.curves)
+        events.emit(self.epoch, **row)
+        log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - self.epoch_started))
+
+    def save_model(self) -> bool:
+        """Called last after each epoch: remember the best one, and now and then write the whole state.
+
+        Not after the last: what is left to do then takes less time than a state. No checkpoint of upstream's, with its
+        date and paths.
+        """
+        if self.args.val and self.stopper.best_epoch == self.epoch + 1:
+            self.best_average = {"ema": deepcopy(self.ema.ema.state_dict()), "metrics": dict(self.metrics)}
+        if self.states and not self.stop and self.states.is_due():
+            self.states.write(resume.capture(self))
+        return False
+
+    def final_eval(self) -> None:
+        """Called at the end: go back to the best epoch. The last one's measurement on val is not repeated."""
+        if self.best_average:
+            self.ema.ema.load_state_dict(self.best_average["ema"])
+            self.metrics = self.best_average["metrics"]
+            log.info(
+                "epoch %d of %d was the best on val: mAP50-95 %.4f",
+                self.stopper.best_epoch,
+                len(self.curves),
+                self.metrics[MAP50_95],
             )
-        self.curves.append({**losses, "learning_rate": self.lr["lr/pg0"]})
-        events.emit(self.epoch, **self.curves[-1])
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         if not all(math.isfinite(value) for value in (*self.tloss.values(), self.loss.detach())):
@@ -161,29 +239,13 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
             raise ConfigurationError(f"training diverged in epoch {epoch + 1} ({losses}); lower training.learning_rate")
         return False
 
-    def save_model(self) -> bool:
-        return False  # `train` saves the end of it, without date and paths
-
-    def final_eval(self) -> None:
-        """Not needed: the last epoch ends with a measurement on val."""
-
-    def run_callbacks(self, event: str) -> None:
-        """None: upstream's log to MLflow, DVC and its own platform, each with settings of its own."""
-
     def summary(self) -> Metrics:
-        """The last epoch's losses, the accuracy on val, and how much was trained."""
+        """The last epoch's losses, the accuracy on val of what is kept, and how much was trained."""
         names = {"precision": "precision(B)", "recall": "recall(B)", "map50": "mAP50(B)", "map50_95": "mAP50-95(B)"}
         return {
             **{f"val_{name}": self.metrics[f"metrics/{key}"] for name, key in names.items()},
             **{f"train_{name}": value for name, value in self.curves[-1].items() if name.endswith("_loss")},
             "images": len(self.samples["train"]),
-            "epochs": self.epochs,
-            "steps": len(self.train_loader) * self.epochs,
+            "epochs": len(self.curves),
+            "steps": len(self.train_loader) * len(self.curves),
         }
-
-
-def _write_curves(path: Path, curves: list[dict[str, float]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", *curves[0]])
-        writer.writeheader()
-        writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(curves, start=1))

@@ -1,0 +1,60 @@
+"""What a training tells of its epochs: a line in the log, a row of curves.csv; and whether a teacher is heard."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from alambique.errors import ConfigurationError
+from alambique.tasks.detect.losses import KD_LOSS
+
+Row = dict[str, float]
+"""An epoch's mean losses and its learning rate by name; `map50_95` where val is measured."""
+
+CONSTANT_EPOCHS = 3
+CONSTANT_CHANGE = 1e-9
+
+
+def line(epochs: int, curves: Sequence[Row], seconds: float) -> str:
+    """The last epoch in words.
+
+    Args:
+        epochs: of the whole training.
+        curves: those that are done.
+        seconds: that an epoch takes.
+    """
+    done = len(curves)
+    numbers = [f"{name} {value:.4g}" for name, value in curves[-1].items()]
+    left = timedelta(seconds=round(seconds * (epochs - done)))
+    return f"epoch {done}/{epochs}: {', '.join(numbers)}; {seconds:.1f} s, {left} left"
+
+
+def require_teacher(curves: Sequence[Row]) -> None:
+    """Refuse a training whose teacher does nothing; one without a teacher passes.
+
+    Raises:
+        ConfigurationError: the divergence from the teacher is zero, or does not change from epoch to epoch.
+    """
+    divergence = [row[KD_LOSS] for row in curves if KD_LOSS in row]
+    if divergence and divergence[-1] == 0:
+        raise ConfigurationError(
+            f"no box of epoch {len(curves)} had a teacher: {KD_LOSS} is 0; "
+            "check the teacher's metrics, and lower soft_labels.min_score or distill.min_score"
+        )
+    last = divergence[-CONSTANT_EPOCHS:]
+    if len(last) == CONSTANT_EPOCHS and max(last) - min(last) <= CONSTANT_CHANGE * max(map(abs, last)):
+        raise ConfigurationError(
+            f"{KD_LOSS} has been {last[-1]:.6g} for {CONSTANT_EPOCHS} epochs, up to epoch {len(curves)}: what the "
+            "teacher says does not reach the student; check that training.learning_rate lets it learn at all, and "
+            "that nothing froze its layers"
+        )
+
+
+def write(path: Path, curves: Sequence[Row]) -> None:
+    """Write the epochs, counted from 1, as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *curves[0]])
+        writer.writeheader()
+        writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(curves, start=1))

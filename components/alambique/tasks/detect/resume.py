@@ -1,0 +1,150 @@
+"""The full state of a training between two epochs, kept in a file, so that a killed training goes on and ends the same.
+
+What is random in an epoch is drawn from the seed and the epoch's number (see `seed_epoch`), so that no generator's
+state need be kept. The file holds tensors and plain values only: it comes from a remote, and loading it must not run
+code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import random
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import ultralytics
+from torch import nn
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from alambique.files import write_bytes
+from alambique.tasks.detect.samples import Sample
+
+if TYPE_CHECKING:
+    from alambique.tasks.detect.trainer import SampleTrainer
+
+INTERVAL = 10.0
+"""Least seconds between two states: epochs may be shorter than writing one takes."""
+
+State = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class StateFile:
+    """Where a training's state is kept: the sha256 of what follows, then what `torch.save` writes.
+
+    Args:
+        path: the file; its folder may not exist yet.
+        training: fingerprint of the training; the state of another one is not read.
+        interval: least seconds between two writes; the first is due at once.
+    """
+
+    def __init__(self, path: Path, training: str, interval: float) -> None:
+        self.path = path
+        self.training = training
+        self.interval = interval
+        self._written = float("-inf")
+
+    def read(self) -> State | None:
+        """The state to go on from; None, with a warning where there is something to warn of, to start over."""
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        digest, body = content[:32], content[32:]
+        if hashlib.sha256(body).digest() != digest:
+            log.warning("the training state at %s is damaged; the training starts over", self.path)
+            return None
+        state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        if state["training"] != self.training:
+            log.warning("the state at %s is another training's; this training starts at its beginning", self.path)
+            return None
+        return state
+
+    def is_due(self) -> bool:
+        """Whether the last write is long enough ago."""
+        return time.monotonic() - self._written >= self.interval
+
+    def write(self, state: State) -> None:
+        """Replace the file's content, at once."""
+        body = io.BytesIO()
+        torch.save({**state, "training": self.training}, body)
+        content = body.getvalue()
+        write_bytes(self.path, hashlib.sha256(content).digest() + content)
+        self._written = time.monotonic()
+
+
+def fingerprint(
+    model: nn.Module, samples: Iterable[Sample], images: Path, settings: Mapping[str, Any], loss: object
+) -> str:
+    """sha256 over what a training's course depends on.
+
+    Args:
+        model: with its first weights.
+        samples: an epoch; of an image's content only the size enters.
+        images: the folder that the samples' images are told apart in: another workspace is another path.
+        settings: upstream's, seed and epochs included, without paths.
+        loss: a class, or a partial of one, whose arguments enter by their `repr`.
+    """
+    digest = hashlib.sha256(repr((torch.__version__, ultralytics.__version__, sorted(settings.items()), loss)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    for sample in samples:
+        digest.update(f"{sample.image.relative_to(images)} {sample.image.stat().st_size} {len(sample.boxes)}".encode())
+        digest.update(sample.boxes.tobytes() + sample.targets.tobytes())
+    return digest.hexdigest()
+
+
+def seed_epoch(trainer: SampleTrainer) -> None:
+    """Make what is random in the coming epoch depend on seed, epoch and rank alone.
+
+    Augmentation draws from the generators of Python and NumPy, the order of the samples from the loader's.
+    """
+    (drawn,) = np.random.SeedSequence((trainer.args.seed, trainer.epoch, RANK + 1)).generate_state(1)
+    number = int(drawn)
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+    loader = trainer.train_loader
+    loader.generator.manual_seed(number)
+    if not loader.num_workers:  # workers draw ahead of the epoch, so theirs cannot be begun anew without a loss
+        loader.reset()
+
+
+def capture(trainer: SampleTrainer) -> State:
+    """The state of a training after an epoch; its tensors are the training's own."""
+    return {
+        "curves": trainer.curves,
+        "model": unwrap_model(trainer.model).state_dict(),
+        "ema": trainer.ema.ema.state_dict(),
+        "ema_updates": trainer.ema.updates,
+        "optimizer": trainer.optimizer.state_dict(),
+        "best_fitness": float(trainer.stopper.best_fitness),
+        "best_epoch": trainer.stopper.best_epoch,
+        "best_average": trainer.best_average,
+        "mosaic_partners": list(trainer.train_loader.dataset.buffer),
+    }
+
+
+def restore(trainer: SampleTrainer, state: State) -> None:
+    """Bring a training that is set up, but has not begun, into `state`."""
+    done = len(state["curves"])
+    model = unwrap_model(trainer.model)
+    model.load_state_dict(state["model"])
+    trainer.ema.ema.load_state_dict(state["ema"])
+    trainer.ema.updates = state["ema_updates"]
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.start_epoch = done
+    trainer.scheduler.last_epoch = done - 1  # the loop steps it first
+    for _ in range(done):
+        model.criterion.update()  # a schedule by epochs
+    trainer.stopper.best_fitness, trainer.stopper.best_epoch = state["best_fitness"], state["best_epoch"]
+    trainer.curves, trainer.best_average = state["curves"], state["best_average"]
+    for index in state["mosaic_partners"]:
+        trainer.train_loader.dataset.load_image(index)  # which remembers it for mosaics to come
