@@ -54,6 +54,17 @@ def match(
     return Matched(correct.numpy(), scores, classes, truth_classes)
 
 
+def pack(correct: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """Which thresholds each detection meets, (n, 10), as the bits of one number, (n,)."""
+    packed: NDArray[np.int16] = correct @ (1 << np.arange(len(THRESHOLDS), dtype=np.int16))
+    return packed
+
+
+def unpack(bits: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """The inverse of `pack`."""
+    return (bits[:, None] >> np.arange(len(THRESHOLDS)) & 1).astype(bool)
+
+
 def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
     """Mean average precision over the classes that the images hold.
 

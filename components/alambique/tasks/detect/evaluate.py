@@ -28,6 +28,8 @@ SCHEMA = pa.schema(
         "boxes": pa.list_(pa.list_(pa.float32())),  # x1, y1, x2, y2, shares of the image
         "scores": pa.list_(pa.float32()),
         "classes": pa.list_(pa.int32()),  # index into the dataset's classes
+        "correct": pa.list_(pa.int16()),  # bit t: whether the detection finds a true box at the t-th IoU threshold
+        "truth": pa.list_(pa.int32()),  # class index of each true box
     }
 )
 
@@ -43,7 +45,7 @@ class Detections(NamedTuple):
 def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metrics:
     """Measure `subject`; see `alambique.tasks.Task.evaluate`.
 
-    Writes  images.arrow: what it found in each test image.
+    Writes  images.arrow: what it found in each test image, and which of that is right.
     Raises:
         IntegrityError: the subject's files are not what its card says.
         DataError: there are no test images, or the subject shares no class with the dataset.
@@ -64,7 +66,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
         pixels, letterbox = preprocess(image, card["image_size"])
         found = _detect(predict, pixels, classes, params.evaluate.min_score, params.evaluate.max_boxes)
         matched.append(_match(found, dataset.boxes(image), letterbox))
-        rows.append(_row(image.relative_to(dataset.root / "images"), found, letterbox))
+        rows.append(_row(image.relative_to(dataset.root / "images"), found, matched[-1], letterbox))
     write_results(target / RESULTS, rows)
     return {
         "subject": subject,
@@ -112,12 +114,14 @@ def _match(found: Detections, labels: NDArray[np.float64], letterbox: Letterbox)
     return average_precision.match(*found, truth.astype(np.float32), labels[:, 0].astype(np.int64))
 
 
-def _row(image: Path, found: Detections, letterbox: Letterbox) -> dict[str, Any]:
+def _row(image: Path, found: Detections, matched: Matched, letterbox: Letterbox) -> dict[str, Any]:
     return {
         "image": image.as_posix(),
         "boxes": restore(found.boxes, letterbox).tolist(),
         "scores": found.scores.tolist(),
         "classes": found.classes.tolist(),
+        "correct": average_precision.pack(matched.correct).tolist(),
+        "truth": matched.truth.tolist(),
     }
 
 
