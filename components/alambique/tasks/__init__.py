@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from alambique.config import Params
 from alambique.layout import Candidate
 
 Metrics = dict[str, Any]
 """Goes to a metrics file: numbers and strings by name, one level of nesting at most."""
+
+
+class Interval(NamedTuple):
+    """A difference in the task's headline metric, and the 95 % interval that it lies in.
+
+    Attributes:
+        value: mean over the seeds, on the test images as they are.
+        low, high: over other images like these, and over other seeds if there are several.
+        seeds, images: how many it was computed from.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+    images: int
 
 
 class Task(Protocol):
@@ -43,6 +59,13 @@ class Task(Protocol):
 
     def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
         """Measure a subject on the test split, a candidate on its own runtime: images.arrow."""
+
+    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
+        """The headline metric of `first` minus that of `second`, paired over seeds and test images.
+
+        Args:
+            first, second: folders of evaluations, one a seed, those of a seed at the same place.
+        """
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         """A candidate's inference on one image of noise, loaded and ready, for `benchmark` to time."""

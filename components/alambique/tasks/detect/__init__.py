@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alambique.config import Params
 from alambique.layout import Candidate
-from alambique.tasks import Metrics
+from alambique.tasks import Interval, Metrics
 
 
 class Detect:
@@ -52,6 +52,11 @@ class Detect:
         from alambique.tasks.detect.evaluate import evaluate
 
         return evaluate(project, params, subject, target)
+
+    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
+        from alambique.tasks.detect.bootstrap import gain
+
+        return gain(first, second)
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         from alambique.tasks.detect.predict import runner

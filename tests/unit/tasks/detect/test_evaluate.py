@@ -15,7 +15,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.stages.environment import prepare
-from alambique.tasks.detect import average_precision
+from alambique.tasks.detect import average_precision, ranking
 from alambique.tasks.detect.evaluate import evaluate
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.preprocess import preprocess, restore
@@ -98,6 +98,14 @@ def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp
         assert len(row["boxes"]) == len(row["scores"]) == len(row["classes"]) > 0
         assert row["scores"] == sorted(row["scores"], reverse=True)
         assert np.min(row["boxes"]) >= 0 and np.max(row["boxes"]) <= 1
+
+
+def test_the_rows_are_enough_to_compute_the_map_again(project: Path, tmp_path: Path) -> None:
+    metrics = measure(project, "teacher-main", tmp_path / "out")
+    table = pa.ipc.open_file(tmp_path / "out/images.arrow").read_all()
+    boxes = ranking.truth(table)
+    once = ranking.draw(boxes, np.ones(table.num_rows, int))
+    assert ranking.mean_average_precision(ranking.rank(table, boxes.classes), once) == metrics["map50_95"]
 
 
 def test_evaluating_twice_gives_equal_files(project: Path, tmp_path: Path) -> None:
