@@ -6,12 +6,28 @@ however it went, the kernel closes the write end and the child reads the end of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 LIFELINE = "ALAMBIQUE_LIFELINE"
 """Environment variable holding the file descriptor of the pipe's read end."""
+
+
+@contextlib.contextmanager
+def hold() -> Iterator[int]:
+    """The read end of a pipe whose write end this process alone holds, until the block or the process ends.
+
+    Give a child the descriptor, and its number in the variable.
+    """
+    read, write = os.pipe()
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def watch() -> None:

@@ -13,12 +13,13 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from alambique import lifeline
 from alambique.errors import (
     ERROR_FILE,
     AlambiqueError,
@@ -27,7 +28,6 @@ from alambique.errors import (
     read_error,
 )
 from alambique.files import write_text
-from alambique.lifeline import LIFELINE
 from alambique.messages import Message
 
 Result = TypeVar("Result", bound=Message)
@@ -91,7 +91,7 @@ class Verb:
             killer.start()
 
     def _run(self, folder: Path) -> int:
-        with _lifeline() as descriptor, self._start(folder, descriptor) as process:
+        with lifeline.hold() as descriptor, self._start(folder, descriptor) as process:
             # Reading ends when the last holder of the output does, which may be a child that the verb left behind.
             reaper = threading.Thread(target=_end_group_with_leader, args=(process,), daemon=True)
             reaper.start()
@@ -106,10 +106,10 @@ class Verb:
                 reaper.join()
         return process.returncode
 
-    def _start(self, folder: Path, lifeline: int) -> subprocess.Popen[bytes]:
+    def _start(self, folder: Path, descriptor: int) -> subprocess.Popen[bytes]:
         command = [str(self.python), "-m", "alambique", self.name]
         files = ["--request", str(folder / "request.json"), "--result", str(folder / "result.json")]
-        own = {LIFELINE: str(lifeline), ERROR_FILE: str(folder / "error.json")}
+        own = {lifeline.LIFELINE: str(descriptor), ERROR_FILE: str(folder / "error.json")}
         try:
             self._process = subprocess.Popen(
                 command + files,
@@ -117,7 +117,7 @@ class Verb:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ, self.python) | own,
-                pass_fds=(lifeline,),
+                pass_fds=(descriptor,),
                 start_new_session=True,
             )
         except OSError as error:
@@ -147,17 +147,6 @@ def environment(available: Mapping[str, str], python: Path) -> dict[str, str]:
     """What a verb gets to see: the allow-listed variables, and a PATH on which `python` is the ML interpreter."""
     passed = {name: value for name, value in available.items() if _PASSED.fullmatch(name)}
     return passed | {"PATH": os.pathsep.join([str(python.parent), available.get("PATH", os.defpath)])}
-
-
-@contextlib.contextmanager
-def _lifeline() -> Iterator[int]:
-    """The read end of a pipe whose write end this process alone holds, until the block or the process ends."""
-    read, write = os.pipe()
-    try:
-        yield read
-    finally:
-        os.close(read)
-        os.close(write)
 
 
 def _end_group_with_leader(process: subprocess.Popen[bytes]) -> None:
