@@ -73,7 +73,9 @@ def write_boxes(folder: Path, images: int, boxes: float) -> None:
     """Write one shard into `folder`; at `max_boxes` every image has as many, below it the number is Poisson's."""
     settings = common.params().soft_labels
     recipe = Recipe(
-        teacher_sha256="0" * 64,
+        teachers=["0" * 64],
+        combine="average",
+        experts=None,
         data={"train": "0" * 64},
         preprocessing={},
         image_size=SIZE,

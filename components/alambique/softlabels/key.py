@@ -1,4 +1,4 @@
-"""What a teacher's soft labels depend on, as one key: caches with equal keys are interchangeable."""
+"""What the soft labels depend on, as one key: caches with equal keys are interchangeable."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ class Recipe(BaseModel):
     """Everything that decides what a cache holds.
 
     Attributes:
-        teacher_sha256: of the teacher's weights.
+        teachers: sha256 of each teacher's weights, in the order in which they are named.
+        combine: how several teachers' outputs become one: average, or best_per_class.
+        experts: for best_per_class, the number of the teacher for each class.
         data: digests of the images seen, by split.
-        preprocessing: how an image becomes the teacher's input, in words and numbers.
+        preprocessing: how an image becomes the teachers' input, in words and numbers.
         image_size: side of that input, pixels.
         top_k: class logits kept per box, at most.
         min_score: boxes below are not kept.
@@ -27,7 +29,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    teacher_sha256: str
+    teachers: list[str]
+    combine: str
+    experts: list[int] | None
     data: dict[str, str]
     preprocessing: dict[str, Any]
     image_size: int

@@ -93,10 +93,11 @@ def _refuse_foreign(folder: Path, manifest: Manifest, expected: Mapping[str, obj
 def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
     first = manifests[0]
     for manifest in manifests:
-        if manifest.teacher_sha256 != first.teacher_sha256:
+        if manifest.teachers != first.teachers:
+            made, expected = (", ".join(sha256[:12] for sha256 in each.teachers) for each in (manifest, first))
             raise IntegrityError(
-                f"shard {manifest.shard} in {folder} was made by teacher {manifest.teacher_sha256[:12]}, "
-                f"but shard {first.shard} by {first.teacher_sha256[:12]}; {AGAIN}"
+                f"shard {manifest.shard} in {folder} was made by teachers {made}, "
+                f"but shard {first.shard} by {expected}; {AGAIN}"
             )
         if manifest.key != first.key:
             raise IntegrityError(

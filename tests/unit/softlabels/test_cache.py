@@ -21,7 +21,9 @@ from alambique.softlabels.schema import SoftLabels
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
 RECIPE = Recipe(
-    teacher_sha256="a" * 64,
+    teachers=["a" * 64, "b" * 64],
+    combine="average",
+    experts=None,
     data=DATA,
     preprocessing={"padding": 114},
     image_size=64,
@@ -109,7 +111,10 @@ def test_the_teacher_may_not_give_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"teacher_sha256": "b" * 64},
+        {"teachers": ["a" * 64, "c" * 64]},
+        {"teachers": ["b" * 64, "a" * 64]},
+        {"combine": "best_per_class"},
+        {"experts": [0, 1, 1]},
         {"data": {**DATA, "train": "x" * 64}},
         {"preprocessing": {"padding": 0}},
         {"image_size": 96},
@@ -198,16 +203,16 @@ def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
 
 def test_shards_of_two_teachers_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
-    other = write(tmp_path / "other", recipe=RECIPE.model_copy(update={"teacher_sha256": "b" * 64}))
+    other = write(tmp_path / "other", recipe=RECIPE.model_copy(update={"teachers": ["c" * 64]}))
     shutil.rmtree(folder / "1")
     shutil.move(other / "1", folder / "1")
-    with pytest.raises(IntegrityError, match="teacher bbbbbbbbbbbb"):
+    with pytest.raises(IntegrityError, match=r"teachers cccccccccccc, but shard 0 by aaaaaaaaaaaa, bbbbbbbbbbbb"):
         read(folder)
 
 
 def test_a_manifest_that_names_another_teacher_than_its_key_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
-    rewrite(folder, teacher_sha256="b" * 64)
+    rewrite(folder, teachers=["c" * 64])
     with pytest.raises(IntegrityError, match="key"):
         read(folder)
 

@@ -34,7 +34,7 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
         student=student,
         image_size=params.image_size,
         data=data.digest("train"),
-        teacher_sha256=cache.manifest.teacher_sha256,
+        teachers=cache.manifest.teachers,
         source=source,
     )
     return {**metrics, **network.figures(card)}

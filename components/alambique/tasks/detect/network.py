@@ -159,7 +159,7 @@ def write_card(
     image_size: int,
     data: str,
     student: str | None = None,
-    teacher_sha256: str | None = None,
+    teachers: Sequence[str] = (),
     source: str | None = None,
 ) -> dict[str, Any]:
     """Describe the checkpoint at `folder`/weights.pt in card.json, and return what was written.
@@ -170,7 +170,7 @@ def write_card(
         image_size: side of the input, pixels.
         data: digest of the split it was trained on.
         student: its name, if it is one.
-        teacher_sha256: whose soft labels it learned from, if any.
+        teachers: sha256 of those whose soft labels it learned from, if any.
         source: where its first weights came from; None: initialised at random.
     """
     weights = folder / WEIGHTS
@@ -185,7 +185,7 @@ def write_card(
         "image_size": image_size,
         "classes": class_names(model),
         "data": data,
-        "teacher_sha256": teacher_sha256,
+        "teachers": list(teachers),
         "source": source,
     }
     write_json(folder / CARD, card)
@@ -202,7 +202,7 @@ def class_names(model: DetectionModel) -> list[str]:
     return [str(model.names[index]) for index in sorted(model.names)]
 
 
-def _foreign(model: nn.Module) -> str | None:
+def _foreign(model: Any) -> str | None:
     """What a checkpoint holds if it is no YOLO26 detector; those for masks, poses and other tasks are subclasses."""
     name = Path(getattr(model, "yaml", {}).get("yaml_file", "")).stem or "an unknown architecture"
     found = f"a {type(model).__name__} ({name})"

@@ -45,7 +45,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         student=student,
         image_size=params.image_size,
         data=Dataset.load(project / DATA).digest("train"),
-        teacher_sha256=distilled["teacher_sha256"],
+        teachers=distilled["teachers"],
         source=distilled["sha256"],
     )
     return {

@@ -1,10 +1,11 @@
-"""Run the teacher once over the train and unlabelled images, and keep what it sees."""
+"""Run the teachers once over the train and unlabelled images, and keep what they see, as one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,37 +16,37 @@ from ultralytics.utils.tal import dist2bbox, make_anchors
 from alambique import layout
 from alambique.config import Params
 from alambique.data.dataset import Dataset
+from alambique.errors import IntegrityError
 from alambique.softlabels import writer
 from alambique.softlabels.key import Recipe
 from alambique.softlabels.schema import SoftLabels
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, predict
+from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
 
 SPLITS = ("train", "unlabelled")
-"""What the teacher sees: val and test stay unseen by students."""
+"""What the teachers see: val and test stay unseen by students."""
 
 BATCH = 16
 
 
 def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metrics:
-    """Write one shard of the cache, every n-th image from the shard's number on; see `Task.soft_labels`."""
+    """Write one shard of the cache, every n-th image from the shard's number on; see `Task.soft_labels`.
+
+    Raises:
+        IntegrityError: a teacher is not what its card says, or knows other classes than today's.
+    """
     data = Dataset.load(project / layout.DATA)
-    folder = project / layout.teacher(params.teachers[0])
-    recipe = Recipe(
-        teacher_sha256=predict.read_card(folder)["sha256"],
-        data=digests(data),
-        preprocessing=DESCRIPTION,
-        image_size=params.image_size,
-        classes=data.classes,
-        **params.soft_labels.model_dump(include={"min_score", "top_k", "max_boxes"}),
-    )
+    folders = [project / layout.teacher(name) for name in params.teachers]
+    recipe = _recipe(params, data, [_card(folder, data.classes) for folder in folders])
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
     tally = _Tally()
-    model = network.load(folder / layout.WEIGHTS).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    writer.write(target, tally.count(look(model, data, images, recipe)), recipe, shard, shards)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = [network.load(folder / layout.WEIGHTS).eval().to(device) for folder in folders]
+    writer.write(target, tally.count(look(models, data, images, recipe)), recipe, shard, shards)
     unlabelled = set(data.images("unlabelled"))
     return {
         "images": len(images),
@@ -57,25 +58,29 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
 
 
 def digests(data: Dataset) -> dict[str, str]:
-    """Of the images that the teacher sees, by split."""
+    """Of the images that the teachers see, by split."""
     return {split: data.digest(split) for split in SPLITS if data.has(split)}
 
 
-def look(model: DetectionModel, data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
-    """The teacher's soft labels, image by image, in the order of `images`.
+def look(models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
+    """The teachers' soft labels, image by image, in the order of `images`.
 
     Args:
-        model: the teacher, in evaluation mode.
+        models: the teachers in the recipe's order, in evaluation mode.
         data: the dataset of the images.
         images: files.
-        recipe: what to keep.
+        recipe: what to keep, and how several teachers' boxes become one's.
     """
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         inputs, places = zip(*(preprocess(image, recipe.image_size) for image in batch), strict=True)
-        boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
+        pixels = torch.from_numpy(np.concatenate(inputs))
+        raw = [predict_raw(model, pixels) for model in models]
         for index, image in enumerate(batch):
-            yield _keep(inside(data, image), places[index], boxes[index], logits[index], recipe)
+            found = [_find(boxes[index], logits[index], places[index], recipe) for boxes, logits in raw]
+            if len(found) > 1:
+                found = [_surest(combine(found, recipe.experts), recipe)]
+            yield _keep(inside(data, image), found[0], recipe)
 
 
 @torch.inference_mode()
@@ -97,21 +102,53 @@ def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
     return boxes.cpu(), head["scores"].permute(0, 2, 1).cpu()
 
 
-def _keep(image: str, place: Letterbox, boxes: Tensor, logits: Tensor, recipe: Recipe) -> SoftLabels:
-    """The best boxes of an image, best first, in its own coordinates, with their likeliest classes."""
-    corners = restore(boxes.numpy(), place).astype(np.float16)
-    scores = logits.amax(1).sigmoid()
-    outside = (corners[:, 2:] <= corners[:, :2]).any(1)  # wholly in the border of the letterbox
-    scores[torch.from_numpy(outside)] = -1
+def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
+    """A teacher's card, verified."""
+    card = predict.read_card(folder)
+    if card["classes"] != classes:
+        raise IntegrityError(
+            f"the teacher in {folder} knows the classes {card['classes']}, but the dataset's are {classes}; "
+            "run the teacher stage again (`dvc repro teacher`)"
+        )
+    return card
+
+
+def _recipe(params: Params, data: Dataset, teachers: list[dict[str, Any]]) -> Recipe:
+    by_class = params.soft_labels.combine == "best_per_class"
+    return Recipe(
+        teachers=[card["sha256"] for card in teachers],
+        experts=choose_experts(teachers, data.classes) if by_class else None,
+        data=digests(data),
+        preprocessing=DESCRIPTION,
+        image_size=params.image_size,
+        classes=data.classes,
+        **params.soft_labels.model_dump(include={"combine", "min_score", "top_k", "max_boxes"}),
+    )
+
+
+def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe) -> Found:
+    """A teacher's best boxes of an image, best first, in the image's own coordinates."""
+    corners = restore(boxes.numpy(), place)
+    kept = corners.astype(np.float16)
+    outside = (kept[:, 2:] <= kept[:, :2]).any(1)  # wholly in the border of the letterbox
+    return _surest(Found(torch.from_numpy(corners), logits).take(torch.from_numpy(~outside)), recipe)
+
+
+def _surest(found: Found, recipe: Recipe) -> Found:
+    scores = found.scores
     order = scores.topk(min(recipe.max_boxes, len(scores))).indices
-    order = order[scores[order] >= recipe.min_score]
-    top = logits[order].topk(recipe.width, dim=1)
+    return found.take(order[scores[order] >= recipe.min_score])
+
+
+def _keep(image: str, found: Found, recipe: Recipe) -> SoftLabels:
+    """An image's row of the cache: its boxes with their likeliest classes."""
+    top = found.logits.topk(recipe.width, dim=1)
     return SoftLabels(
         image=image,
-        boxes=corners[order.numpy()],
+        boxes=found.boxes.numpy().astype(np.float16),
         logits=top.values.numpy().astype(np.float16),
         classes=top.indices.numpy().astype(np.int16),
-        scores=scores[order].numpy().astype(np.float16),
+        scores=found.scores.numpy().astype(np.float16),
     )
 
 

@@ -82,8 +82,8 @@ def test_a_student_may_start_from_given_weights(root: Path) -> None:
 
 def test_the_cards_tell_who_taught(root: Path, taught: Path) -> None:
     distilled, controlled = (files.read_json(folder / "card.json") for folder in both(root, params()))
-    assert distilled["teacher_sha256"] == files.sha256(taught / "models/teacher/main/weights.pt")
-    assert controlled["teacher_sha256"] is None
+    assert distilled["teachers"] == [files.sha256(taught / "models/teacher/main/weights.pt")]
+    assert controlled["teachers"] == []
     assert (distilled["kind"], controlled["kind"]) == ("distilled", "control")
     assert distilled["parameters"] == controlled["parameters"]
 
