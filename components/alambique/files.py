@@ -73,10 +73,15 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def json_text(content: Any) -> str:
+    """The one text of `content` as JSON: sorted keys and no date, so that equal work gives equal hashes. What is not
+    finite becomes null, since JSON has no word for it."""
+    return json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, content: Any) -> None:
-    """`write_bytes` of JSON: sorted keys and no date, so that equal work gives equal hashes. What is not finite
-    becomes null, since JSON has no word for it."""
-    write_text(path, json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    """`write_text` of `json_text`."""
+    write_text(path, json_text(content))
 
 
 def read_json(path: Path) -> Any:
@@ -86,9 +91,15 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def fresh_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` which replaces it when the block ends well, and vanishes when it doesn't."""
+    """A temporary folder beside `target` which replaces it when the block ends well, and vanishes when it doesn't.
+
+    A killed process leaves its folder behind; the next one for this target removes it.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    unfinished = f".{target.name}.unfinished-"
+    for abandoned in target.parent.glob(f"{unfinished}*"):
+        shutil.rmtree(abandoned)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
     try:
         yield temporary
         shutil.rmtree(target, ignore_errors=True)

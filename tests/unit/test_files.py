@@ -45,6 +45,14 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/a"]
 
 
+def test_what_a_killed_process_left_beside_a_folder_goes_with_the_next_try(tmp_path: Path) -> None:
+    (tmp_path / ".out.unfinished-1").mkdir()
+    (tmp_path / ".out2.unfinished-1").mkdir()
+    with files.fresh_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out2.unfinished-1", "out"]
+
+
 def test_a_folder_digest_sees_names_and_contents_but_not_what_is_excluded(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     (tmp_path / "card.json").write_text("{}")
