@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
-from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
+from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.config import Training
 from alambique.data.dataset import Dataset
@@ -32,7 +32,7 @@ from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, network, resume
+from alambique.tasks.detect import curves, distributed, network, resume
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.losses import TEACHER
 from alambique.tasks.detect.samples import Sample, labelled
@@ -45,6 +45,7 @@ MAP50_95 = "metrics/mAP50-95(B)"
 log = logging.getLogger(__name__)
 
 
+@distributed.on_every_gpu
 def train(
     model: DetectionModel,
     data: Dataset,
@@ -63,7 +64,7 @@ def train(
     A state of the same training in $ALAMBIQUE_RESUME is where it begins.
 
     Args:
-        model: trained in place, with the layers it has.
+        model: keeps the layers it has; trained in place, unless several GPUs train copies of it.
         data: its val split is measured at the end; after every epoch with `training.patience`, and then the average
             of the best epoch is written.
         samples: an epoch.
@@ -87,8 +88,9 @@ def train(
     trained = trainer.ema.ema
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
-    network.save(trained, target / WEIGHTS, image_size)
-    curves.write(target / CURVES, trainer.curves)
+    if RANK in {-1, 0}:
+        network.save(trained, target / WEIGHTS, image_size)
+        curves.write(target / CURVES, trainer.curves)
     return trainer.summary()
 
 
@@ -128,7 +130,7 @@ def _settings(image_size: int, epochs: int, training: Training, seed: int) -> di
     }
 
 
-class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
+class SampleTrainer(distributed.ParallelTrainer):
     """Upstream's loop over samples, around a given model.
 
     Attributes:
@@ -176,7 +178,8 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
     def _setup_train(self) -> None:
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
-        self.model.criterion = E2ELoss(self.model, loss_fn=self.branch_loss)
+        model = unwrap_model(self.model)
+        model.criterion = E2ELoss(model, loss_fn=self.branch_loss)
         if self.states and (state := self.states.read()):
             resume.restore(self, state)
             self._tell_resumed(self.states.path)
@@ -234,18 +237,20 @@ class SampleTrainer(DetectionTrainer):  # type: ignore[misc]
             )
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Called after each epoch, on every rank, before `save_metrics`."""
+        self.tloss = distributed.mean(self.tloss)
         if not all(math.isfinite(value) for value in (*self.tloss.values(), self.loss.detach())):
             losses = ", ".join(f"{name} {float(value):.4g}" for name, value in self.tloss.items())
             raise ConfigurationError(f"training diverged in epoch {epoch + 1} ({losses}); lower training.learning_rate")
         return False
 
     def summary(self) -> Metrics:
-        """The last epoch's losses, the accuracy on val of what is kept, and how much was trained."""
+        """The last epoch's losses, on rank 0 the accuracy on val of what is kept, and how much was trained."""
         names = {"precision": "precision(B)", "recall": "recall(B)", "map50": "mAP50(B)", "map50_95": "mAP50-95(B)"}
         return {
-            **{f"val_{name}": self.metrics[f"metrics/{key}"] for name, key in names.items()},
-            **{f"train_{name}": value for name, value in self.curves[-1].items() if name.endswith("_loss")},
+            **{f"val_{name}": self.metrics[f"metrics/{key}"] for name, key in names.items() if self.metrics},
+            **{f"train_{name}": float(value) for name, value in self.tloss.items()},
             "images": len(self.samples["train"]),
-            "epochs": len(self.curves),
-            "steps": len(self.train_loader) * len(self.curves),
+            "epochs": self.epoch + 1,
+            "steps": len(self.train_loader) * (self.epoch + 1),
         }
