@@ -1,0 +1,82 @@
+"""Which view of each image an epoch shows, in which order: the same with any number of workers, and after a resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+from ultralytics.data.build import InfiniteDataLoader
+
+from alambique.tasks.detect.views import ViewDataset, mosaics
+
+
+def view_of(epoch: int, closing: int, views: int) -> int:
+    """The view of every image that an epoch shows: they take turns, before and after the mosaics end.
+
+    Args:
+        epoch: from 0.
+        closing: the first epoch without mosaics.
+        views: of each image.
+    """
+    first = mosaics(views)
+    if epoch < closing and first:
+        return epoch % first
+    return first + (epoch - closing) % (views - first)
+
+
+class ViewSampler(Sampler[tuple[int, int]]):
+    """Every image once an epoch, as its index and a view's number.
+
+    The number travels with the index, since workers, which fetch ahead, don't know the epoch.
+
+    Attributes:
+        epoch: the next one; a training that is resumed sets it before the first batch.
+    """
+
+    def __init__(
+        self, images: int, views: int, closing: int, seed: int, rank: int = 0, ranks: int = 1, epoch: int = 0
+    ) -> None:
+        """Shuffle `images` indices anew for each epoch.
+
+        Args:
+            images: how many.
+            views: of each.
+            closing: the first epoch without mosaics.
+            seed: of the order.
+            rank, ranks: which of how many processes this is; each has as many images, some of them twice if need be.
+            epoch: the first one.
+        """
+        self.images, self.views, self.closing, self.seed = images, views, closing, seed
+        self.rank, self.ranks, self.epoch = rank, ranks, epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.images / self.ranks)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
+        mine = np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
+        view = view_of(epoch, self.closing, self.views)
+        return iter([(int(index), view) for index in mine])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Upstream's call at each epoch with several processes comes after the first batches were drawn ahead."""
+
+
+class ViewLoader(InfiniteDataLoader):  # type: ignore[misc]
+    """Upstream's loader, whose workers live as long as the training."""
+
+    def __init__(self, dataset: ViewDataset, sampler: ViewSampler, batch: int, workers: int, pin_memory: bool) -> None:
+        super().__init__(
+            dataset,
+            batch_size=min(batch, len(sampler)),
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            collate_fn=dataset.collate_fn,
+        )
+
+    def reset(self) -> None:
+        """Upstream's call when the mosaics end; the sampler sees to that, and what was fetched ahead stays good."""
