@@ -1,4 +1,4 @@
-"""Measure a subject on the test split: every subject by the same images, the same letterbox and the same matching."""
+"""Measure a subject on a split: every subject by the same images, the same letterbox and the same matching."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from alambique.config import Params
+from alambique.config import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.layout import CARD, DATA, Subject
@@ -54,29 +54,44 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
     if Subject.parse(subject).kind == "champion" and not (folder / CARD).exists():
         write_results(target / RESULTS, [])
         return {"subject": subject, "present": False}
-    dataset = Dataset.load(project / DATA)
-    images = dataset.images(SPLIT)
+    metrics, rows = measure(folder, Dataset.load(project / DATA), SPLIT, params.evaluate)
+    write_results(target / RESULTS, rows)
+    return {"subject": subject, "present": True, **metrics}
+
+
+def measure(folder: Path, dataset: Dataset, split: str, settings: Evaluate) -> tuple[Metrics, list[dict[str, Any]]]:
+    """Measure a checkpoint or candidate on a split.
+
+    Args:
+        folder: holds its card and the files that the card names.
+        dataset: its classes are matched with the subject's by name.
+        split: whose images and labels.
+        settings: which boxes count.
+    Returns:
+        the metrics; and what was found in each image, as rows of `SCHEMA`.
+    Raises:
+        as `evaluate`.
+    """
+    images = dataset.images(split)
     if not images:
-        raise DataError(f"{dataset.root} has no {SPLIT} images; every subject is measured on them: add some")
+        raise DataError(f"{dataset.root} has no {split} images; every subject is measured on them: add some")
     card = read_card(folder)
     classes = _class_indices(card["classes"], dataset.classes, folder)
     predict = load(folder, torch.get_num_threads())
     rows, matched = [], []
     for image in images:
         pixels, letterbox = preprocess(image, card["image_size"])
-        found = _detect(predict, pixels, classes, params.evaluate.min_score, params.evaluate.max_boxes)
+        found = _detect(predict, pixels, classes, settings.min_score, settings.max_boxes)
         matched.append(_match(found, dataset.boxes(image), letterbox))
         rows.append(_row(image.relative_to(dataset.root / "images"), found, matched[-1], letterbox))
-    write_results(target / RESULTS, rows)
-    return {
-        "subject": subject,
-        "present": True,
-        "split": SPLIT,
-        "data": dataset.digest(SPLIT),
+    metrics = {
+        "split": split,
+        "data": dataset.digest(split),
         "images": len(images),
         **average_precision.summarize(matched, dataset.classes),
         **_identity(card),
     }
+    return metrics, rows
 
 
 def _class_indices(subject: list[str], dataset: list[str], folder: Path) -> NDArray[np.int64]:

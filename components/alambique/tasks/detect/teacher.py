@@ -1,34 +1,41 @@
-"""The teacher: fine-tuned on the dataset from given weights, trained from scratch, or taken as it is."""
+"""A teacher: fine-tuned from given weights, trained from scratch, or taken as it is; and measured on val."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from alambique import files
-from alambique.config import Params, Teacher
+from alambique.config import Evaluate, Params, Teacher
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
-from alambique.layout import CURVES, DATA, INPUTS, WEIGHTS
+from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, samples, trainer
+from alambique.tasks.detect import classes, network, samples, trainer
+from alambique.tasks.detect.evaluate import measure
+
+VAL = Evaluate()
+"""COCO's settings, whatever params.yaml evaluates with: another way to look at test should train no teacher anew."""
 
 
 def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
-    """Train or take a teacher; see `alambique.tasks.Task.teacher`.
+    """Train or take a teacher, and measure it on val; see `alambique.tasks.Task.teacher`.
 
     Raises:
         IntegrityError: the given weights are not the bytes that were asked for.
-        DataError: they are no detector, of another architecture (train), or know other classes (fetch).
+        DataError: they are no detector, of another architecture (train), or lack one of the dataset's classes (fetch).
     """
     data, asked = Dataset.load(project / DATA), params.teacher[name]
     given, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
-    fetched = asked.source == "fetch"
-    metrics = _take(given, data, target) if fetched else _train(given, data, params, asked, target)
+    if asked.source == "fetch":
+        metrics = _take(given, data, params.image_size, target)
+    else:
+        metrics = _train(given, data, params, asked, target)
     card = network.write_card(
         target, kind="teacher", image_size=params.image_size, data=data.digest("train"), source=source
     )
-    return {**metrics, **network.figures(card)}
+    return {**metrics, **_measure(target, card, data), **network.figures(card)}
 
 
 def given_weights(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
@@ -55,17 +62,15 @@ def given_weights(folder: Path, name: str, pinned: str | None = None) -> tuple[P
     return path, entry["uri"]
 
 
-def _take(given: Path | None, data: Dataset, target: Path) -> Metrics:
+def _take(given: Path | None, data: Dataset, image_size: int, target: Path) -> Metrics:
     if given is None:
         raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
     network.verify_loadable(given)
-    known = network.class_names(network.load(given))
-    if known != data.classes:
-        raise DataError(
-            f"the teacher knows the classes {known}, the dataset {data.classes}; "
-            "give a teacher of these classes, or fine-tune it with teacher.source: train"
-        )
-    shutil.copyfile(given, target / WEIGHTS)
+    model = network.load(given)
+    if network.class_names(model) == data.classes:
+        shutil.copyfile(given, target / WEIGHTS)
+    else:
+        network.save(classes.select(model, data.classes), target / WEIGHTS, image_size)
     files.write_text(target / CURVES, "")
     return {}
 
@@ -84,3 +89,11 @@ def _train(given: Path | None, data: Dataset, params: Params, asked: Teacher, ta
         training=params.training,
         seed=params.seed,
     )
+
+
+def _measure(target: Path, card: dict[str, Any], data: Dataset) -> Metrics:
+    """Add the average precision on val to the card, since it decides between teachers; return it as metrics."""
+    found, _ = measure(target, data, "val", VAL)
+    metrics = {f"val_{name}": found[name] for name in ("map50_95", "map50", "precision", "recall", "ap")}
+    files.write_json(target / CARD, {**card, "val_map50_95": found["map50_95"], "val_ap": found["ap"]})
+    return metrics
