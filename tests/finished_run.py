@@ -35,6 +35,8 @@ PARAMS = {
     "students": ["pico"],
     "runtimes": ["onnx", "openvino"],
     "networks": {"pico": {}},
+    "teachers": ["main"],
+    "teacher": {"main": {}},
     "gates": [
         {"kind": "at_least", "metric": "map50_95", "value": 0.2},
         {"kind": "not_worse_than", "metric": "map50_95", "reference": "champion", "margin": 0.01},
@@ -51,6 +53,7 @@ def row(subject: str, **columns: Any) -> dict[str, Any]:
         "student": known.student,
         "runtime": known.runtime,
         "precision": known.precision,
+        "seed": known.seed,
         "present": True,
         "map50_95": 0.5,
         "map50": 0.7,
@@ -74,7 +77,7 @@ def absent(runtime: str) -> dict[str, Any]:
 
 
 def leaderboard(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"schema": 1, "project": "tiny", "objective": "accuracy", "data": TEST_SPLIT, "rows": rows}
+    return {"schema": 2, "project": "tiny", "objective": "accuracy", "data": TEST_SPLIT, "rows": rows}
 
 
 def write_candidate(folder: Path, name: str) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def finish(world: Path, run_id: str = "r1") -> RunRequest:
     project, origin = world / "project", world / "origin.git"
     for name in NAMES:
         write_candidate(project / CANDIDATES / name, name)
-    rows = [row("teacher", digest="e" * 64), absent("onnx"), absent("openvino")]
+    rows = [row("teacher-main", digest="e" * 64), absent("onnx"), absent("openvino")]
     for name in NAMES:
         card = read_json(project / CANDIDATES / name / "card.json")
         rows.append(row(name, digest=card["digest"], map50_95=0.6 if name.endswith("fp32") else 0.5))

@@ -6,32 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alambique import config
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import DATA, METRICS, Subject, evaluation, evaluation_metrics, subjects
-from alambique.tasks.detect import evaluate
+from alambique.tasks.detect import average_precision, evaluate
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
 SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}
 
 
-def write(project: Path, champions: tuple[str, ...] = ()) -> None:
+def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> None:
     """Write metrics/ and evaluations/ for all subjects of the project's params.
 
     Args:
         champions: the runtimes that have one.
+        quality: of kinds that are not to have that of `QUALITY`.
     """
     params, dataset = config.load(project), Dataset.load(project / DATA)
-    named = list(subjects(params.students, params.runtimes))
+    qualities = QUALITY | quality
+    named = list(subjects(params.teachers, params.students, params.seeds, params.runtimes))
     present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
     for seed, subject in enumerate(named):
         metrics = {"subject": subject.name, "present": False}
         found: list[dict[str, Any]] = []
         if subject in present:
-            metrics = _metrics(subject, dataset)
-            found = _found(dataset, QUALITY[subject.kind], np.random.default_rng(seed))
+            metrics = _metrics(subject, dataset, qualities[subject.kind])
+            found = _found(dataset, qualities[subject.kind], np.random.default_rng(seed))
         (project / evaluation(subject.name)).mkdir(parents=True, exist_ok=True)
         evaluate.write_results(project / evaluation(subject.name) / "images.arrow", found)
         write_json(project / evaluation_metrics(subject.name), metrics)
@@ -41,9 +44,9 @@ def write(project: Path, champions: tuple[str, ...] = ()) -> None:
     write_json(project / METRICS / "benchmark.json", {**conditions, "latencies": latencies})
 
 
-def _metrics(subject: Subject, dataset: Dataset) -> dict[str, Any]:
+def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, Any]:
     small = 0.3 if subject.precision == "int8" else 1.0
-    quality = QUALITY[subject.kind] - (0.01 if subject.precision == "int8" else 0)
+    quality -= 0.01 if subject.precision == "int8" else 0
     artifact = {"digest": f"digest of {subject.name}", "candidate": subject.name}
     if subject.kind == "champion":
         artifact["candidate"] = f"older-{subject.runtime}-int8"
@@ -69,19 +72,28 @@ def _latency(subject: Subject) -> dict[str, float]:
 
 
 def _found(dataset: Dataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:
-    """The true boxes, some of them missed and all of them moved, the more the lower the quality."""
+    """The true boxes, all of them moved, and some of them missed, the more the lower the quality."""
     rows = []
     for image in dataset.images("test"):
         labels = dataset.boxes(image)
-        labels = labels[chance.random(len(labels)) < quality + 0.3]
-        corners = np.hstack([labels[:, 1:3] - labels[:, 3:5] / 2, labels[:, 1:3] + labels[:, 3:5] / 2])
-        moved = np.clip(corners + chance.normal(0, 0.02, corners.shape), 0, 1)
+        truth, classes = _corners(labels), labels[:, 0].astype(np.int64)
+        seen = chance.random(len(labels)) < quality + 0.3
+        boxes = np.clip(truth[seen] + chance.normal(0, 0.02, truth[seen].shape), 0, 1).astype(np.float32)
+        scores = np.sort(chance.uniform(0.2, 0.95, len(boxes)))[::-1].astype(np.float32)
+        matched = average_precision.match(boxes, scores, classes[seen], truth, classes)
         rows.append(
             {
                 "image": image.relative_to(dataset.root / "images").as_posix(),
-                "boxes": moved.tolist(),
-                "scores": np.sort(chance.uniform(0.2, 0.95, len(labels)))[::-1].tolist(),
-                "classes": labels[:, 0].astype(int).tolist(),
+                "boxes": boxes.tolist(),
+                "scores": scores.tolist(),
+                "classes": classes[seen].tolist(),
+                "correct": average_precision.pack(matched.correct).tolist(),
+                "truth": classes.tolist(),
             }
         )
     return rows
+
+
+def _corners(labels: NDArray[np.float64]) -> NDArray[np.float32]:
+    centers, sizes = labels[:, 1:3], labels[:, 3:5]
+    return np.hstack([centers - sizes / 2, centers + sizes / 2]).astype(np.float32)

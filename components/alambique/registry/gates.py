@@ -23,6 +23,7 @@ from alambique.layout import REPORT
 from alambique.messages import Check, Decision, Decisions, GateRequest, Version
 from alambique.registry import aliases, terminal
 from alambique.registry.checkout import LEADERBOARD, checked_out
+from alambique.report import leaderboard
 from alambique.report.leaderboard import Leaderboard, Row, rank
 
 LOWER_IS_BETTER = {"latency_p50_ms", "latency_p95_ms", "size_mb", "parameters", "macs"}
@@ -138,7 +139,7 @@ def _compare(gate: NotWorseThan, row: Row, rows: Mapping[str, Row]) -> Check:
     value, refusal = _number(row, gate.metric)
     if value is None:
         return _check(name, refusal)
-    reference = rows.get(_reference(gate, row))
+    reference = leaderboard.reference(gate.reference, row, rows.values())
     if gate.reference == "champion" and reference is not None and not reference["present"]:
         return _check(name, "first_model", value)
     known = _number(reference, gate.metric)[0] if reference is not None and reference["present"] else None
@@ -151,16 +152,6 @@ def _compare(gate: NotWorseThan, row: Row, rows: Mapping[str, Row]) -> Check:
     else:
         bound, worse = known - gate.margin, value < known - gate.margin
     return _check(name, f"worse_than_{gate.reference}" if worse else "passed", value, bound)
-
-
-def _reference(gate: NotWorseThan, row: Row) -> str:
-    """The subject that a gate's reference means for this candidate."""
-    return {
-        "teacher": "teacher",
-        "champion": f"champion-{row['runtime']}",
-        "control": f"{row['student']}-control",
-        "checkpoint": f"{row['student']}-pruned",
-    }[gate.reference]
 
 
 def _number(row: Row, metric: str) -> tuple[float | None, str]:

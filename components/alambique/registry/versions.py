@@ -98,7 +98,7 @@ def _tags(
         "alambique.run": request.run.run_id,
         "alambique.key": producer(request, folder).key,
         "alambique.data": request.run.sources.get("data", {}).get("md5"),
-        "alambique.teacher": rows.get("teacher", {}).get("digest"),
+        "alambique.teacher": " ".join(each["digest"] for each in rows.values() if each["kind"] == "teacher") or None,
         **{f"alambique.{name}": row.get(name) for name in MEASURED},
     }
     return {name: str(value) for name, value in known.items() if value is not None}

@@ -1,10 +1,11 @@
 """`report/leaderboard.json`: every subject of a run in one table. Gates read this file and nothing else.
 
     {
-      "schema": 1,
+      "schema": 2,
       "project": "cells",
       "objective": "accuracy",
       "students": ["pico"],
+      "seeds": [0, 1],                              the first one's student goes on to be pruned and exported
       "runtimes": ["onnx", "openvino"],
       "data": "<digest of today's test split>",
       "classes": ["red", "white"],                  in index order
@@ -12,8 +13,9 @@
       "image_size": 320,
       "benchmark": {"cpu", "device", "threads", "runs"},
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
-      "distillation_gain": {"pico": 0.012},         mAP50-95 of distilled − control; null where one is unknown
-      "rows": [Row, ...]                            teacher, then student by student, then champions
+      "teacher": "teacher-main",                    the most accurate one
+      "distillation_gain": {"pico": Gain},          mAP50-95 of distilled − control; null where one is unknown
+      "rows": [Row, ...]                            teachers, then student by student, then champions
     }
 
 A metric that is missing or not a number is null in a row, never absent: a gate rejects what it cannot judge.
@@ -22,12 +24,24 @@ A metric that is missing or not a number is null in a row, never absent: a gate 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypedDict
 
-from alambique.layout import Candidate, Subject, subjects
+from alambique.config import Reference
 
-SCHEMA = 1
+SCHEMA = 2
+CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
+"""The kind of the checkpoint that a subject of this kind was made from."""
+
+
+class Gain(TypedDict):
+    """mAP50-95 of distilled − control with its 95 % interval; see `alambique.tasks.Interval`."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+    images: int
 
 
 class Row(TypedDict):
@@ -35,18 +49,18 @@ class Row(TypedDict):
 
     Attributes:
         kind: teacher, control, distilled, pruned, candidate or champion.
-        student, runtime, precision: null where the kind has none (the teacher has no student, a checkpoint no runtime).
+        student, runtime, precision: null where the kind has none (a teacher has no student, a checkpoint no runtime).
             Of a champion, student and precision are those of the candidate it once was.
+        seed: that the control or the distilled student was trained with; null for the others.
         present: false for the champion of a runtime that has none yet; every metric is then null.
         map50_95, map50: mean average precision over classes, 0..1.
         ap: the same at IoU 0.50:0.95, by class name.
-        latency_p50_ms, latency_p95_ms: one image, on its own runtime; null for the teacher and checkpoints.
+        latency_p50_ms, latency_p95_ms: one image, on its own runtime; null for teachers and checkpoints.
         size_mb: 10⁶ bytes of weights.pt, or of all the artifact's files.
         parameters, macs: of the network.
         data: digest of the test split it was evaluated on.
         digest: of what was measured: sha256 of weights.pt, or of the artifact's folder as its card says.
-        deltas: map50_95 minus that of each reference of `config.Reference`; null where there is none. The checkpoint of
-            a candidate is its student's pruned one, the checkpoint of the pruned is the distilled one.
+        deltas: map50_95 minus that of each `reference`; null where there is none.
     """
 
     subject: str
@@ -54,6 +68,7 @@ class Row(TypedDict):
     student: str | None
     runtime: str | None
     precision: str | None
+    seed: int | None
     present: bool
     map50_95: float | None
     map50: float | None
@@ -75,6 +90,7 @@ class Leaderboard(TypedDict):
     project: str
     objective: str
     students: list[str]
+    seeds: list[int]
     runtimes: list[str]
     data: str
     classes: list[str]
@@ -82,56 +98,31 @@ class Leaderboard(TypedDict):
     image_size: int
     benchmark: dict[str, Any]
     best: str | None
-    distillation_gain: dict[str, float | None]
+    teacher: str
+    distillation_gain: dict[str, Gain | None]
     rows: list[Row]
 
 
-def build(
-    *,
-    project: str,
-    objective: str,
-    teachers: Sequence[str],
-    students: Sequence[str],
-    seeds: Sequence[int],
-    runtimes: Sequence[str],
-    image_size: int,
-    data: str,
-    classes: Sequence[str],
-    evaluations: Mapping[str, Mapping[str, Any]],
-    benchmark: Mapping[str, Any],
-) -> Leaderboard:
-    """Join what was measured into one table.
+def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
+    """What a delta or a gate compares a row with; None where there is nothing of the sort.
 
     Args:
-        data: digest of today's test split.
-        classes: names in index order.
-        evaluations: content of metrics/evaluate/<subject>.json, by subject.
-        benchmark: content of metrics/benchmark.json.
-    Raises:
-        KeyError: a subject of `students` × `runtimes` has no evaluation.
+        name: teacher: the most accurate one. champion: that of the row's runtime. control: of the row's own seed, or of
+            the first seed, whose student is the one deployed. checkpoint: what the row was made from: of a candidate
+            the pruned one, of the pruned the first seed's distilled one.
+        row: whose reference is wanted.
+        rows: all of the leaderboard, in its order.
     """
-    rows = {
-        subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
-        for subject in subjects(teachers, students, seeds, runtimes)
-    }
-    for row in rows.values():
-        _compare(row, rows)
-    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective)
-    return {
-        "schema": SCHEMA,
-        "project": project,
-        "objective": objective,
-        "students": list(students),
-        "runtimes": list(runtimes),
-        "data": data,
-        "classes": list(classes),
-        "images": evaluations["teacher"].get("images"),
-        "image_size": image_size,
-        "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
-        "best": ranked[0]["subject"] if ranked and ranked[0]["map50_95"] is not None else None,
-        "distillation_gain": {student: rows[f"{student}-distilled"]["deltas"]["control"] for student in students},
-        "rows": list(rows.values()),
-    }
+    match name:
+        case "teacher":
+            found = rank((each for each in rows if each["kind"] == "teacher"), "accuracy")
+        case "champion":
+            found = [each for each in rows if each["kind"] == "champion" and each["runtime"] == row["runtime"]]
+        case "control" | "checkpoint":
+            kind = "control" if name == "control" else CHECKPOINTS.get(row["kind"])
+            found = [each for each in rows if each["kind"] == kind and each["student"] == row["student"]]
+            found = [each for each in found if row["seed"] in {None, each["seed"]}]
+    return found[0] if found else None
 
 
 def rank(rows: Iterable[Row], objective: str) -> list[Row]:
@@ -152,54 +143,3 @@ def rank(rows: Iterable[Row], objective: str) -> list[Row]:
         return (*(math.inf if value is None else sign * value for value, sign in known), row["subject"])
 
     return sorted(rows, key=key)
-
-
-def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any]) -> Row:
-    was = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
-    size = _number(metrics.get("size_bytes"))
-    return {
-        "subject": subject.name,
-        "kind": subject.kind,
-        "student": was.student if was else subject.student,
-        "runtime": subject.runtime,
-        "precision": was.precision if was else subject.precision,
-        "present": bool(metrics.get("present", False)),
-        "map50_95": _number(metrics.get("map50_95")),
-        "map50": _number(metrics.get("map50")),
-        "ap": {name: _number(value) for name, value in metrics.get("ap", {}).items()},
-        "latency_p50_ms": _number(latency.get("p50_ms")),
-        "latency_p95_ms": _number(latency.get("p95_ms")),
-        "size_mb": None if size is None else size / 1e6,
-        "parameters": metrics.get("parameters"),
-        "macs": metrics.get("macs"),
-        "data": metrics.get("data"),
-        "digest": metrics.get("digest") or metrics.get("sha256"),
-        "deltas": {},
-    }
-
-
-def _compare(row: Row, rows: Mapping[str, Row]) -> None:
-    """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
-    student, checkpoint = row["student"], {"candidate": "pruned", "pruned": "distilled"}.get(row["kind"])
-    references = {
-        "teacher": rows.get("teacher"),
-        "control": rows.get(f"{student}-control"),
-        "checkpoint": rows.get(f"{student}-{checkpoint}") if checkpoint else None,
-        "champion": rows.get(f"champion-{row['runtime']}"),
-    }
-    row["deltas"] = {
-        name: _difference(row["map50_95"], reference["map50_95"]) if reference and reference is not row else None
-        for name, reference in references.items()
-    }
-    if row["kind"] == "candidate" and (own := references["checkpoint"]):
-        row["parameters"] = own["parameters"] if row["parameters"] is None else row["parameters"]
-        row["macs"] = own["macs"] if row["macs"] is None else row["macs"]
-
-
-def _difference(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else value - reference
-
-
-def _number(value: Any) -> float | None:
-    """`value` if it is a finite number, else None."""
-    return value if isinstance(value, int | float) and math.isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from alambique.report import plots
 from alambique.report.figures import count, number, points, signed
-from alambique.report.leaderboard import Leaderboard, Row
+from alambique.report.leaderboard import Gain, Leaderboard, Row
 from alambique.report.pictures import MIN_SCORE, Picture, color
+from alambique.report.verdict import interval, outcome, scope, verdict
 
 SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}
 
@@ -23,6 +24,15 @@ class Step(NamedTuple):
     row: Row
     before: str | None
     change: float | None
+
+
+class Worth(NamedTuple):
+    """What the teacher gave a student: every seed's control and distilled row, none picked, and what they say."""
+
+    student: str
+    verdict: str
+    gain: Gain | None
+    trials: list[tuple[Row, Row]]
 
 
 def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
@@ -42,14 +52,16 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": points, "signed": signed, "number": number, "count": count, "tone": tone}
+    figures = {"points": points, "signed": signed, "number": number, "count": count, "interval": interval}
+    environment.filters |= {**figures, "tone": tone, "outcome": outcome}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
         superlative=SUPERLATIVES[board["objective"]],
-        teacher=rows["teacher"],
-        verdicts=[verdict(student, gain) for student, gain in board["distillation_gain"].items()],
-        students={student: steps(student, rows, board["runtimes"]) for student in board["students"]},
+        teacher=rows[board["teacher"]],
+        worths=[worth(student, board, rows) for student in board["students"]],
+        scope=scope(len(board["seeds"]), board["images"]),
+        students={student: steps(student, board, rows) for student in board["students"]},
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         scatters=[
             (title, Markup(svg))  # noqa: S704  drawn by matplotlib, which escapes names
@@ -57,7 +69,7 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
             if svg
         ],
         runtime_colors=[(name, plots.COLORS[name]) for name in board["runtimes"]],
-        bars=bars(board["classes"], rows, best),
+        bars=bars(board, rows, best),
         pictures=pictures,
         min_score=MIN_SCORE,
         colors=[(name, color(index)) for index, name in enumerate(board["classes"])],
@@ -66,15 +78,24 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
     )
 
 
-def steps(student: str, rows: dict[str, Row], runtimes: Sequence[str]) -> list[Step]:
-    """From the teacher to the artifacts, each beside the step it is measured against."""
+def worth(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> Worth:
+    """See `Worth`."""
+    gain = board["distillation_gain"][student]
+    trials = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
+    return Worth(student, verdict(student, gain), gain, trials)
+
+
+def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Step]:
+    """From the teachers to the artifacts, each beside the step it is measured against; of the seed that is deployed."""
+    control, distilled = (f"{student}-{kind}-{board['seeds'][0]}" for kind in ("control", "distilled"))
+    teachers = [row["subject"] for row in board["rows"] if row["kind"] == "teacher"]
     chain: list[tuple[str, str, str | None]] = [
-        ("Teacher", "teacher", None),
-        ("Control, trained without it", f"{student}-control", "teacher"),
-        ("Distilled", f"{student}-distilled", f"{student}-control"),
-        ("Pruned", f"{student}-pruned", f"{student}-distilled"),
+        *((f"Teacher {name.removeprefix('teacher-')}", name, None) for name in teachers),
+        ("Control, trained without it", control, board["teacher"]),
+        ("Distilled", distilled, control),
+        ("Pruned", f"{student}-pruned", distilled),
     ]
-    for runtime in runtimes:
+    for runtime in board["runtimes"]:
         name = f"{student}-{runtime}"
         chain += [
             (f"{runtime} FP32", f"{name}-fp32", f"{student}-pruned"),
@@ -90,27 +111,14 @@ def _step(title: str, row: Row, before: Row | None) -> Step:
     return Step(title, row, name, change)
 
 
-def verdict(student: str, gain: float | None) -> tuple[str, float | None, str]:
-    """What distillation was worth to a student, said plainly."""
-    if gain is None:
-        text = "cannot be told: the distilled student or its control has no mAP"
-    elif gain > 0.0005:
-        text = "the teacher's soft labels made the student better than the same steps on labels alone"
-    elif gain < -0.0005:
-        text = "the student would have been better off without the teacher this time"
-    else:
-        text = "the teacher made no difference this time"
-    return student, gain, text
-
-
 def bars(
-    classes: Sequence[str], rows: dict[str, Row], best: Row | None
+    board: Leaderboard, rows: Mapping[str, Row], best: Row | None
 ) -> list[tuple[str, list[tuple[str, float | None]]]]:
-    """AP of each class by subject: teacher, the best candidate's control, the best candidate."""
-    columns = [rows["teacher"]]
+    """AP of each class by subject: the best teacher, the best candidate's control, the best candidate."""
+    columns = [rows[board["teacher"]]]
     if best:
-        columns += [rows[f"{best['student']}-control"], best]
-    return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in classes]
+        columns += [rows[f"{best['student']}-control-{board['seeds'][0]}"], best]
+    return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in board["classes"]]
 
 
 def _scatters(rows: Sequence[Row]) -> dict[str, str | None]:

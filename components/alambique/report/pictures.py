@@ -55,11 +55,11 @@ def choose(project: Path, board: Leaderboard, disputed: int = 3, typical: int = 
     """
     if board["best"] is None:
         return []
-    teacher, student = (_results(project, subject) for subject in ("teacher", board["best"]))
+    teacher, student = (_results(project, subject) for subject in (board["teacher"], board["best"]))
     agreements = {name: agreement(teacher[name], student[name]) for name in sorted(teacher.keys() & student.keys())}
     dataset = Dataset.load(project / DATA)
     chosen = pick(agreements, disputed, typical)
-    columns = {"teacher": teacher, board["best"]: student}
+    columns = {board["teacher"]: teacher, board["best"]: student}
     return [_picture(dataset, name, agreements[name], columns) for name in chosen]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from alambique.report.figures import count, number, points, signed
 from alambique.report.leaderboard import Leaderboard, Row
+from alambique.report.verdict import scope, verdict
 
 WIDTH = 100
 
@@ -24,7 +26,8 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
         console.width = WIDTH  # a log has no width of its own
     console.print(table(leaderboard))
     for student, gain in leaderboard["distillation_gain"].items():
-        console.print(f"Distillation was worth {signed(gain)} points of mAP50-95 to {student}.", highlight=False)
+        console.print(escape(verdict(student, gain)), highlight=False)
+    console.print(scope(len(leaderboard["seeds"]), leaderboard["images"]), style="dim", highlight=False)
     if best := leaderboard["best"]:
         console.print(f"Best by {leaderboard['objective']}, before any gate: [bold]{best}[/]", highlight=False)
 

@@ -6,17 +6,19 @@ Writes  report/leaderboard.json, report/report.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alambique import config
+from alambique import config, tasks
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json, write_text
-from alambique.layout import DATA, METRICS, REPORT, evaluation_metrics, subjects
-from alambique.report import leaderboard, page, pictures
+from alambique.layout import DATA, METRICS, REPORT, evaluation, evaluation_metrics, subjects
+from alambique.report import build, page, pictures
 from alambique.report.leaderboard import Leaderboard
+from alambique.tasks import Interval
 
 
 def run(project: Path) -> None:
@@ -34,7 +36,12 @@ def run(project: Path) -> None:
 def compare(project: Path, params: Params) -> Leaderboard:
     """Join the metrics files; see `run`."""
     dataset = Dataset.load(project / DATA)
-    return leaderboard.build(
+    data = dataset.digest("test")
+    evaluations = {
+        subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
+        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes)
+    }
+    return build.leaderboard(
         project=params.project,
         objective=params.promotion.objective,
         teachers=params.teachers,
@@ -42,14 +49,24 @@ def compare(project: Path, params: Params) -> Leaderboard:
         seeds=params.seeds,
         runtimes=params.runtimes,
         image_size=params.image_size,
-        data=dataset.digest("test"),
+        data=data,
         classes=dataset.classes,
-        evaluations={
-            subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
-            for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes)
-        },
+        evaluations=evaluations,
+        gains={student: _gain(project, params, student, evaluations, data) for student in params.students},
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
     )
+
+
+def _gain(
+    project: Path, params: Params, student: str, evaluations: Mapping[str, Mapping[str, Any]], data: str
+) -> Interval | None:
+    """Distilled − control over every seed; None if one of them has no mAP on today's test split."""
+    distilled, control = ([f"{student}-{kind}-{seed}" for seed in params.seeds] for kind in ("distilled", "control"))
+    for name in (*distilled, *control):
+        if evaluations[name].get("map50_95") is None or evaluations[name].get("data") != data:
+            return None
+    first, second = ([project / evaluation(name) for name in names] for names in (distilled, control))
+    return tasks.load(params.task).gain(first, second)
 
 
 def _metrics(project: Path, path: Path, stage: str) -> dict[str, Any]:

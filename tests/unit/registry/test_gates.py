@@ -20,8 +20,8 @@ FLOOR = AtLeast(kind="at_least", metric="map50_95", value=0.5)
 BUDGET = AtMost(kind="at_most", metric="latency_p50_ms", value=5.0)
 REFERENCES: dict[Reference, str] = {
     "champion": "champion-onnx",
-    "teacher": "teacher",
-    "control": "pico-control",
+    "teacher": "teacher-main",
+    "control": "pico-control-0",
     "checkpoint": "pico-pruned",
 }
 
@@ -54,13 +54,13 @@ def test_ceiling(value: float, reason: str) -> None:
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, "0.9", True])
 @pytest.mark.parametrize("gate", [FLOOR, AtMost(kind="at_most", metric="map50_95", value=9), not_worse("teacher")])
 def test_no_gate_lets_pass_what_is_not_a_finite_number(gate: Gate, value: Any) -> None:
-    assert reasons(gate, row(NAME, map50_95=value), row("teacher", map50_95=0.1)) == "not_finite"
+    assert reasons(gate, row(NAME, map50_95=value), row("teacher-main", map50_95=0.1)) == "not_finite"
 
 
 @pytest.mark.parametrize("kind", [FLOOR, BUDGET, not_worse("teacher")])
 def test_gate_rejects_a_candidate_without_the_metric(kind: Gate) -> None:
     gate = kind.model_copy(update={"metric": "recall_at_7"})
-    assert reasons(gate, row(NAME), row("teacher")) == "missing_metric"
+    assert reasons(gate, row(NAME), row("teacher-main")) == "missing_metric"
 
 
 @pytest.mark.parametrize(("reference", "subject"), REFERENCES.items())
@@ -69,6 +69,17 @@ def test_reference_is_the_row_of_that_subject(reference: Reference, subject: str
     better = row(subject, map50_95=0.6)
     assert reasons(gate, row(NAME, map50_95=0.595), better) == "passed"
     assert reasons(gate, row(NAME, map50_95=0.585), better) == f"worse_than_{reference}"
+
+
+def test_teacher_is_the_most_accurate_of_several() -> None:
+    teachers = [row(f"teacher-{name}", map50_95=value) for name, value in (("a", 0.5), ("b", 0.7), ("c", None))]
+    assert reasons(not_worse("teacher"), row(NAME, map50_95=0.69), *teachers) == "worse_than_teacher"
+    assert reasons(not_worse("teacher"), row(NAME, map50_95=0.71), *teachers) == "passed"
+
+
+def test_control_is_that_of_the_first_seed_which_is_the_one_deployed() -> None:
+    controls = [row(f"pico-control-{seed}", map50_95=value) for seed, value in ((3, 0.5), (1, 0.9))]
+    assert reasons(not_worse("control"), row(NAME, map50_95=0.6), *controls) == "passed"
 
 
 def test_champion_is_that_of_the_candidates_own_runtime() -> None:

@@ -6,15 +6,18 @@ from typing import Any
 import pytest
 
 from alambique.layout import subjects
-from alambique.report import leaderboard
+from alambique.report import build as building
 from alambique.report.leaderboard import Leaderboard, Row
+from alambique.tasks import Interval
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
+TEACHERS, SEEDS = ["main", "other"], [7, 0]
+GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 
 def evaluations() -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
-    for subject in subjects(["pico"], ["onnx"]):
+    for subject in subjects(TEACHERS, ["pico"], SEEDS, ["onnx"]):
         if subject.kind == "champion":
             result[subject.name] = {"subject": subject.name, "present": False}
             continue
@@ -34,16 +37,21 @@ def evaluations() -> dict[str, dict[str, Any]]:
     return result
 
 
-def build(measured: dict[str, dict[str, Any]], objective: str = "accuracy") -> Leaderboard:
-    return leaderboard.build(
+def build(
+    measured: dict[str, dict[str, Any]], objective: str = "accuracy", gain: Interval | None = GAIN
+) -> Leaderboard:
+    return building.leaderboard(
         project="cells",
         objective=objective,
+        teachers=TEACHERS,
         students=["pico"],
+        seeds=SEEDS,
         runtimes=["onnx"],
         image_size=64,
         data="today",
         classes=["red", "white"],
         evaluations=measured,
+        gains={"pico": gain},
         benchmark={
             "cpu": "Abacus",
             "device": "cpu",
@@ -64,9 +72,12 @@ def rows(board: Leaderboard) -> dict[str, Row]:
 def test_every_subject_has_a_row_with_every_key() -> None:
     board = build(evaluations())
     assert list(rows(board)) == [
-        "teacher",
-        "pico-control",
-        "pico-distilled",
+        "teacher-main",
+        "teacher-other",
+        "pico-control-7",
+        "pico-control-0",
+        "pico-distilled-7",
+        "pico-distilled-0",
         "pico-pruned",
         "pico-onnx-fp32",
         "pico-onnx-int8",
@@ -93,17 +104,43 @@ def test_deltas_are_against_teacher_control_and_own_checkpoint() -> None:
         "champion": None,
     }
     assert board["pico-pruned"]["deltas"]["checkpoint"] == pytest.approx(-0.01)
-    assert board["pico-distilled"]["deltas"]["checkpoint"] is None
-    assert board["teacher"]["deltas"]["teacher"] is None
+    assert board["pico-distilled-7"]["deltas"]["checkpoint"] is None
+    assert board["teacher-main"]["deltas"]["teacher"] is None
 
 
-def test_distillation_gain_is_distilled_minus_control_also_when_it_is_a_loss() -> None:
+def test_the_most_accurate_teacher_is_the_one_compared_with() -> None:
     measured = evaluations()
-    assert build(measured)["distillation_gain"] == {"pico": pytest.approx(0.03)}
-    measured["pico-distilled"]["map50_95"] = 0.5
-    assert build(measured)["distillation_gain"] == {"pico": pytest.approx(-0.05)}
-    measured["pico-control"]["map50_95"] = None
-    assert build(measured)["distillation_gain"] == {"pico": None}
+    measured["teacher-other"]["map50_95"] = 0.7
+    board = build(measured)
+    assert board["teacher"] == "teacher-other"
+    assert rows(board)["pico-onnx-int8"]["deltas"]["teacher"] == pytest.approx(-0.145)
+    assert rows(board)["teacher-main"]["deltas"]["teacher"] == pytest.approx(-0.04)
+
+
+def test_a_teacher_without_a_figure_is_not_the_most_accurate() -> None:
+    measured = evaluations()
+    measured["teacher-main"]["map50_95"] = None
+    measured["teacher-other"]["map50_95"] = 0.0
+    assert build(measured)["teacher"] == "teacher-other"
+
+
+def test_a_seeds_student_is_compared_with_that_seeds_control_and_what_is_deployed_with_the_firsts() -> None:
+    measured = evaluations()
+    measured["pico-control-0"]["map50_95"] = 0.4
+    measured["pico-distilled-0"]["map50_95"] = 0.2
+    board = rows(build(measured))
+    assert [board[name]["seed"] for name in ("pico-distilled-0", "pico-pruned", "teacher-main")] == [0, None, None]
+    assert board["pico-distilled-0"]["deltas"]["control"] == pytest.approx(-0.2)
+    assert board["pico-distilled-7"]["deltas"]["control"] == pytest.approx(0.03)
+    assert board["pico-onnx-fp32"]["deltas"]["control"] == pytest.approx(0.015)
+    assert board["pico-pruned"]["deltas"]["checkpoint"] == pytest.approx(-0.01)
+
+
+def test_the_gain_of_distillation_stands_with_its_interval() -> None:
+    assert build(evaluations())["distillation_gain"] == {
+        "pico": {"value": 0.03, "low": 0.01, "high": 0.05, "seeds": 2, "images": 8}
+    }
+    assert build(evaluations(), gain=None)["distillation_gain"] == {"pico": None}
 
 
 def test_an_absent_champion_has_a_row_of_nothing() -> None:
@@ -148,6 +185,6 @@ def test_the_objective_picks_the_best_and_accuracy_breaks_its_ties(objective: st
 
 def test_a_subject_without_an_evaluation_is_an_error() -> None:
     measured = evaluations()
-    del measured["pico-control"]
-    with pytest.raises(KeyError, match="pico-control"):
+    del measured["pico-control-0"]
+    with pytest.raises(KeyError, match="pico-control-0"):
         build(measured)

@@ -6,6 +6,7 @@ from pathlib import Path
 import measured_run
 import pytest
 import subjects
+import yaml
 
 from alambique import layout
 from alambique.errors import DataError
@@ -31,16 +32,16 @@ def page(project: Path) -> str:
 def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
     compare.run(project)
     board = read_json(project / "report/leaderboard.json")
-    expected = [subject.name for subject in layout.subjects(["pico"], ["onnx", "openvino"])]
+    expected = [subject.name for subject in layout.subjects(["main"], ["pico"], [0], ["onnx", "openvino"])]
     assert [row["subject"] for row in board["rows"]] == expected
     assert board["best"] == "pico-openvino-fp32"
-    assert board["distillation_gain"] == {"pico": pytest.approx(0.03)}
+    assert board["schema"] == 2
     assert {row["data"] for row in board["rows"] if row["present"]} == {board["data"]}
 
 
 def test_the_page_names_every_subject_and_needs_no_other_host(project: Path) -> None:
     html = page(project)
-    for subject in layout.subjects(["pico"], ["onnx", "openvino"]):
+    for subject in layout.subjects(["main"], ["pico"], [0], ["onnx", "openvino"]):
         assert subject.name in html
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names, never fetched
@@ -57,12 +58,44 @@ def test_comparing_twice_gives_equal_files(project: Path) -> None:
     assert set(before) == {"leaderboard.json", "report.html"}
 
 
-def test_the_page_says_plainly_that_distillation_was_a_loss(project: Path) -> None:
-    path = project / "metrics/evaluate/pico-distilled.json"
-    write_json(path, {**read_json(path), "map50_95": 0.5})
-    html = page(project)
-    assert "−5.0" in html
-    assert "better off without the teacher" in html
+def several(tmp_path: Path, scenes: Path, **quality: float) -> Path:
+    """A run of three seeds and two teachers."""
+    root = subjects.project(tmp_path / "several", scenes)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params |= {"seeds": [4, 0, 2], "teachers": ["main", "other"], "teacher": {"main": {}, "other": {}}}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    measured_run.write(root, **quality)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("quality", "words"),
+    [
+        ({"distilled": 0.7, "control": 0.1}, "Distillation made pico better by"),
+        ({"distilled": 0.1, "control": 0.7}, "Distillation made pico worse by"),
+        ({"distilled": 0.5, "control": 0.5}, "What distillation did to pico is not distinguishable from zero"),
+    ],
+)
+def test_the_page_says_plainly_what_distillation_was_worth(
+    tmp_path: Path, scenes: Path, quality: dict[str, float], words: str
+) -> None:
+    assert words in page(several(tmp_path, scenes, **quality))
+
+
+def test_every_seed_is_on_the_page_and_in_the_gain(tmp_path: Path, scenes: Path) -> None:
+    root = several(tmp_path, scenes)
+    html = page(root)
+    for seed in (4, 0, 2):
+        assert f"pico-distilled-{seed} and pico-control-{seed}" in html
+    assert "The student of seed 4" in html
+    assert "Teacher other" in html
+    gain = read_json(root / "report/leaderboard.json")["distillation_gain"]["pico"]
+    assert (gain["seeds"], gain["images"]) == (3, 8)
+    assert gain["low"] < gain["value"] < gain["high"]
+
+
+def test_one_seed_says_what_its_interval_leaves_out(project: Path) -> None:
+    assert "not the training&#39;s chance" in page(project)
 
 
 def test_unknown_figures_are_dashes_not_failures(project: Path) -> None:
@@ -78,9 +111,11 @@ def test_unknown_figures_are_dashes_not_failures(project: Path) -> None:
 
 
 def test_a_subject_measured_on_other_data_is_pointed_out(project: Path) -> None:
-    path = project / "metrics/evaluate/pico-control.json"
+    path = project / "metrics/evaluate/pico-control-0.json"
     write_json(path, {**read_json(path), "data": "yesterday's"})
-    assert re.search(r"not to be compared: pico-control\.", page(project))
+    html = page(project)
+    assert re.search(r"not to be compared: pico-control-0\.", html)
+    assert "What distillation was worth to pico cannot be told" in html
 
 
 def test_class_names_cannot_write_html(project: Path) -> None:

@@ -1,0 +1,118 @@
+"""Join what was measured into the leaderboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, get_args
+
+from alambique.config import Reference
+from alambique.layout import Candidate, Subject, subjects
+from alambique.report.leaderboard import SCHEMA, Gain, Leaderboard, Row, rank, reference
+from alambique.tasks import Interval
+
+
+def leaderboard(
+    *,
+    project: str,
+    objective: str,
+    teachers: Sequence[str],
+    students: Sequence[str],
+    seeds: Sequence[int],
+    runtimes: Sequence[str],
+    image_size: int,
+    data: str,
+    classes: Sequence[str],
+    evaluations: Mapping[str, Mapping[str, Any]],
+    gains: Mapping[str, Interval | None],
+    benchmark: Mapping[str, Any],
+) -> Leaderboard:
+    """One table of all that was measured; see `Leaderboard`.
+
+    Args:
+        data: digest of today's test split.
+        classes: names in index order.
+        evaluations: content of metrics/evaluate/<subject>.json, by subject.
+        gains: of distilled over control, by student; None where it is unknown.
+        benchmark: content of metrics/benchmark.json.
+    Raises:
+        KeyError: a subject of the run has no evaluation, or a student no gain.
+    """
+    rows = {
+        subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
+        for subject in subjects(teachers, students, seeds, runtimes)
+    }
+    for row in rows.values():
+        _compare(row, rows.values())
+    teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy")[0]
+    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective)
+    return {
+        "schema": SCHEMA,
+        "project": project,
+        "objective": objective,
+        "students": list(students),
+        "seeds": list(seeds),
+        "runtimes": list(runtimes),
+        "data": data,
+        "classes": list(classes),
+        "images": evaluations[teacher["subject"]].get("images"),
+        "image_size": image_size,
+        "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
+        "best": ranked[0]["subject"] if ranked and ranked[0]["map50_95"] is not None else None,
+        "teacher": teacher["subject"],
+        "distillation_gain": {student: _gain(gains[student]) for student in students},
+        "rows": list(rows.values()),
+    }
+
+
+def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any]) -> Row:
+    was = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
+    size = _number(metrics.get("size_bytes"))
+    return {
+        "subject": subject.name,
+        "kind": subject.kind,
+        "student": was.student if was else subject.student,
+        "runtime": subject.runtime,
+        "precision": was.precision if was else subject.precision,
+        "seed": subject.seed,
+        "present": bool(metrics.get("present", False)),
+        "map50_95": _number(metrics.get("map50_95")),
+        "map50": _number(metrics.get("map50")),
+        "ap": {name: _number(value) for name, value in metrics.get("ap", {}).items()},
+        "latency_p50_ms": _number(latency.get("p50_ms")),
+        "latency_p95_ms": _number(latency.get("p95_ms")),
+        "size_mb": None if size is None else size / 1e6,
+        "parameters": metrics.get("parameters"),
+        "macs": metrics.get("macs"),
+        "data": metrics.get("data"),
+        "digest": metrics.get("digest") or metrics.get("sha256"),
+        "deltas": {},
+    }
+
+
+def _compare(row: Row, rows: Collection[Row]) -> None:
+    """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
+    references = {name: reference(name, row, rows) for name in get_args(Reference)}
+    row["deltas"] = {
+        name: _difference(row["map50_95"], other["map50_95"]) if other and other is not row else None
+        for name, other in references.items()
+    }
+    if row["kind"] == "candidate" and (own := references["checkpoint"]):
+        row["parameters"] = own["parameters"] if row["parameters"] is None else row["parameters"]
+        row["macs"] = own["macs"] if row["macs"] is None else row["macs"]
+
+
+def _gain(interval: Interval | None) -> Gain | None:
+    if interval is None:
+        return None
+    value, low, high, seeds, images = interval
+    return {"value": value, "low": low, "high": high, "seeds": seeds, "images": images}
+
+
+def _difference(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or reference is None else value - reference
+
+
+def _number(value: Any) -> float | None:
+    """`value` if it is a finite number, else None."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None

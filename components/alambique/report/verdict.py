@@ -1,0 +1,49 @@
+"""What distillation was worth to a student, said plainly: on the page and in a terminal alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alambique.report.figures import points, signed
+from alambique.report.leaderboard import Gain
+
+
+def outcome(gain: Gain | None) -> Literal["gain", "loss", "even"]:
+    """A gain or a loss only where the interval leaves out zero."""
+    if gain is None or gain["low"] <= 0 <= gain["high"]:
+        return "even"
+    return "gain" if gain["value"] > 0 else "loss"
+
+
+def verdict(student: str, gain: Gain | None) -> str:
+    """Better, worse, or neither for certain; differences in points of mAP50-95, with the 95 % interval."""
+    if gain is None:
+        return (
+            f"What distillation was worth to {student} cannot be told: "
+            "a distilled student or a control has no mAP on today's test split."
+        )
+    figures = f"points of mAP50-95 {interval(gain)}"
+    match outcome(gain):
+        case "gain":
+            return f"Distillation made {student} better by {points(gain['value'])} {figures}."
+        case "loss":
+            return f"Distillation made {student} worse by {points(-gain['value'])} {figures}."
+    return f"What distillation did to {student} is not distinguishable from zero: {signed(gain['value'])} {figures}."
+
+
+def interval(gain: Gain) -> str:
+    """Its ends in points: [−0.3, +1.2]."""
+    return f"[{signed(gain['low'])}, {signed(gain['high'])}]"
+
+
+def scope(seeds: int, images: int | None) -> str:
+    """What the interval covers, and what it doesn't."""
+    if seeds == 1:
+        return (
+            f"Distilled minus control, one training of each: the 95 % interval covers the choice of the {images} test "
+            "images only, not the training's chance. More `seeds` in params.yaml would."
+        )
+    return (
+        f"Distilled minus control, the mean of all {seeds} seeds: the 95 % interval covers the choice of the {images} "
+        "test images and the training's chance, as far as so many seeds show it."
+    )
