@@ -4,22 +4,23 @@ inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
-Where nothing is named (from scratch), the three are null. An alias is written as the version that it stood for.
+Where nothing is named (from scratch), the three are null. An alias is written as the version that it stood for, a
+champion as the recorded run that it came from.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alambique.config import Params
-from alambique.data import sources
-from alambique.errors import AlambiqueError, IntegrityError, TransientError
+from alambique.config import CHAMPION, Params
+from alambique.data import recorded, sources
+from alambique.errors import IntegrityError
 from alambique.files import fresh_folder, read_json, sha256, write_json
-from alambique.layout import CANDIDATES, CARD, INPUTS, artifact_digest
-from alambique.registry.ledger import Ledger
+from alambique.layout import INPUTS
 
 INDEX = "index.json"
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
@@ -46,38 +47,63 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
         ConfigurationError, DataError: a reference leads nowhere.
         TransientError: a service is out of reach.
     """
-    _teachers(project / INPUTS / "teachers", params, tracking_uri)
-    _students(project / INPUTS / "students", params, tracking_uri)
+    places = _Places(params.project, origin, tracking_uri)
+    teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
+    students = {name: (params.networks[name].start, None) for name in params.students}
+    _weights(project / INPUTS / "teachers", teachers, places)
+    _weights(project / INPUTS / "students", students, places)
     _champions(project / INPUTS / "champions", params, origin)
 
 
-def _teachers(target: Path, params: Params, tracking_uri: str | None) -> None:
+@dataclass(frozen=True)
+class _Places:
+    """What references are resolved by: the project's ledger and recorded runs in `origin`, and an MLflow."""
+
+    project: str
+    origin: str | None
+    tracking_uri: str | None
+
+    def pinpoint(self, uri: str) -> str:
+        """`uri` with what may move replaced by what it stands for now."""
+        if uri.startswith(CHAMPION):
+            return recorded.pinpoint(uri, self.project, self.origin)
+        return sources.pinpoint(uri, self.tracking_uri)
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Write the bytes behind a pinpointed `uri`."""
+        if uri.startswith(CHAMPION):
+            recorded.fetch_checkpoint(uri, str(self.origin), target)  # there is one: it told of the champion
+        else:
+            sources.fetch(uri, target, self.tracking_uri)
+
+
+def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], places: _Places) -> None:
+    """Write a folder of weights with its index.
+
+    Args:
+        target: inputs/teachers or inputs/students.
+        asked: URI and pinned sha256 by name.
+        places: for the URIs.
+    """
     index = _index(target)
     with fresh_folder(target) as folder:
         entries = {}
-        for name in params.teachers:
-            asked, old = params.teacher[name], _previous(target, index.get(name, {}))
-            entries[name] = asdict(_take(folder / f"{name}.pt", asked.weights, asked.sha256, old, tracking_uri))
-        write_json(folder / INDEX, entries)
-
-
-def _students(target: Path, params: Params, tracking_uri: str | None) -> None:
-    index = _index(target)
-    with fresh_folder(target) as folder:
-        entries = {}
-        for student in params.students:
-            old = _previous(target, index.get(student, {}))
-            start = params.networks[student].start
-            entries[student] = asdict(_take(folder / f"{student}.pt", start, None, old, tracking_uri))
+        for name, (uri, pin) in asked.items():
+            old = _previous(target, index.get(name, {}))
+            entries[name] = asdict(_take(folder / f"{name}.pt", uri, pin, old, places))
         write_json(folder / INDEX, entries)
 
 
 def _champions(target: Path, params: Params, origin: str | None) -> None:
     with fresh_folder(target) as folder:
-        index = {
-            runtime: _champion(folder / runtime, target / runtime, f"{params.project}-{runtime}", origin)
-            for runtime in params.runtimes
-        }
+        index: dict[str, dict[str, str] | None] = {}
+        for runtime in params.runtimes:
+            entry = recorded.champion(f"{params.project}-{runtime}", origin)
+            if entry is None or origin is None:
+                index[runtime] = None
+                continue
+            recorded.fetch_artifact(entry, target / runtime, origin, folder / runtime)
+            index[runtime] = {name: asdict(entry)[name] for name in ("model", "version", "tag", "digest")}
         write_json(folder / INDEX, index)
 
 
@@ -96,15 +122,15 @@ def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | N
 
 
 def _take(
-    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, tracking_uri: str | None
+    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, places: _Places
 ) -> Weights:
     if uri is None:
         return Weights()
-    uri = sources.pinpoint(uri, tracking_uri)
+    uri = places.pinpoint(uri)
     if previous and _same(uri, pin, previous[0]):
         shutil.copyfile(previous[1], target)
     else:
-        sources.fetch(uri, target, tracking_uri)
+        places.fetch(uri, target)
     found = sha256(target)
     if pin and found != pin:
         raise IntegrityError(
@@ -115,35 +141,5 @@ def _take(
 
 
 def _same(uri: str, pin: str | None, previous: Weights) -> bool:
-    return previous.uri == uri and (sources.immutable(uri) or (pin is not None and previous.sha256 == pin))
-
-
-def _champion(target: Path, old: Path, model: str, origin: str | None) -> dict[str, str] | None:
-    state = Ledger(origin, model).read() if origin else None
-    if origin is None or state is None:
-        return None
-    champion = state.champion
-    if (old / CARD).exists() and artifact_digest(old) == champion.digest:
-        shutil.copytree(old, target)
-    else:
-        _from_tag(origin, champion.tag, CANDIDATES / champion.candidate, target)
-    if (found := artifact_digest(target)) != champion.digest:
-        raise IntegrityError(
-            f"{champion.candidate} at {champion.tag} has digest {found}, but the ledger of {model} promises "
-            f"{champion.digest}; roll {model} back, or promote another run"
-        )
-    return {"model": model, "version": champion.version, "tag": champion.tag, "digest": champion.digest}
-
-
-def _from_tag(origin: str, tag: str, path: Path, target: Path) -> None:
-    """Download an out of a recorded run: its tag's dvc.lock names the bytes, its DVC remote holds them."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc.scm import SCMError
-
-    try:
-        Repo.get(origin, path.as_posix(), out=str(target), rev=tag)
-    except OSError as error:
-        raise TransientError(f"cannot download {path} of {tag}: {error}; is the DVC remote in reach?") from error
-    except (DvcException, SCMError) as error:
-        raise AlambiqueError(f"DVC cannot get {path} of {tag} from {origin}: {error}") from error
+    immutable = uri.startswith(CHAMPION) or sources.immutable(uri)
+    return previous.uri == uri and (immutable or (pin is not None and previous.sha256 == pin))

@@ -1,0 +1,105 @@
+"""What earlier runs recorded: a champion's artifact, and the checkpoint that it was exported from.
+
+A checkpoint is named like other weights, by a URI: `champion:onnx`, and, pinpointed to a recorded run and a folder in
+it, `champion:onnx@runs/20260101-abc:models/pico/pruned`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from alambique.config import CHAMPION
+from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.files import read_json, sha256
+from alambique.layout import CANDIDATES, CARD, WEIGHTS, Candidate, artifact_digest, checkpoint
+from alambique.registry.ledger import Entry, Ledger
+
+PINPOINTED = re.compile(rf"{CHAMPION}\w+@(?P<tag>[^:]+):(?P<path>.+)")
+
+
+def champion(model: str, origin: str | None) -> Entry | None:
+    """The present champion of a registered model, by the ledger in `origin`; None if there is none yet."""
+    state = Ledger(origin, model).read() if origin else None
+    return state.champion if state else None
+
+
+def pinpoint(uri: str, project: str, origin: str | None) -> str:
+    """`champion:<runtime>` with the recorded run of the present champion and the checkpoint's folder in it.
+
+    Args:
+        uri: champion:<runtime>.
+        project: registered models are named <project>-<runtime>.
+        origin: git URL of the ledger; None: there is no champion.
+    Raises:
+        ConfigurationError: there is no champion yet.
+        TransientError: origin is out of reach.
+    """
+    model = f"{project}-{uri.removeprefix(CHAMPION)}"
+    if (entry := champion(model, origin)) is None:
+        raise ConfigurationError(
+            f"{uri} asks for the checkpoint behind the champion of {model}, but there is none yet; run once with "
+            "another teacher and promote a candidate, then distil the champion into its successor"
+        )
+    folder = checkpoint(Candidate.parse(entry.candidate).student, "pruned")
+    return f"{uri}@{entry.tag}:{folder.as_posix()}"
+
+
+def fetch_checkpoint(uri: str, origin: str, target: Path) -> None:
+    """Write the weights that a pinpointed URI stands for into the file `target`.
+
+    Raises:
+        IntegrityError: they are not what their card says.
+        TransientError: the DVC remote is out of reach.
+    """
+    if (match := PINPOINTED.fullmatch(uri)) is None:
+        raise ValueError(uri)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        folder = Path(scratch) / "checkpoint"
+        get(origin, match["tag"], Path(match["path"]), folder)
+        found, promised = sha256(folder / WEIGHTS), read_json(folder / CARD)["sha256"]
+        if found != promised:
+            raise IntegrityError(
+                f"the weights of {uri} have sha256 {found[:12]}, but their card says {promised[:12]}; the DVC remote "
+                "holds other bytes than were recorded: restore it, or give another teacher"
+            )
+        (folder / WEIGHTS).replace(target)
+
+
+def fetch_artifact(entry: Entry, old: Path, origin: str, target: Path) -> None:
+    """Bring a champion's artifact into the folder `target`, from the folder `old` if it is there already.
+
+    Raises:
+        IntegrityError: it is not what the ledger promises.
+        TransientError: the DVC remote is out of reach.
+    """
+    if (old / CARD).exists() and artifact_digest(old) == entry.digest:
+        shutil.copytree(old, target)
+    else:
+        get(origin, entry.tag, CANDIDATES / entry.candidate, target)
+    if (found := artifact_digest(target)) != entry.digest:
+        raise IntegrityError(
+            f"{entry.candidate} at {entry.tag} has digest {found}, but the ledger of {entry.model} promises "
+            f"{entry.digest}; roll {entry.model} back, or promote another run"
+        )
+
+
+def get(origin: str, tag: str, path: Path, target: Path) -> None:
+    """Download an out of a recorded run: its tag's dvc.lock names the bytes, its DVC remote holds them.
+
+    Raises:
+        TransientError: the DVC remote is out of reach.
+        AlambiqueError: DVC cannot get it.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    try:
+        Repo.get(origin, path.as_posix(), out=str(target), rev=tag)
+    except OSError as error:
+        raise TransientError(f"cannot download {path} of {tag}: {error}; is the DVC remote in reach?") from error
+    except (DvcException, SCMError) as error:
+        raise AlambiqueError(f"DVC cannot get {path} of {tag} from {origin}: {error}") from error
