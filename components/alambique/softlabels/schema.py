@@ -53,7 +53,7 @@ class SoftViews(NamedTuple):
 
     image: str
     checksums: NDArray[np.uint32]
-    anchors: NDArray[np.uint16 | np.uint32]
+    anchors: NDArray[np.unsignedinteger]
     logits: NDArray[np.float16]
     classes: NDArray[np.int16]
     boxes: NDArray[np.float16]
@@ -98,12 +98,17 @@ def views(count: int, kept: int, width: int, anchors: int) -> pa.Schema:
         {
             "image": pa.string(),
             "checksums": _fixed(pa.uint32(), count),
-            "anchors": _fixed(pa.uint16() if anchors <= 1 << 16 else pa.uint32(), *shape),
+            "anchors": _fixed(pa.from_numpy_dtype(index_type(anchors)), *shape),
             "logits": _fixed(pa.float16(), *shape, width),
             "classes": _fixed(pa.int16(), *shape, width),
             "boxes": _fixed(pa.float16(), *shape, 4),
         }
     )
+
+
+def index_type(anchors: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest that tells so many anchors apart."""
+    return np.min_scalar_type(anchors - 1)
 
 
 def _fixed(kind: pa.DataType, *shape: int) -> pa.DataType:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.errors import DataError
-from alambique.softlabels.schema import BRANCHES, SoftViews
+from alambique.softlabels.schema import BRANCHES, SoftViews, index_type
 from alambique.tasks.detect.combine import CERTAIN
 
 ANCHORS, LOGITS, BOXES = "kept_anchors", "kept_logits", "kept_boxes"
@@ -56,7 +56,7 @@ def answer(model: DetectionModel, images: Tensor) -> Answers:
         DataError: it has lost the branch that only training needs.
     """
     heads = model(images.to(next(model.parameters()).device))[1]
-    if missing := [branch for branch in BRANCHES if branch not in heads]:
+    if missing := [branch for branch in BRANCHES if not heads.get(branch)]:
         raise DataError(f"a teacher has no branch {missing[0]}: it was fused for export; give its training checkpoint")
     stacked = (torch.stack([heads[branch][part] for branch in BRANCHES], 1) for part in ("scores", "boxes"))
     return Answers(*(part.transpose(2, 3).float().cpu() for part in stacked))
@@ -95,11 +95,10 @@ def pack(image: str, checksums: Sequence[int], answers: Answers, kept: int, widt
     anchors = answers.logits.amax(-1).topk(kept, -1).indices
     logits, boxes = (part.take_along_dim(anchors[..., None], -2) for part in answers)
     top = logits.topk(width, -1)
-    wide = answers.logits.shape[-2] > 1 << 16
     return SoftViews(
         image=image,
         checksums=np.array(checksums, np.uint32),
-        anchors=anchors.numpy().astype(np.uint32 if wide else np.uint16),
+        anchors=anchors.numpy().astype(index_type(answers.logits.shape[-2])),
         logits=top.values.numpy().astype(np.float16),
         classes=top.indices.numpy().astype(np.int16),
         boxes=boxes.numpy().astype(np.float16),
