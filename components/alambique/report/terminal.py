@@ -25,8 +25,8 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
     if not console.is_terminal:
         console.width = WIDTH  # a log has no width of its own
     console.print(table(leaderboard))
-    for student, gain in leaderboard["distillation_gain"].items():
-        console.print(escape(verdict(student, gain)), highlight=False)
+    for student in leaderboard["students"]:
+        console.print(escape(verdict(student, leaderboard["distillation_gain"][student])), highlight=False)
     console.print(scope(len(leaderboard["seeds"]), leaderboard["images"]), style="dim", highlight=False)
     if best := leaderboard["best"]:
         console.print(f"Best by {leaderboard['objective']}, before any gate: [bold]{best}[/]", highlight=False)

@@ -30,6 +30,18 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
     assert "…" not in text
 
 
+def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path, scenes: Path) -> None:
+    """JSON's keys are sorted."""
+    root = subjects.project(tmp_path / "project", scenes)
+    measured_run.write(root)
+    board = compare(root, config.load(root))
+    board["students"] = ["pico", "nano"]
+    board["distillation_gain"] = {"nano": None, **board["distillation_gain"]}
+    stream = io.StringIO()
+    print_leaderboard(board, Console(file=stream, width=200))
+    assert stream.getvalue().index("did to pico") < stream.getvalue().index("worth to nano")
+
+
 @pytest.mark.parametrize(("value", "text"), [(0.605, "60.5"), (None, "–"), (0.0, "0.0"), (1.0, "100.0")])
 def test_map_is_told_in_points(value: float | None, text: str) -> None:
     assert points(value) == text
