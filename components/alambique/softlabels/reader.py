@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest
+from alambique.softlabels.key import Manifest, Recipe
 from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.shards import AGAIN, open_shard, read_manifests, refuse_foreign
 
@@ -44,20 +44,18 @@ class Cache(Mapping[str, SoftLabels]):
         self._places = {image: (rows, index) for rows in batches for index, image in enumerate(rows.images)}
 
     @classmethod
-    def open(cls, folder: Path, data: Mapping[str, str], image_size: int, classes: list[str]) -> Self:
+    def open(cls, folder: Path, recipe: Recipe) -> Self:
         """Open every shard below `folder`, each checked to the last byte.
 
         Args:
             folder: of the shards' folders.
-            data: digests of the images as they are now, by split.
-            image_size: side of the input that the students are trained for, pixels.
-            classes: the dataset's class names.
+            recipe: what they have to be made by, as things are now.
         Raises:
-            IntegrityError: a shard is missing, surplus, unfinished or damaged, or was made from other images, another
-                teacher, size or set of classes than asked for.
+            IntegrityError: a shard is missing, surplus, unfinished or damaged, or was made by another recipe: from
+                other images, by another teacher, at another size.
         """
         manifests = read_manifests(folder)
-        refuse_foreign(folder, manifests[0], {"data": dict(data), "image_size": image_size, "classes": classes})
+        refuse_foreign(folder, manifests[0], recipe)
         batches: list[Rows] = []
         for manifest in manifests:
             batches += _read(folder / str(manifest.shard) / schema.SHARD, manifest)

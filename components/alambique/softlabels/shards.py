@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,16 +30,16 @@ def read_manifests(folder: Path) -> list[Manifest]:
     return manifests
 
 
-def refuse_foreign(folder: Path, manifest: Manifest, expected: Mapping[str, object]) -> None:
-    """Compare attributes of a manifest with what they are expected to be.
+def refuse_foreign(folder: Path, found: Recipe, expected: Recipe) -> None:
+    """Compare how soft labels were made with how they have to be.
 
     Raises:
-        IntegrityError: one differs.
+        IntegrityError: the recipes differ; the message names the first part that does.
     """
-    for name, value in expected.items():
-        found = getattr(manifest, name)
-        if found != value:
-            raise IntegrityError(f"soft labels in {folder} were made for {name} {found}, but this is {value}; {AGAIN}")
+    for name in Recipe.model_fields:
+        made, now = getattr(found, name), getattr(expected, name)
+        if made != now:
+            raise IntegrityError(f"soft labels in {folder} were made for {name} {made}, but now it is {now}; {AGAIN}")
 
 
 def open_shard(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.RecordBatch]:

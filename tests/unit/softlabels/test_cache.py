@@ -56,8 +56,8 @@ def write(folder: Path, images: list[SoftLabels] = IMAGES, recipe: Recipe = RECI
     return folder
 
 
-def read(folder: Path) -> Cache:
-    return Cache.open(folder, data=DATA, image_size=64, classes=CLASSES)
+def read(folder: Path, recipe: Recipe = RECIPE) -> Cache:
+    return Cache.open(folder, recipe)
 
 
 def rewrite(folder: Path, **changes: object) -> None:
@@ -82,13 +82,6 @@ def replace(folder: Path, images: list[SoftLabels]) -> None:
     rewrite(folder, sha256=sha256(shard))
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that a test may damage if it mends it again; JSON can spell its recipe's numbers and names in two ways."""
-    recipe = RECIPE.model_copy(update={"min_score": 1e-05, "preprocessing": {"resize": "à l’échelle"}})
-    return write(tmp_path_factory.mktemp("whole") / "cache", recipe=recipe)
-
-
 def test_every_image_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "BATCH", 2)  # so that a shard has several batches, the last one short
     cache = read(write(tmp_path / "cache"))
@@ -96,6 +89,12 @@ def test_every_image_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: p
     for image in IMAGES:
         for found, expected in zip(cache[image.image], image, strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_read_is_the_mapped_file_itself(tmp_path: Path) -> None:
+    cache = read(write(tmp_path / "cache"))
+    for values in cache[IMAGES[2].image][1:]:
+        assert not values.flags.owndata and not values.flags.writeable
 
 
 def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
@@ -233,6 +232,18 @@ def test_a_manifest_that_is_written_otherwise_is_refused(tmp_path: Path) -> None
         read(folder)
 
 
+ODD = RECIPE.model_copy(update={"min_score": 1e-05, "preprocessing": {"resize": "à l’échelle"}})
+"""A recipe with a number and a name that JSON can spell in two ways, a bit apart."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that is fit to be read; a test may damage it if it mends it again."""
+    folder = write(tmp_path_factory.mktemp("whole") / "cache", recipe=ODD)
+    assert len(read(folder, ODD)) == len(IMAGES)
+    return folder
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from([schema.SHARD, schema.MANIFEST]),
@@ -247,7 +258,7 @@ def test_any_flipped_bit_is_refused(whole: Path, file: str, place: float, bit: i
     path.write_bytes(changed)
     try:
         with pytest.raises(IntegrityError):
-            read(whole)
+            read(whole, ODD)
     finally:
         path.write_bytes(content)
 
@@ -285,12 +296,14 @@ def test_a_manifest_that_names_another_teacher_than_its_key_is_refused(tmp_path:
 @pytest.mark.parametrize(
     ("now", "named"),
     [
+        ({"teachers": ["c" * 64]}, "made for teachers"),
         ({"data": {**DATA, "unlabelled": "x" * 64}}, "made for data"),
-        ({"image_size": 96}, "made for image_size 64"),
+        ({"image_size": 96}, "made for image_size 64, but now it is 96"),
         ({"classes": ["cat", "dog"]}, "made for classes"),
+        ({"min_score": 0.1}, "made for min_score"),
     ],
 )
-def test_soft_labels_of_other_data_are_refused(tmp_path: Path, now: dict[str, object], named: str) -> None:
+def test_soft_labels_of_another_recipe_are_refused(tmp_path: Path, now: dict[str, object], named: str) -> None:
     folder = write(tmp_path / "cache")
     with pytest.raises(IntegrityError, match=named):
-        Cache.open(folder, **{"data": DATA, "image_size": 64, "classes": CLASSES, **now})  # type: ignore[arg-type]
+        read(folder, RECIPE.model_copy(update=now))

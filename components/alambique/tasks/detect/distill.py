@@ -14,7 +14,7 @@ from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
 from alambique.tasks.detect.losses import SoftLabelLoss
-from alambique.tasks.detect.soft_labels import digests
+from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teacher import given_weights
 
 
@@ -22,7 +22,7 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
     """Train a student from labels and soft labels; see `alambique.tasks.Task.distill`.
 
     Raises:
-        IntegrityError: the cache is damaged, or was made from other images than today's.
+        IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
     cache = open_cache(project, params, data)
@@ -81,15 +81,15 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
         epochs: over labelled and unlabelled images.
         target: an existing folder.
     Raises:
-        IntegrityError: the cache is damaged, or was made from other images than today's.
+        IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
     return _learn(model, data, open_cache(project, params, data), params, epochs, params.seed, target)
 
 
 def open_cache(project: Path, params: Params, data: Dataset) -> Cache:
-    """The teacher's soft labels of today's images."""
-    return Cache.open(project / SOFT_LABELS, digests(data), params.image_size, data.classes)
+    """The soft labels of today's images by today's teachers."""
+    return Cache.open(project / SOFT_LABELS, recipe(project, params, data))
 
 
 def _learn(

@@ -39,14 +39,14 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
         IntegrityError: a teacher is not what its card says, or knows other classes than today's.
     """
     data = Dataset.load(project / layout.DATA)
-    folders = [project / layout.teacher(name) for name in params.teachers]
-    recipe = _recipe(params, data, [_card(folder, data.classes) for folder in folders])
+    made = recipe(project, params, data)
     shards = len(params.soft_labels.shards)
     images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
     tally = _Tally()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = [network.load(folder / layout.WEIGHTS).eval().to(device) for folder in folders]
-    writer.write(target, tally.count(look(models, data, images, recipe)), recipe, shard, shards)
+    weights = [project / layout.teacher(name) / layout.WEIGHTS for name in params.teachers]
+    models = [network.load(path).eval().to(device) for path in weights]
+    writer.write(target, tally.count(look(models, data, images, made)), made, shard, shards)
     unlabelled = set(data.images("unlabelled"))
     return {
         "images": len(images),
@@ -55,6 +55,25 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
         "boxes_per_image": tally.boxes / max(len(images), 1),
         "mean_score": tally.scores / max(tally.boxes, 1),
     }
+
+
+def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
+    """What the soft labels of today's images, teachers and parameters are made by.
+
+    Raises:
+        IntegrityError: a teacher is not what its card says, or knows other classes than today's.
+    """
+    cards = [_card(project / layout.teacher(name), data.classes) for name in params.teachers]
+    by_class = params.soft_labels.combine == "best_per_class"
+    return Recipe(
+        teachers=[card["sha256"] for card in cards],
+        experts=choose_experts(cards, data.classes) if by_class else None,
+        data=digests(data),
+        preprocessing=DESCRIPTION,
+        image_size=params.image_size,
+        classes=data.classes,
+        **params.soft_labels.model_dump(include={"combine", "min_score", "top_k", "max_boxes"}),
+    )
 
 
 def digests(data: Dataset) -> dict[str, str]:
@@ -111,19 +130,6 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
             "run the teacher stage again (`dvc repro teacher`)"
         )
     return card
-
-
-def _recipe(params: Params, data: Dataset, teachers: list[dict[str, Any]]) -> Recipe:
-    by_class = params.soft_labels.combine == "best_per_class"
-    return Recipe(
-        teachers=[card["sha256"] for card in teachers],
-        experts=choose_experts(teachers, data.classes) if by_class else None,
-        data=digests(data),
-        preprocessing=DESCRIPTION,
-        image_size=params.image_size,
-        classes=data.classes,
-        **params.soft_labels.model_dump(include={"combine", "min_score", "top_k", "max_boxes"}),
-    )
 
 
 def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe) -> Found:

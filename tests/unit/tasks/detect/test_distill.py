@@ -35,7 +35,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
 def root(tmp_path: Path, taught: Path, scenes: Path) -> Path:
     """A copy to write into."""
     root = project(tmp_path / "project", scenes)
-    shutil.copytree(taught / "soft_labels", root / "soft_labels")
+    for folder in ("models", "soft_labels"):
+        shutil.copytree(taught / folder, root / folder)
     return root
 
 
@@ -93,6 +94,14 @@ def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> No
     shutil.copytree(scenes, root / "data")
     Image.new("RGB", (64, 64)).save(root / "data/images/unlabelled/new.png")
     with pytest.raises(IntegrityError, match="made for data"):
+        distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
+
+
+def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
+    shutil.rmtree(root / subjects.TEACHER)
+    network.save(network.build(NETWORK, CLASSES, seed=9), out(root, subjects.TEACHER) / "weights.pt", image_size=64)
+    network.write_card(root / subjects.TEACHER, "teacher", 64, data="none")
+    with pytest.raises(IntegrityError, match="made for teachers"):
         distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
 
 

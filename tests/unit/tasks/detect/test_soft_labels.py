@@ -14,7 +14,7 @@ from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
 from alambique.tasks.detect import predict
 from alambique.tasks.detect.preprocess import preprocess, restore
-from alambique.tasks.detect.soft_labels import digests, soft_labels
+from alambique.tasks.detect.soft_labels import recipe, soft_labels
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def write(root: Path, target: Path, **soft: object) -> tuple[Cache, list[Metrics
         (target / str(shard)).mkdir(parents=True)
         metrics.append(soft_labels(root, given, shard, target / str(shard)))
     data = Dataset.load(root / "data")
-    return Cache.open(target, digests(data), 64, data.classes), metrics
+    return Cache.open(target, recipe(root, given, data)), metrics
 
 
 def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: Path) -> None:
