@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import subjects
+import torch
 from PIL import Image
 from tiny import params, project
 
+from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
+from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
-from alambique.tasks.detect import predict
+from alambique.tasks.detect import network, predict
 from alambique.tasks.detect.preprocess import preprocess, restore
 from alambique.tasks.detect.soft_labels import recipe, soft_labels
 
@@ -33,8 +38,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def write(root: Path, target: Path, **soft: object) -> tuple[Cache, list[Metrics]]:
-    given = params(soft_labels={"shards": [0, 1], "min_score": 0.0, **soft})
+def asked(teachers: Sequence[str], **soft: object) -> Params:
+    sections = {name: {} for name in teachers}
+    return params(teachers=list(teachers), teacher=sections, soft_labels={"shards": [0, 1], "min_score": 0.0, **soft})
+
+
+def write(root: Path, target: Path, teachers: Sequence[str] = ("main",), **soft: object) -> tuple[Cache, list[Metrics]]:
+    given = asked(teachers, **soft)
     metrics = []
     for shard in given.soft_labels.shards:
         (target / str(shard)).mkdir(parents=True)
@@ -102,3 +112,96 @@ def test_a_changed_teacher_is_refused(scenes: Path, tmp_path: Path) -> None:
         file.write(b"more")
     with pytest.raises(IntegrityError, match="sha256"):
         soft_labels(root, params(), 0, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same project with a second teacher, the first one shifted: it is half as sure of cats and surer of dogs."""
+    copy = tmp_path_factory.mktemp("two") / "project"
+    shutil.copytree(root, copy)
+    add_teacher(copy, "other", torch.tensor([-1.0, 1.0, 0.0]))
+    known = {"main": {"cat": 0.5, "dog": 0.2, "eel": 0.3}, "other": {"cat": 0.4, "dog": 0.3, "eel": 0.3}}
+    for name, ap in known.items():
+        card = copy / "models/teacher" / name / "card.json"
+        write_json(card, {**read_json(card), "val_ap": ap})
+    return copy
+
+
+def add_teacher(project: Path, name: str, shift: torch.Tensor) -> None:
+    """A teacher as the first one, but with `shift` added to each class's logits."""
+    model = network.load(project / "models/teacher/main/weights.pt")
+    with torch.no_grad():
+        for head in model.model[-1].one2one_cv3:
+            head[-1].bias += shift
+    target = project / "models/teacher" / name
+    target.mkdir()
+    network.save(model, target / "weights.pt", 64)
+    network.write_card(target, "teacher", 64, data="none")
+
+
+def test_a_silent_teacher_halves_every_probability(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(root, copy)
+    add_teacher(copy, "other", torch.full((3,), -60.0))
+    alone = write(copy, tmp_path / "alone", ["main"], min_score=0.2, max_boxes=20)[0]
+    both = write(copy, tmp_path / "both", ["main", "other"], min_score=0.1, max_boxes=20)[0]
+    for name, seen in alone.items():
+        boxes = np.isclose(seen.boxes[:, None], both[name].boxes, atol=1e-3).all(2)
+        scores = np.isclose(seen.scores[:, None] / 2, both[name].scores, atol=1e-3)
+        assert (boxes & scores).any(0).all()
+        assert (boxes & scores).any(1).all()
+    assert sum(len(seen.boxes) for seen in alone.values()) > 20
+
+
+def test_teachers_are_averaged_before_anything_is_cut_to_the_top_classes(two: Path, tmp_path: Path) -> None:
+    main, other, both = (
+        write(two, tmp_path / "-".join(names), names, top_k=1, max_boxes=20)[0]
+        for names in (["main"], ["other"], ["main", "other"])
+    )
+    for name, seen in both.items():
+        logits = seen.logits.astype(float)[:, 0]
+        np.testing.assert_allclose(seen.scores, 1 / (1 + np.exp(-logits)), atol=2e-3)
+        assert (np.diff(seen.scores.astype(float)) <= 0).all()
+        assert seen.scores.max() <= max(main[name].scores.max(), other[name].scores.max())
+
+
+def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, tmp_path: Path) -> None:
+    options = {"min_score": 0.3, "max_boxes": 200}
+    main, other = (write(two, tmp_path / name, [name], **options)[0] for name in ("main", "other"))
+    both = write(two, tmp_path / "both", ["main", "other"], combine="best_per_class", **options)[0]
+    assert both.manifest.experts == [0, 1, 0]
+    kept = 0
+    for name, seen in both.items():
+        for index, expert in enumerate((main, other, main)):
+            theirs = expert[name]
+            for one, of in zip((seen.boxes, seen.logits), (theirs.boxes, theirs.logits), strict=True):
+                np.testing.assert_array_equal(one[seen.classes[:, 0] == index], of[theirs.classes[:, 0] == index])
+            kept += (seen.classes[:, 0] == index).sum() if index == 1 else 0
+    assert kept > 10
+
+
+def test_the_key_names_teachers_and_how_they_are_combined(two: Path) -> None:
+    data = Dataset.load(two / "data")
+    variants = [asked(names) for names in (["main"], ["other"], ["main", "other"], ["other", "main"])]
+    variants.append(asked(["main", "other"], combine="best_per_class"))
+    assert len({recipe(two, variant, data).digest() for variant in variants}) == len(variants)
+
+
+def test_the_key_changes_with_who_is_best_at_a_class(two: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(two, copy)
+    given = asked(["main", "other"], combine="best_per_class")
+    data = Dataset.load(copy / "data")
+    before = recipe(copy, given, data).digest()
+    card = copy / "models/teacher/other/card.json"
+    write_json(card, {**read_json(card), "val_ap": {"cat": 0.6, "dog": 0.3, "eel": 0.3}})
+    assert recipe(copy, given, data).digest() != before
+
+
+def test_a_teacher_of_other_classes_than_todays_is_refused(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(root, copy)
+    yaml = copy / "data/data.yaml"
+    yaml.write_text(yaml.read_text().replace("cat, dog", "dog, cat"))
+    with pytest.raises(IntegrityError, match=r"knows the classes \['cat', 'dog', 'eel'\].*repro teacher"):
+        soft_labels(copy, params(), 0, tmp_path)
