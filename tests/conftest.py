@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,3 +19,37 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("scenes") / "data"
     Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2).write(target)
     return target
+
+
+class _Kept(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def _listening(level: int) -> Iterator[list[str]]:
+    handler, logger = _Kept(level), logging.getLogger("alambique")
+    before = logger.level
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    yield handler.messages
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """Our warnings, whatever another test's Airflow made of the root logger, which pytest's own fixture listens to."""
+    with _listening(logging.WARNING) as messages:
+        yield messages
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The same from INFO on, as a stage's log shows them."""
+    with _listening(logging.INFO) as messages:
+        yield messages

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import finished_run
@@ -59,21 +57,3 @@ def tracked(untracked: RunRequest, tracking_uri: str) -> RunRequest:
     """The same, tracked by MLflow."""
     deployment = untracked.deployment.model_copy(update={"tracking_uri": tracking_uri})
     return untracked.model_copy(update={"deployment": deployment})
-
-
-class _Kept(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@pytest.fixture
-def warned() -> Iterator[list[str]]:
-    """Our warnings, whatever another test's Airflow made of the root logger, which pytest's own fixture listens to."""
-    handler, logger = _Kept(), logging.getLogger("alambique")
-    logger.addHandler(handler)
-    yield handler.messages
-    logger.removeHandler(handler)

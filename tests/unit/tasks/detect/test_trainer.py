@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from taught import with_accuracy, with_teacher
 from tiny import CLASSES, NETWORK, params
 from torch import nn
 from ultralytics import YOLO
@@ -25,16 +26,6 @@ SOFT = partial(SoftLabelLoss, temperature=2.0, weight=0.5)
 @pytest.fixture(scope="module")
 def data(scenes: Path) -> Dataset:
     return Dataset.load(scenes)
-
-
-def with_teacher(data: Dataset, logit: float = 1.0) -> list[samples.Sample]:
-    """The labelled samples, whose teacher is sure of the label."""
-    taught = []
-    for sample in samples.labelled(data, "train"):
-        logits = np.zeros((len(sample.boxes), len(CLASSES)), np.float32)
-        np.put_along_axis(logits, sample.targets.astype(int), logit, 1)
-        taught.append(sample._replace(targets=np.hstack((sample.targets, logits))))
-    return taught
 
 
 def run(
@@ -113,3 +104,28 @@ def test_training_that_diverges_says_so(tmp_path: Path, data: Dataset) -> None:
 def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: Dataset) -> None:
     with pytest.raises(ConfigurationError, match="no box of epoch 1 had a teacher"):
         run(tmp_path, data, with_teacher(data, np.nan), loss=SOFT)
+
+
+def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    patient = params().training.model_copy(update={"patience": 2, "mosaic": 0.0})
+    monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.3, 0.9))
+    metrics = run(tmp_path / "stopped", data, samples.labelled(data, "train"), epochs=5, training=patient)
+    assert (metrics["epochs"], metrics["steps"], metrics["val_map50_95"]) == (4, 4 * 3, 0.3)
+    with (tmp_path / "stopped/curves.csv").open() as file:
+        assert [row["map50_95"] for row in csv.DictReader(file)] == ["0.1", "0.3", "0.2", "0.3"]
+    assert said[-1] == "epoch 2 of 4 was the best on val: mAP50-95 0.3000"
+    monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.4, 0.2))
+    run(tmp_path / "other", data, samples.labelled(data, "train"), epochs=5, training=patient)
+    assert sha256(tmp_path / "other/weights.pt") != sha256(tmp_path / "stopped/weights.pt")
+
+
+def test_an_epoch_is_one_line_of_the_log(
+    tmp_path: Path, data: Dataset, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = network.build(NETWORK, CLASSES, 0)
+    capsys.readouterr()
+    run(tmp_path, data, samples.labelled(data, "train"), model, epochs=2)
+    assert [message.split(":")[0] for message in said] == ["epoch 1/2", "epoch 2/2"]
+    assert capsys.readouterr().out == ""  # upstream's bars and banners

@@ -1,0 +1,33 @@
+"""Trainings of which one thing is known beforehand: what the teacher says, or how accurate each epoch is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alambique.data.dataset import Dataset
+from alambique.tasks.detect.samples import Sample, labelled
+from alambique.tasks.detect.trainer import MAP50_95, SampleTrainer
+
+
+def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
+    """The labelled train images; the teacher gives `logit` to the label's class, and 0 to the others."""
+    taught = []
+    for sample in labelled(data, "train"):
+        logits = np.zeros((len(sample.boxes), len(data.classes)), np.float32)
+        np.put_along_axis(logits, sample.targets.astype(int), logit, 1)
+        taught.append(sample._replace(targets=np.hstack((sample.targets, logits))))
+    return taught
+
+
+def with_accuracy(*map50_95: float) -> type[SampleTrainer]:
+    """A trainer which finds these accuracies on val, epoch by epoch."""
+
+    class Judged(SampleTrainer):
+        def validate(self) -> tuple[dict[str, Any], float]:
+            metrics, _ = super().validate()
+            value = map50_95[self.epoch]
+            return {**metrics, MAP50_95: value}, value
+
+    return Judged
