@@ -26,7 +26,7 @@ import numpy as np
 import typer
 
 from alambique.softlabels import writer
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.key import BoxesRecipe
 from alambique.softlabels.schema import SoftLabels
 from benchmarks import common
 from benchmarks.common import Row
@@ -72,7 +72,7 @@ def bytes_of_boxes(images: int, boxes: float) -> int:
 def write_boxes(folder: Path, images: int, boxes: float) -> None:
     """Write one shard into `folder`; at `max_boxes` every image has as many, below it the number is Poisson's."""
     settings = common.params().soft_labels
-    recipe = Recipe(
+    recipe = BoxesRecipe(
         teachers=["0" * 64],
         combine="average",
         experts=None,

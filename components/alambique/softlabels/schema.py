@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 SHARD = "soft_labels.arrow"
 MANIFEST = "manifest.json"
 
@@ -58,8 +58,16 @@ class SoftViews(NamedTuple):
     classes: NDArray[np.int16]
     boxes: NDArray[np.float16]
 
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """The sigmoid of the first logit, (v, 2, m)."""
+        return np.exp(-np.logaddexp(0, -self.logits[..., 0].astype(np.float32)), dtype=np.float32)
 
-def rows(width: int) -> pa.Schema:
+
+Row = SoftLabels | SoftViews
+
+
+def boxes(width: int) -> pa.Schema:
     """The Arrow schema of a shard of `SoftLabels`.
 
     Half precision places a box to a quarter of a pixel in an image of 1,024, and keeps COCO near 1 GB.

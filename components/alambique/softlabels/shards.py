@@ -36,19 +36,18 @@ def refuse_foreign(folder: Path, found: Recipe, expected: Recipe) -> None:
     Raises:
         IntegrityError: the recipes differ; the message names the first part that does.
     """
-    for name in Recipe.model_fields:
-        made, now = getattr(found, name), getattr(expected, name)
-        if made != now:
-            raise IntegrityError(f"soft labels in {folder} were made for {name} {made}, but now it is {now}; {AGAIN}")
+    made = found.model_dump()
+    for name, now in expected.model_dump().items():
+        if (value := made.get(name)) != now:
+            raise IntegrityError(f"soft labels in {folder} were made for {name} {value}, but now it is {now}; {AGAIN}")
 
 
-def open_shard(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.RecordBatch]:
+def open_shard(path: Path, manifest: Manifest) -> list[pa.RecordBatch]:
     """Map a shard's file after checking its bytes against its manifest, then its types and its number of rows.
 
     Args:
         path: of the file.
         manifest: of its folder.
-        layout: the columns it should have.
     Raises:
         IntegrityError: it is missing, or any of these differs.
     """
@@ -59,7 +58,7 @@ def open_shard(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.Rec
             f"changed; fetch it again (`dvc checkout --force`), or {AGAIN}"
         )
     file = pa.ipc.open_file(pa.memory_map(str(path)))
-    if file.schema != layout:
+    if file.schema != manifest.recipe.rows():
         raise IntegrityError(f"{path} has columns {file.schema.names} of other types than this version's; {AGAIN}")
     batches = [file.get_batch(index) for index in range(file.num_record_batches)]
     if (rows := sum(len(batch) for batch in batches)) != manifest.rows:
@@ -76,10 +75,10 @@ def _read_manifest(shard: Path) -> Manifest:
         raise IntegrityError(f"cannot read {path}: {error.strerror}: the shard is unfinished; {AGAIN}") from None
     except ValidationError as error:
         raise IntegrityError(f"{path} is no manifest ({error.error_count()} errors); {AGAIN}") from None
-    if (manifest.schema_version, manifest.key) != (schema.VERSION, manifest.digest()):
+    if (manifest.schema_version, manifest.key) != (schema.VERSION, manifest.recipe.digest()):
         raise IntegrityError(
             f"{path} has key {manifest.key[:12]} in version {manifest.schema_version}, but this code makes "
-            f"{manifest.digest()[:12]} in version {schema.VERSION} of the same recipe; {AGAIN}"
+            f"{manifest.recipe.digest()[:12]} in version {schema.VERSION} of the same recipe; {AGAIN}"
         )
     if content != json_text(manifest.model_dump()).encode() or shard.name != str(manifest.shard):
         raise IntegrityError(f"{path} is not as the manifest of shard {manifest.shard} was written; {AGAIN}")
@@ -89,13 +88,13 @@ def _read_manifest(shard: Path) -> Manifest:
 def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
     first = manifests[0]
     for manifest in manifests:
-        for name in Recipe.model_fields:
-            found, expected = getattr(manifest, name), getattr(first, name)
-            if found != expected:
+        made = manifest.recipe.model_dump()
+        for name, expected in first.recipe.model_dump().items():
+            if (found := made.get(name)) != expected:
                 raise IntegrityError(
                     f"shard {manifest.shard} in {folder} was made for {name} {found}, "
                     f"but shard {first.shard} for {expected}; {AGAIN}"
                 )
-    found = [manifest.shard for manifest in manifests]
-    if found != list(range(first.shards)) or any(manifest.shards != first.shards for manifest in manifests):
-        raise IntegrityError(f"{folder} holds shards {found} of {first.shards}; remove the surplus ones, or {AGAIN}")
+    numbers = [manifest.shard for manifest in manifests]
+    if numbers != list(range(first.shards)) or any(manifest.shards != first.shards for manifest in manifests):
+        raise IntegrityError(f"{folder} holds shards {numbers} of {first.shards}; remove the surplus ones, or {AGAIN}")

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from alambique.errors import PermanentError
 from alambique.files import sha256, write_json
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest, Recipe
-from alambique.softlabels.schema import SoftLabels
+from alambique.softlabels.key import BoxesRecipe, Manifest, ViewsRecipe
+from alambique.softlabels.schema import Row
 
 BATCH = 256
 """Images held in memory at a time; a reader maps whole batches."""
 
 
-def write(folder: Path, images: Iterable[SoftLabels], recipe: Recipe, shard: int, shards: int) -> Manifest:
+def write(folder: Path, images: Iterable[Row], recipe: BoxesRecipe | ViewsRecipe, shard: int, shards: int) -> Manifest:
     """Write soft_labels.arrow, then manifest.json, into `folder`.
 
     Args:
         folder: an existing, empty folder.
-        images: the shard's soft labels, sorted by path; consumed once, batch by batch.
+        images: the shard's rows, of the recipe's kind, sorted by path; consumed once, batch by batch.
         recipe: how they were made.
         shard, shards: which of how many.
     Raises:
         PermanentError: the teacher gave a number that is not finite; the message names the image.
     """
     path = folder / schema.SHARD
-    layout = schema.rows(recipe.width)
+    layout = recipe.rows()
     count = 0
-    with path.open("wb") as file, pa.ipc.new_file(file, layout) as sink:
-        for batch in _batches(iter(images)):
-            sink.write_batch(_record(batch, layout))
-            count += len(batch)
+    with path.open("wb") as file:
+        with pa.ipc.new_file(file, layout) as sink:
+            for batch in _batches(iter(images)):
+                sink.write_batch(_record(batch, layout))
+                count += len(batch)
+        file.flush()
+        os.fsync(file.fileno())  # before the manifest vouches for it
     manifest = Manifest(
-        **recipe.model_dump(),
+        recipe=recipe,
         schema_version=schema.VERSION,
         key=recipe.digest(),
         shard=shard,
@@ -50,24 +56,35 @@ def write(folder: Path, images: Iterable[SoftLabels], recipe: Recipe, shard: int
     return manifest
 
 
-def _batches(images: Iterator[SoftLabels]) -> Iterator[list[SoftLabels]]:
+def _batches(images: Iterator[Row]) -> Iterator[list[Row]]:
     while batch := list(islice(images, BATCH)):
         yield batch
 
 
-def _record(batch: list[SoftLabels], layout: pa.Schema) -> pa.RecordBatch:
-    for image in batch:
-        if not all(np.isfinite(values).all() for values in (image.boxes, image.logits, image.scores)):
+def _record(batch: list[Row], layout: pa.Schema) -> pa.RecordBatch:
+    for row in batch:
+        if not all(np.isfinite(values).all() for values in row[1:]):
             raise PermanentError(
-                f"the teacher gives numbers that are not finite for {image.image}; "
+                f"the teacher gives numbers that are not finite for {row.image}; "
                 "train it again, with a lower training.learning_rate"
             )
-    offsets = pa.array(np.cumsum([0] + [len(image.boxes) for image in batch]), pa.int32())
-    columns = [pa.array([image.image for image in batch], pa.string())]
-    for field in list(layout)[1:]:
-        values = np.concatenate([getattr(image, field.name) for image in batch])
-        flat = pa.array(values.reshape(-1))
-        if pa.types.is_fixed_size_list(field.type.value_type):
-            flat = pa.FixedSizeListArray.from_arrays(flat, field.type.value_type.list_size)
-        columns.append(pa.ListArray.from_arrays(offsets, flat).cast(field.type))
+    columns = [_column(field.type, [getattr(row, field.name) for row in batch]) for field in layout]
     return pa.RecordBatch.from_arrays(columns, schema=layout)
+
+
+def _column(kind: pa.DataType, values: list[Any]) -> pa.Array:
+    """A column of one value or array per row."""
+    if pa.types.is_list(kind):
+        offsets = pa.array(np.cumsum([0] + [len(each) for each in values]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, _nested(kind.value_type, np.concatenate(values)), type=kind)
+    if pa.types.is_fixed_size_list(kind):
+        return _nested(kind, np.stack(values))
+    return pa.array(values, kind)
+
+
+def _nested(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
+    """An array whose axes after the first are the sizes of fixed-size lists, one inside another."""
+    if pa.types.is_fixed_size_list(kind):
+        inner = _nested(kind.value_type, values.reshape(-1, *values.shape[2:]))
+        return pa.FixedSizeListArray.from_arrays(inner, type=kind)
+    return pa.array(values, kind)

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from alambique.errors import IntegrityError, PermanentError
 from alambique.files import read_json, sha256, write_json
 from alambique.softlabels import schema, writer
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.key import BoxesRecipe
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import SoftLabels
 
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
-RECIPE = Recipe(
+RECIPE = BoxesRecipe(
     teachers=["a" * 64, "b" * 64],
     combine="average",
     experts=None,
@@ -49,14 +49,14 @@ def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
 IMAGES = [labels(f"train/{index:02d}.png", boxes=index % 3, seed=index) for index in range(9)]
 
 
-def write(folder: Path, images: list[SoftLabels] = IMAGES, recipe: Recipe = RECIPE, shards: int = 2) -> Path:
+def write(folder: Path, images: list[SoftLabels] = IMAGES, recipe: BoxesRecipe = RECIPE, shards: int = 2) -> Path:
     for shard in range(shards):
         (folder / str(shard)).mkdir(parents=True)
         writer.write(folder / str(shard), images[shard::shards], recipe, shard, shards)
     return folder
 
 
-def read(folder: Path, recipe: Recipe = RECIPE) -> Cache:
+def read(folder: Path, recipe: BoxesRecipe = RECIPE) -> Cache[SoftLabels]:
     return Cache.open(folder, recipe)
 
 
@@ -69,16 +69,16 @@ def rewrite(folder: Path, **changes: object) -> None:
 def replace(folder: Path, images: list[SoftLabels]) -> None:
     """Put other rows into shard 0, with a manifest that agrees with their bytes."""
     shard = folder / "0" / schema.SHARD
-    with shard.open("wb") as file, pa.ipc.new_file(file, schema.rows(2)) as sink:
+    with shard.open("wb") as file, pa.ipc.new_file(file, schema.boxes(2)) as sink:
         if images:
             columns = [
                 pa.array([image.image for image in images]),
                 *(
-                    pa.array([list(getattr(image, name)) for image in images], schema.rows(2).field(name).type)
+                    pa.array([list(getattr(image, name)) for image in images], schema.boxes(2).field(name).type)
                     for name in ("boxes", "logits", "classes", "scores")
                 ),
             ]
-            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.rows(2)))
+            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.boxes(2)))
     rewrite(folder, sha256=sha256(shard))
 
 
@@ -288,7 +288,7 @@ def test_shards_of_two_teachers_are_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_that_names_another_teacher_than_its_key_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
-    rewrite(folder, teachers=["c" * 64])
+    rewrite(folder, recipe=RECIPE.model_copy(update={"teachers": ["c" * 64]}).model_dump())
     with pytest.raises(IntegrityError, match="key"):
         read(folder)
 

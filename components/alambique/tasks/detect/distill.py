@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
@@ -34,7 +35,7 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
         student=student,
         image_size=params.image_size,
         data=data.digest("train"),
-        teachers=cache.manifest.teachers,
+        teachers=cache.recipe.teachers,
         source=source,
     )
     return {**metrics, **network.figures(card)}
@@ -87,13 +88,13 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
     return _learn(model, data, open_cache(project, params, data), params, epochs, params.seed, target)
 
 
-def open_cache(project: Path, params: Params, data: Dataset) -> Cache:
+def open_cache(project: Path, params: Params, data: Dataset) -> Cache[Any]:
     """The soft labels of today's images by today's teachers."""
     return Cache.open(project / SOFT_LABELS, recipe(project, params, data))
 
 
 def _learn(
-    model: DetectionModel, data: Dataset, cache: Cache, params: Params, epochs: int, seed: int, target: Path
+    model: DetectionModel, data: Dataset, cache: Cache[Any], params: Params, epochs: int, seed: int, target: Path
 ) -> Metrics:
     return trainer.train(
         model,

@@ -18,10 +18,10 @@ from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import writer
-from alambique.softlabels.key import Recipe
-from alambique.softlabels.schema import SoftLabels
+from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
+from alambique.softlabels.schema import Row, SoftLabels
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, predict
+from alambique.tasks.detect import network, predict, soft_views
 from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
@@ -46,7 +46,13 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weights = [project / layout.teacher(name) / layout.WEIGHTS for name in params.teachers]
     models = [network.load(path).eval().to(device) for path in weights]
-    writer.write(target, tally.count(look(models, data, images, made)), made, shard, shards)
+    rows: Iterator[Row]
+    match made:
+        case BoxesRecipe():
+            rows = look(models, data, images, made)
+        case ViewsRecipe():
+            rows = soft_views.look(models, data, images, made)
+    writer.write(target, tally.count(rows), made, shard, shards)
     unlabelled = set(data.images("unlabelled"))
     return {
         "images": len(images),
@@ -57,7 +63,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     }
 
 
-def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
+def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsRecipe:
     """What the soft labels of today's images, teachers and parameters are made by.
 
     Raises:
@@ -65,15 +71,21 @@ def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
     """
     cards = [_card(project / layout.teacher(name), data.classes) for name in params.teachers]
     by_class = params.soft_labels.combine == "best_per_class"
-    return Recipe(
-        teachers=[card["sha256"] for card in cards],
-        experts=choose_experts(cards, data.classes) if by_class else None,
-        data=digests(data),
-        preprocessing=DESCRIPTION,
-        image_size=params.image_size,
-        classes=data.classes,
-        **params.soft_labels.model_dump(include={"combine", "min_score", "top_k", "max_boxes"}),
-    )
+    common: dict[str, Any] = {
+        "teachers": [card["sha256"] for card in cards],
+        "combine": params.soft_labels.combine,
+        "experts": choose_experts(cards, data.classes) if by_class else None,
+        "data": digests(data),
+        "image_size": params.image_size,
+        "top_k": params.soft_labels.top_k,
+        "classes": data.classes,
+    }
+    if params.soft_labels.kind == "views":
+        augmentation = soft_views.augmentation(params.training)
+        given = params.soft_labels.model_dump(include={"views", "anchors"})
+        return ViewsRecipe(**common, seed=params.seed, augmentation=augmentation, **given)
+    given = params.soft_labels.model_dump(include={"min_score", "max_boxes"})
+    return BoxesRecipe(**common, preprocessing=DESCRIPTION, **given)
 
 
 def digests(data: Dataset) -> dict[str, str]:
@@ -81,7 +93,9 @@ def digests(data: Dataset) -> dict[str, str]:
     return {split: data.digest(split) for split in SPLITS if data.has(split)}
 
 
-def look(models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
+def look(
+    models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: BoxesRecipe
+) -> Iterator[SoftLabels]:
     """The teachers' soft labels, image by image, in the order of `images`.
 
     Args:
@@ -132,7 +146,7 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
     return card
 
 
-def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe) -> Found:
+def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe) -> Found:
     """A teacher's best boxes of an image, best first, in the image's own coordinates."""
     corners = restore(boxes.numpy(), place)
     kept = corners.astype(np.float16)
@@ -140,13 +154,13 @@ def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe) -> Fo
     return _surest(Found(torch.from_numpy(corners), logits).take(torch.from_numpy(~outside)), recipe)
 
 
-def _surest(found: Found, recipe: Recipe) -> Found:
+def _surest(found: Found, recipe: BoxesRecipe) -> Found:
     scores = found.scores
     order = scores.topk(min(recipe.max_boxes, len(scores))).indices
     return found.take(order[scores[order] >= recipe.min_score])
 
 
-def _keep(image: str, found: Found, recipe: Recipe) -> SoftLabels:
+def _keep(image: str, found: Found, recipe: BoxesRecipe) -> SoftLabels:
     """An image's row of the cache: its boxes with their likeliest classes."""
     top = found.logits.topk(recipe.width, dim=1)
     return SoftLabels(
@@ -165,8 +179,8 @@ class _Tally:
     boxes: int = 0
     scores: float = 0.0
 
-    def count(self, seen: Iterator[SoftLabels]) -> Iterator[SoftLabels]:
+    def count(self, seen: Iterator[Row]) -> Iterator[Row]:
         for image in seen:
-            self.boxes += len(image.scores)
+            self.boxes += image.scores.size
             self.scores += float(image.scores.sum(dtype=float))
             yield image

@@ -11,7 +11,6 @@ import random
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Albumentations, Compose, Mosaic
 from ultralytics.data.dataset import YOLODataset
 
 from alambique.errors import IntegrityError
+from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect import dense
 from alambique.tasks.detect.dataset import SampleDataset
@@ -77,30 +78,30 @@ class ViewDataset(SampleDataset):
         labelled: list[Sample],
         unlabelled: list[Sample],
         root: Path,
-        seed: int,
-        views: int,
+        recipe: ViewsRecipe,
         teacher: Mapping[str, SoftViews] | None = None,
-        **arguments: Any,
     ) -> None:
         """Index the labelled images, then the unlabelled ones.
 
         Args:
             labelled, unlabelled: samples, sorted by path; an unlabelled one has no boxes.
             root: the folder of images that their names are relative to.
-            seed: of the views' randomness.
-            views: of each image.
+            recipe: how many views, of which size, with which augmentation and seed.
             teacher: its answers by the image's name, which become a part of every item; None to render only.
-            arguments: upstream's data, imgsz, batch_size and hyp.
         """
         self.pools = range(len(labelled)), range(len(labelled), len(labelled) + len(unlabelled))
         self.pool = self.pools[0]
-        self.seed, self.views, self.teacher = seed, views, teacher
+        self.recipe, self.teacher = recipe, teacher
         self.names = [sample.image.relative_to(root).as_posix() for sample in (*labelled, *unlabelled)]
-        super().__init__([*labelled, *unlabelled], augment=True, **arguments)
+        super().__init__(
+            [*labelled, *unlabelled],
+            data={"names": dict(enumerate(recipe.classes)), "channels": 3},
+            imgsz=recipe.image_size,
+            augment=True,
+            hyp=get_cfg(overrides=recipe.augmentation),
+        )
         self.max_buffer_length = IMAGES_IN_MEMORY // (3 * self.imgsz**2)
-        without = copy(arguments["hyp"])
-        without.mosaic = 0.0
-        self.closing_transforms = self.build_transforms(without)
+        self.closing_transforms = self.build_transforms(get_cfg(overrides={**recipe.augmentation, "mosaic": 0.0}))
 
     def build_transforms(self, hyp: SimpleNamespace) -> Compose:
         transforms = super().build_transforms(hyp)
@@ -116,8 +117,8 @@ class ViewDataset(SampleDataset):
         index, view = place
         name = self.names[index]
         self.pool = self.pools[index not in self.pools[0]]
-        transforms = self.transforms if view < mosaics(self.views) else self.closing_transforms
-        with seeded(self.seed, name, view):
+        transforms = self.transforms if view < mosaics(self.recipe.views) else self.closing_transforms
+        with seeded(self.recipe.seed, name, view):
             item: dict[str, Any] = transforms(self.get_image_and_label(index))
         item[LABELLED] = index in self.pools[0]
         if self.teacher is not None:
@@ -131,7 +132,7 @@ class ViewDataset(SampleDataset):
                 "versions of libraries, or another kind of processor, draw it otherwise; run the soft_labels stage "
                 "again here (`dvc repro --force soft_labels`)"
             )
-        return dense.unpack(soft, view, len(self.data["names"]))
+        return dense.unpack(soft, view, len(self.recipe.classes))
 
     @staticmethod
     def collate_fn(batch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, t
     options = {"min_score": 0.3, "max_boxes": 200}
     main, other = (write(two, tmp_path / name, [name], **options)[0] for name in ("main", "other"))
     both = write(two, tmp_path / "both", ["main", "other"], combine="best_per_class", **options)[0]
-    assert both.manifest.experts == [0, 1, 0]
+    assert both.recipe.experts == [0, 1, 0]
     kept = 0
     for name, seen in both.items():
         for index, expert in enumerate((main, other, main)):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from ultralytics.cfg import get_cfg
 
+from alambique.softlabels.key import ViewsRecipe
 from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.view_loader import ViewLoader, ViewSampler, view_of
 from alambique.tasks.detect.views import LABELLED, ViewDataset, checksum, mosaics
@@ -41,16 +41,20 @@ def painted(root: Path) -> list[list[Sample]]:
 
 
 def dataset(root: Path, seed: int = 0, **augmentation: float) -> ViewDataset:
-    return ViewDataset(
-        *painted(root),
-        root,
-        seed,
-        VIEWS,
-        data={"names": {0: "zero", 1: "one"}, "channels": 3},
-        imgsz=SIZE,
-        batch_size=2,
-        hyp=get_cfg(overrides=augmentation),
+    recipe = ViewsRecipe(
+        teachers=["a" * 64],
+        combine="average",
+        experts=None,
+        data={"train": "t" * 64},
+        image_size=SIZE,
+        top_k=2,
+        classes=["zero", "one"],
+        seed=seed,
+        augmentation=augmentation,
+        views=VIEWS,
+        anchors=10,
     )
+    return ViewDataset(*painted(root), root, recipe)
 
 
 PLACES = [(index, view) for index in range(8) for view in range(VIEWS)]
