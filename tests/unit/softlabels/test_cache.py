@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from cached import DATA, IMAGES, RECIPE, labels, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,42 +19,6 @@ from alambique.softlabels import schema, writer
 from alambique.softlabels.key import BoxesRecipe
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import SoftLabels
-
-CLASSES = ["cat", "dog", "eel"]
-DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
-RECIPE = BoxesRecipe(
-    teachers=["a" * 64, "b" * 64],
-    combine="average",
-    experts=None,
-    data=DATA,
-    preprocessing={"padding": 114},
-    image_size=64,
-    top_k=2,
-    min_score=0.05,
-    max_boxes=10,
-    classes=CLASSES,
-)
-
-
-def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
-    random = np.random.default_rng(seed)
-    return SoftLabels(
-        image=image,
-        boxes=random.random((boxes, 4)).astype(np.float16),
-        logits=random.normal(size=(boxes, 2)).astype(np.float16),
-        classes=random.integers(0, 3, (boxes, 2)).astype(np.int16),
-        scores=random.random(boxes).astype(np.float16),
-    )
-
-
-IMAGES = [labels(f"train/{index:02d}.png", boxes=index % 3, seed=index) for index in range(9)]
-
-
-def write(folder: Path, images: list[SoftLabels] = IMAGES, recipe: BoxesRecipe = RECIPE, shards: int = 2) -> Path:
-    for shard in range(shards):
-        (folder / str(shard)).mkdir(parents=True)
-        writer.write(folder / str(shard), images[shard::shards], recipe, shard, shards)
-    return folder
 
 
 def read(folder: Path, recipe: BoxesRecipe = RECIPE) -> Cache[SoftLabels]:
