@@ -116,7 +116,7 @@ def test_a_changed_teacher_is_refused(scenes: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same project with a second teacher, the first one shifted: it is half as sure of cats and surer of dogs."""
+    """The same project with a second teacher, as the first one, but less sure of cats and surer of dogs."""
     copy = tmp_path_factory.mktemp("two") / "project"
     shutil.copytree(root, copy)
     add_teacher(copy, "other", torch.tensor([-1.0, 1.0, 0.0]))

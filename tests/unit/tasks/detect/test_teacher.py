@@ -11,7 +11,7 @@ from ultralytics.nn.tasks import DetectionModel
 from alambique import config, files
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks.detect import network
+from alambique.tasks.detect import network, widths
 from alambique.tasks.detect.evaluate import measure
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.soft_labels import predict_raw
@@ -88,6 +88,16 @@ def test_the_card_tells_how_good_the_teacher_is_on_val(
     assert card["val_ap"] == measured["ap"]
     assert list(card["val_ap"]) == sorted(CLASSES)
     assert 0 <= card["val_map50_95"] < 0.5
+
+
+def test_a_pruned_student_may_teach(tmp_path: Path, scenes: Path) -> None:
+    root = project(tmp_path, scenes)
+    student = network.build(NETWORK, CLASSES, 7)
+    pruned = widths.build(student, widths.choose(student, 0.3, 64))
+    network.save(pruned, root / GIVEN, image_size=64)
+    index(root)
+    _, card = make(root, **FETCH)
+    assert card["parameters"] == network.parameters(pruned) < network.parameters(student)
 
 
 def logits(model: DetectionModel, scenes: Path) -> torch.Tensor:
