@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alambique.report import plots
@@ -45,13 +45,7 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
     best = rows.get(board["best"] or "")
-    environment = Environment(
-        loader=PackageLoader("alambique.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("alambique.report")
     figures = {"points": points, "signed": signed, "number": number, "count": count, "interval": interval}
     environment.filters |= {**figures, "tone": tone, "outcome": outcome}
     return environment.get_template("report.html.j2").render(
@@ -83,6 +77,17 @@ def worth(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> Worth:
     gain = board["distillation_gain"][student]
     trials = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
     return Worth(student, verdict(student, gain), gain, trials)
+
+
+def templates(*packages: str) -> Environment:
+    """Where pages come from: templates beside the modules of `packages`, values escaped, no name left undefined."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Step]:

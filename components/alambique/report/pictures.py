@@ -95,15 +95,21 @@ def _confident(row: dict[str, Any]) -> Boxes:
 
 def _picture(dataset: Dataset, name: str, agreed: float, columns: dict[str, dict[str, Boxes]]) -> Picture:
     path = dataset.root / "images" / name
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
-    image = image.resize((WIDTH, max(round(image.height * WIDTH / image.width), 1)), Image.Resampling.BICUBIC)
-    found = {"ground truth": _truth(dataset, path)} | {title: results[name] for title, results in columns.items()}
+    image = load(path)
+    found = {"ground truth": labelled(dataset, path)} | {title: results[name] for title, results in columns.items()}
     panels = [(title, data_uri(draw(image, boxes, dataset.classes))) for title, boxes in found.items()]
     return Picture(name, agreed, panels)
 
 
-def _truth(dataset: Dataset, path: Path) -> Boxes:
+def load(path: Path) -> Image.Image:
+    """An image, upright, as wide as pictures are."""
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file).convert("RGB")
+    return image.resize((WIDTH, max(round(image.height * WIDTH / image.width), 1)), Image.Resampling.BICUBIC)
+
+
+def labelled(dataset: Dataset, path: Path) -> Boxes:
+    """The boxes that people drew in an image; their scores are NaN."""
     labels = dataset.boxes(path)
     centers, sizes = labels[:, 1:3], labels[:, 3:5]
     boxes = np.hstack([centers - sizes / 2, centers + sizes / 2]).astype(np.float32)

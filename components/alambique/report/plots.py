@@ -64,6 +64,27 @@ def accuracy_against(rows: Sequence[Row], cost: str, label: str) -> str | None:
         return _svg(figure)
 
 
+def histogram(shares: Sequence[float], label: str) -> str:
+    """Bars over 0 to 1.
+
+    Args:
+        shares: of all that is counted, in each of as many bins of equal width, 0 to 1.
+        label: of the x axis.
+    Returns:
+        an <svg> element.
+    """
+    width = 1 / len(shares)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        places = [index * width for index in range(len(shares))]
+        axes.bar(places, [100 * share for share in shares], 0.86 * width, align="edge", color=COLORS["openvino"])
+        axes.set(xlabel=label, ylabel="share, %", xlim=(0, 1))
+        axes.grid(axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        return _svg(figure)
+
+
 def _point(axes: Axes, x: float, y: float, row: Row) -> None:
     """A candidate is a mark named above it, a champion a ring named below: it often lies on a candidate."""
     champion = row["kind"] == "champion"
