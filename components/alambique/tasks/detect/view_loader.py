@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 from ultralytics.data.build import InfiniteDataLoader
 
@@ -30,14 +31,9 @@ class ViewSampler(Sampler[tuple[int, int]]):
     """Every image once an epoch, as its index and a view's number.
 
     The number travels with the index, since workers, which fetch ahead, don't know the epoch.
-
-    Attributes:
-        epoch: the next one; a training that is resumed sets it before the first batch.
     """
 
-    def __init__(
-        self, images: int, views: int, closing: int, seed: int, rank: int = 0, ranks: int = 1, epoch: int = 0
-    ) -> None:
+    def __init__(self, images: int, views: int, closing: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
         """Shuffle `images` indices anew for each epoch.
 
         Args:
@@ -46,27 +42,35 @@ class ViewSampler(Sampler[tuple[int, int]]):
             closing: the first epoch without mosaics.
             seed: of the order.
             rank, ranks: which of how many processes this is; each has as many images, some of them twice if need be.
-            epoch: the first one.
         """
         self.images, self.views, self.closing, self.seed = images, views, closing, seed
-        self.rank, self.ranks, self.epoch = rank, ranks, epoch
+        self.rank, self.ranks = rank, ranks
+        self.epoch, self.begun = 0, False
 
     def __len__(self) -> int:
         return math.ceil(self.images / self.ranks)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
+        epoch, self.epoch, self.begun = self.epoch, self.epoch + 1, True
         order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
         mine = np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
         view = view_of(epoch, self.closing, self.views)
         return iter([(int(index), view) for index in mine])
 
     def set_epoch(self, epoch: int) -> None:
-        """Upstream's call at each epoch with several processes comes after the first batches were drawn ahead."""
+        """Begin with `epoch`, as a resumed training does.
+
+        Once begun, each epoch follows the one before: upstream's call at every epoch comes after workers fetched ahead.
+        """
+        if not self.begun:
+            self.epoch = epoch
 
 
 class ViewLoader(InfiniteDataLoader):  # type: ignore[misc]
-    """Upstream's loader, whose workers live as long as the training."""
+    """Upstream's loader, whose workers live as long as the training.
+
+    Its generator, which upstream's loops seed, decides nothing here: views and their order have seeds of their own.
+    """
 
     def __init__(self, dataset: ViewDataset, sampler: ViewSampler, batch: int, workers: int, pin_memory: bool) -> None:
         super().__init__(
@@ -76,7 +80,8 @@ class ViewLoader(InfiniteDataLoader):  # type: ignore[misc]
             num_workers=workers,
             pin_memory=pin_memory,
             collate_fn=dataset.collate_fn,
+            generator=torch.Generator(),
         )
 
     def reset(self) -> None:
-        """Upstream's call when the mosaics end; the sampler sees to that, and what was fetched ahead stays good."""
+        """Nothing: upstream starts its workers anew when the mosaics end, but here the sampler sees to that."""
