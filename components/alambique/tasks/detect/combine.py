@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -38,12 +39,12 @@ class Found:
     boxes: Tensor
     logits: Tensor
 
-    @property
+    @cached_property
     def scores(self) -> Tensor:
         """Probability of each box's likeliest class, (n,)."""
         return self.logits.amax(1).sigmoid()
 
-    @property
+    @cached_property
     def classes(self) -> Tensor:
         """Index of each box's likeliest class, (n,)."""
         return self.logits.argmax(1)
@@ -66,7 +67,7 @@ def average(teachers: Sequence[Found]) -> Found:
         each class's probability: a teacher that has no box there gives 0.
     """
     every, owners = _joined(teachers)
-    clusters = _clusters(every, owners)
+    clusters = _clusters(every, owners, len(teachers))
     if not clusters:
         return every
     boxes = torch.stack([_mean_box(every, members) for members in clusters])
@@ -104,18 +105,27 @@ def _joined(teachers: Sequence[Found]) -> tuple[Found, Tensor]:
     return every, torch.arange(len(teachers)).repeat_interleave(counts)
 
 
-def _clusters(every: Found, owners: Tensor) -> list[list[int]]:
-    """The boxes that are about the same object, together, each cluster surest first; at most one of each owner."""
+def _clusters(every: Found, owners: Tensor, teachers: int) -> list[list[int]]:
+    """The boxes that are about the same object, together, each cluster surest first; at most one of each teacher.
+
+    Args:
+        every: the boxes of all teachers.
+        owners: the number of the teacher that each box is of, (n,).
+        teachers: how many there are.
+    """
     clusters: list[list[int]] = []
-    means = torch.empty_like(every.boxes)
+    means, classes = torch.empty_like(every.boxes), torch.empty_like(every.classes)  # of each cluster
+    taken = torch.zeros(len(owners), teachers, dtype=torch.bool)  # whether a cluster has a box of a teacher
     for new in every.scores.argsort(descending=True, stable=True).tolist():
-        free = torch.tensor([owners[new] not in owners[members] for members in clusters])
-        same = torch.tensor([every.classes[members[0]] == every.classes[new] for members in clusters])
-        place = _closest(every.boxes[new], means[: len(clusters)], free, same) if clusters else None
+        known = slice(len(clusters))
+        free, same = ~taken[known, owners[new]], classes[known] == every.classes[new]
+        place = _closest(every.boxes[new], means[known], free, same)
         if place is None:
             place = len(clusters)
             clusters.append([])
+            classes[place] = every.classes[new]
         clusters[place].append(new)
+        taken[place, owners[new]] = True
         means[place] = _mean_box(every, clusters[place])
     return clusters
 
