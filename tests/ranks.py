@@ -9,50 +9,50 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from ultralytics.utils import RANK
 
-from alambique.errors import DataError
 from alambique.files import write_json
 from alambique.tasks.detect import trainer
 from alambique.tasks.detect.losses import SoftLabelLoss
 
 SEEN: list[str] = []
-"""The images of this rank's batches, one after the other; twice each, since a detector's head has two branches."""
+"""The images of this rank's batches, one batch after the other."""
 
 
 class Witness(SoftLabelLoss):
     """Remembers which images it is the loss of."""
 
     def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.device == preds["scores"].device and preds["scores"].requires_grad:
-            SEEN.extend(batch["im_file"])
+        images = list(batch["im_file"])
+        if SEEN[-len(images) :] != images:  # the head's other branch has not told yet
+            SEEN.extend(images)
         return super().loss(preds, batch)
 
 
-def train(folder: Path, model: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """`trainer.train`; leaves what this rank knows of it at `folder`/<rank>.json."""
-    metrics = trainer.train(model, *args, **kwargs)  # type: ignore[arg-type]
-    weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    write_json(folder / f"{RANK}.json", {"metrics": metrics, "images": SEEN, "weights": weights.tolist()})
+def train(**given: Any) -> dict[str, Any]:
+    """`trainer.train`; leaves what this rank knows of it in the target, at <rank>.json."""
+    metrics = trainer.train(**given)
+    weights = torch.cat([parameter.detach().flatten() for parameter in given["model"].parameters()])
+    write_json(given["target"] / f"{RANK}.json", {"metrics": metrics, "images": SEEN, "weights": weights.tolist()})
     return metrics
 
 
-def fail_as_second(message: str) -> None:
-    """The second rank fails, and the first would wait for it for a minute."""
+def second_raises(error: Exception) -> None:
+    """The first rank would wait for the second for ten minutes."""
     if RANK == 1:
-        raise DataError(message)
-    time.sleep(60)
+        raise error
+    time.sleep(600)
 
 
-def die_as_second() -> None:
-    """The second rank is killed, as the kernel does when memory runs out."""
+def second_is_killed() -> None:
+    """As the kernel does it when memory runs out."""
     if RANK == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    time.sleep(600)
 
 
 def stay(folder: Path) -> None:
-    """Say who is here, and go on for a minute."""
+    """Leave this rank's process id at `folder`/<rank>.json, and go on for ten minutes."""
     write_json(folder / f"{RANK}.json", os.getpid())
-    time.sleep(60)
+    time.sleep(600)
