@@ -134,11 +134,6 @@ def params(**changes: Any) -> Params:
     return config.parse(content, "params.yaml")
 
 
-def threads() -> int:
-    """How many a stage trains on, by default or by the environment."""
-    return int(os.environ["OMP_NUM_THREADS"])
-
-
 def state(name: str, **setting: Any) -> Path:
     """The folder that keeps what a run has measured so far; another setting, or other code, has another folder.
 
@@ -168,6 +163,11 @@ def run(main: Callable[..., None]) -> None:
         app()
     except AlambiqueError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+
+
+def tell(line: str) -> None:
+    """Say how far a long run is."""
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
 
 
 def _print(name: str, rows: Sequence[Row], quick: bool, path: Path) -> None:

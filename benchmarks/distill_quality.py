@@ -1,0 +1,306 @@
+"""Is distillation worth it? A small student from scratch, with and without a teacher, by what it finds on test.
+
+    python -m benchmarks.distill_quality --data PATH --weights yolo26n.pt [--jobs N] [--epochs N] [--quick]
+
+The student is the 0.68 M-parameter `pico` of params.yaml at 224 px, trained with three seeds. Each setting is a
+project as `alambique init` makes it, with the defaults of params.yaml but for what is named here, and its stages are
+the product's own:
+
+full      all labels; the teacher is a YOLO26n fine-tuned on them
+builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
+fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
+scarce    the same images; the teacher is fine-tuned on the labels that are left
+
+A control has the same start and as many steps as the student that it is compared with, and the labels alone.
+
+gain_fetched       points of test mAP50-95, fetched, distilled − control
+gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
+gain_full          full, distilled − control
+gain_over_builtin  full, distilled − builtin, distilled
+
+Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
+benchmarks/.runs and, after an interruption, not done again; a training goes on from its last epochs. Each of the N
+jobs is a process with one thread: two of them finish sooner than one with two, and no figure depends on how many
+there are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+import yaml
+
+from alambique import layout, tasks
+from alambique.data.dataset import Dataset
+from alambique.errors import DataError
+from alambique.files import read_json, sha256
+from alambique.layout import METRICS
+from alambique.project import init
+from alambique.stages.resume import kept_on_laptop
+from benchmarks import common, datasets
+from benchmarks.common import Row
+
+STUDENT, TEACHER = "pico", "main"
+KEEP = 5
+"""One in so many images keeps its labels where labels are scarce."""
+
+
+class Setting(NamedTuple):
+    """What the students of a project learn from."""
+
+    labels: Literal["all", "few"]
+    teacher: Literal["tuned", "fetched"]
+    method: Literal["soft", "feature"]
+
+
+class Run(NamedTuple):
+    """One student, once for every seed."""
+
+    setting: str
+    kind: Literal["control", "distilled"]
+
+
+class Stage(NamedTuple):
+    """A stage of dvc.yaml and its arguments."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    def metrics(self, project: Path) -> Path:
+        """The file that appears when the stage is done."""
+        return (project / METRICS / self.name / "-".join(self.arguments)).with_suffix(".json")
+
+
+TEACHER_STAGES = (
+    Stage("validate"),
+    Stage("teacher", (TEACHER,)),
+    Stage("evaluate", (f"teacher-{TEACHER}",)),
+    Stage("soft_labels", ("0",)),
+)
+SETTINGS = {
+    "full": Setting("all", "tuned", "soft"),
+    "scarce": Setting("few", "tuned", "soft"),
+    "fetched": Setting("few", "fetched", "soft"),
+    "builtin": Setting("all", "fetched", "feature"),
+}
+RUNS = (
+    Run("fetched", "control"),
+    Run("fetched", "distilled"),
+    Run("scarce", "distilled"),
+    Run("full", "control"),
+    Run("full", "distilled"),
+    Run("builtin", "distilled"),
+)
+GAINS = {
+    "gain_fetched": (Run("fetched", "distilled"), Run("fetched", "control"), "≥ 6, low > 0"),
+    "gain_scarce": (Run("scarce", "distilled"), Run("fetched", "control"), "> 0"),
+    "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
+    "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the benchmark is.
+
+    Attributes:
+        image_size: side of the input, pixels.
+        epochs: of students and controls.
+        teacher_epochs: where all labels are known; where a fifth is, five times as many, which are as many steps.
+        seeds: of students and controls.
+        soft_labels, distill: more of these sections of params.yaml.
+    """
+
+    image_size: int = 224
+    epochs: int = 100
+    teacher_epochs: int = 30
+    seeds: tuple[int, ...] = (0, 1, 2)
+    soft_labels: tuple[tuple[str, Any], ...] = ()
+    distill: tuple[tuple[str, Any], ...] = ()
+
+
+# A teacher of one epoch is sure of nothing: every box counts, or there would be none.
+QUICK = Scale(64, 1, 1, (0,), (("min_score", 0.0),), (("min_score", 0.0),))
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="A dataset in YOLO layout, such as BCCD.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="What teachers begin with: a COCO checkpoint of YOLO26n.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of students and controls alike.")] = Scale.epochs,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time, each with one thread.")] = 1,
+    quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on the demo's scenes.")] = False,
+) -> None:
+    """Measure what distillation is worth."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the jobs
+    with tempfile.TemporaryDirectory() as scratch:
+        if quick:
+            scale, folder = QUICK, Path(scratch)
+            source = datasets.scenes(folder / "scenes", train=20, size=64)
+        else:
+            scale = Scale(epochs=epochs)
+            source, weights = _given(data, weights)
+            digests = [source.digest(split) for split in ("train", "val", "test")]
+            folder = common.state("distill_quality", data=digests, weights=sha256(weights), scale=scale)
+        work(folder, source, weights, scale, jobs)
+        subjects = [(setting, f"teacher-{TEACHER}") for setting in SETTINGS]
+        subjects += [(run.setting, _subject(run, seed)) for run in RUNS for seed in scale.seeds]
+        figures = [_figures(folder, *subject) for subject in subjects]
+        rows = [_gain(folder, id, scale.seeds) for id in GAINS]
+        common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, epochs=scale.epochs, runs=figures)
+
+
+def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs: int) -> None:
+    """Do every stage that is not done yet.
+
+    Args:
+        folder: of the projects.
+        source: the dataset with all its labels.
+        weights: what teachers begin with; None: from scratch.
+        scale, jobs: see `Scale` and `main`.
+    """
+    tuned = folder / "full" / layout.teacher(TEACHER) / layout.WEIGHTS
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_job) as pool:
+        for group, first in ((("full", "scarce"), weights), (("fetched", "builtin"), tuned)):
+            settings = {name: SETTINGS[name] for name in group}
+            advance(
+                pool,
+                {
+                    f"{name}: teacher": partial(make_teacher, folder / name, source, setting, first, scale)
+                    for name, setting in settings.items()
+                },
+            )
+        advance(
+            pool,
+            {
+                f"{run.setting}: {_subject(run, seed)}": partial(do, folder / run.setting, student_stages(run, seed))
+                for seed in scale.seeds
+                for run in RUNS
+            },
+        )
+
+
+def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
+    """The setting's project up to its soft labels."""
+    lay_out(project, source, setting, weights, scale)
+    do(project, TEACHER_STAGES)
+
+
+def lay_out(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
+    """The setting's project, made unless it is there."""
+    if project.exists():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        keep = KEEP if setting.labels == "few" else 1
+        data = datasets.link(source, Path(scratch) / "data", split(source, keep)).root
+        overrides = Path(scratch) / "overrides.yaml"
+        overrides.write_text(yaml.safe_dump(changes(setting, weights, scale)))
+        init(project, str(data), "detect", overrides=overrides, origin=None, remote=None)
+
+
+def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
+    """The images by split, when one in `keep` of the train images, by their sorted paths, keeps its labels."""
+    train = source.images("train")
+    labelled = train[::keep]
+    splits = {"train": labelled, "val": source.images("val"), "test": source.images("test")}
+    unlabelled = [image for image in train if image not in set(labelled)]
+    return {**splits, "unlabelled": unlabelled} if unlabelled else splits
+
+
+def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, Any]:
+    """What the setting's params.yaml has other than the defaults."""
+    epochs = scale.teacher_epochs * (KEEP if setting.labels == "few" else 1)
+    source = "train" if setting.teacher == "tuned" else "fetch"
+    return {
+        "image_size": scale.image_size,
+        "seeds": list(scale.seeds),
+        "teacher": {TEACHER: {"source": source, "weights": weights and str(weights.resolve()), "epochs": epochs}},
+        "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
+        "distill": {"epochs": scale.epochs, "method": setting.method, **dict(scale.distill)},
+        "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
+    }
+
+
+def student_stages(run: Run, seed: int) -> list[Stage]:
+    """Train the run's student and measure it."""
+    stage = "distill" if run.kind == "distilled" else "control"
+    return [Stage(stage, (STUDENT, str(seed))), Stage("evaluate", (_subject(run, seed),))]
+
+
+def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
+    """Do all the tasks, and say so as each is done; the first that fails takes those with it that have not begun."""
+    futures = {pool.submit(task): name for name, task in tasks.items()}
+    try:
+        for number, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            common.tell(f"{number} of {len(tasks)} done: {futures[future]}")
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def do(project: Path, stages: Sequence[Stage]) -> None:
+    """Do those of the stages that are not done."""
+    for stage in stages:
+        if not stage.metrics(project).exists():
+            with kept_on_laptop(project, "-".join((stage.name, *stage.arguments))):
+                importlib.import_module(f"alambique.stages.{stage.name}").run(project, *stage.arguments)
+
+
+def _begin_job() -> None:
+    from ultralytics.utils import LOGGER, torch_utils
+
+    LOGGER.setLevel(logging.WARNING)
+    # When a training begins, upstream takes all cores but one, whatever the environment says.
+    torch_utils.NUM_THREADS = 1
+
+
+def _given(data: Path | None, weights: Path | None) -> tuple[Dataset, Path]:
+    if data is None or weights is None or not weights.is_file():
+        raise DataError(
+            f"the full benchmark trains on real images (--data is {data}) from COCO's weights (--weights is "
+            f"{weights}); give --data PATH, a dataset in YOLO layout such as BCCD, and --weights PATH, a yolo26n.pt"
+        )
+    return datasets.given(data, {"train": KEEP, "val": 1, "test": 1}), weights
+
+
+def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:
+    """A row of `GAINS`, in points."""
+    first, second, goal = GAINS[id]
+    sides = (
+        [folder / run.setting / layout.evaluation(_subject(run, seed)) for seed in seeds] for run in (first, second)
+    )
+    interval = tasks.load("detect").gain(*sides)
+    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
+    details = {"seeds": interval.seeds, "images": interval.images}
+    return Row(id, value, low, high, interval.seeds * interval.images, goal, details)
+
+
+def _figures(folder: Path, setting: str, subject: str) -> dict[str, Any]:
+    """What one training came to on test."""
+    metrics = read_json(folder / setting / layout.evaluation_metrics(subject))
+    return {"setting": setting, "subject": subject, "map50_95": metrics["map50_95"], "map50": metrics["map50"]}
+
+
+def _evaluation(folder: Path, run: Run, seed: int) -> Path:
+    return folder / run.setting / layout.evaluation(_subject(run, seed))
+
+
+def _subject(run: Run, seed: int) -> str:
+    return f"{STUDENT}-{run.kind}-{seed}"
+
+
+if __name__ == "__main__":
+    common.run(main)

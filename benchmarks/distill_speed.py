@@ -1,0 +1,248 @@
+"""What a teacher costs while a student is trained, on a CPU: the cached method against none, and against upstream's.
+
+    python -m benchmarks.distill_speed [--quick] [--data PATH]
+
+A YOLO26n student at 320 px, batch 16, on the demo's scenes drawn at that size (or the given dataset). In one process
+these take turns, in rounds that each begin with another of them:
+
+plain       the `control` stage: no teacher
+cached      the `distill` stage, from a cache of boxes
+builtin_S   Ultralytics' own `distill_model` with a YOLO26 of scale S, which runs at every batch; random weights do
+teacher_S   that teacher's forward pass alone
+
+A block is one of them once, as users run it: a real training by Ultralytics' loop, of one epoch of a few batches. A
+hook notes the time after every step of the optimizer. From the first step to the last there are whole iterations
+only, of loading and augmenting, forward pass, loss, backward pass, step and moving average; what a training does
+before and after is not counted. A row is a ratio within a round, its median and quartiles over the rounds.
+
+cached_over_plain       training time per image
+builtin_l_over_cached, builtin_x_over_cached
+share_of_ceiling        builtin_l_over_cached / ((plain + teacher_l) / plain): a method that needs no teacher's forward
+                        pass, and costs nothing itself, has 1, but for what upstream's own loss costs
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import typer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import LOGGER, NUM_THREADS
+from ultralytics.utils.loss import v8DetectionLoss
+
+from alambique import layout, tasks
+from alambique.config import Network, Params
+from alambique.data.dataset import Dataset
+from alambique.errors import AlambiqueError
+from alambique.files import write_json
+from alambique.layout import DATA, INPUTS, WEIGHTS
+from alambique.softlabels import writer
+from alambique.softlabels.schema import SoftLabels
+from alambique.stages.benchmark import turns
+from alambique.tasks.detect import network, samples, soft_labels, trainer
+from benchmarks import common, datasets
+from benchmarks.common import Row
+
+SIZE = 320
+STUDENT = "nano"
+TEACHERS: tuple[Literal["l", "x"], ...] = ("l", "x")
+
+Block = Callable[[], float]
+"""Seconds per image."""
+Round = Mapping[str, float]
+"""Seconds per image by the block's name."""
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="The same code in under two minutes.")] = False,
+    data: Annotated[Path | None, typer.Option(help="A dataset in YOLO layout; default: the demo's scenes.")] = None,
+) -> None:
+    """Measure what a teacher costs while a student is trained."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the goals are a CPU's
+    LOGGER.setLevel(logging.WARNING)
+    torch.set_num_threads(NUM_THREADS)  # as upstream does when a training begins, whatever the environment says
+    batch, steps, rounds = (2, 2, 2) if quick else (16, 5, 9)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = Path(scratch) if quick else common.state("distill_speed", data=data, threads=NUM_THREADS)
+        params = lay_out(Path(scratch) / "project", data, batch, steps)
+        blocks = make_blocks(Path(scratch) / "project", params)
+        measured = interleave(blocks, rounds, done)
+        common.publish(
+            "distill_speed",
+            rows(measured),
+            quick=quick,
+            threads=NUM_THREADS,
+            seconds_per_image={name: [each[name] for each in measured] for name in blocks},
+        )
+        shutil.rmtree(done)  # the next run measures anew
+
+
+def interleave(blocks: Mapping[str, Block], rounds: int, done: Path) -> list[Round]:
+    """Measure every block once a round.
+
+    Args:
+        done: folder of the rounds that an interrupted run has measured; they are not measured again.
+    """
+    order = list(turns(tuple(blocks), rounds))
+    measured: list[Round] = []
+    for number in range(rounds):
+        names = order[number * len(blocks) : (number + 1) * len(blocks)]
+        measured.append(common.kept(done / f"{number}.json", partial(_measure, blocks, names)))
+        common.tell(
+            f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {measured[-1][name]:.3f}" for name in blocks)
+        )
+    return measured
+
+
+def _measure(blocks: Mapping[str, Block], names: Sequence[str]) -> Round:
+    return {name: blocks[name]() for name in names}
+
+
+def rows(measured: Sequence[Round]) -> list[Row]:
+    """The published ratios, each taken within a round."""
+
+    def ratio(id: str, of: Callable[[Round], float], goal: str) -> Row:
+        return common.median(id, [of(each) for each in measured], goal)
+
+    return [
+        ratio("cached_over_plain", lambda each: each["cached"] / each["plain"], "≤ 1.10"),
+        ratio("builtin_l_over_cached", lambda each: each["builtin_l"] / each["cached"], "≥ 3.5"),
+        ratio("builtin_x_over_cached", lambda each: each["builtin_x"] / each["cached"], "≥ 6"),
+        ratio("share_of_ceiling", _share_of_ceiling, "≥ 0.9"),
+    ]
+
+
+def _share_of_ceiling(each: Round) -> float:
+    return each["builtin_l"] / each["cached"] / ((each["plain"] + each["teacher_l"]) / each["plain"])
+
+
+def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
+    """A project with a teacher's soft labels, whose epoch has `steps` batches."""
+    project.mkdir()
+    if data is None:
+        datasets.scenes(project / DATA, batch * steps, SIZE)
+    else:
+        source = datasets.given(data, {"train": batch * steps, "val": 1})
+        parts = {"train": source.images("train")[: batch * steps], "val": source.images("val")[:8]}
+        datasets.link(source, project / DATA, parts)
+    params = common.params(
+        image_size=SIZE,
+        students=[STUDENT],
+        networks={STUDENT: Network(scale="n").model_dump()},
+        training={"batch": batch},
+        distill={"epochs": 1},
+    )
+    write_json(project / INPUTS / "students" / "index.json", {STUDENT: {"uri": None, "sha256": None, "file": None}})
+    _know_everything(project, params)
+    return params
+
+
+def make_blocks(project: Path, params: Params) -> dict[str, Block]:
+    """What takes turns, by name."""
+    task, batch = tasks.load(params.task), params.training.batch
+    stages = {"plain": task.control, "cached": task.distill}
+    blocks: dict[str, Block] = {
+        name: partial(_stage, partial(stage, project, params, STUDENT, params.seed), batch)
+        for name, stage in stages.items()
+    }
+    data = Dataset.load(project / DATA)
+    for scale in TEACHERS:
+        weights = project / f"{scale}.pt"
+        network.save(network.build(Network(scale=scale), data.classes, params.seed), weights, SIZE)
+        blocks[f"builtin_{scale}"] = partial(_builtin, data, params, weights)
+        blocks[f"teacher_{scale}"] = partial(_forward, weights, batch)
+    return blocks
+
+
+def _stage(work: Callable[[Path], object], batch: int) -> float:
+    with tempfile.TemporaryDirectory() as target, _step_times() as times:
+        work(Path(target))
+    return _per_image(times, batch)
+
+
+def _builtin(data: Dataset, params: Params, weights: Path) -> float:
+    student = network.build(params.networks[STUDENT], data.classes, params.seed)
+    settings = trainer._settings(SIZE, 1, params.training, params.seed)
+    own = samples.labelled(data, "train")
+    with tempfile.TemporaryDirectory() as scratch, _step_times() as times:
+        given = {**settings, "distill_model": str(weights), "save_dir": scratch}
+        BuiltIn(student, data, own, v8DetectionLoss, given).train()
+    return _per_image(times, params.training.batch)
+
+
+class BuiltIn(trainer.SampleTrainer):
+    """Upstream's trainer over the same samples, and with its own loss."""
+
+    def _setup_train(self) -> None:
+        DetectionTrainer._setup_train(self)
+
+
+def _forward(weights: Path, batch: int) -> float:
+    """A teacher's forward pass as upstream's distillation runs it: what the images show does not matter."""
+    teacher = network.load(weights).eval()
+    images = torch.rand(batch, 3, SIZE, SIZE)
+    times = []
+    with torch.no_grad():
+        for _ in range(4):
+            teacher(images)
+            times.append(time.perf_counter())
+    return _per_image(times, batch)
+
+
+@contextmanager
+def _step_times() -> Iterator[list[float]]:
+    """When each step of an optimizer ended, for as long as the block runs."""
+    times: list[float] = []
+    handle = register_optimizer_step_post_hook(lambda *_: times.append(time.perf_counter()))
+    try:
+        yield times
+    finally:
+        handle.remove()
+
+
+def _per_image(times: Sequence[float], batch: int) -> float:
+    if len(times) < 2:
+        raise AlambiqueError(f"a block took {len(times)} steps; two are needed to time what lies between them")
+    return (times[-1] - times[0]) / (len(times) - 1) / batch
+
+
+def _know_everything(project: Path, params: Params) -> None:
+    """The cache of a teacher that sees what is labelled, and nothing else: every box has logits to learn from."""
+    data = Dataset.load(project / DATA)
+    folder = project / layout.teacher(params.teachers[0])
+    folder.mkdir(parents=True)
+    network.save(network.build(params.networks[STUDENT], data.classes, params.seed), folder / WEIGHTS, SIZE)
+    network.write_card(folder, kind="teacher", image_size=SIZE, data=data.digest("train"))
+    made = soft_labels.recipe(project, params, data)
+    target = project / layout.shard(0)
+    target.mkdir(parents=True)
+    writer.write(target, (_seen(data, image, made.width) for image in data.images("train")), made, 0, 1)
+
+
+def _seen(data: Dataset, image: Path, width: int) -> SoftLabels:
+    rows = data.boxes(image)
+    centre, extent = rows[:, 1:3], rows[:, 3:5]
+    others = (rows[:, :1].astype(int) + np.arange(width)) % len(data.classes)  # its own class first
+    return SoftLabels(
+        image=samples.inside(data, image),
+        boxes=np.hstack((centre - extent / 2, centre + extent / 2)).astype(np.float16),
+        logits=np.tile(np.where(np.arange(width), -3, 3), (len(rows), 1)).astype(np.float16),
+        classes=others.astype(np.int16),
+        scores=np.full(len(rows), 0.95, np.float16),
+    )
+
+
+if __name__ == "__main__":
+    common.run(main)
