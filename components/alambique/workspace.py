@@ -13,6 +13,7 @@ import site
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from alambique.dvcrepo import clone, configure_dvc, lock_entries, write_lock
@@ -21,8 +22,10 @@ from alambique.git import git
 from alambique.locks import store
 from alambique.messages import LockEntry, StageRequest, StageResult
 from alambique.pipeline import Graph, Inputs, Stage, answer, inputs, read
+from alambique.resume import resumable
 from alambique.scratch import scratch
 from alambique.stages.events import EVENTS_FILE
+from alambique.stages.resume import RESUME_FOLDER
 from alambique.stages.validate import VERDICT, require_valid
 from alambique.transfer import pull, push, workspace_hashes
 
@@ -87,17 +90,18 @@ def _run(request: StageRequest, graph: Graph, folder: Path) -> StageResult:
     stage, run, workspace = graph.stages[request.stage], request.run, folder / "project"
     wanted = _inputs(request, graph)
     _lay_out(request, workspace, wanted)
-    uri, events = request.deployment.tracking_uri, folder / "events.jsonl"
-    with stage_run(uri, run.tracking_run, stage.name, wanted.key, wanted.params, events) as child:
-        started = time.monotonic()
-        _reproduce(stage.name, workspace, folder / "error.json", events, request.deployment.home)
-        seconds = time.monotonic() - started
-        entry = _verified(stage, wanted, workspace)
-        child.log_outputs(workspace, list(stage.outs))
-    push(workspace, stage.outs)
-    if not stage.always_changed:
-        with store(workspace) as entries:
-            entry = entries.put(wanted, stage.name, entry)
+    uri, events, state = request.deployment.tracking_uri, folder / "events.jsonl", folder / "resume"
+    with resumable(workspace, wanted.key, state):  # until the result is safe
+        with stage_run(uri, run.tracking_run, stage.name, wanted.key, wanted.params, events) as child:
+            started = time.monotonic()
+            _reproduce(stage.name, folder, {EVENTS_FILE: events, RESUME_FOLDER: state}, request.deployment.home)
+            seconds = time.monotonic() - started
+            entry = _verified(stage, wanted, workspace)
+            child.log_outputs(workspace, list(stage.outs))
+        push(workspace, stage.outs)
+        if not stage.always_changed:
+            with store(workspace) as entries:
+                entry = entries.put(wanted, stage.name, entry)
     return StageResult(
         stage=stage.name, key=wanted.key, entry=entry, found="ran", seconds=seconds, tracking_run=child.run_id
     )
@@ -116,16 +120,22 @@ def _lay_out(request: StageRequest, workspace: Path, wanted: Inputs) -> None:
     pull(workspace, wanted.tracked)
 
 
-def _reproduce(stage: str, workspace: Path, error_file: Path, events: Path, home: Path) -> None:
+def _reproduce(stage: str, folder: Path, places: Mapping[str, Path], home: Path) -> None:
     """Run the stage's command by DVC, without credentials; its output goes where this process's output goes.
 
+    Args:
+        folder: holds the workspace, as `project`.
+        places: for what the stage leaves besides its outs, by environment variable.
+        home: the deployment's.
     Raises:
         AlambiqueError: the error that the stage left, as the class it was raised as; DVC itself always exits with 255.
     """
+    error_file = folder / "error.json"
+    told = {name: os.fspath(path) for name, path in {ERROR_FILE: error_file, **places}.items()}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "--no-run-cache", stage],
-        cwd=workspace,
-        env=stage_environment(home) | {ERROR_FILE: os.fspath(error_file), EVENTS_FILE: os.fspath(events)},
+        cwd=folder / "project",
+        env=stage_environment(home) | told,
         stdin=subprocess.DEVNULL,
         check=False,
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
-from alambique.stages.environment import prepare
+from alambique.stages.environment import prepare, speak
+from alambique.stages.resume import kept_on_laptop
 
 STAGES = (
     "validate",
@@ -39,15 +40,16 @@ def run(project: Path, name: str, *arguments: str) -> None:
     takes = list(inspect.signature(stage).parameters)[1:]
     if len(takes) != len(arguments):
         raise ConfigurationError(f"stage {name} takes {takes or 'no arguments'}, got {list(arguments)}")
+    speak()
     _tracked(project, os.environ.get("DVC_STAGE", name), lambda: stage(project, *arguments))
 
 
 def _tracked(project: Path, address: str, work: Callable[[], None]) -> None:
-    """Do the work, with the same child run in MLflow under plain `dvc repro` as under Airflow."""
+    """Do the work, with the same child run in MLflow, and as resumable, under plain `dvc repro` as under Airflow."""
     from alambique import pipeline
     from alambique.registry.tracking import laptop_run
 
-    with laptop_run(project, address) as child:
+    with laptop_run(project, address) as child, kept_on_laptop(project, address):
         work()
         if child.run_id:
             child.log_outputs(project, list(pipeline.read(project).stages[address].outs))

@@ -1,8 +1,10 @@
-"""The process environment that every stage runs in, set before any ML library is imported."""
+"""The process that every stage runs in: its environment, set before any ML library is imported, and its log."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,3 +30,10 @@ def prepare() -> None:
         folder = Path(tempfile.gettempdir()) / f"alambique-yolo-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         os.environ["YOLO_CONFIG_DIR"] = str(folder)
+
+
+def speak() -> None:
+    """Let our log, from INFO on, be this process's output, which becomes the task's log."""
+    logger = logging.getLogger("alambique")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler(sys.stdout))

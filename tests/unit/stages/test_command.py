@@ -25,13 +25,13 @@ def test_an_unknown_stage_is_refused(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"takes \['student'\], got \[\]"):
+    with pytest.raises(ConfigurationError, match=r"takes \['student', 'seed'\], got \[\]"):
         run(tmp_path, "distill")
 
 
 def test_an_error_is_one_line_an_exit_code_and_a_file(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "alambique", "stage", "distill", "pico"],
+        [sys.executable, "-m", "alambique", "stage", "distill", "pico", "0"],
         cwd=tmp_path,
         env={ERROR_FILE: str(tmp_path / "error.json"), "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -31,6 +31,7 @@ from ultralytics.utils.dist import find_free_network_port
 
 from alambique import lifeline
 from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, read_error, write_error
+from alambique.stages.environment import speak
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -159,6 +160,7 @@ def _unexplained(rank: int, ranks: Sequence[subprocess.Popen[bytes]]) -> Alambiq
 
 def _be_a_rank(job: Path) -> None:
     lifeline.watch()
+    speak()
     try:
         result = torch.load(job, weights_only=False)()
     except BaseException as error:
