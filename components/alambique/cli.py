@@ -13,6 +13,8 @@ from alambique.errors import AlambiqueError, write_error
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 graph = typer.Typer(no_args_is_help=True, help="The committed, expanded graph of dvc.yaml.")
 app.add_typer(graph, name="graph")
+softlabels = typer.Typer(no_args_is_help=True, help="The cache of the teachers' soft labels.")
+app.add_typer(softlabels, name="softlabels")
 
 
 @app.callback()
@@ -108,6 +110,28 @@ def graph_check() -> None:
     from alambique.expansion import check
 
     _guarded(lambda: check(Path.cwd()))
+
+
+@softlabels.callback()
+def softlabels_main() -> None:
+    """The cache of the teachers' soft labels."""
+
+
+@softlabels.command("inspect")
+def softlabels_inspect(
+    project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+    output: Annotated[Path, typer.Option(help="The page, with pictures.")] = Path("soft_labels.html"),
+    image: Annotated[str | None, typer.Option(help="Show this image's boxes instead, as in train/x.png.")] = None,
+) -> None:
+    """Show what the cache holds: how sure the teachers are, of what, and which labelled boxes they know."""
+    from rich.console import Console
+
+    from alambique.softlabels.command import show, show_image
+
+    if image:
+        _guarded(lambda: show_image(project, image, Console()))
+    else:
+        _guarded(lambda: show(project, output, Console()))
 
 
 def _add_verb(name: str) -> None:

@@ -97,4 +97,7 @@ def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
                 )
     numbers = [manifest.shard for manifest in manifests]
     if numbers != list(range(first.shards)) or any(manifest.shards != first.shards for manifest in manifests):
-        raise IntegrityError(f"{folder} holds shards {numbers} of {first.shards}; remove the surplus ones, or {AGAIN}")
+        raise IntegrityError(
+            f"{folder} holds shards {numbers} of {first.shards}; remove any that are too many, or pull those that are "
+            f"missing (`dvc pull soft_labels`), or {AGAIN}"
+        )

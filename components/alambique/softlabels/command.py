@@ -1,0 +1,55 @@
+"""`alambique softlabels inspect`: a project's cache in the terminal and on a page, or one image of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from alambique.data.dataset import Dataset
+from alambique.errors import DataError
+from alambique.files import write_text
+from alambique.layout import DATA, SOFT_LABELS
+from alambique.report import pictures
+from alambique.softlabels import page, terminal
+from alambique.softlabels.inspect import inspect
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.schema import Row, SoftLabels
+from alambique.softlabels.shards import read_manifests
+from alambique.softlabels.summary import teacher_names
+
+
+def show(project: Path, output: Path, console: Console) -> None:
+    """Print what the cache holds, and write the page to `output`.
+
+    Raises:
+        IntegrityError: the cache is not pulled, unfinished or damaged.
+        DataError: the dataset is not pulled.
+    """
+    cache, data = _open(project), Dataset.load(project / DATA)
+    seen, teachers = inspect(project, cache, data), teacher_names(project, cache.recipe)
+    terminal.print_inspection(seen, teachers, console)
+    write_text(output, page.render(cache, data, seen, teachers))
+    console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)
+
+
+def show_image(project: Path, image: str, console: Console) -> None:
+    """Print every box of an image with its class probabilities.
+
+    Raises:
+        IntegrityError: the cache is not pulled, unfinished or damaged.
+        DataError: the dataset is not pulled, or the cache has no boxes of such an image.
+    """
+    cache, data = _open(project), Dataset.load(project / DATA)
+    row = cache.get(image)
+    if row is None:
+        raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
+    if not isinstance(row, SoftLabels):
+        raise DataError(f"of {image} the cache holds views, whose anchors have no place in it; leave --image out")
+    terminal.print_image(row, pictures.labelled(data, data.root / "images" / image), data.classes, console)
+
+
+def _open(project: Path) -> Cache[Row]:
+    """The cache as it lies there, by whatever recipe it was made."""
+    folder = project / SOFT_LABELS
+    return Cache.open(folder, read_manifests(folder)[0].recipe)

@@ -1,0 +1,94 @@
+"""What an inspection says, in words and rows, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from alambique.files import read_json
+from alambique.layout import CARD, TEACHERS
+from alambique.softlabels.inspect import Inspection
+from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
+from alambique.tasks.detect.samples import SAME_BOX
+
+
+class ClassRow(NamedTuple):
+    """What is known of a class.
+
+    Attributes:
+        name: its name.
+        labelled: boxes that people drew.
+        recall: the share of them that the teachers have; None if unknown.
+        taught: boxes or anchors whose likeliest class it is.
+        share: of all these, 0 to 1.
+    """
+
+    name: str
+    labelled: int
+    recall: float | None
+    taught: int
+    share: float
+
+
+def unit(seen: Inspection) -> str:
+    """What the cache holds of an image."""
+    return "boxes" if isinstance(seen.recipe, BoxesRecipe) else "anchors"
+
+
+def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
+    """What the cache is.
+
+    Args:
+        seen: what was found in it.
+        teachers: their names.
+    """
+    images, outputs = seen.images.total(), int(seen.taught.sum())
+    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(seen.images.items()))
+    lines = {
+        "key": seen.recipe.digest(),
+        "teachers": ", ".join(teachers) + (f" ({seen.recipe.combine})" if len(teachers) > 1 else ""),
+        "kept": _kept(seen.recipe),
+        "images": f"{images:,} ({splits})",
+        unit(seen): f"{outputs:,}, {outputs / max(images, 1):.1f} an image",
+        "on disk": f"{seen.size:,} bytes, {seen.size / max(images, 1):,.0f} an image",
+    }
+    if seen.recall is not None:
+        lines["labels found"] = f"{seen.recall:.1%} of {seen.labelled.sum():,} (same class, IoU ≥ {SAME_BOX})"
+    return lines
+
+
+def _kept(recipe: BoxesRecipe | ViewsRecipe) -> str:
+    if isinstance(recipe, BoxesRecipe):
+        what = f"up to {recipe.max_boxes} boxes an image with a score of at least {recipe.min_score}"
+    else:
+        what = f"the {recipe.kept} surest anchors of both heads, in {recipe.views} views an image"
+    return f"{what}; logits of {recipe.width} classes each; input {recipe.image_size} px"
+
+
+def by_class(seen: Inspection) -> list[ClassRow]:
+    """A row per class, in index order."""
+    recalls = [None] * len(seen.labelled) if seen.found is None else _shares(seen.found, seen.labelled)
+    total = max(int(seen.taught.sum()), 1)
+    columns = zip(seen.recipe.classes, seen.labelled.tolist(), recalls, seen.taught.tolist(), strict=True)
+    return [ClassRow(name, labelled, recall, taught, taught / total) for name, labelled, recall, taught in columns]
+
+
+def _shares(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> list[float | None]:
+    return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
+
+
+def chances(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Sequence[str]) -> str:
+    """A box's class probabilities, the likeliest first: RBC 0.83 · WBC 0.012."""
+    probabilities = expit(logits.astype(np.float32))
+    return " · ".join(f"{classes[index]} {value:.2g}" for index, value in zip(kept, probabilities, strict=True))
+
+
+def teacher_names(project: Path, recipe: BoxesRecipe | ViewsRecipe) -> list[str]:
+    """The recipe's teachers by name and digest; by digest alone where models/teacher is not pulled, or has others."""
+    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
+    return [f"{names[digest]} {digest[:12]}" if digest in names else digest[:12] for digest in recipe.teachers]
