@@ -17,7 +17,8 @@ def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
     for sample in labelled(data, "train"):
         logits = np.zeros((len(sample.boxes), len(data.classes)), np.float32)
         np.put_along_axis(logits, sample.targets.astype(int), logit, 1)
-        taught.append(sample._replace(targets=np.hstack((sample.targets, logits))))
+        whole = np.ones((len(logits), 1), np.float32)
+        taught.append(sample._replace(targets=np.hstack((sample.targets, logits, whole))))
     return taught
 
 

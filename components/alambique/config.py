@@ -109,7 +109,8 @@ class Distill(Section):
     epochs: Annotated[int, Field(ge=1)] = 30
     temperature: Annotated[float, Field(gt=0)] = 2.0
     weight: Annotated[float, Field(gt=0)] = 0.5
-    min_score: Probability = 0.4
+    fade: Probability = 0.0
+    min_trust: Probability = 0.2
 
 
 class Prune(Section):

@@ -13,8 +13,8 @@ from alambique.data.dataset import Dataset
 from alambique.layout import DATA, INPUTS, SOFT_LABELS
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, samples, trainer
-from alambique.tasks.detect.losses import SoftLabelLoss
+from alambique.tasks.detect import network, samples, trainer, trust
+from alambique.tasks.detect.branches import BoxesLoss
 from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teacher import given_weights
 
@@ -99,13 +99,13 @@ def _learn(
     return trainer.train(
         model,
         data,
-        samples.taught(data, cache, params.distill.min_score),
+        samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust),
         target,
         image_size=params.image_size,
         epochs=epochs,
         training=params.training,
         seed=seed,
-        loss=partial(SoftLabelLoss, temperature=params.distill.temperature, weight=params.distill.weight),
+        loss=partial(BoxesLoss, temperature=params.distill.temperature, weight=params.distill.weight),
     )
 
 

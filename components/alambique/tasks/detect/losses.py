@@ -1,19 +1,14 @@
-"""The detection loss of Ultralytics, plus the divergence from the teacher where a box carries its logits."""
+"""How far a student is from its teacher: each distance one function of plain tensors."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils.loss import v8DetectionLoss
-
-TEACHER = "teacher_logits"
-"""The batch's key for the teacher's class logits, (boxes, classes), NaN where a box has no teacher."""
+from ultralytics.utils.metrics import bbox_iou
 
 KD_LOSS = "kd_loss"
+"""Name of the divergence from the teacher among a training's losses."""
 
 
 def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -35,45 +30,51 @@ def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return functional.kl_div(log_student, target, reduction="batchmean") * temperature**2
 
 
-class SoftLabelLoss(v8DetectionLoss):  # type: ignore[misc]
-    """One branch's loss: box, class and distance as upstream, then `weight` × the divergence from the teacher.
+def tempered_binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The same for classes that do not exclude each other, as under YOLO's sigmoids: one coin for every class.
 
-    The divergence is taken at the anchors which the assigner gave to a box that has teacher logits. `E2ELoss` makes
-    one of these for each branch, one-to-many and one-to-one.
+    Args:
+        student, teacher: logits, of the same shape; a teacher's −inf is certain of no.
+        temperature: softens both; > 0.
+    Returns:
+        nats times temperature², element by element: not reduced, since most anchors are background.
     """
-
-    def __init__(
-        self, model: DetectionModel, temperature: float, weight: float, tal_topk: int = 10, tal_topk2: int | None = None
-    ) -> None:
-        super().__init__(model, tal_topk, tal_topk2)
-        self.temperature = temperature
-        self.weight = weight
-
-    def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The batch's loss by component, (4,), times the batch size as upstream; and its detached items by name.
-
-        The divergence's item is without its weight: it is zero only where no box has a teacher.
-        """
-        (foreground, assigned, *_), losses, items = self.get_assigned_targets_and_loss(preds, batch)
-        size = len(preds["scores"])
-        teacher = self._teacher_of_each_box(batch, size)
-        image, anchor = foreground.nonzero(as_tuple=True)
-        logits = teacher[image, assigned[image, anchor].long()]
-        taught = ~logits.isnan().any(1)
-        student = preds["scores"].permute(0, 2, 1)[image, anchor]
-        divergence = tempered_kl(_choices(student[taught]), _choices(logits[taught]), self.temperature)
-        total: Tensor = torch.cat((losses, self.weight * divergence[None])) * size
-        return total, {**items, KD_LOSS: divergence.detach()}
-
-    def _teacher_of_each_box(self, batch: dict[str, Any], size: int) -> Tensor:
-        """Teacher logits in the assigner's order of boxes, (images, most boxes in an image, classes)."""
-        index = batch["batch_idx"].view(-1, 1)
-        rows = torch.cat((index, batch["cls"].view(-1, 1), batch["bboxes"], batch[TEACHER]), 1).to(self.device)
-        # Upstream's own padding: columns 0 to 4 become class and box, what stands behind them is carried along.
-        padded: Tensor = self.preprocess(rows, size, scale_tensor=torch.ones(4, device=self.device))
-        return padded[..., 5:]
+    target = (teacher.float() / temperature).sigmoid()
+    crossed = functional.binary_cross_entropy_with_logits(student.float() / temperature, target, reduction="none")
+    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
+    return (crossed - entropy) * temperature**2
 
 
-def _choices(logits: Tensor) -> Tensor:
-    """A lone class has no distribution: it is weighed against its absence, whose logit is 0, as its sigmoid does."""
-    return functional.pad(logits, (0, 1)) if logits.shape[1] == 1 else logits
+def quality_focus(student: Tensor, teacher: Tensor) -> Tensor:
+    """How much an element is worth learning: how far apart the two probabilities are (Li et al. 2020, GFL, eq. 4, β=1).
+
+    Args:
+        student, teacher: logits, of the same shape.
+    Returns:
+        0 to 1, element by element, without a gradient.
+    """
+    return (student.sigmoid() - teacher.sigmoid()).abs().detach()
+
+
+def box_distance(student: Tensor, teacher: Tensor, score: Tensor) -> Tensor:
+    """1 − CIoU of the student's and the teacher's boxes (Zheng et al. 2020), weighted by the teacher's score.
+
+    Args:
+        student, teacher: x1, y1, x2, y2 in the same units, (boxes, 4).
+        score: 0 to 1, (boxes,).
+    Returns:
+        the sum over the boxes.
+    """
+    overlap = bbox_iou(student, teacher, xywh=False, CIoU=True).squeeze(-1)
+    distance: Tensor = ((1 - overlap) * score).sum()
+    return distance
+
+
+def strength(progress: float, fade: float) -> float:
+    """What is left of the teacher's weight: 1, then falling in a line to 0 over the last share `fade` of a training.
+
+    Args:
+        progress: 0 at the start of the training, 1 at its end.
+        fade: 0 (the teacher stays) to 1 (it fades from the start).
+    """
+    return 1.0 if progress <= 1 - fade else (1 - progress) / fade

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,9 @@ from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels.schema import SoftLabels
 
+Trust = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32]]
+"""From scores and classes of a teacher's boxes, (n,) each, to the probability that each is right, (n,)."""
+
 SAME_BOX = 0.5
 """IoU from which a teacher's box and a labelled one are about the same object."""
 
@@ -24,8 +27,8 @@ class Sample(NamedTuple):
     Attributes:
         image: its file.
         boxes: centre x, centre y, width, height as shares of the image, (n, 4).
-        targets: the class index, (n, 1); for distillation also the teacher's logit of every class, (n, 1 + classes):
-            NaN where the box has no teacher, −inf where the teacher's logit was not kept.
+        targets: the class index, (n, 1); for distillation also the teacher's logit of every class, NaN where the box
+            has no teacher, −inf where the teacher's logit was not kept, and how much the box counts: (n, classes + 2).
     """
 
     image: Path
@@ -42,28 +45,36 @@ def labelled(data: Dataset, split: str) -> list[Sample]:
     return samples
 
 
+def without_boxes(data: Dataset, split: str) -> list[Sample]:
+    """The images of a split that nobody labelled."""
+    boxes, targets = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
+    return [Sample(image, boxes, targets) for image in data.images(split)]
+
+
 def repeated(samples: Iterable[Sample], length: int) -> list[Sample]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))
 
 
-def taught(data: Dataset, teacher: Mapping[str, SoftLabels], min_score: float) -> list[Sample]:
+def taught(data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_trust: float) -> list[Sample]:
     """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
 
     Args:
         data: the dataset.
         teacher: soft labels by the image's path inside data/images.
-        min_score: a teacher's box in an unlabelled image becomes a target from here on.
+        trust: the probability of a teacher's box, which is how much it counts; a person's box counts whole.
+        min_trust: a teacher's box in an unlabelled image becomes a target from here on.
     Raises:
         IntegrityError: an image has no soft labels.
     """
     classes = len(data.classes)
     samples = []
     for sample in labelled(data, "train"):
-        logits = _matching(sample, _seen(data, teacher, sample.image), classes)
-        samples.append(sample._replace(targets=np.hstack((sample.targets, logits))))
+        logits = _matching(sample, seen(data, teacher, sample.image), classes)
+        whole = np.ones((len(logits), 1), np.float32)
+        samples.append(sample._replace(targets=np.hstack((sample.targets, logits, whole))))
     for image in data.images("unlabelled"):
-        samples.append(_pseudo_labelled(image, _seen(data, teacher, image), min_score, classes))
+        samples.append(_pseudo_labelled(image, seen(data, teacher, image), trust, min_trust, classes))
     return samples
 
 
@@ -72,38 +83,49 @@ def inside(data: Dataset, image: Path) -> str:
     return image.relative_to(data.root / "images").as_posix()
 
 
-def _seen(data: Dataset, teacher: Mapping[str, SoftLabels], image: Path) -> SoftLabels:
+def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centre x, centre y, width, height as x1, y1, x2, y2, (n, 4)."""
+    centre, extent = boxes[:, :2], boxes[:, 2:]
+    return np.hstack((centre - extent / 2, centre + extent / 2))
+
+
+def seen(data: Dataset, teacher: Mapping[str, SoftLabels], image: Path) -> SoftLabels:
+    """An image's soft labels.
+
+    Raises:
+        IntegrityError: there are none.
+    """
     key = inside(data, image)
     if key not in teacher:
         raise IntegrityError(f"no soft labels for {image}; run the soft_labels stage again (`dvc repro soft_labels`)")
     return teacher[key]
 
 
-def _pseudo_labelled(image: Path, seen: SoftLabels, min_score: float, classes: int) -> Sample:
-    kept = seen.scores >= min_score
-    corners = seen.boxes[kept].astype(np.float32)
-    boxes = np.hstack(((corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]))
-    best = seen.classes[kept, :1].astype(np.float32)
-    return Sample(image, boxes, np.hstack((best, _dense(seen, classes)[kept])))
+def _pseudo_labelled(image: Path, found: SoftLabels, trust: Trust, min_trust: float, classes: int) -> Sample:
+    likely = trust(found.scores, found.classes[:, 0])
+    kept = likely >= min_trust
+    place = found.boxes[kept].astype(np.float32)
+    boxes = np.hstack(((place[:, :2] + place[:, 2:]) / 2, place[:, 2:] - place[:, :2]))
+    best = found.classes[kept, :1].astype(np.float32)
+    return Sample(image, boxes, np.hstack((best, _dense(found, classes)[kept], likely[kept, None])))
 
 
-def _matching(sample: Sample, seen: SoftLabels, classes: int) -> NDArray[np.float32]:
+def _matching(sample: Sample, found: SoftLabels, classes: int) -> NDArray[np.float32]:
     """Logits of the teacher's box at each labelled one, (n, classes): the closest of its class, or else the closest."""
     logits = np.full((len(sample.boxes), classes), np.nan, np.float32)
-    if len(sample.boxes) and len(seen.boxes):
-        centre, extent = sample.boxes[:, :2], sample.boxes[:, 2:]
-        overlap = _iou(np.hstack((centre - extent / 2, centre + extent / 2)), seen.boxes.astype(np.float32))
-        rank = overlap + (seen.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
+    if len(sample.boxes) and len(found.boxes):
+        overlap = _iou(corners(sample.boxes), found.boxes.astype(np.float32))
+        rank = overlap + (found.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
         rank[overlap < SAME_BOX] = 0
-        found = rank.max(1) > 0
-        logits[found] = _dense(seen, classes)[rank.argmax(1)[found]]
+        matched = rank.max(1) > 0
+        logits[matched] = _dense(found, classes)[rank.argmax(1)[matched]]
     return logits
 
 
-def _dense(seen: SoftLabels, classes: int) -> NDArray[np.float32]:
+def _dense(found: SoftLabels, classes: int) -> NDArray[np.float32]:
     """The kept logits at their classes' places, −inf elsewhere, (n, classes)."""
-    dense = np.full((len(seen.boxes), classes), -np.inf, np.float32)
-    np.put_along_axis(dense, seen.classes.astype(np.int64), seen.logits.astype(np.float32), axis=1)
+    dense = np.full((len(found.boxes), classes), -np.inf, np.float32)
+    np.put_along_axis(dense, found.classes.astype(np.int64), found.logits.astype(np.float32), axis=1)
     return dense
 
 

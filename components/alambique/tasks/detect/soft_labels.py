@@ -1,4 +1,4 @@
-"""Run the teachers once over the train and unlabelled images, and keep what they see, as one."""
+"""Run the teachers once over the images that distillation needs, and keep what they see, as one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
 
-SPLITS = ("train", "unlabelled")
-"""What the teachers see: val and test stay unseen by students."""
+SPLITS = {"boxes": ("train", "unlabelled", "val"), "views": ("train", "unlabelled")}
+"""What the teachers see. No student sees val or test: the boxes of val tell how far the teachers can be trusted."""
 
 BATCH = 16
 
@@ -41,7 +41,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     data = Dataset.load(project / layout.DATA)
     made = recipe(project, params, data)
     shards = len(params.soft_labels.shards)
-    images = sorted(image for split in SPLITS for image in data.images(split))[shard::shards]
+    images = sorted(image for split in made.data for image in data.images(split))[shard::shards]
     tally = _Tally()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weights = [project / layout.teacher(name) / layout.WEIGHTS for name in params.teachers]
@@ -75,7 +75,7 @@ def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsR
         "teachers": [card["sha256"] for card in cards],
         "combine": params.soft_labels.combine,
         "experts": choose_experts(cards, data.classes) if by_class else None,
-        "data": digests(data),
+        "data": {split: data.digest(split) for split in SPLITS[params.soft_labels.kind] if data.has(split)},
         "image_size": params.image_size,
         "top_k": params.soft_labels.top_k,
         "classes": data.classes,
@@ -86,11 +86,6 @@ def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsR
         return ViewsRecipe(**common, seed=params.seed, augmentation=augmentation, **given)
     given = params.soft_labels.model_dump(include={"min_score", "max_boxes"})
     return BoxesRecipe(**common, preprocessing=DESCRIPTION, **given)
-
-
-def digests(data: Dataset) -> dict[str, str]:
-    """Of the images that the teachers see, by split."""
-    return {split: data.digest(split) for split in SPLITS if data.has(split)}
 
 
 def look(

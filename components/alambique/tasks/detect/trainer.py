@@ -33,8 +33,8 @@ from alambique.stages import events
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
 from alambique.tasks.detect import curves, distributed, network, resume
+from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.losses import TEACHER
 from alambique.tasks.detect.samples import Sample, labelled
 
 Loss = Callable[..., v8DetectionLoss]
@@ -71,7 +71,7 @@ def train(
         target: an existing folder.
         image_size: side of the input, pixels.
         epochs, training, seed: as in params.yaml.
-        loss: of one branch; `SoftLabelLoss` needs samples with teacher logits.
+        loss: of one branch; `BoxesLoss` needs samples that were `taught`.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
     Raises:
         ConfigurationError: the training diverged, or the teacher does nothing.
@@ -192,8 +192,11 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
-        batch[TEACHER] = batch["cls"][:, 1:]
-        batch["cls"] = batch["cls"][:, :1]
+        # What rides along with a box: see `Sample.targets`.
+        batch["cls"], batch[TEACHER], batch[WEIGHT] = (
+            batch["cls"][:, columns] for columns in (slice(1), slice(1, -1), slice(-1, None))
+        )
+        batch[PROGRESS] = self.epoch / self.epochs
         return batch
 
     def run_callbacks(self, event: str) -> None:

@@ -23,7 +23,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.tasks.detect import distributed, network, trainer
-from alambique.tasks.detect.losses import SoftLabelLoss
+from alambique.tasks.detect.branches import BoxesLoss
 
 EPOCHS = 2
 
@@ -41,7 +41,7 @@ def data(scenes: Path) -> Dataset:
 
 
 def distillation(
-    target: Path, data: Dataset, loss: type[SoftLabelLoss] = SoftLabelLoss, logit: float = 1.0, batch: int = 8
+    target: Path, data: Dataset, loss: type[BoxesLoss] = BoxesLoss, logit: float = 1.0, batch: int = 8
 ) -> dict[str, Any]:
     """What `trainer.train` is given."""
     return {
@@ -142,7 +142,7 @@ def test_the_error_of_one_rank_is_the_error_of_all(
     with pytest.raises(kind, match=message) as raised:
         distributed.run(work, processes=2)
     assert type(raised.value) is kind
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 300
 
 
 def test_a_killed_parent_leaves_no_rank_behind(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_killed_parent_leaves_no_rank_behind(tmp_path: Path) -> None:
     here = {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", stage], env={**os.environ, **here}) as parent:
         files = [tmp_path / f"{rank}.json" for rank in (0, 1)]
-        assert eventually(lambda: all(file.exists() for file in files), seconds=60)
+        assert eventually(lambda: all(file.exists() for file in files), seconds=120)
         started = [read_json(file) for file in files]
         assert all(map(alive, started))
         parent.send_signal(signal.SIGKILL)

@@ -21,7 +21,7 @@ from alambique.files import sha256
 from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, resume, samples, trainer
-from alambique.tasks.detect.losses import SoftLabelLoss
+from alambique.tasks.detect.branches import BoxesLoss
 from alambique.tasks.detect.resume import StateFile
 
 EPOCHS = 6
@@ -38,7 +38,7 @@ def train(target: Path, data: Dataset, **changes: Any) -> Metrics:
         "epochs": EPOCHS,
         "training": TRAINING,
         "seed": 0,
-        "loss": partial(SoftLabelLoss, temperature=2.0, weight=0.5),
+        "loss": partial(BoxesLoss, temperature=2.0, weight=0.5),
         "state_interval": 0.0,
         **changes,
     }
@@ -185,7 +185,7 @@ def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
         {"seed": 1},
         {"epochs": 3},
         {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
-        {"loss": partial(SoftLabelLoss, temperature=2.0, weight=0.25)},
+        {"loss": partial(BoxesLoss, temperature=2.0, weight=0.25)},
     ],
     ids=["seed", "epochs", "settings", "loss"],
 )
@@ -211,11 +211,11 @@ def test_first_weights_and_samples_tell_trainings_apart(data: Dataset) -> None:
     moved = own[0]._replace(boxes=own[0].boxes + 0.01)
     images = data.root / "images"
     prints = {
-        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, SoftLabelLoss)
+        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, BoxesLoss)
         for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data)))
     }
     assert len(prints) == 5
-    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, SoftLabelLoss) in prints
+    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, BoxesLoss) in prints
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])

@@ -50,6 +50,11 @@ def teacher(a: SoftLabels, c: SoftLabels | None = None) -> dict[str, SoftLabels]
     return {"train/a.png": a, "train/b.png": seen("train/b.png"), "unlabelled/c.png": c}
 
 
+def believing(scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Take a score for the probability that it is not."""
+    return scores.astype(np.float32)
+
+
 CLOSE = [0.3, 0.3, 0.7, 0.7]
 CLOSER_THAN_HALF = [0.35, 0.3, 0.75, 0.7]
 FAR = [0.5, 0.5, 0.9, 0.9]
@@ -58,47 +63,57 @@ FAR = [0.5, 0.5, 0.9, 0.9]
 def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_class(data: Dataset) -> None:
     another_class = (CLOSE, [2, 0], [3.0, 1.0], 0.9)
     same_class = (CLOSER_THAN_HALF, [1, 0], [0.5, -1.0], 0.6)
-    (a, b, _) = samples.taught(data, teacher(seen("train/a.png", another_class, same_class)), 0.4)
-    np.testing.assert_allclose(a.targets, [[1, -1.0, 0.5, NONE]])
+    (a, b, _) = samples.taught(data, teacher(seen("train/a.png", another_class, same_class)), believing, 0.4)
+    np.testing.assert_allclose(a.targets, [[1, -1.0, 0.5, NONE, 1]])
     np.testing.assert_allclose(a.boxes, [[0.5, 0.5, 0.4, 0.4]])
-    assert b.targets.shape == (0, 4)
+    assert b.targets.shape == (0, 5)
 
 
 def test_without_a_box_of_its_class_the_closest_one_teaches(data: Dataset) -> None:
     boxes = [(CLOSER_THAN_HALF, [0, 2], [2.0, 1.0], 0.9), (CLOSE, [2, 0], [3.0, 1.0], 0.3)]
-    sample = samples.taught(data, teacher(seen("train/a.png", *boxes)), 0.4)[0]
-    np.testing.assert_allclose(sample.targets, [[1, 1.0, NONE, 3.0]])
+    sample = samples.taught(data, teacher(seen("train/a.png", *boxes)), believing, 0.4)[0]
+    np.testing.assert_allclose(sample.targets, [[1, 1.0, NONE, 3.0, 1]])
 
 
 def test_a_box_that_the_teacher_missed_has_no_teacher(data: Dataset) -> None:
-    sample = samples.taught(data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), 0.4)[0]
-    np.testing.assert_allclose(sample.targets, [[1, NAN, NAN, NAN]])
+    sample = samples.taught(data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), believing, 0.4)[0]
+    np.testing.assert_allclose(sample.targets, [[1, NAN, NAN, NAN, 1]])
 
 
 def test_the_teacher_adds_no_boxes_to_a_labelled_image(data: Dataset) -> None:
     boxes = [(CLOSE, [1, 0], [3.0, 1.0], 0.9), ([0.0, 0.0, 0.1, 0.1], [0, 1], [5.0, 1.0], 0.99)]
-    assert len(samples.taught(data, teacher(seen("train/a.png", *boxes)), 0.4)[0].boxes) == 1
+    assert len(samples.taught(data, teacher(seen("train/a.png", *boxes)), believing, 0.4)[0].boxes) == 1
 
 
 def test_an_unlabelled_image_is_labelled_by_what_the_teacher_is_sure_of(data: Dataset) -> None:
     c = seen("unlabelled/c.png", ([0.25, 0.5, 0.75, 1.0], [2, 0], [1.0, -2.0], 0.75), (FAR, [0, 1], [-1.0, -2.0], 0.25))
-    sample = samples.taught(data, teacher(seen("train/a.png"), c), 0.4)[2]
+    sample = samples.taught(data, teacher(seen("train/a.png"), c), believing, 0.4)[2]
     np.testing.assert_allclose(sample.boxes, [[0.5, 0.75, 0.5, 0.5]])
-    np.testing.assert_allclose(sample.targets, [[2, -2.0, NONE, 1.0]])
+    np.testing.assert_allclose(sample.targets, [[2, -2.0, NONE, 1.0, 0.75]])
+
+
+def test_the_probability_of_a_box_depends_on_its_class(data: Dataset) -> None:
+    c = seen("unlabelled/c.png", (CLOSE, [2, 0], [1.0, -2.0], 0.75), (FAR, [0, 1], [1.0, -2.0], 0.75))
+
+    def trust(scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+        return np.where(classes == 2, 0.5, 0.1).astype(np.float32)
+
+    sample = samples.taught(data, teacher(seen("train/a.png"), c), trust, 0.4)[2]
+    np.testing.assert_allclose(sample.targets[:, [0, -1]], [[2, 0.5]])
 
 
 def test_an_unlabelled_image_in_which_the_teacher_is_sure_of_nothing_is_background(data: Dataset) -> None:
     c = seen("unlabelled/c.png", (FAR, [0, 1], [-1.0, -2.0], 0.25))
-    sample = samples.taught(data, teacher(seen("train/a.png"), c), 0.4)[2]
+    sample = samples.taught(data, teacher(seen("train/a.png"), c), believing, 0.4)[2]
     assert sample.boxes.shape == (0, 4)
-    assert sample.targets.shape == (0, 4)
+    assert sample.targets.shape == (0, 5)
 
 
 def test_an_image_without_soft_labels_is_refused(data: Dataset) -> None:
     incomplete = teacher(seen("train/a.png"))
     del incomplete["unlabelled/c.png"]
     with pytest.raises(IntegrityError, match=r"no soft labels for .*c\.png"):
-        samples.taught(data, incomplete, 0.4)
+        samples.taught(data, incomplete, believing, 0.4)
 
 
 def test_samples_repeat_in_turn(data: Dataset) -> None:

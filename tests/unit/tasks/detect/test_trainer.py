@@ -18,9 +18,9 @@ from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256, sha256
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
-from alambique.tasks.detect.losses import SoftLabelLoss
+from alambique.tasks.detect.branches import BoxesLoss
 
-SOFT = partial(SoftLabelLoss, temperature=2.0, weight=0.5)
+SOFT = partial(BoxesLoss, temperature=2.0, weight=0.5)
 
 
 @pytest.fixture(scope="module")
