@@ -27,9 +27,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a teacher of random weights over images that are wider or higher than they are long."""
     root = tmp_path_factory.mktemp("project")
     random = np.random.default_rng(0)
-    for index, (split, size) in enumerate(
-        [("train", (40, 64)), ("train", (64, 24)), ("unlabelled", (96, 64)), ("val", (40, 64))] * 2
-    ):
+    shapes = [("train", (40, 64)), ("train", (64, 24)), ("unlabelled", (96, 64))] * 2 + [("val", (40, 64))]
+    for index, (split, size) in enumerate(shapes):
         path = root / f"data/images/{split}/{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 255, (*size, 3), np.uint8)).resize(size).save(path)
@@ -59,7 +58,7 @@ def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: 
     cache, metrics = write(root, tmp_path)
     names = {path.relative_to(root / "data/images").as_posix() for path in root.glob("data/images/*/*.png")}
     assert set(cache) == names
-    assert [shard["images"] for shard in metrics] == [4, 4]
+    assert [shard["images"] for shard in metrics] == [4, 3]
     assert sum(shard["unlabelled_images"] for shard in metrics) == 2
     assert sum(shard["boxes"] for shard in metrics) == sum(len(image.boxes) for image in cache.values())
 
