@@ -112,11 +112,6 @@ def graph_check() -> None:
     _guarded(lambda: check(Path.cwd()))
 
 
-@softlabels.callback()
-def softlabels_main() -> None:
-    """The cache of the teachers' soft labels."""
-
-
 @softlabels.command("inspect")
 def softlabels_inspect(
     project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),

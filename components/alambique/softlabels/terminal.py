@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from alambique.report.figures import points
@@ -31,8 +32,10 @@ def print_inspection(seen: Inspection, teachers: Sequence[str], console: Console
     """
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has no width of its own
+    about = Table.grid(padding=(0, 2))
     for name, value in facts(seen, teachers).items():
-        console.print(f"[dim]{name:<12}[/] {value}", highlight=False, soft_wrap=True)
+        about.add_row(f"[dim]{name}[/]", value)
+    console.print(about)
     for title, histogram in (("confidence", seen.confidence), ("entropy of the classes", seen.entropy)):
         console.print(f"\n[bold]{title}[/], share of {unit(seen)}", highlight=False)
         for line in bars(histogram):
@@ -55,7 +58,8 @@ def print_image(row: SoftLabels, truth: Boxes, classes: Sequence[str], console: 
         row.boxes, row.logits, row.classes, entropy(row.logits), owners(row, truth), strict=True
     ):
         label = "" if owner is None else classes[int(truth.classes[owner])]
-        table.add_row(*(f"{share:.3f}" for share in corners), f"{spread:.3f}", label, chances(logits, kept, classes))
+        words = map(escape, (label, chances(logits, kept, classes)))
+        table.add_row(*(f"{share:.3f}" for share in corners), f"{spread:.3f}", *words)
     console.print(table)
 
 
@@ -74,5 +78,5 @@ def class_table(seen: Inspection) -> Table:
     for column in ("labelled", "found, %", unit(seen), f"of {unit(seen)}, %"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in by_class(seen):
-        table.add_row(row.name, f"{row.labelled:,}", points(row.recall), f"{row.taught:,}", points(row.share))
+        table.add_row(escape(row.name), f"{row.labelled:,}", points(row.recall), f"{row.taught:,}", points(row.share))
     return table
