@@ -163,7 +163,7 @@ def test_teachers_are_averaged_before_anything_is_cut_to_the_top_classes(two: Pa
         logits = seen.logits.astype(float)[:, 0]
         np.testing.assert_allclose(seen.scores, 1 / (1 + np.exp(-logits)), atol=2e-3)
         assert (np.diff(seen.scores.astype(float)) <= 0).all()
-        assert seen.scores.max() <= max(main[name].scores.max(), other[name].scores.max())
+        assert seen.scores.max(initial=0) <= max(each[name].scores.max(initial=0) for each in (main, other))
 
 
 def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, tmp_path: Path) -> None:
