@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
@@ -15,7 +14,7 @@ from alambique.errors import DataError
 from alambique.softlabels.key import STRIDES, ViewsRecipe
 from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect import dense
-from alambique.tasks.detect.samples import Sample, inside
+from alambique.tasks.detect.samples import inside
 from alambique.tasks.detect.views import ViewDataset, checksum
 
 
@@ -40,19 +39,10 @@ def look(
     for model in models:
         if (strides := tuple(int(stride) for stride in model.stride)) != STRIDES:
             raise DataError(f"a teacher has levels of strides {strides}, a student {STRIDES}; give a teacher of these")
-    views = _without_boxes(data, recipe)
+    views = ViewDataset(data, recipe)
     numbers = {name: number for number, name in enumerate(views.names)}
     for name in (inside(data, image) for image in images):
         pixels = [views[numbers[name], view]["img"] for view in range(recipe.views)]
         inputs = torch.stack(pixels).float() / 255  # as upstream's loop gives them to a student
         answers = dense.combine([dense.answer(model, inputs) for model in models], recipe.experts)
         yield dense.pack(name, [checksum(view) for view in pixels], answers, recipe.kept, recipe.width)
-
-
-def _without_boxes(data: Dataset, recipe: ViewsRecipe) -> ViewDataset:
-    """Every view: the pixels are the same whatever boxes there are."""
-    boxes, targets = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
-    labelled, unlabelled = (
-        [Sample(image, boxes, targets) for image in data.images(split)] for split in ("train", "unlabelled")
-    )
-    return ViewDataset(labelled, unlabelled, data.root / "images", recipe)

@@ -11,7 +11,6 @@ import random
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,15 +21,18 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import Albumentations, Compose, Mosaic
 from ultralytics.data.dataset import YOLODataset
 
+from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect import dense
 from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.samples import Sample
+from alambique.tasks.detect.samples import Sample, inside, labelled
 
 LABELLED = "labelled"
 """The batch's key for whether an image has labels, (batch,): where it has none, the teacher is the only target."""
+
+NO_BOXES = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
 
 IMAGES_IN_MEMORY = 1 << 29
 """Bytes of decoded images that a process keeps: a mosaic takes its four from the whole dataset, not from a buffer."""
@@ -66,35 +68,29 @@ class PoolMosaic(Mosaic):  # type: ignore[misc]
 
 
 class ViewDataset(SampleDataset):
-    """Views of labelled and unlabelled images, asked for by an image's index and the view's number.
+    """Views of the labelled train images and the unlabelled ones, by the image's index and the view's number.
 
     Attributes:
-        names: of the images, their paths below `root`, by index.
+        names: of the images, their paths inside data/images, by index.
         pool: indices of the images that may join the present one in a mosaic.
     """
 
-    def __init__(
-        self,
-        labelled: list[Sample],
-        unlabelled: list[Sample],
-        root: Path,
-        recipe: ViewsRecipe,
-        teacher: Mapping[str, SoftViews] | None = None,
-    ) -> None:
+    def __init__(self, data: Dataset, recipe: ViewsRecipe, teacher: Mapping[str, SoftViews] | None = None) -> None:
         """Index the labelled images, then the unlabelled ones.
 
         Args:
-            labelled, unlabelled: samples, sorted by path; an unlabelled one has no boxes.
-            root: the folder of images that their names are relative to.
+            data: the dataset.
             recipe: how many views, of which size, with which augmentation and seed.
             teacher: its answers by the image's name, which become a part of every item; None to render only.
         """
-        self.pools = range(len(labelled)), range(len(labelled), len(labelled) + len(unlabelled))
+        labels = labelled(data, "train")
+        every = labels + [Sample(image, *NO_BOXES) for image in data.images("unlabelled")]
+        self.pools = range(len(labels)), range(len(labels), len(every))
         self.pool = self.pools[0]
         self.recipe, self.teacher = recipe, teacher
-        self.names = [sample.image.relative_to(root).as_posix() for sample in (*labelled, *unlabelled)]
+        self.names = [inside(data, sample.image) for sample in every]
         super().__init__(
-            [*labelled, *unlabelled],
+            every,
             data={"names": dict(enumerate(recipe.classes)), "channels": 3},
             imgsz=recipe.image_size,
             augment=True,

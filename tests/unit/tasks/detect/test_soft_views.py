@@ -16,8 +16,7 @@ from alambique.softlabels import schema
 from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import BRANCHES, SoftViews
-from alambique.tasks.detect import dense, network, samples, soft_views
-from alambique.tasks.detect.samples import Sample
+from alambique.tasks.detect import dense, network, soft_views
 from alambique.tasks.detect.soft_labels import recipe, soft_labels
 from alambique.tasks.detect.views import LABELLED, ViewDataset
 
@@ -44,15 +43,9 @@ def cache(root: Path) -> Cache[SoftViews]:
     return Cache.open(root / "soft_labels", recipe(root, GIVEN, Dataset.load(root / "data")))
 
 
-def unlabelled(data: Dataset) -> list[Sample]:
-    none = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
-    return [Sample(image, *none) for image in data.images("unlabelled")]
-
-
 def dataset(root: Path, cache: Cache[SoftViews]) -> ViewDataset:
-    data = Dataset.load(root / "data")
     assert isinstance(cache.recipe, ViewsRecipe)
-    return ViewDataset(samples.labelled(data, "train"), unlabelled(data), data.root / "images", cache.recipe, cache)
+    return ViewDataset(Dataset.load(root / "data"), cache.recipe, cache)
 
 
 def test_every_view_of_train_and_unlabelled_images_is_in_the_cache(root: Path, cache: Cache[SoftViews]) -> None:
