@@ -76,14 +76,13 @@ class RemoteState:
 
 
 @contextmanager
-def resumable(workspace: Path, key: str, folder: Path, seconds: float = SECONDS) -> Iterator[None]:
+def resumable(workspace: Path, key: str, folder: Path) -> Iterator[None]:
     """Have an earlier try's state in `folder`; keep what is left there on the remote, until the block ends well.
 
     Args:
         workspace: its default remote is meant.
         key: of the stage.
         folder: the stage's; made if need be.
-        seconds: between two looks for a newer state.
     Raises:
         TransientError: the remote is out of reach at the beginning; later on that is a warning.
     """
@@ -93,7 +92,7 @@ def resumable(workspace: Path, key: str, folder: Path, seconds: float = SECONDS)
     file = folder / STATE
     found = state.get(file)
     ended = Event()
-    thread = Thread(target=_follow, args=(state, file, ended, seconds), name="alambique-resume", daemon=True)
+    thread = Thread(target=_follow, args=(state, file, ended), name="alambique-resume", daemon=True)
     thread.start()
     try:
         yield
@@ -107,10 +106,10 @@ def resumable(workspace: Path, key: str, folder: Path, seconds: float = SECONDS)
             state.remove()
 
 
-def _follow(state: RemoteState, file: Path, ended: Event, seconds: float) -> None:
+def _follow(state: RemoteState, file: Path, ended: Event) -> None:
     sent, last = _stamp(file), False
     while not last:
-        last = ended.wait(seconds)
+        last = ended.wait(SECONDS)
         if (found := _stamp(file)) not in (None, sent):
             with _forgiving("upload"):
                 state.put(file)
