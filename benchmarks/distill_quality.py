@@ -119,7 +119,7 @@ class Scale:
         epochs: of students and controls.
         teacher_epochs: where all labels are known; where a fifth is, five times as many, which are as many steps.
         seeds: of students and controls.
-        soft_labels, distill: more of these sections of params.yaml.
+        soft_labels: more of this section of params.yaml.
     """
 
     image_size: int = 224
@@ -127,11 +127,10 @@ class Scale:
     teacher_epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
     soft_labels: tuple[tuple[str, Any], ...] = ()
-    distill: tuple[tuple[str, Any], ...] = ()
 
 
 # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
-QUICK = Scale(64, 1, 1, (0,), (("min_score", 0.0),), (("min_score", 0.0),))
+QUICK = Scale(64, 1, 1, (0,), (("min_score", 0.0),))
 
 
 def main(
@@ -228,7 +227,7 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
         "seeds": list(scale.seeds),
         "teacher": {TEACHER: {"source": source, "weights": weights and str(weights.resolve()), "epochs": epochs}},
         "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
-        "distill": {"epochs": scale.epochs, "method": setting.method, **dict(scale.distill)},
+        "distill": {"epochs": scale.epochs, "method": setting.method},
         "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
     }
 

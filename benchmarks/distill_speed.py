@@ -228,7 +228,8 @@ def _know_everything(project: Path, params: Params) -> None:
     made = soft_labels.recipe(project, params, data)
     target = project / layout.shard(0)
     target.mkdir(parents=True)
-    writer.write(target, (_seen(data, image, made.width) for image in data.images("train")), made, 0, 1)
+    images = sorted(image for split in soft_labels.SPLITS for image in data.images(split))
+    writer.write(target, (_seen(data, image, made.width) for image in images), made, 0, 1)
 
 
 def _seen(data: Dataset, image: Path, width: int) -> SoftLabels:
