@@ -18,7 +18,7 @@ def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
         logits = np.zeros((len(sample.boxes), len(data.classes)), np.float32)
         np.put_along_axis(logits, sample.targets.astype(int), logit, 1)
         whole = np.ones((len(logits), 1), np.float32)
-        taught.append(sample._replace(targets=np.hstack((sample.targets, logits, whole))))
+        taught.append(sample._replace(targets=np.hstack((sample.targets, whole, logits))))
     return taught
 
 

@@ -109,6 +109,7 @@ class Distill(Section):
     epochs: Annotated[int, Field(ge=1)] = 30
     temperature: Annotated[float, Field(gt=0)] = 2.0
     weight: Annotated[float, Field(gt=0)] = 0.5
+    feature_weight: Annotated[float, Field(gt=0)] = 6.0
     fade: Probability = 0.0
     min_trust: Probability = 0.2
 
@@ -203,6 +204,11 @@ class Params(Section):
         for teacher in self.teachers:
             if teacher not in self.teacher:
                 raise ValueError(f"teachers: {teacher!r} has no entry in `teacher`")
+        if self.distill.method in {"feature", "hybrid"} and len(self.teachers) > 1:
+            raise ValueError(
+                f"distill.method: {self.distill.method} matches the features of one teacher, but teachers names "
+                f"{list(self.teachers)}; name one, or choose soft"
+            )
         for key in ("students", "runtimes", "teachers", "seeds"):
             names = getattr(self, key)
             if len(set(names)) < len(names):

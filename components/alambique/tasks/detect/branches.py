@@ -101,12 +101,12 @@ class BoxesLoss(v8DetectionLoss):  # type: ignore[misc]
             the teacher's logits, (images, most boxes in an image, classes), and the weights, without the last axis.
         """
         index = batch["batch_idx"].view(-1, 1)
-        columns = (index, batch["cls"].view(-1, 1), batch["bboxes"], batch[TEACHER], batch[WEIGHT])
+        columns = (index, batch["cls"].view(-1, 1), batch["bboxes"], batch[WEIGHT], batch[TEACHER])
         # Upstream's own padding: columns 0 to 4 become class and box, what stands behind them is carried along.
         padded = self.preprocess(
             torch.cat(columns, 1).to(self.device), size, scale_tensor=torch.ones(4, device=self.device)
         )
-        return padded[..., 5:-1], padded[..., -1]
+        return padded[..., 6:], padded[..., 5]
 
 
 class ViewsLoss(v8DetectionLoss):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect.losses import KD_LOSS
+from alambique.tasks.detect.losses import DISTILLATION_LOSSES
 
 Row = dict[str, float]
 """An epoch's mean losses and its learning rate by name; `map50_95` where val is measured."""
@@ -37,16 +37,21 @@ def require_teacher(curves: Sequence[Row]) -> None:
     Raises:
         ConfigurationError: the divergence from the teacher is zero, or does not change from epoch to epoch.
     """
-    divergence = [row[KD_LOSS] for row in curves if KD_LOSS in row]
+    for name in DISTILLATION_LOSSES:
+        _require(name, [row[name] for row in curves if name in row])
+
+
+def _require(name: str, divergence: Sequence[float]) -> None:
+    epochs = len(divergence)
     if divergence and divergence[-1] == 0:
         raise ConfigurationError(
-            f"no box of epoch {len(curves)} had a teacher: {KD_LOSS} is 0; "
-            "check the teacher's metrics, and lower soft_labels.min_score or distill.min_score"
+            f"no box of epoch {epochs} had a teacher: {name} is 0; "
+            "check the teacher's metrics, and lower soft_labels.min_score or distill.min_trust"
         )
     last = divergence[-CONSTANT_EPOCHS:]
     if len(last) == CONSTANT_EPOCHS and max(last) - min(last) <= CONSTANT_CHANGE * max(map(abs, last)):
         raise ConfigurationError(
-            f"{KD_LOSS} has been {last[-1]:.6g} for {CONSTANT_EPOCHS} epochs, up to epoch {len(curves)}: what the "
+            f"{name} has been {last[-1]:.6g} for {CONSTANT_EPOCHS} epochs, up to epoch {epochs}: what the "
             "teacher says does not reach the student; check that training.learning_rate lets it learn at all, and "
             "that nothing froze its layers"
         )

@@ -10,32 +10,35 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Params
 from alambique.data.dataset import Dataset
-from alambique.layout import DATA, INPUTS, SOFT_LABELS
+from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, teacher
+from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer, trust
-from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.branches import BoxesLoss, ViewsLoss
+from alambique.tasks.detect.predict import read_card
+from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teacher import given_weights
+from alambique.tasks.detect.teaching import Teaching
 
 
 def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    """Train a student from labels and soft labels; see `alambique.tasks.Task.distill`.
+    """Train a student from labels and what teachers say; see `alambique.tasks.Task.distill`.
 
     Raises:
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    cache = open_cache(project, params, data)
     model, source = _student(project, params, data, student, seed)
-    metrics = _learn(model, data, cache, params, params.distill.epochs, seed, target)
+    metrics = _learn(model, project, data, params, params.distill.epochs, seed, target)
     card = network.write_card(
         target,
         kind="distilled",
         student=student,
         image_size=params.image_size,
         data=data.digest("train"),
-        teachers=cache.recipe.teachers,
+        teachers=teachers(project, params),
         source=source,
     )
     return {**metrics, **network.figures(card)}
@@ -48,11 +51,10 @@ def control(project: Path, params: Params, student: str, seed: int, target: Path
     """
     data = Dataset.load(project / DATA)
     model, source = _student(project, params, data, student, seed)
-    own = samples.labelled(data, "train")
     metrics = trainer.train(
         model,
         data,
-        samples.repeated(own, len(own) + len(data.images("unlabelled"))),
+        _by_labels(data),
         target,
         image_size=params.image_size,
         epochs=params.distill.epochs,
@@ -85,28 +87,57 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    return _learn(model, data, open_cache(project, params, data), params, epochs, params.seed, target)
+    return _learn(model, project, data, params, epochs, params.seed, target)
 
 
-def open_cache(project: Path, params: Params, data: Dataset) -> Cache[Any]:
-    """The soft labels of today's images by today's teachers."""
-    return Cache.open(project / SOFT_LABELS, recipe(project, params, data))
+def teachers(project: Path, params: Params) -> list[str]:
+    """sha256 of the weights of everyone who taught, in the order of params.yaml."""
+    if params.distill.method == "none":
+        return []
+    return [read_card(project / teacher(name))["sha256"] for name in params.teachers]
 
 
 def _learn(
-    model: DetectionModel, data: Dataset, cache: Cache[Any], params: Params, epochs: int, seed: int, target: Path
+    model: DetectionModel, project: Path, data: Dataset, params: Params, epochs: int, seed: int, target: Path
 ) -> Metrics:
+    own, teaching = _lesson(project, data, params)
     return trainer.train(
         model,
         data,
-        samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust),
+        own,
         target,
         image_size=params.image_size,
         epochs=epochs,
         training=params.training,
         seed=seed,
-        loss=partial(BoxesLoss, temperature=params.distill.temperature, weight=params.distill.weight),
+        teaching=teaching,
     )
+
+
+def _lesson(project: Path, data: Dataset, params: Params) -> tuple[list[Sample], Teaching]:
+    """What is learned from, and from whom, by `distill.method`: an epoch has as many images in every case."""
+    own, taught = _by_labels(data), Teaching()
+    if params.distill.method in {"soft", "hybrid"}:
+        own, taught = _by_soft_labels(project, data, params)
+    if params.distill.method in {"feature", "hybrid"}:
+        weights = project / teacher(params.teachers[0]) / WEIGHTS
+        taught = taught._replace(features=weights, feature_weight=params.distill.feature_weight)
+    return own, taught
+
+
+def _by_labels(data: Dataset) -> list[Sample]:
+    """The labelled images alone: an image without labels would pass for background."""
+    own = samples.labelled(data, "train")
+    return samples.repeated(own, len(own) + len(data.images("unlabelled")))
+
+
+def _by_soft_labels(project: Path, data: Dataset, params: Params) -> tuple[list[Sample], Teaching]:
+    how = params.distill.model_dump(include={"temperature", "weight", "fade"})
+    cache: Cache[Any] = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
+    if isinstance(cache.recipe, ViewsRecipe):
+        return samples.every(data), Teaching(partial(ViewsLoss, **how), views=cache)
+    own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
+    return own, Teaching(partial(BoxesLoss, **how))
 
 
 def _student(

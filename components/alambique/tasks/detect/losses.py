@@ -8,7 +8,10 @@ from torch.nn import functional
 from ultralytics.utils.metrics import bbox_iou
 
 KD_LOSS = "kd_loss"
-"""Name of the divergence from the teacher among a training's losses."""
+"""Name of the divergence from the teacher's cached words among a training's losses."""
+
+DISTILLATION_LOSSES = (KD_LOSS, "dis_loss")
+"""That, and what Ultralytics calls the distance between the features."""
 
 
 def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

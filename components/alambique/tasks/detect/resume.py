@@ -25,6 +25,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.files import write_bytes
 from alambique.tasks.detect.samples import Sample
+from alambique.tasks.detect.view_loader import ViewSampler
 
 if TYPE_CHECKING:
     from alambique.tasks.detect.trainer import SampleTrainer
@@ -81,7 +82,7 @@ class StateFile:
 
 
 def fingerprint(
-    model: nn.Module, samples: Iterable[Sample], images: Path, settings: Mapping[str, Any], loss: object
+    model: nn.Module, samples: Iterable[Sample], images: Path, settings: Mapping[str, Any], teaching: object
 ) -> str:
     """sha256 over what a training's course depends on.
 
@@ -90,9 +91,11 @@ def fingerprint(
         samples: an epoch; of an image's content only the size enters.
         images: the folder that the samples' images are told apart in: another workspace is another path.
         settings: upstream's, seed and epochs included, without paths.
-        loss: a class, or a partial of one, whose arguments enter by their `repr`.
+        teaching: what is heard of a teacher; enters by its `repr`.
     """
-    digest = hashlib.sha256(repr((torch.__version__, ultralytics.__version__, sorted(settings.items()), loss)).encode())
+    digest = hashlib.sha256(
+        repr((torch.__version__, ultralytics.__version__, sorted(settings.items()), teaching)).encode()
+    )
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     for sample in samples:
@@ -141,6 +144,8 @@ def restore(trainer: SampleTrainer, state: State) -> None:
     trainer.ema.updates = state["ema_updates"]
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.start_epoch = done
+    if isinstance(trainer.train_loader.sampler, ViewSampler):
+        trainer.train_loader.sampler.set_epoch(done)
     trainer.scheduler.last_epoch = done - 1  # the loop steps it first
     for _ in range(done):
         model.criterion.update()  # a schedule by epochs

@@ -27,8 +27,8 @@ class Sample(NamedTuple):
     Attributes:
         image: its file.
         boxes: centre x, centre y, width, height as shares of the image, (n, 4).
-        targets: the class index, (n, 1); for distillation also the teacher's logit of every class, NaN where the box
-            has no teacher, −inf where the teacher's logit was not kept, and how much the box counts: (n, classes + 2).
+        targets: the class index, (n, 1); for distillation also how much the box counts, and the teacher's logit of
+            every class, NaN where the box has no teacher, −inf where the logit was not kept: (n, 2 + classes).
     """
 
     image: Path
@@ -45,10 +45,10 @@ def labelled(data: Dataset, split: str) -> list[Sample]:
     return samples
 
 
-def without_boxes(data: Dataset, split: str) -> list[Sample]:
-    """The images of a split that nobody labelled."""
-    boxes, targets = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
-    return [Sample(image, boxes, targets) for image in data.images(split)]
+def every(data: Dataset) -> list[Sample]:
+    """The labelled train images, and then the unlabelled ones, without boxes."""
+    nothing = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
+    return labelled(data, "train") + [Sample(image, *nothing) for image in data.images("unlabelled")]
 
 
 def repeated(samples: Iterable[Sample], length: int) -> list[Sample]:
@@ -72,7 +72,7 @@ def taught(data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_t
     for sample in labelled(data, "train"):
         logits = _matching(sample, seen(data, teacher, sample.image), classes)
         whole = np.ones((len(logits), 1), np.float32)
-        samples.append(sample._replace(targets=np.hstack((sample.targets, logits, whole))))
+        samples.append(sample._replace(targets=np.hstack((sample.targets, whole, logits))))
     for image in data.images("unlabelled"):
         samples.append(_pseudo_labelled(image, seen(data, teacher, image), trust, min_trust, classes))
     return samples
@@ -107,7 +107,7 @@ def _pseudo_labelled(image: Path, found: SoftLabels, trust: Trust, min_trust: fl
     place = found.boxes[kept].astype(np.float32)
     boxes = np.hstack(((place[:, :2] + place[:, 2:]) / 2, place[:, 2:] - place[:, :2]))
     best = found.classes[kept, :1].astype(np.float32)
-    return Sample(image, boxes, np.hstack((best, _dense(found, classes)[kept], likely[kept, None])))
+    return Sample(image, boxes, np.hstack((best, likely[kept, None], _dense(found, classes)[kept])))
 
 
 def _matching(sample: Sample, found: SoftLabels, classes: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -22,8 +22,7 @@ from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER, RANK
-from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.loss import E2ELoss
 
 from alambique.config import Training
 from alambique.data.dataset import Dataset
@@ -32,13 +31,13 @@ from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, distributed, network, resume
+from alambique.tasks.detect import curves, distributed, network, resume, view_loader
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.samples import Sample, labelled
+from alambique.tasks.detect.teaching import Teaching, student
 
-Loss = Callable[..., v8DetectionLoss]
-"""Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
+BY_PEOPLE = Teaching()
 
 MAP50_95 = "metrics/mAP50-95(B)"
 
@@ -56,7 +55,7 @@ def train(
     epochs: int,
     training: Training,
     seed: int,
-    loss: Loss = v8DetectionLoss,
+    teaching: Teaching = BY_PEOPLE,
     state_interval: float = resume.INTERVAL,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
@@ -71,7 +70,7 @@ def train(
         target: an existing folder.
         image_size: side of the input, pixels.
         epochs, training, seed: as in params.yaml.
-        loss: of one branch; `BoxesLoss` needs samples that were `taught`.
+        teaching: what is heard of a teacher.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
     Raises:
         ConfigurationError: the training diverged, or the teacher does nothing.
@@ -80,12 +79,12 @@ def train(
     settings = _settings(image_size, epochs, training, seed)
     states = None
     if file := state_file():
-        which = resume.fingerprint(model, samples, data.root / "images", settings, loss)
+        which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
         states = resume.StateFile(file, which, state_interval)
     with tempfile.TemporaryDirectory() as scratch, _upstream_quiet():
-        trainer = SampleTrainer(model, data, samples, loss, {**settings, "save_dir": scratch}, states)
+        trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states)
         trainer.train()
-    trained = trainer.ema.ema
+    trained = student(trainer.ema.ema)
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
     if RANK in {-1, 0}:
@@ -143,17 +142,17 @@ class SampleTrainer(distributed.ParallelTrainer):
         model: DetectionModel,
         data: Dataset,
         samples: list[Sample],
-        loss: Loss,
+        teaching: Teaching,
         settings: dict[str, Any],
         states: resume.StateFile | None = None,
     ) -> None:
         self.dataset = data
         self.samples = {"train": samples, "val": labelled(data, "val")}
-        self.branch_loss = loss
+        self.teaching = teaching
         self.states = states
         self.curves: list[curves.Row] = []
         self.best_average: dict[str, Any] | None = None
-        super().__init__(overrides=settings)
+        super().__init__(overrides={**settings, **teaching.settings()})
         self.model = model  # upstream builds a network only where it is given a name
 
     def get_dataset(self) -> dict[str, Any]:
@@ -162,6 +161,8 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def get_dataloader(self, dataset_path: str, batch_size: int, rank: int, mode: str) -> DataLoader[Any]:
         augment = mode == "train"
+        if augment and self.teaching.views is not None:
+            return view_loader.build(self.dataset, self.teaching.views, self.args, batch_size, self.device)
         dataset = SampleDataset(
             self.samples[mode],
             data=self.data,
@@ -178,8 +179,8 @@ class SampleTrainer(distributed.ParallelTrainer):
     def _setup_train(self) -> None:
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
-        model = unwrap_model(self.model)
-        model.criterion = E2ELoss(model, loss_fn=self.branch_loss)
+        model = student(self.model)
+        model.criterion = E2ELoss(model, loss_fn=self.teaching.loss)
         if self.states and (state := self.states.read()):
             resume.restore(self, state)
             self._tell_resumed(self.states.path)
@@ -193,8 +194,8 @@ class SampleTrainer(distributed.ParallelTrainer):
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
         # What rides along with a box: see `Sample.targets`.
-        batch["cls"], batch[TEACHER], batch[WEIGHT] = (
-            batch["cls"][:, columns] for columns in (slice(1), slice(1, -1), slice(-1, None))
+        batch["cls"], batch[WEIGHT], batch[TEACHER] = (
+            batch["cls"][:, columns] for columns in (slice(1), slice(1, 2), slice(2, None))
         )
         batch[PROGRESS] = self.epoch / self.epochs
         return batch

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 from ultralytics.data.build import InfiniteDataLoader
+from ultralytics.utils import RANK, WORLD_SIZE
 
+from alambique.data.dataset import Dataset
+from alambique.errors import ConfigurationError
+from alambique.softlabels.key import ViewsRecipe
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect.views import ViewDataset, mosaics
 
 
@@ -85,3 +92,25 @@ class ViewLoader(InfiniteDataLoader):  # type: ignore[misc]
 
     def reset(self) -> None:
         """Nothing: upstream starts its workers anew when the mosaics end, but here the sampler sees to that."""
+
+
+def build(
+    data: Dataset, cache: Cache[SoftViews], settings: SimpleNamespace, batch: int, device: torch.device
+) -> ViewLoader:
+    """The cached views, in the order in which a training shows them.
+
+    Args:
+        data: the dataset.
+        cache: what the teachers said to its views.
+        settings: upstream's, of the training.
+        batch: images that this process takes at a time.
+        device: that it trains on.
+    Raises:
+        ConfigurationError: the cache holds no views.
+    """
+    if not isinstance(cache.recipe, ViewsRecipe):
+        raise ConfigurationError("the cache holds boxes, not views; set soft_labels.kind: views, and run it again")
+    views = ViewDataset(data, cache.recipe, cache)
+    closing = settings.epochs - settings.close_mosaic
+    sampler = ViewSampler(len(views), cache.recipe.views, closing, settings.seed, max(RANK, 0), WORLD_SIZE)
+    return ViewLoader(views, sampler, batch, settings.workers, device.type != "cpu")

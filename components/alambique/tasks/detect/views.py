@@ -27,12 +27,10 @@ from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect import dense
 from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.samples import Sample, inside, labelled
+from alambique.tasks.detect.samples import every, inside
 
 LABELLED = "labelled"
 """The batch's key for whether an image has labels, (batch,): where it has none, the teacher is the only target."""
-
-NO_BOXES = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
 
 IMAGES_IN_MEMORY = 1 << 29
 """Bytes of decoded images that a process keeps: a mosaic takes its four from the whole dataset, not from a buffer."""
@@ -83,14 +81,14 @@ class ViewDataset(SampleDataset):
             recipe: how many views, of which size, with which augmentation and seed.
             teacher: its answers by the image's name, which become a part of every item; None to render only.
         """
-        labels = labelled(data, "train")
-        every = labels + [Sample(image, *NO_BOXES) for image in data.images("unlabelled")]
-        self.pools = range(len(labels)), range(len(labels), len(every))
+        images = every(data)
+        labelled = len(data.images("train"))
+        self.pools = range(labelled), range(labelled, len(images))
         self.pool = self.pools[0]
         self.recipe, self.teacher = recipe, teacher
-        self.names = [inside(data, sample.image) for sample in every]
+        self.names = [inside(data, sample.image) for sample in images]
         super().__init__(
-            every,
+            images,
             data={"names": dict(enumerate(recipe.classes)), "channels": 3},
             imgsz=recipe.image_size,
             augment=True,

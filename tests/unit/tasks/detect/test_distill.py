@@ -113,3 +113,38 @@ def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
     after = weights(root / "pruned")
     assert 0 < (after - before).abs().max() < 1
+
+
+METHODS = {
+    "soft": {"kd_loss"},
+    "feature": {"dis_loss"},
+    "hybrid": {"kd_loss", "dis_loss"},
+    "none": set(),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method: str) -> None:
+    given = params(distill={"epochs": 1, "min_trust": 0.0, "method": method})
+    metrics = distill(root, given, "pico", 0, out(root, "models/pico/distilled/0"))
+    heard = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
+    assert heard == METHODS[method]
+    assert all(metrics[f"train_{name}"] > 0 for name in heard)
+    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
+    assert metrics["parameters"] == network.parameters(network.build(NETWORK, CLASSES, 0))
+    network.verify_loadable(root / "models/pico/distilled/0/weights.pt")  # neither teacher nor projector inside
+    assert bool(files.read_json(root / "models/pico/distilled/0/card.json")["teachers"]) == (method != "none")
+
+
+def test_without_a_method_the_student_is_its_control(root: Path) -> None:
+    distilled, controlled = both(root, params(distill={"epochs": 1, "method": "none"}))
+    assert torch.equal(weights(distilled), weights(controlled))
+
+
+def test_views_teach_labelled_and_unlabelled_images(root: Path) -> None:
+    given = params(soft_labels={"kind": "views", "views": 4, "anchors": 10})
+    shutil.rmtree(root / "soft_labels")
+    soft_labels(root, given, 0, out(root, "soft_labels/0"))
+    metrics = distill(root, given, "pico", 0, out(root, "models/pico/distilled/0"))
+    assert metrics["train_kd_loss"] > 0
+    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8

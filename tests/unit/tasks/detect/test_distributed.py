@@ -24,6 +24,7 @@ from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.tasks.detect import distributed, network, trainer
 from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 2
 
@@ -53,7 +54,7 @@ def distillation(
         "epochs": EPOCHS,
         "training": params().training.model_copy(update={"batch": batch}),
         "seed": 0,
-        "loss": partial(loss, temperature=2.0, weight=0.5),
+        "teaching": Teaching(partial(loss, temperature=2.0, weight=0.5)),
     }
 
 

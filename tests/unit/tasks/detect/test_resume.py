@@ -23,6 +23,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect import network, resume, samples, trainer
 from alambique.tasks.detect.branches import BoxesLoss
 from alambique.tasks.detect.resume import StateFile
+from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 6
 """The last two without mosaic."""
@@ -38,7 +39,7 @@ def train(target: Path, data: Dataset, **changes: Any) -> Metrics:
         "epochs": EPOCHS,
         "training": TRAINING,
         "seed": 0,
-        "loss": partial(BoxesLoss, temperature=2.0, weight=0.5),
+        "teaching": Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5)),
         "state_interval": 0.0,
         **changes,
     }
@@ -185,9 +186,9 @@ def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
         {"seed": 1},
         {"epochs": 3},
         {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
-        {"loss": partial(BoxesLoss, temperature=2.0, weight=0.25)},
+        {"teaching": Teaching(partial(BoxesLoss, temperature=2.0, weight=0.25))},
     ],
-    ids=["seed", "epochs", "settings", "loss"],
+    ids=["seed", "epochs", "settings", "teaching"],
 )
 def test_the_state_of_another_training_is_left_alone(
     tmp_path: Path,

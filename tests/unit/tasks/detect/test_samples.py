@@ -64,7 +64,7 @@ def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_clas
     another_class = (CLOSE, [2, 0], [3.0, 1.0], 0.9)
     same_class = (CLOSER_THAN_HALF, [1, 0], [0.5, -1.0], 0.6)
     (a, b, _) = samples.taught(data, teacher(seen("train/a.png", another_class, same_class)), believing, 0.4)
-    np.testing.assert_allclose(a.targets, [[1, -1.0, 0.5, NONE, 1]])
+    np.testing.assert_allclose(a.targets, [[1, 1, -1.0, 0.5, NONE]])
     np.testing.assert_allclose(a.boxes, [[0.5, 0.5, 0.4, 0.4]])
     assert b.targets.shape == (0, 5)
 
@@ -72,12 +72,12 @@ def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_clas
 def test_without_a_box_of_its_class_the_closest_one_teaches(data: Dataset) -> None:
     boxes = [(CLOSER_THAN_HALF, [0, 2], [2.0, 1.0], 0.9), (CLOSE, [2, 0], [3.0, 1.0], 0.3)]
     sample = samples.taught(data, teacher(seen("train/a.png", *boxes)), believing, 0.4)[0]
-    np.testing.assert_allclose(sample.targets, [[1, 1.0, NONE, 3.0, 1]])
+    np.testing.assert_allclose(sample.targets, [[1, 1, 1.0, NONE, 3.0]])
 
 
 def test_a_box_that_the_teacher_missed_has_no_teacher(data: Dataset) -> None:
     sample = samples.taught(data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), believing, 0.4)[0]
-    np.testing.assert_allclose(sample.targets, [[1, NAN, NAN, NAN, 1]])
+    np.testing.assert_allclose(sample.targets, [[1, 1, NAN, NAN, NAN]])
 
 
 def test_the_teacher_adds_no_boxes_to_a_labelled_image(data: Dataset) -> None:
@@ -89,7 +89,7 @@ def test_an_unlabelled_image_is_labelled_by_what_the_teacher_is_sure_of(data: Da
     c = seen("unlabelled/c.png", ([0.25, 0.5, 0.75, 1.0], [2, 0], [1.0, -2.0], 0.75), (FAR, [0, 1], [-1.0, -2.0], 0.25))
     sample = samples.taught(data, teacher(seen("train/a.png"), c), believing, 0.4)[2]
     np.testing.assert_allclose(sample.boxes, [[0.5, 0.75, 0.5, 0.5]])
-    np.testing.assert_allclose(sample.targets, [[2, -2.0, NONE, 1.0, 0.75]])
+    np.testing.assert_allclose(sample.targets, [[2, 0.75, -2.0, NONE, 1.0]])
 
 
 def test_the_probability_of_a_box_depends_on_its_class(data: Dataset) -> None:
@@ -99,7 +99,7 @@ def test_the_probability_of_a_box_depends_on_its_class(data: Dataset) -> None:
         return np.where(classes == 2, 0.5, 0.1).astype(np.float32)
 
     sample = samples.taught(data, teacher(seen("train/a.png"), c), trust, 0.4)[2]
-    np.testing.assert_allclose(sample.targets[:, [0, -1]], [[2, 0.5]])
+    np.testing.assert_allclose(sample.targets[:, :2], [[2, 0.5]])
 
 
 def test_an_unlabelled_image_in_which_the_teacher_is_sure_of_nothing_is_background(data: Dataset) -> None:

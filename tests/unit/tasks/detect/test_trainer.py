@@ -19,8 +19,9 @@ from alambique.files import folder_sha256, sha256
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
 from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.teaching import Teaching
 
-SOFT = partial(BoxesLoss, temperature=2.0, weight=0.5)
+SOFT = Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def run(
 def test_equal_seeds_give_equal_checkpoints(tmp_path: Path, data: Dataset) -> None:
     own = with_teacher(data)
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        run(tmp_path / name, data, own, seed=seed, loss=SOFT)
+        run(tmp_path / name, data, own, seed=seed, teaching=SOFT)
     one, two, three = (sha256(tmp_path / name / "weights.pt") for name in ("one", "two", "three"))
     assert one == two
     assert one != three
@@ -60,7 +61,7 @@ def test_nothing_is_written_beside_the_data(tmp_path: Path, data: Dataset) -> No
 
 
 def test_a_checkpoint_holds_nothing_of_this_package(tmp_path: Path, data: Dataset) -> None:
-    run(tmp_path, data, with_teacher(data), loss=SOFT)
+    run(tmp_path, data, with_teacher(data), teaching=SOFT)
     network.verify_loadable(tmp_path / "weights.pt")  # refuses classes that are not upstream's
     assert list(YOLO(tmp_path / "weights.pt").names.values()) == CLASSES
 
@@ -80,7 +81,7 @@ def test_losses_are_kept_and_emitted_every_epoch(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
-    metrics = run(tmp_path, data, with_teacher(data), epochs=2, loss=SOFT)
+    metrics = run(tmp_path, data, with_teacher(data), epochs=2, teaching=SOFT)
     with (tmp_path / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -103,7 +104,7 @@ def test_training_that_diverges_says_so(tmp_path: Path, data: Dataset) -> None:
 
 def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: Dataset) -> None:
     with pytest.raises(ConfigurationError, match="no box of epoch 1 had a teacher"):
-        run(tmp_path, data, with_teacher(data, np.nan), loss=SOFT)
+        run(tmp_path, data, with_teacher(data, np.nan), teaching=SOFT)
 
 
 def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better(

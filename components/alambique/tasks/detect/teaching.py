@@ -1,0 +1,51 @@
+"""What a training hears of a teacher: its words from a cache, its features at every batch, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.utils.torch_utils import unwrap_model
+
+from alambique.files import sha256
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.schema import SoftViews
+
+Loss = Callable[..., v8DetectionLoss]
+"""Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
+
+
+class Teaching(NamedTuple):
+    """How a detector is taught; as it stands, by people alone.
+
+    Attributes:
+        loss: of one branch; `BoxesLoss` needs samples that were `taught`, `ViewsLoss` needs `views`.
+        views: of the images, with what teachers said to them; they take the place of augmentation at random.
+        features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
+            distillation (`distill_model`): the teacher is online.
+        feature_weight: of that, beside the detection loss (`dis`).
+    """
+
+    loss: Loss = v8DetectionLoss
+    views: Cache[SoftViews] | None = None
+    features: Path | None = None
+    feature_weight: float = 0.0
+
+    def settings(self) -> dict[str, object]:
+        """Upstream's settings for it."""
+        return {} if self.features is None else {"distill_model": str(self.features), "dis": self.feature_weight}
+
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from another, in any workspace."""
+        views = self.views and self.views.recipe.digest()
+        return self.loss, views, self.features and sha256(self.features), self.feature_weight
+
+
+def student(model: nn.Module) -> nn.Module:
+    """The network that learns, without what a training has wrapped around it."""
+    bare = unwrap_model(model)
+    inner: nn.Module = getattr(bare, "student_model", bare)
+    return inner
