@@ -22,7 +22,7 @@ SOON = 0.05  # seconds
 
 @pytest.fixture(autouse=True)
 def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "SECONDS")
+    monkeypatch.setattr(resume, "SECONDS", SOON)
 
 
 @contextmanager
