@@ -77,7 +77,7 @@ def writer_memory_growth(rounds: int, few: int, many: int) -> Row:
 
 def write_boxes(folder: Path, images: int, boxes: float) -> None:
     """Write one shard into `folder`; at `max_boxes` every image has as many, below it the number is Poisson's."""
-    recipe = BoxesRecipe(**_recipe("min_score", "max_boxes"), preprocessing={})
+    recipe = BoxesRecipe(**_recipe("min_score", "max_boxes"), preprocessing={}, image_sizes=[SIZE])
     generator = np.random.default_rng(0)
     most = recipe.max_boxes
     counts = (most if boxes == most else min(int(generator.poisson(boxes)), most) for _ in range(images))
@@ -86,7 +86,7 @@ def write_boxes(folder: Path, images: int, boxes: float) -> None:
 
 def write_views(folder: Path, images: int) -> None:
     """Write one shard into `folder`."""
-    recipe = ViewsRecipe(**_recipe("views", "anchors"), seed=0, augmentation={})
+    recipe = ViewsRecipe(**_recipe("views", "anchors"), seed=0, image_size=SIZE, augmentation={})
     rows = (_views(index, recipe, np.random.default_rng(index)) for index in range(images))
     writer.write(folder, rows, recipe, shard=0, shards=1)
 
@@ -128,7 +128,6 @@ def _recipe(*settings: str) -> dict[str, Any]:
         "combine": "average",
         "experts": None,
         "data": {"train": "0" * 64},
-        "image_size": SIZE,
         "classes": [f"class {index}" for index in range(CLASSES)],
         **common.params().soft_labels.model_dump(include={"top_k", *settings}),
     }

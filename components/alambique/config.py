@@ -54,6 +54,7 @@ class Teacher(Section):
     weights: str | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     network: Network = Network()
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
 
     @model_validator(mode="after")

@@ -25,7 +25,6 @@ class Recipe(BaseModel, ABC):
         combine: how several teachers' outputs become one: average, or best_per_class.
         experts: for best_per_class, the number of the teacher for each class.
         data: digests of the images seen, by split.
-        image_size: side of the teachers' input, pixels.
         top_k: class logits kept per box or anchor, at most.
         classes: their names, in index order.
     """
@@ -37,7 +36,6 @@ class Recipe(BaseModel, ABC):
     combine: str
     experts: list[int] | None
     data: dict[str, str]
-    image_size: int
     top_k: int
     classes: list[str]
 
@@ -60,13 +58,15 @@ class BoxesRecipe(Recipe):
     """Once an image: its rows are `SoftLabels`.
 
     Attributes:
-        preprocessing: how an image becomes the teachers' input, in words and numbers.
+        preprocessing: how an image becomes a teacher's input, in words and numbers.
+        image_sizes: side of each teacher's input, pixels; it need not be the student's.
         min_score: boxes below are not kept.
         max_boxes: boxes kept per image, at most.
     """
 
     kind: Literal["boxes"] = "boxes"
     preprocessing: dict[str, Any]
+    image_sizes: list[int]
     min_score: float
     max_boxes: int
 
@@ -79,6 +79,7 @@ class ViewsRecipe(Recipe):
 
     Attributes:
         seed: of the views' randomness.
+        image_size: side of a view, pixels.
         augmentation: what the project sets of it, by Ultralytics' names; the rest is as the installed version has it.
         views: of each image.
         anchors: kept per view and branch, at most.
@@ -86,6 +87,7 @@ class ViewsRecipe(Recipe):
 
     kind: Literal["views"] = "views"
     seed: int
+    image_size: int
     augmentation: dict[str, float]
     views: int
     anchors: int

@@ -65,9 +65,11 @@ def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
 def _kept(recipe: BoxesRecipe | ViewsRecipe) -> str:
     if isinstance(recipe, BoxesRecipe):
         what = f"up to {recipe.max_boxes} boxes an image with a score of at least {recipe.min_score}"
+        size = " and ".join(map(str, recipe.image_sizes))
     else:
         what = f"the {recipe.kept} surest anchors of both heads, in {recipe.views} views an image"
-    return f"{what}; logits of {recipe.width} classes each; input {recipe.image_size} px"
+        size = str(recipe.image_size)
+    return f"{what}; logits of {recipe.width} classes each; input {size} px"
 
 
 def by_class(seen: Inspection) -> list[ClassRow]:

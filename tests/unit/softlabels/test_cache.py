@@ -89,7 +89,7 @@ def test_the_teacher_may_not_give_nan(tmp_path: Path) -> None:
         {"experts": [0, 1, 1]},
         {"data": {**DATA, "train": "x" * 64}},
         {"preprocessing": {"padding": 0}},
-        {"image_size": 96},
+        {"image_sizes": [96]},
         {"top_k": 1},
         {"min_score": 0.1},
         {"max_boxes": 20},
@@ -263,7 +263,7 @@ def test_a_manifest_that_names_another_teacher_than_its_key_is_refused(tmp_path:
     [
         ({"teachers": ["c" * 64]}, "made for teachers"),
         ({"data": {**DATA, "unlabelled": "x" * 64}}, "made for data"),
-        ({"image_size": 96}, "made for image_size 64, but now it is 96"),
+        ({"image_sizes": [96]}, r"made for image_sizes \[64\], but now it is \[96\]"),
         ({"classes": ["cat", "dog"]}, "made for classes"),
         ({"min_score": 0.1}, "made for min_score"),
     ],

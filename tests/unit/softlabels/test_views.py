@@ -149,7 +149,7 @@ def test_a_cache_made_by_another_recipe_is_refused(tmp_path: Path, change: dict[
 
 def test_views_are_no_boxes(tmp_path: Path) -> None:
     common = RECIPE.model_dump(include=set(BoxesRecipe.model_fields) - {"kind"})
-    boxes = BoxesRecipe(**common, preprocessing={}, min_score=0.05, max_boxes=10)
+    boxes = BoxesRecipe(**common, preprocessing={}, image_sizes=[64], min_score=0.05, max_boxes=10)
     with pytest.raises(IntegrityError, match="made for kind views, but now it is boxes"):
         Cache.open(write(tmp_path / "cache"), boxes)
 

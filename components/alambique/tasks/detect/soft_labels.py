@@ -76,16 +76,17 @@ def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsR
         "combine": params.soft_labels.combine,
         "experts": choose_experts(cards, data.classes) if by_class else None,
         "data": {split: data.digest(split) for split in SPLITS[params.soft_labels.kind] if data.has(split)},
-        "image_size": params.image_size,
         "top_k": params.soft_labels.top_k,
         "classes": data.classes,
     }
     if params.soft_labels.kind == "views":
         augmentation = soft_views.augmentation(params.training)
         given = params.soft_labels.model_dump(include={"views", "anchors"})
-        return ViewsRecipe(**common, seed=params.seed, augmentation=augmentation, **given)
+        size = params.image_size
+        return ViewsRecipe(**common, seed=params.seed, image_size=size, augmentation=augmentation, **given)
     given = params.soft_labels.model_dump(include={"min_score", "max_boxes"})
-    return BoxesRecipe(**common, preprocessing=DESCRIPTION, **given)
+    sizes = [card["image_size"] for card in cards]
+    return BoxesRecipe(**common, preprocessing=DESCRIPTION, image_sizes=sizes, **given)
 
 
 def look(
@@ -101,14 +102,18 @@ def look(
     """
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        inputs, places = zip(*(preprocess(image, recipe.image_size) for image in batch), strict=True)
-        pixels = torch.from_numpy(np.concatenate(inputs))
-        raw = [predict_raw(model, pixels) for model in models]
-        for index, image in enumerate(batch):
-            found = [_find(boxes[index], logits[index], places[index], recipe) for boxes, logits in raw]
+        answers = [_answers(model, batch, size, recipe) for model, size in zip(models, recipe.image_sizes, strict=True)]
+        for image, *found in zip(batch, *answers, strict=True):
             if len(found) > 1:
                 found = [_surest(combine(found, recipe.experts), recipe)]
             yield _keep(inside(data, image), found[0], recipe)
+
+
+def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: BoxesRecipe) -> list[Found]:
+    """One teacher's best boxes of each image."""
+    inputs, places = zip(*(preprocess(image, image_size) for image in images), strict=True)
+    boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
+    return [_find(*each, recipe) for each in zip(boxes, logits, places, strict=True)]
 
 
 @torch.inference_mode()

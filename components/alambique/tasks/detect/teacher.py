@@ -27,13 +27,14 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
         DataError: they are no detector, of another architecture (train), or lack one of the dataset's classes (fetch).
     """
     data, asked = Dataset.load(project / DATA), params.teacher[name]
+    size = asked.image_size or params.image_size
     given, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
     if asked.source == "fetch":
-        metrics = _take(given, data, params.image_size, target)
+        metrics = _take(given, data, size, target)
     else:
         metrics = _train(given, data, params, asked, target)
     card = network.write_card(
-        target, kind="teacher", image_size=params.image_size, data=data.digest("train"), source=source
+        target, kind="teacher", image_size=size, data=data.digest("train"), source=source
     )
     return {**metrics, **_measure(target, card, data), **network.figures(card)}
 
@@ -84,7 +85,7 @@ def _train(given: Path | None, data: Dataset, params: Params, asked: Teacher, ta
         data,
         samples.labelled(data, "train"),
         target,
-        image_size=params.image_size,
+        image_size=asked.image_size or params.image_size,
         epochs=asked.epochs,
         training=params.training,
         seed=params.seed,

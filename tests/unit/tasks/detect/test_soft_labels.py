@@ -63,12 +63,18 @@ def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: 
     assert sum(shard["boxes"] for shard in metrics) == sum(len(image.boxes) for image in cache.values())
 
 
-def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_path: Path) -> None:
-    cache, _ = write(root, tmp_path)
+@pytest.mark.parametrize("size", [64, 96])
+def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_path: Path, size: int) -> None:
+    """At the size of the teacher's own input, which its card tells, whatever the students' is."""
+    shutil.copytree(root, tmp_path / "project")
+    card = tmp_path / "project" / subjects.TEACHER / "card.json"
+    write_json(card, {**read_json(card), "image_size": size})
+    cache, _ = write(tmp_path / "project", tmp_path / "cache")
+    assert cache.recipe.image_sizes == [size]
     teacher = predict.load(root / "models/teacher/main", threads=1)
     compared = 0
     for name, seen in cache.items():
-        inputs, place = preprocess(root / "data/images" / name, 64)
+        inputs, place = preprocess(root / "data/images" / name, size)
         final = teacher(inputs)
         corners = restore(final[:, :4], place)
         inside = seen.scores > final[:, 4].min() + 1e-3  # what the head's own selection has left
