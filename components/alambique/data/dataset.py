@@ -82,12 +82,12 @@ class Dataset:
 
     def digest(self, split: str) -> str:
         """sha256 over the class names and the split's sorted image paths, their contents and their labels' contents."""
-        lines = [f"{name}\n" for name in self.classes]
+        digest = hashlib.sha256("".join(f"{name}\n" for name in self.classes).encode())
         for image in self.images(split):
             label = self.label(image)
             labels = sha256(label) if label.exists() else "-"
-            lines.append(f"{sha256(image)} {labels} {image.relative_to(self.root).as_posix()}\n")
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+            digest.update(f"{sha256(image)} {labels} {image.relative_to(self.root).as_posix()}\n".encode())
+        return digest.hexdigest()
 
 
 def class_names(names: object, source: Path) -> list[str]:
