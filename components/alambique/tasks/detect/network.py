@@ -102,6 +102,8 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
     model.criterion = None  # holds this package's loss, and needs it to load
     model.pt_path = None
     model.args = {"task": "detect", "imgsz": image_size}
+    for layer in model.modules():
+        layer._forward_hooks.clear()  # feature distillation leaves its own, with the last features they saw
     torch.save({"epoch": -1, "model": model, "train_args": model.args, "version": __version__}, path)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import CLASSES, NETWORK
 from ultralytics import YOLO
+from ultralytics.nn.distill_model import FeatureHook
 
 from alambique.config import Network
 from alambique.errors import DataError
@@ -177,3 +178,13 @@ def test_the_card_describes_the_file_beside_it(tmp_path: Path) -> None:
     assert card["parameters"] == network.parameters(model)
     assert card["macs"] == network.macs(model, 64)
     assert card["classes"] == CLASSES
+
+
+def test_a_checkpoint_does_not_depend_on_who_listened_to_the_layers(tmp_path: Path) -> None:
+    model, path = network.build(NETWORK, CLASSES, 0), tmp_path / "weights.pt"
+    network.save(model, path, image_size=64)
+    alone = sha256(path)
+    model.model[16].register_forward_hook(FeatureHook({0: torch.ones(1000)}, 0))
+    network.save(model, path, image_size=64)
+    assert sha256(path) == alone
+    assert model.model[16]._forward_hooks

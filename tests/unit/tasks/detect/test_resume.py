@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import subjects
 import torch
 from taught import with_accuracy, with_teacher
-from tiny import CLASSES, NETWORK, params
+from tiny import CLASSES, NETWORK, out, params, project
 
 from alambique.data.dataset import Dataset
 from alambique.files import sha256
@@ -22,7 +23,9 @@ from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, resume, samples, trainer
 from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.distill import distill
 from alambique.tasks.detect.resume import StateFile
+from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 6
@@ -150,6 +153,38 @@ def assert_equal(one: Any, other: Any) -> None:
             assert_equal(one[key], other[key])
     else:
         assert one == other
+
+
+@pytest.mark.parametrize("method", ["feature", "hybrid"])
+def test_an_online_teacher_and_what_matches_its_features_go_on(
+    tmp_path: Path, data: Dataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
+    words = Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5)) if method == "hybrid" else Teaching()
+    changes = {"epochs": 4, "teaching": words._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
+    train(tmp_path / "whole", data, **changes)
+    interrupt_after(2, monkeypatch)
+    (kept / "state.pt").unlink()
+    with pytest.raises(InterruptedTraining):
+        train(tmp_path / "interrupted", data, **changes)
+    train(tmp_path / "resumed", data, **changes)
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
+
+
+def test_views_go_on_where_they_were(tmp_path: Path, scenes: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project(tmp_path / "project", scenes)
+    given = params(soft_labels={"kind": "views", "views": 4, "anchors": 10}, distill={"epochs": 4, "min_trust": 0.0})
+    subjects.checkpoint(root)
+    soft_labels(root, given, 0, out(root, "soft_labels/0"))
+    distill(root, given, "pico", 0, out(root, "whole"))
+    (kept / "state.pt").unlink()
+    interrupt_after(1, monkeypatch)  # the one state that is always written
+    with pytest.raises(InterruptedTraining):
+        distill(root, given, "pico", 0, out(root, "interrupted"))
+    distill(root, given, "pico", 0, out(root, "resumed"))
+    assert sha256(root / "resumed/weights.pt") == sha256(root / "whole/weights.pt")
+    assert curves(root / "resumed") == curves(root / "whole")
 
 
 @pytest.mark.parametrize("interrupted", [1, 3])
