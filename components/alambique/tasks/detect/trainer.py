@@ -230,7 +230,7 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def final_eval(self) -> None:
         """Called at the end: go back to the best epoch. The last one's measurement on val is not repeated."""
-        if self.best_average:
+        if self.best_average and RANK in {-1, 0}:
             self.ema.ema.load_state_dict(self.best_average["ema"])
             self.metrics = self.best_average["metrics"]
             log.info(

@@ -21,7 +21,7 @@ from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, resume, samples, trainer
+from alambique.tasks.detect import distributed, network, resume, samples, trainer
 from alambique.tasks.detect.branches import BoxesLoss
 from alambique.tasks.detect.distill import distill
 from alambique.tasks.detect.resume import StateFile
@@ -185,6 +185,18 @@ def test_views_go_on_where_they_were(tmp_path: Path, scenes: Path, kept: Path, m
     distill(root, given, "pico", 0, out(root, "resumed"))
     assert sha256(root / "resumed/weights.pt") == sha256(root / "whole/weights.pt")
     assert curves(root / "resumed") == curves(root / "whole")
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_together(tmp_path: Path, data: Dataset, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    # Without mosaic: its partners are kept of the first rank only.
+    changes = {"training": TRAINING.model_copy(update={"batch": 8, "mosaic": 0.0}), "epochs": 3}
+    distributed.run(partial(train, tmp_path / "whole", data, **changes), 2)
+    assert kept.exists()  # the state of the second epoch
+    distributed.run(partial(train, tmp_path / "resumed", data, **changes), 2)
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("interrupted", [1, 3])
