@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -15,9 +17,10 @@ import yaml
 from projects import Project
 from tiny import NOTHING, params
 
-from alambique import resume
+from alambique import config, resume
 from alambique.files import write_json
-from alambique.messages import StageRequest
+from alambique.messages import StageRequest, StageResult
+from alambique.stages.environment import prepare
 from alambique.stages.resume import STATE
 from alambique.workspace import run_stage
 
@@ -52,26 +55,38 @@ def in_a_group_of_its_own(request: StageRequest) -> None:
 def test_a_training_killed_halfway_goes_on_in_another_workspace(
     tmp_path: Path, scenes: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    killed = project(tmp_path / "killed", scenes)
-    request = killed.request(killed.snapshot(), "control", {})
+    made = project(tmp_path / "project", scenes)
+    request = made.request(made.snapshot(), "control", {})
     victim = multiprocessing.get_context("spawn").Process(target=in_a_group_of_its_own, args=(request,))
     victim.start()
-    for _ in range(1200):
-        if any(killed.remote_folder.glob(f"resume/*/{STATE}")):
-            break
+    while victim.is_alive() and not any(made.remote_folder.glob(f"resume/*/{STATE}")):
         time.sleep(0.1)
     assert victim.pid is not None
     os.killpg(victim.pid, signal.SIGKILL)
     victim.join()
     assert victim.exitcode == -signal.SIGKILL
-    assert not (killed.remote_folder / "locks").exists()
+    assert not (made.remote_folder / "locks").exists()
     capfd.readouterr()
-    elsewhere = killed.deployment.model_copy(update={"home": tmp_path / "elsewhere"})
+    elsewhere = made.deployment.model_copy(update={"home": tmp_path / "elsewhere"})
     resumed = run_stage(request.model_copy(update={"deployment": elsewhere}))
     (done,) = re.findall(rf"resuming after epoch (\d+) of {EPOCHS}", log := capfd.readouterr().out)
-    assert re.findall(rf"^epoch (\d+)/{EPOCHS}: ", log, re.MULTILINE) == [
-        str(epoch) for epoch in range(int(done) + 1, EPOCHS + 1)
-    ]
-    assert not any((killed.remote_folder / "resume").iterdir())
-    whole = project(tmp_path / "whole", scenes)
-    assert run_stage(whole.request(whole.snapshot(), "control", {})).entry["outs"] == resumed.entry["outs"]
+    left = [str(epoch) for epoch in range(int(done) + 1, EPOCHS + 1)]
+    assert re.findall(rf"^epoch (\d+)/{EPOCHS}: ", log, re.MULTILINE) == left
+    assert not any((made.remote_folder / "resume").iterdir())
+    assert kept(made, resumed) == uninterrupted(made.checkout, tmp_path / "whole")
+
+
+def kept(made: Project, result: StageResult) -> dict[str, str]:
+    """The md5 of each file of the checkpoint on the remote."""
+    (digest,) = (out["md5"] for out in result.entry["outs"] if out["path"] == CONTROL["outs"][0])
+    return {file["relpath"]: file["md5"] for file in json.loads(made.object(digest).read_text())}
+
+
+def uninterrupted(checkout: Path, target: Path) -> dict[str, str]:
+    """The md5 of each file that the same training leaves when nothing happens to it."""
+    prepare()  # before Ultralytics is imported
+    from alambique.tasks.detect.distill import control
+
+    target.mkdir()
+    control(checkout, config.load(checkout), "pico", 0, target)
+    return {path.name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in target.iterdir()}
