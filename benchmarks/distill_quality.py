@@ -10,13 +10,18 @@ full      all labels; the teacher is a YOLO26n fine-tuned on them
 builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
 fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
 scarce    the same images; the teacher is fine-tuned on the labels that are left
+views_full, views_fetched
+          as full and fetched, but from a cache of views instead of boxes
 
-A control has the same start and as many steps as the student that it is compared with, and the labels alone.
+Teachers look at 320 px: a cache of boxes gives that to students of 224 px for nothing. A control has the same start and
+as many steps as the student that it is compared with, and the labels alone.
 
 gain_fetched       points of test mAP50-95, fetched, distilled − control
 gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
 gain_full          full, distilled − control
 gain_over_builtin  full, distilled − builtin, distilled
+boxes_over_views_full, boxes_over_views_fetched
+                   what the one cache is worth more than the other
 
 Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
 benchmarks/.runs and, after an interruption, not done again; a training goes on from its last epochs. Each of the N
@@ -61,7 +66,8 @@ class Setting(NamedTuple):
 
     labels: Literal["all", "few"]
     teacher: Literal["tuned", "fetched"]
-    method: Literal["soft", "feature"]
+    method: Literal["soft", "feature"] = "soft"
+    cache: Literal["boxes", "views"] = "boxes"
 
 
 class Run(NamedTuple):
@@ -89,11 +95,17 @@ TEACHER_STAGES = (
     Stage("soft_labels", ("0",)),
 )
 SETTINGS = {
-    "full": Setting("all", "tuned", "soft"),
-    "scarce": Setting("few", "tuned", "soft"),
-    "fetched": Setting("few", "fetched", "soft"),
-    "builtin": Setting("all", "fetched", "feature"),
+    "full": Setting("all", "tuned"),
+    "scarce": Setting("few", "tuned"),
+    "fetched": Setting("few", "fetched"),
+    "builtin": Setting("all", "fetched", method="feature"),
+    "views_full": Setting("all", "fetched", cache="views"),
+    "views_fetched": Setting("few", "fetched", cache="views"),
 }
+TUNED = [name for name, setting in SETTINGS.items() if setting.teacher == "tuned"]
+FETCHED = [name for name in SETTINGS if name not in TUNED]
+"""Their teacher is that of `full`, which has to be there first."""
+
 RUNS = (
     Run("fetched", "control"),
     Run("fetched", "distilled"),
@@ -101,12 +113,16 @@ RUNS = (
     Run("full", "control"),
     Run("full", "distilled"),
     Run("builtin", "distilled"),
+    Run("views_fetched", "distilled"),
+    Run("views_full", "distilled"),
 )
 GAINS = {
     "gain_fetched": (Run("fetched", "distilled"), Run("fetched", "control"), "≥ 6, low > 0"),
     "gain_scarce": (Run("scarce", "distilled"), Run("fetched", "control"), "> 0"),
     "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
     "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
+    "boxes_over_views_full": (Run("full", "distilled"), Run("views_full", "distilled"), None),
+    "boxes_over_views_fetched": (Run("fetched", "distilled"), Run("views_fetched", "distilled"), None),
 }
 
 
@@ -115,7 +131,7 @@ class Scale:
     """How large the benchmark is.
 
     Attributes:
-        image_size: side of the input, pixels.
+        image_size, teacher_size: side of the students' and the teachers' input, pixels.
         epochs: of students and controls.
         teacher_epochs: where all labels are known; where a fifth is, five times as many, which are as many steps.
         seeds: of students and controls.
@@ -123,6 +139,7 @@ class Scale:
     """
 
     image_size: int = 224
+    teacher_size: int = 320
     epochs: int = 100
     teacher_epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -130,7 +147,7 @@ class Scale:
 
 
 # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
-QUICK = Scale(64, 1, 1, (0,), (("min_score", 0.0),))
+QUICK = Scale(64, 64, 1, 1, (0,), (("min_score", 0.0),))
 
 
 def main(
@@ -172,7 +189,7 @@ def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs
     """
     tuned = folder / "full" / layout.teacher(TEACHER) / layout.WEIGHTS
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_job) as pool:
-        for group, first in ((("full", "scarce"), weights), (("fetched", "builtin"), tuned)):
+        for group, first in ((TUNED, weights), (FETCHED, tuned)):
             settings = {name: SETTINGS[name] for name in group}
             advance(
                 pool,
@@ -225,8 +242,15 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
     return {
         "image_size": scale.image_size,
         "seeds": list(scale.seeds),
-        "teacher": {TEACHER: {"source": source, "weights": weights and str(weights.resolve()), "epochs": epochs}},
-        "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
+        "teacher": {
+            TEACHER: {
+                "source": source,
+                "weights": weights and str(weights.resolve()),
+                "image_size": scale.teacher_size,
+                "epochs": epochs,
+            }
+        },
+        "soft_labels": {"shards": [0], "kind": setting.cache, **dict(scale.soft_labels)},
         "distill": {"epochs": scale.epochs, "method": setting.method},
         "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
     }
