@@ -142,6 +142,7 @@ def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
         students=[STUDENT],
         networks={STUDENT: Network(scale="n").model_dump()},
         training={"batch": batch},
+        soft_labels={"shards": [0]},
         distill={"epochs": 1},
     )
     write_json(project / INPUTS / "students" / "index.json", {STUDENT: {"uri": None, "sha256": None, "file": None}})
