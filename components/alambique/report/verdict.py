@@ -7,10 +7,13 @@ from typing import Literal
 from alambique.report.figures import points, signed
 from alambique.report.leaderboard import Gain
 
+SHOWN = 0.0005
+"""Of mAP: what is less is shown as 0.0 points."""
+
 
 def outcome(gain: Gain | None) -> Literal["gain", "loss", "even"]:
-    """A gain or a loss only where the interval leaves out zero."""
-    if gain is None or gain["low"] <= 0 <= gain["high"]:
+    """A gain or a loss only where the interval leaves out zero, and the figure shows it."""
+    if gain is None or gain["low"] <= 0 <= gain["high"] or abs(gain["value"]) < SHOWN:
         return "even"
     return "gain" if gain["value"] > 0 else "loss"
 

@@ -34,6 +34,11 @@ def test_a_gain_of_exactly_nothing_is_not_one() -> None:
     assert outcome(gain(0.0, 0.0, 0.0)) == outcome(gain(0.01, 0.0, 0.02)) == "even"
 
 
+def test_what_is_shown_as_nothing_is_not_called_a_gain() -> None:
+    assert outcome(gain(0.0004, 0.0001, 0.0007)) == "even"
+    assert outcome(gain(-0.0006, -0.0009, -0.0001)) == "loss"
+
+
 def test_one_seed_says_nothing_about_the_chance_of_training() -> None:
     assert "64 test images only, not the training's chance" in scope(1, 64)
     assert "all 3 seeds" in scope(3, 64) and "only" not in scope(3, 64)

@@ -104,9 +104,8 @@ def look(
         batch = images[start : start + BATCH]
         answers = [_answers(model, batch, size, recipe) for model, size in zip(models, recipe.image_sizes, strict=True)]
         for image, *found in zip(batch, *answers, strict=True):
-            if len(found) > 1:
-                found = [_surest(combine(found, recipe.experts), recipe)]
-            yield _keep(inside(data, image), found[0], recipe)
+            one = found[0] if len(found) == 1 else _surest(combine(found, recipe.experts), recipe)
+            yield _keep(inside(data, image), one, recipe)
 
 
 def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: BoxesRecipe) -> list[Found]:

@@ -33,9 +33,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
         metrics = _take(given, data, size, target)
     else:
         metrics = _train(given, data, params, asked, target)
-    card = network.write_card(
-        target, kind="teacher", image_size=size, data=data.digest("train"), source=source
-    )
+    card = network.write_card(target, kind="teacher", image_size=size, data=data.digest("train"), source=source)
     return {**metrics, **_measure(target, card, data), **network.figures(card)}
 
 
