@@ -57,11 +57,8 @@ class WeightedAssigner(TaskAlignedAssigner):  # type: ignore[misc]
         return labels, boxes, scores, foreground, owner
 
 
-class BoxesLoss(v8DetectionLoss):  # type: ignore[misc]
-    """For the boxes cache: the teacher's boxes are targets, each by its weight, and its class logits are matched.
-
-    The divergence is taken at the anchors which the assigner gave to a box that has teacher logits.
-    """
+class TaughtLoss(v8DetectionLoss):  # type: ignore[misc]
+    """Upstream's loss of a branch, and a divergence from the teacher beside it."""
 
     def __init__(
         self,
@@ -73,16 +70,33 @@ class BoxesLoss(v8DetectionLoss):  # type: ignore[misc]
         tal_topk2: int | None = None,
     ) -> None:
         super().__init__(model, tal_topk, tal_topk2)
+        self.temperature, self.weight, self.fade = temperature, weight, fade
+        self.branch = "one2many" if tal_topk2 is None else "one2one"
+
+    def beside(self, losses: Tensor, items: dict[str, Tensor], divergence: Tensor, batch: dict[str, Any]) -> Losses:
+        """Upstream's losses, (3,), and by its weight the divergence: (4,); its item is without that weight.
+
+        So the item is zero only where no teacher was heard.
+        """
+        heard = self.weight * strength(batch[PROGRESS], self.fade)
+        total: Tensor = torch.cat((losses, heard * divergence[None])) * len(batch["img"])
+        return total, {**items, KD_LOSS: divergence.detach()}
+
+
+class BoxesLoss(TaughtLoss):
+    """For the boxes cache: the teacher's boxes are targets, each by its weight, and its class logits are matched.
+
+    The divergence is taken at the anchors which the assigner gave to a box that has teacher logits.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         given = ("topk", "topk2", "num_classes", "alpha", "beta", "stride")
         upstream: TaskAlignedAssigner = self.assigner  # type: ignore[has-type]
         self.assigner = WeightedAssigner(**{name: getattr(upstream, name) for name in given})
-        self.temperature, self.weight, self.fade = temperature, weight, fade
 
     def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> Losses:
-        """As `Losses`, (4,): box, class, distance, divergence; the item of the divergence is without its weight.
-
-        So it is zero only where no box has a teacher.
-        """
+        """As `Losses`, (4,): box, class, distance, divergence."""
         size = len(preds["scores"])
         teacher, weights = self._riders(batch, size)
         (foreground, owner, *_), losses, items = self.get_assigned_targets_and_loss(preds, batch, weights=weights)
@@ -91,8 +105,7 @@ class BoxesLoss(v8DetectionLoss):  # type: ignore[misc]
         taught = ~logits.isnan().any(1)
         student = preds["scores"].permute(0, 2, 1)[image, anchor]
         divergence = tempered_kl(_choices(student[taught]), _choices(logits[taught]), self.temperature)
-        heard = self.weight * strength(batch[PROGRESS], self.fade)
-        return torch.cat((losses, heard * divergence[None])) * size, {**items, KD_LOSS: divergence.detach()}
+        return self.beside(losses, items, divergence, batch)
 
     def _riders(self, batch: dict[str, Any], size: int) -> tuple[Tensor, Tensor]:
         """What rides along with the boxes, in the assigner's order of them.
@@ -109,32 +122,17 @@ class BoxesLoss(v8DetectionLoss):  # type: ignore[misc]
         return padded[..., 6:], padded[..., 5]
 
 
-class ViewsLoss(v8DetectionLoss):  # type: ignore[misc]
+class ViewsLoss(TaughtLoss):
     """For the views cache: every anchor is drawn to what the teacher said there; people's labels count where they are.
 
     An image without labels has the teacher as its only target.
     """
 
-    def __init__(
-        self,
-        model: DetectionModel,
-        temperature: float,
-        weight: float,
-        fade: float = 0.0,
-        tal_topk: int = 10,
-        tal_topk2: int | None = None,
-    ) -> None:
-        super().__init__(model, tal_topk, tal_topk2)
-        self.branch = "one2many" if tal_topk2 is None else "one2one"
-        self.temperature, self.weight, self.fade = temperature, weight, fade
-
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> Losses:
         """As `Losses`, (4,): box, class, distance of the labelled images; divergence of all of them."""
-        size = len(preds["scores"])
         losses, items = self._labelled(preds, batch)
         divergence = self._divergence(preds, batch)
-        heard = self.weight * strength(batch[PROGRESS], self.fade)
-        return torch.cat((losses, heard * divergence[None])) * size, {**items, KD_LOSS: divergence.detach()}
+        return self.beside(losses, items, divergence, batch)
 
     def _labelled(self, preds: dict[str, Any], batch: dict[str, Any]) -> Losses:
         """Upstream's losses of the images that have labels, by their share of the batch."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from textbook import plain_kl
 from tiny import CLASSES, NETWORK
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
@@ -16,17 +17,6 @@ from alambique.tasks.detect.losses import KD_LOSS
 from alambique.tasks.detect.views import LABELLED
 
 SIZE = 64
-
-
-def plain_kl(student: list[float], teacher: list[float], temperature: float) -> float:
-    """The textbook's definition for one box, in plain Python."""
-
-    def softmax(logits: list[float]) -> list[float]:
-        powers = [math.exp(logit / temperature) for logit in logits]
-        return [power / sum(powers) for power in powers]
-
-    pairs = zip(softmax(teacher), softmax(student), strict=True)
-    return temperature**2 * sum(p * math.log(p / q) for p, q in pairs if p)
 
 
 @pytest.fixture(scope="module")

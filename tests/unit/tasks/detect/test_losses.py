@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from textbook import plain_kl
 
 from alambique.tasks.detect.losses import (
     box_distance,
@@ -12,17 +13,6 @@ from alambique.tasks.detect.losses import (
     tempered_binary_kl,
     tempered_kl,
 )
-
-
-def plain_kl(student: list[float], teacher: list[float], temperature: float) -> float:
-    """The textbook's definition for one box, in plain Python."""
-
-    def softmax(logits: list[float]) -> list[float]:
-        powers = [math.exp(logit / temperature) for logit in logits]
-        return [power / sum(powers) for power in powers]
-
-    pairs = zip(softmax(teacher), softmax(student), strict=True)
-    return temperature**2 * sum(p * math.log(p / q) for p, q in pairs if p)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
