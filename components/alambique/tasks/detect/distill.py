@@ -10,7 +10,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Params
 from alambique.data.dataset import Dataset
-from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, teacher
+from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
 from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
@@ -22,6 +22,9 @@ from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teacher import given_weights
 from alambique.tasks.detect.teaching import Teaching
 
+Lesson = tuple[list[Sample], Teaching]
+"""What is learned from, an epoch of it, and what is heard of teachers."""
+
 
 def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
     """Train a student from labels and what teachers say; see `alambique.tasks.Task.distill`.
@@ -30,18 +33,8 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    model, source = _student(project, params, data, student, seed)
-    metrics = _learn(model, project, data, params, params.distill.epochs, seed, target)
-    card = network.write_card(
-        target,
-        kind="distilled",
-        student=student,
-        image_size=params.image_size,
-        data=data.digest("train"),
-        teachers=teachers(project, params),
-        source=source,
-    )
-    return {**metrics, **network.figures(card)}
+    lesson, heard = _by_method(project, data, params), teachers(project, params)
+    return _student(project, data, params, student, seed, target, "distilled", lesson, heard)
 
 
 def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -50,26 +43,7 @@ def control(project: Path, params: Params, student: str, seed: int, target: Path
     What the distilled student does better than this one is what the teacher and the unlabelled images are worth.
     """
     data = Dataset.load(project / DATA)
-    model, source = _student(project, params, data, student, seed)
-    metrics = trainer.train(
-        model,
-        data,
-        _by_labels(data),
-        target,
-        image_size=params.image_size,
-        epochs=params.distill.epochs,
-        training=params.training,
-        seed=seed,
-    )
-    card = network.write_card(
-        target,
-        kind="control",
-        student=student,
-        image_size=params.image_size,
-        data=data.digest("train"),
-        source=source,
-    )
-    return {**metrics, **network.figures(card)}
+    return _student(project, data, params, student, seed, target, "control", _by_labels(data), [])
 
 
 def recover(model: DetectionModel, project: Path, params: Params, epochs: int, target: Path) -> Metrics:
@@ -87,7 +61,7 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    return _learn(model, project, data, params, epochs, params.seed, target)
+    return _learn(model, data, params, _by_method(project, data, params), epochs, params.seed, target)
 
 
 def teachers(project: Path, params: Params) -> list[str]:
@@ -97,10 +71,39 @@ def teachers(project: Path, params: Params) -> list[str]:
     return [read_card(project / teacher(name))["sha256"] for name in params.teachers]
 
 
-def _learn(
-    model: DetectionModel, project: Path, data: Dataset, params: Params, epochs: int, seed: int, target: Path
+def _student(
+    project: Path,
+    data: Dataset,
+    params: Params,
+    student: str,
+    seed: int,
+    target: Path,
+    kind: Kind,
+    lesson: Lesson,
+    heard: list[str],
 ) -> Metrics:
-    own, teaching = _lesson(project, data, params)
+    """Train a student from its start, the same for `distill` and `control`, and describe it."""
+    model = network.build(params.networks[student], data.classes, seed)
+    given, source = given_weights(project / INPUTS / "students", student)
+    if given is not None:
+        network.start_from(model, given)
+    metrics = _learn(model, data, params, lesson, params.distill.epochs, seed, target)
+    card = network.write_card(
+        target,
+        kind=kind,
+        student=student,
+        image_size=params.image_size,
+        data=data.digest("train"),
+        teachers=heard,
+        source=source,
+    )
+    return {**metrics, **network.figures(card)}
+
+
+def _learn(
+    model: DetectionModel, data: Dataset, params: Params, lesson: Lesson, epochs: int, seed: int, target: Path
+) -> Metrics:
+    own, teaching = lesson
     return trainer.train(
         model,
         data,
@@ -114,38 +117,26 @@ def _learn(
     )
 
 
-def _lesson(project: Path, data: Dataset, params: Params) -> tuple[list[Sample], Teaching]:
-    """What is learned from, and from whom, by `distill.method`: an epoch has as many images in every case."""
-    own, taught = _by_labels(data), Teaching()
-    if params.distill.method in {"soft", "hybrid"}:
-        own, taught = _by_soft_labels(project, data, params)
+def _by_method(project: Path, data: Dataset, params: Params) -> Lesson:
+    """The lesson of `distill.method`: an epoch has as many images in every case."""
+    soft = params.distill.method in {"soft", "hybrid"}
+    own, taught = _by_soft_labels(project, data, params) if soft else _by_labels(data)
     if params.distill.method in {"feature", "hybrid"}:
         weights = project / teacher(params.teachers[0]) / WEIGHTS
         taught = taught._replace(features=weights, feature_weight=params.distill.feature_weight)
     return own, taught
 
 
-def _by_labels(data: Dataset) -> list[Sample]:
+def _by_labels(data: Dataset) -> Lesson:
     """The labelled images alone: an image without labels would pass for background."""
     own = samples.labelled(data, "train")
-    return samples.repeated(own, len(own) + len(data.images("unlabelled")))
+    return samples.repeated(own, len(own) + len(data.images("unlabelled"))), Teaching()
 
 
-def _by_soft_labels(project: Path, data: Dataset, params: Params) -> tuple[list[Sample], Teaching]:
+def _by_soft_labels(project: Path, data: Dataset, params: Params) -> Lesson:
     how = params.distill.model_dump(include={"temperature", "weight", "fade"})
     cache: Cache[Any] = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
     if isinstance(cache.recipe, ViewsRecipe):
         return samples.every(data), Teaching(partial(ViewsLoss, **how), views=cache)
     own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
     return own, Teaching(partial(BoxesLoss, **how))
-
-
-def _student(
-    project: Path, params: Params, data: Dataset, student: str, seed: int
-) -> tuple[DetectionModel, str | None]:
-    """A student at its start, the same for `distill` and `control`, and where its weights came from."""
-    model = network.build(params.networks[student], data.classes, seed)
-    given, source = given_weights(project / INPUTS / "students", student)
-    if given is not None:
-        network.start_from(model, given)
-    return model, source
