@@ -24,7 +24,10 @@ def prepare() -> None:
     """Set what the caller left open: threads on purpose, no telemetry, ultralytics' settings out of the user's home."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # Importing ultralytics sets this to 1 where it is unset: training would use a single core.
+    # OpenVINO and NNCF heed no variable. Without this module they use stubs of their own; with it they call home from a
+    # fork of this process, threads and all.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # Importing ultralytics sets this to 1 where it is unset: the teachers and evaluation would use a single core.
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = Path(tempfile.gettempdir()) / f"alambique-yolo-{os.getuid()}"
