@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from alambique.stages.environment import prepare
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of pytest has one core to itself
+prepare()
 
 
 @pytest.fixture(scope="session")
