@@ -34,6 +34,7 @@ PARAMS = {
     "image_size": SIZE,
     "students": ["pico"],
     "runtimes": ["onnx", "openvino"],
+    "int8": ["onnx", "openvino"],
     "networks": {"pico": {}},
     "teachers": ["main"],
     "teacher": {"main": {}},

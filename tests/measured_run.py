@@ -27,7 +27,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
     """
     params, dataset = config.load(project), Dataset.load(project / DATA)
     qualities = QUALITY | quality
-    named = list(subjects(params.teachers, params.students, params.seeds, params.runtimes))
+    named = list(subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8))
     present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
     for seed, subject in enumerate(named):
         metrics = {"subject": subject.name, "present": False}

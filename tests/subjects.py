@@ -60,6 +60,7 @@ def project(root: Path, scenes: Path) -> Path:
         "image_size": SIZE,
         "students": ["pico"],
         "runtimes": ["onnx", "openvino"],
+        "int8": ["onnx", "openvino"],
         "teachers": ["main"],
         "teacher": {"main": {}},
         "networks": {"pico": {"scale": [0.34, 0.0625, 256]}},

@@ -22,6 +22,7 @@ def params(**changes: Any) -> Params:
             "image_size": 64,
             "students": ["pico"],
             "runtimes": ["onnx"],
+            "int8": ["onnx"],
             "networks": {"pico": network},
             "teachers": ["main"],
             "teacher": {"main": {"network": network, "epochs": 1}},

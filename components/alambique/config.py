@@ -181,6 +181,7 @@ class Params(Section):
     image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 320
     students: Annotated[tuple[Name, ...], Field(min_length=1)]
     runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
+    int8: tuple[Runtime, ...] = ()
     networks: dict[Name, Student]
     teachers: Annotated[tuple[Name, ...], Field(min_length=1)]
     teacher: dict[Name, Teacher]
@@ -210,7 +211,9 @@ class Params(Section):
                 f"distill.method: {self.distill.method} matches the features of one teacher, but teachers names "
                 f"{list(self.teachers)}; name one, or choose soft"
             )
-        for key in ("students", "runtimes", "teachers", "seeds"):
+        if without := [runtime for runtime in self.int8 if runtime not in self.runtimes]:
+            raise ValueError(f"int8: {', '.join(without)} must stand among the runtimes too")
+        for key in ("students", "runtimes", "int8", "teachers", "seeds"):
             names = getattr(self, key)
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: one stands twice in {list(names)}")

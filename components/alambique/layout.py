@@ -6,7 +6,7 @@ A *candidate* is student × runtime × precision, and is named by joining the th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,7 +16,6 @@ Kind = Literal["control", "distilled", "pruned"]
 Precision = Literal["fp32", "int8"]
 SEEDED: tuple[Kind, ...] = ("control", "distilled")
 """Trained once for every seed; only the first seed's student is pruned and exported."""
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 DATA = Path("data")
 """YOLO layout: data.yaml, images/{train,val,test[,unlabelled]}, labels/{train,val,test}."""
@@ -113,9 +112,17 @@ class Subject(NamedTuple):
 
 
 def subjects(
-    teachers: Iterable[str], students: Iterable[str], seeds: Iterable[int], runtimes: Iterable[str]
+    teachers: Iterable[str],
+    students: Iterable[str],
+    seeds: Iterable[int],
+    runtimes: Iterable[str],
+    int8: Collection[str],
 ) -> Iterator[Subject]:
-    """All subjects of a run: the teachers, each student's checkpoints and candidates, the champions."""
+    """All subjects of a run: the teachers, each student's checkpoints and candidates, the champions.
+
+    Args:
+        int8: the runtimes which students are also quantized for.
+    """
     runtimes, seeds = tuple(runtimes), tuple(seeds)
     for name in teachers:
         yield Subject.parse(f"teacher-{name}")
@@ -125,7 +132,7 @@ def subjects(
                 yield Subject.parse(f"{student}-{kind}-{seed}")
         yield Subject.parse(f"{student}-pruned")
         for runtime in runtimes:
-            for precision in PRECISIONS:
+            for precision in ("fp32", "int8") if runtime in int8 else ("fp32",):
                 yield Subject.parse(Candidate(student, runtime, precision).name)
     for runtime in runtimes:
         yield Subject.parse(f"champion-{runtime}")

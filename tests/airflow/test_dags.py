@@ -86,7 +86,7 @@ def test_every_stage_comes_after_the_snapshot_and_before_the_gate(tasks: dict[st
         ("distill@pico-0", "pico.distill-0"),
         ("quantize@nano-onnx", "nano.quantize-onnx"),
         ("evaluate_seed@pico-control-0", "pico.evaluate_seed-control-0"),
-        ("evaluate_candidate@pico-openvino-int8", "pico.evaluate_candidate-openvino-int8"),
+        ("evaluate_int8@pico-openvino", "pico.evaluate_int8-openvino"),
         ("evaluate_champion@onnx", "evaluate_champion-onnx"),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_stages_fit_into_a_dag_of_ones_own(tmp_path: Path) -> None:
 
     from alambique.airflow import AlambiqueTaskGroup, Project
 
-    project = Project.load(lay_out(tmp_path / "project", project="cells", runtimes=["onnx"]))
+    project = Project.load(lay_out(tmp_path / "project", project="cells", runtimes=["onnx"], int8=["onnx"]))
     with DAG("mine") as dag:
         snapshot = SnapshotOperator(task_id="start", deployment=project.deployment, digest=project.graph.digest)
         group = AlambiqueTaskGroup(project, snapshot.output, group_id="vision")

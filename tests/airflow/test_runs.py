@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = root.with_suffix(".python")
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "verbs.py"}" "$@"\n')
     python.chmod(0o755)
-    lay_out(root, python=python, project="cells", runtimes=["onnx"])
+    lay_out(root, python=python, project="cells", runtimes=["onnx"], int8=["onnx"])
     dags = root / "dags" / "promote.py"
     at_once = "PromoteDag(project, default_args={'retry_delay': 0})"
     dags.write_text(dags.read_text().replace("PromoteDag(project)", at_once))

@@ -25,6 +25,7 @@ PARAMS = {
     "project": "tiny",
     "image_size": 64,
     "runtimes": ["onnx"],
+    "int8": ["onnx"],
     "networks": {"pico": {**NETWORK, "start": None}},
     "teacher": {"main": {"network": NETWORK, "epochs": 2}},
     "training": {"batch": 8, "learning_rate": 0.005},

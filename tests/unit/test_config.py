@@ -51,6 +51,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("students", ["pico", "pico"], "one stands twice"),
         ("students", ["other"], "'other' has no entry in `networks`"),
         ("runtimes", ["tensorflow"], "runtimes.0"),
+        ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),
         ("image_size", 100, "image_size: Input should be a multiple of 32"),
         ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
         ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),

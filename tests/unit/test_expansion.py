@@ -54,7 +54,12 @@ def test_what_was_written_passes_the_check(project: Path) -> None:
 def test_a_stale_graph_is_refused_by_the_names_of_what_differs(project: Path) -> None:
     expansion.write(project)
     params = yaml.safe_load((project / "params.yaml").read_text())
-    edit(project / "params.yaml", soft_labels=params["soft_labels"] | {"shards": [0, 1, 2]}, runtimes=["onnx"])
+    edit(
+        project / "params.yaml",
+        soft_labels=params["soft_labels"] | {"shards": [0, 1, 2]},
+        runtimes=["onnx"],
+        int8=["onnx"],
+    )
     text = (project / "dvc.yaml").read_text()
     (project / "dvc.yaml").write_text(text.replace("stage compare", "stage compare --fast"))
     with pytest.raises(ConfigurationError) as refusal:

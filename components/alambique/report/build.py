@@ -20,6 +20,7 @@ def leaderboard(
     students: Sequence[str],
     seeds: Sequence[int],
     runtimes: Sequence[str],
+    int8: Sequence[str],
     image_size: int,
     data: str,
     classes: Sequence[str],
@@ -40,7 +41,7 @@ def leaderboard(
     """
     rows = {
         subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
-        for subject in subjects(teachers, students, seeds, runtimes)
+        for subject in subjects(teachers, students, seeds, runtimes, int8)
     }
     for row in rows.values():
         _compare(row, rows.values())

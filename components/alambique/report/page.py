@@ -102,10 +102,9 @@ def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Ste
     ]
     for runtime in board["runtimes"]:
         name = f"{student}-{runtime}"
-        chain += [
-            (f"{runtime} FP32", f"{name}-fp32", f"{student}-pruned"),
-            (f"{runtime} INT8", f"{name}-int8", f"{name}-fp32"),
-        ]
+        chain.append((f"{runtime} FP32", f"{name}-fp32", f"{student}-pruned"))
+        if f"{name}-int8" in rows:
+            chain.append((f"{runtime} INT8", f"{name}-int8", f"{name}-fp32"))
     return [_step(title, rows[subject], rows.get(before or "")) for title, subject, before in chain]
 
 

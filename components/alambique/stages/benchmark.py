@@ -51,7 +51,7 @@ def artifacts(project: Path, params: Params) -> list[Subject]:
     """All candidates of `params`, and the champions that there are."""
     return [
         subject
-        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes)
+        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
         if subject.kind == "candidate" or (subject.kind == "champion" and (project / subject.folder / CARD).exists())
     ]
 

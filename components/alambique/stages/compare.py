@@ -39,7 +39,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
     data = dataset.digest("test")
     evaluations = {
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
-        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes)
+        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
     }
     return build.leaderboard(
         project=params.project,
@@ -48,6 +48,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
         students=params.students,
         seeds=params.seeds,
         runtimes=params.runtimes,
+        int8=params.int8,
         image_size=params.image_size,
         data=data,
         classes=dataset.classes,

@@ -20,7 +20,7 @@ TEMPLATE = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text(
 def params(start: str | None = None, **teacher: Any) -> Params:
     networks = {"pico": {**TEMPLATE["networks"]["pico"], "start": start}}
     content = {**TEMPLATE, "networks": networks, "teacher": {"main": {**TEMPLATE["teacher"]["main"], **teacher}}}
-    return parse({**content, "runtimes": ["onnx"]}, "params.yaml")
+    return parse({**content, "runtimes": ["onnx"], "int8": ["onnx"]}, "params.yaml")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 def evaluations() -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
-    for subject in subjects(TEACHERS, ["pico"], SEEDS, ["onnx"]):
+    for subject in subjects(TEACHERS, ["pico"], SEEDS, ["onnx"], ["onnx"]):
         if subject.kind == "champion":
             result[subject.name] = {"subject": subject.name, "present": False}
             continue
@@ -47,6 +47,7 @@ def build(
         students=["pico"],
         seeds=SEEDS,
         runtimes=["onnx"],
+        int8=["onnx"],
         image_size=64,
         data="today",
         classes=["red", "white"],
