@@ -26,7 +26,10 @@ from alambique.registry.checkout import LEADERBOARD, checked_out
 from alambique.report import leaderboard
 from alambique.report.leaderboard import Leaderboard, Row, rank
 
-LOWER_IS_BETTER = {"latency_p50_ms", "latency_p95_ms", "size_mb", "parameters", "macs"}
+LOWER_IS_BETTER = {
+    *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
+    *("size_mb", "parameters", "macs", "ece"),
+}
 
 
 def gate(request: GateRequest) -> Decisions:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from alambique.config import Reference
 from alambique.layout import Candidate, Subject, subjects
-from alambique.report.leaderboard import SCHEMA, Gain, Leaderboard, Row, rank, reference
+from alambique.report.leaderboard import SCHEMA, Gain, Leaderboard, Parity, Row, rank, reference
 from alambique.tasks import Interval
 
 
@@ -79,9 +79,17 @@ def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any
         "present": bool(metrics.get("present", False)),
         "map50_95": _number(metrics.get("map50_95")),
         "map50": _number(metrics.get("map50")),
-        "ap": {name: _number(value) for name, value in metrics.get("ap", {}).items()},
+        "ap": _numbers(metrics.get("ap")),
+        "f1": _number(metrics.get("f1")),
+        "recall": _numbers(metrics.get("recall")),
+        "ece": _number(metrics.get("ece")),
+        "confidence": _number(metrics.get("confidence")),
+        "parity": _parity(metrics.get("parity")),
         "latency_p50_ms": _number(latency.get("p50_ms")),
         "latency_p95_ms": _number(latency.get("p95_ms")),
+        "latency_p99_ms": _number(latency.get("p99_ms")),
+        "cold_start_ms": _number(latency.get("cold_start_ms")),
+        "peak_memory_mb": _number(latency.get("peak_memory_mb")),
         "size_mb": None if size is None else size / 1e6,
         "parameters": metrics.get("parameters"),
         "macs": metrics.get("macs"),
@@ -112,6 +120,21 @@ def _gain(interval: Interval | None) -> Gain | None:
 
 def _difference(value: float | None, reference: float | None) -> float | None:
     return None if value is None or reference is None else value - reference
+
+
+def _parity(found: Mapping[str, Any] | None) -> Parity | None:
+    if found is None:
+        return None
+    return {
+        "images": found["images"],
+        "max_score_difference": _number(found["max_score_difference"]),
+        "max_box_difference": _number(found["max_box_difference"]),
+        "agreement": _number(found["agreement"]),
+    }
+
+
+def _numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in (by_name or {}).items()}
 
 
 def _number(value: Any) -> float | None:

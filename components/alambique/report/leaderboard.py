@@ -44,6 +44,15 @@ class Gain(TypedDict):
     images: int
 
 
+class Parity(TypedDict):
+    """How far an artifact answers as the checkpoint it was made from; see `alambique.tasks.detect.parity`."""
+
+    images: int
+    max_score_difference: float | None
+    max_box_difference: float | None
+    agreement: float | None
+
+
 class Row(TypedDict):
     """One subject.
 
@@ -55,7 +64,13 @@ class Row(TypedDict):
         present: false for the champion of a runtime that has none yet; every metric is then null.
         map50_95, map50: mean average precision over classes, 0..1.
         ap: the same at IoU 0.50:0.95, by class name.
-        latency_p50_ms, latency_p95_ms: one image, on its own runtime; null for teachers and checkpoints.
+        f1, recall: at the deployment threshold (`evaluate.threshold`) and IoU 0.50; recall by class name.
+        ece, confidence: expected calibration error, and the mean score of the right detections, both at IoU 0.50.
+        parity: of a candidate with its checkpoint; null for the others.
+        latency_p50_ms, latency_p95_ms, latency_p99_ms: one image, on its own runtime; null for teachers and
+            checkpoints, as are the two that follow.
+        cold_start_ms: from the beginning of loading to the first answer, in a fresh process.
+        peak_memory_mb: 10⁶ bytes which that added to the process at most.
         size_mb: 10⁶ bytes of weights.pt, or of all the artifact's files.
         parameters, macs: of the network.
         data: digest of the test split it was evaluated on.
@@ -73,8 +88,16 @@ class Row(TypedDict):
     map50_95: float | None
     map50: float | None
     ap: dict[str, float | None]
+    f1: float | None
+    recall: dict[str, float | None]
+    ece: float | None
+    confidence: float | None
+    parity: Parity | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
+    latency_p99_ms: float | None
+    cold_start_ms: float | None
+    peak_memory_mb: float | None
     size_mb: float | None
     parameters: int | None
     macs: int | None

@@ -12,6 +12,7 @@ from alambique.tasks import Interval
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
+PARITY = {"images": 8, "max_score_difference": 0.02, "max_box_difference": math.nan, "agreement": 0.98}
 GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 
@@ -29,10 +30,18 @@ def evaluations() -> dict[str, dict[str, Any]]:
             "map50_95": MAPS[subject.precision or subject.kind],
             "map50": 0.8,
             "ap": {"red": 0.5, "white": None},
+            "f1": 0.7,
+            "recall": {"red": 0.9, "white": None},
+            "ece": 0.04,
+            "confidence": 0.8,
             "parameters": None if subject.runtime else 680_000,
             "macs": None if subject.runtime else 210_000_000,
             "size_bytes": 1_500_000,
-            **({"digest": f"d-{subject.name}"} if subject.runtime else {"sha256": f"s-{subject.name}"}),
+            **(
+                {"digest": f"d-{subject.name}", "parity": PARITY}
+                if subject.runtime
+                else {"sha256": f"s-{subject.name}"}
+            ),
         }
     return result
 
@@ -60,7 +69,10 @@ def build(
             "runs": 9,
             "latencies": {
                 "pico-onnx-fp32": {"p50_ms": 4.0, "p95_ms": 5.0},
-                "pico-onnx-int8": {"p50_ms": 2.0, "p95_ms": 3.0},
+                "pico-onnx-int8": {
+                    **{"p50_ms": 2.0, "p95_ms": 3.0, "p99_ms": 3.5, "times_ms": [2.0, 3.5]},
+                    **{"cold_start_ms": 80.0, "peak_memory_mb": 40.0},
+                },
             },
         },
     )
@@ -92,6 +104,10 @@ def test_a_candidates_row_joins_evaluation_benchmark_and_checkpoint() -> None:
     row = rows(build(evaluations()))["pico-onnx-int8"]
     assert (row["kind"], row["student"], row["runtime"], row["precision"]) == ("candidate", "pico", "onnx", "int8")
     assert (row["latency_p50_ms"], row["latency_p95_ms"], row["size_mb"]) == (2.0, 3.0, 1.5)
+    assert (row["latency_p99_ms"], row["cold_start_ms"], row["peak_memory_mb"]) == (3.5, 80.0, 40.0)
+    assert (row["f1"], row["ece"], row["confidence"]) == (0.7, 0.04, 0.8)
+    assert row["recall"] == {"red": 0.9, "white": None}
+    assert row["parity"] == {**PARITY, "max_box_difference": None}
     assert (row["data"], row["digest"]) == ("today", "d-pico-onnx-int8")
     assert (row["parameters"], row["macs"]) == (680_000, 210_000_000)  # of its checkpoint: its own card has none
 
@@ -147,7 +163,8 @@ def test_the_gain_of_distillation_stands_with_its_interval() -> None:
 def test_an_absent_champion_has_a_row_of_nothing() -> None:
     row = rows(build(evaluations()))["champion-onnx"]
     assert not row["present"]
-    assert row["map50_95"] is row["size_mb"] is row["digest"] is None
+    assert row["map50_95"] is row["size_mb"] is row["digest"] is row["parity"] is row["cold_start_ms"] is None
+    assert row["recall"] == {}
 
 
 def test_a_champion_is_the_reference_of_its_runtime_and_says_what_it_was() -> None:
