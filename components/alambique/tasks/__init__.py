@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -65,6 +65,16 @@ class Task(Protocol):
 
         Args:
             first, second: folders of evaluations, one a seed, those of a seed at the same place.
+        """
+
+    def intervals(
+        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], Interval]:
+        """The headline metric of the first of each pair minus that of the second, paired over test images.
+
+        Args:
+            evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
+            pairs: two of these names each.
         """
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:

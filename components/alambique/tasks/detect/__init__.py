@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from alambique.config import Params
@@ -57,6 +57,13 @@ class Detect:
         from alambique.tasks.detect.bootstrap import gain
 
         return gain(first, second)
+
+    def intervals(
+        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], Interval]:
+        from alambique.tasks.detect.bootstrap import intervals
+
+        return intervals(evaluations, pairs)
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         from alambique.tasks.detect.predict import runner
