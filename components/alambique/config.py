@@ -127,12 +127,14 @@ class Quantize(Section):
 class Evaluate(Section):
     min_score: Probability = 0.001
     max_boxes: Annotated[int, Field(ge=1)] = 300
+    threshold: Probability = 0.25
 
 
 class Benchmark(Section):
     threads: Annotated[int, Field(ge=1)] = 1
     warmup: Annotated[int, Field(ge=0)] = 10
     runs: Annotated[int, Field(ge=1)] = 100
+    cold_starts: Annotated[int, Field(ge=1)] = 3
 
 
 class Validation(Section):
