@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from alambique.config import Evaluate, Params
 from alambique.data.dataset import Dataset
-from alambique.errors import DataError
-from alambique.layout import CARD, DATA, Subject
+from alambique.errors import DataError, IntegrityError
+from alambique.layout import CARD, DATA, Subject, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect import average_precision
-from alambique.tasks.detect.average_precision import Matched
+from alambique.tasks.detect import average_precision, confidence, operating_point, parity
+from alambique.tasks.detect.average_precision import Detections, Matched
 from alambique.tasks.detect.predict import Predictor, load, read_card
 from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
 
@@ -34,27 +34,24 @@ SCHEMA = pa.schema(
 )
 
 
-class Detections(NamedTuple):
-    """An image's boxes by falling score: (n, 4) in input pixels, (n,), and (n,) indices of the dataset's classes."""
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    classes: NDArray[np.int64]
-
-
 def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metrics:
     """Measure `subject`; see `alambique.tasks.Task.evaluate`.
 
     Writes  images.arrow: what it found in each test image, and which of that is right.
     Raises:
-        IntegrityError: the subject's files are not what its card says.
+        IntegrityError: the subject's files are not what its card says, or a candidate was made from another checkpoint
+            than the one that lies there.
         DataError: there are no test images, or the subject shares no class with the dataset.
     """
-    folder = project / Subject.parse(subject).folder
-    if Subject.parse(subject).kind == "champion" and not (folder / CARD).exists():
+    named, dataset = Subject.parse(subject), Dataset.load(project / DATA)
+    folder = project / named.folder
+    if named.kind == "champion" and not (folder / CARD).exists():
         write_results(target / RESULTS, [])
         return {"subject": subject, "present": False}
-    metrics, rows = measure(folder, Dataset.load(project / DATA), SPLIT, params.evaluate)
+    metrics, rows = measure(folder, dataset, SPLIT, params.evaluate)
+    if named.kind == "candidate":
+        source = project / checkpoint(str(named.student), "pruned")
+        metrics["parity"] = compare(folder, source, dataset, SPLIT, params.evaluate)
     write_results(target / RESULTS, rows)
     return {"subject": subject, "present": True, **metrics}
 
@@ -76,25 +73,79 @@ def measure(folder: Path, dataset: Dataset, split: str, settings: Evaluate) -> t
     if not images:
         raise DataError(f"{dataset.root} has no {split} images; every subject is measured on them: add some")
     card = read_card(folder)
-    classes = _class_indices(card["classes"], dataset.classes, folder)
+    classes = class_indices(card["classes"], dataset.classes, folder)
     predict = load(folder, torch.get_num_threads())
     rows, matched = [], []
     for image in images:
-        pixels, letterbox = preprocess(image, card["image_size"])
-        found = _detect(predict, pixels, classes, settings.min_score, settings.max_boxes)
-        matched.append(_match(found, dataset.boxes(image), letterbox))
-        rows.append(_row(image.relative_to(dataset.root / "images"), found, matched[-1], letterbox))
+        found, judged, letterbox = judge(predict, image, dataset, classes, card["image_size"], settings)
+        matched.append(judged)
+        rows.append(_row(image.relative_to(dataset.root / "images"), found, judged, letterbox))
     metrics = {
         "split": split,
         "data": dataset.digest(split),
         "images": len(images),
         **average_precision.summarize(matched, dataset.classes),
+        **operating_point.at_threshold(matched, dataset.classes, settings.threshold),
+        **confidence.calibration(matched),
         **_identity(card),
     }
     return metrics, rows
 
 
-def _class_indices(subject: list[str], dataset: list[str], folder: Path) -> NDArray[np.int64]:
+def compare(artifact: Path, source: Path, dataset: Dataset, split: str, settings: Evaluate) -> Metrics:
+    """Let a candidate and its checkpoint answer the split's first images; see `parity.parity`.
+
+    Args:
+        artifact: folder of the candidate.
+        source: folder of the checkpoint.
+        dataset, split, settings: as of `measure`.
+    Raises:
+        as `evaluate`.
+    """
+    made_of, found = read_card(artifact)["checkpoint_sha256"], read_card(source)["sha256"]
+    if made_of != found:
+        raise IntegrityError(
+            f"{artifact} was made from the checkpoint {made_of[:12]}, but {source} holds {found[:12]}; "
+            "make the artifact again (`dvc repro` of its export or quantize stage)"
+        )
+    images = dataset.images(split)[: parity.IMAGES]
+    first, second = (detect(folder, images, dataset, settings) for folder in (artifact, source))
+    return parity.parity(first, second, settings.threshold)
+
+
+def detect(folder: Path, images: list[Path], dataset: Dataset, settings: Evaluate) -> list[Detections]:
+    """What a checkpoint or candidate finds in each of some images of the dataset; see `measure`."""
+    card = read_card(folder)
+    classes = class_indices(card["classes"], dataset.classes, folder)
+    predict = load(folder, torch.get_num_threads())
+    inputs = (preprocess(image, card["image_size"])[0] for image in images)
+    return [_detect(predict, pixels, classes, settings.min_score, settings.max_boxes) for pixels in inputs]
+
+
+def judge(
+    predict: Predictor,
+    image: Path,
+    dataset: Dataset,
+    classes: NDArray[np.int64],
+    image_size: int,
+    settings: Evaluate,
+) -> tuple[Detections, Matched, Letterbox]:
+    """What a network finds in one image of the dataset, which of it is right, and where its input pixels lie.
+
+    Args:
+        predict: the network, with inputs of `image_size`.
+        image: of any split.
+        dataset: holds the image's true boxes.
+        classes: the dataset's index of each of the network's classes, −1 for those it does not know.
+        image_size: side of the input, pixels.
+        settings: which boxes count.
+    """
+    pixels, letterbox = preprocess(image, image_size)
+    found = _detect(predict, pixels, classes, settings.min_score, settings.max_boxes)
+    return found, _match(found, dataset.boxes(image), letterbox), letterbox
+
+
+def class_indices(subject: list[str], dataset: list[str], folder: Path) -> NDArray[np.int64]:
     """The dataset's index of each of the subject's classes, by name; −1 for one that the dataset does not know."""
     indices = [dataset.index(name) if name in dataset else -1 for name in subject]
     if max(indices, default=-1) < 0:

@@ -56,16 +56,29 @@ def load(folder: Path, threads: int) -> Predictor:
         DataError: the card's runtime is unknown here.
     """
     card = read_card(folder)
-    match card.get("runtime"):
-        case None:
-            predict = _torch(folder / WEIGHTS, threads)
+    if "runtime" in card:
+        return open_artifact(folder / card["file"], card["runtime"], threads)
+    return _checked(_torch(folder / WEIGHTS, threads), folder)
+
+
+def open_artifact(path: Path, runtime: str, threads: int) -> Predictor:
+    """An artifact on its own runtime, ready, whether or not there is a card yet.
+
+    Args:
+        path: the file that the runtime opens.
+        runtime: its name.
+        threads: the engine computes with.
+    Raises:
+        DataError: the runtime is unknown here.
+    """
+    match runtime:
         case "onnx":
-            predict = _onnx(folder / card["file"], threads)
+            predict = _onnx(path, threads)
         case "openvino":
-            predict = _openvino(folder / card["file"], threads)
+            predict = _openvino(path, threads)
         case other:
-            raise DataError(f"{folder / CARD}: no engine for runtime {other!r}; known are onnx and openvino")
-    return _checked(predict, folder)
+            raise DataError(f"{path}: no engine for runtime {other!r}; known are onnx and openvino")
+    return _checked(predict, path)
 
 
 def runner(folder: Path, image_size: int, threads: int) -> Callable[[], None]:
@@ -85,11 +98,11 @@ def runner(folder: Path, image_size: int, threads: int) -> Callable[[], None]:
     return run
 
 
-def _checked(predict: Predictor, folder: Path) -> Predictor:
+def _checked(predict: Predictor, source: Path) -> Predictor:
     def checked(image: NDArray[np.float32]) -> NDArray[np.float32]:
         output = predict(image)
         if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 6:
-            raise DataError(f"{folder} gives {output.shape}, not final boxes (1, n, 6): export an end-to-end network")
+            raise DataError(f"{source} gives {output.shape}, not final boxes (1, n, 6): export an end-to-end network")
         boxes: NDArray[np.float32] = output[0]
         return boxes
 
