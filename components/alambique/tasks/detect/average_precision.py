@@ -15,6 +15,19 @@ THRESHOLDS = torch.linspace(0.5, 0.95, 10)
 """The IoU thresholds that mAP50-95 is the mean over (COCO)."""
 
 
+class Detections(NamedTuple):
+    """An image's boxes by falling score: (n, 4) in input pixels, (n,), and (n,) indices of the dataset's classes."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def above(self, threshold: float) -> Detections:
+        """Those that score at least `threshold`."""
+        kept = self.scores >= threshold
+        return Detections(self.boxes[kept], self.scores[kept], self.classes[kept])
+
+
 class Matched(NamedTuple):
     """One image's detections, judged.
 
@@ -72,18 +85,15 @@ def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
         images: every image of the split.
         names: class names by index.
     Returns:
-        map50_95, map50, precision and recall (both where the mean F1 is greatest), and ap: map50_95 by class name.
-        None where there is no true box to find.
+        map50_95, map50, and ap: map50_95 by class name. None where there is no true box to find.
     """
     columns = zip(*((image.correct, image.scores, image.classes, image.truth) for image in images), strict=True)
     results = ap_per_class(*(np.concatenate(column) for column in columns))
-    precision, recall, ap, present = results[2], results[3], results[5], results[6]
+    ap, present = results[5], results[6]
     by_class = dict(zip(present.tolist(), ap.mean(1).tolist(), strict=True))
     return {
         "map50_95": _mean(ap),
         "map50": _mean(ap[:, 0]),
-        "precision": _mean(precision),
-        "recall": _mean(recall),
         "ap": {name: by_class.get(index) for index, name in enumerate(names)},
     }
 

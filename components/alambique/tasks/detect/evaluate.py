@@ -161,7 +161,11 @@ def _detect(
     max_boxes: int,
 ) -> Detections:
     output = predict(pixels)
-    indices = classes[np.rint(output[:, 5]).astype(np.int64)]
+    # A broken artifact may answer with anything. What is no box of a known class counts as not found, and gates see it.
+    output = output[np.isfinite(output).all(axis=1)]
+    numbers = np.rint(output[:, 5])
+    known = (numbers >= 0) & (numbers < len(classes))
+    indices = np.where(known, classes[np.where(known, numbers, 0).astype(np.int64)], -1)
     kept = np.flatnonzero((output[:, 4] > min_score) & (indices >= 0))
     order = kept[np.argsort(-output[kept, 4], kind="stable")][:max_boxes]
     return Detections(output[order, :4], output[order, 4], indices[order])
