@@ -25,6 +25,7 @@ from alambique.messages import (
     StageResult,
     Version,
 )
+from alambique.report.leaderboard import SCHEMA
 
 NAMES = ("pico-onnx-fp32", "pico-onnx-int8", "pico-openvino-fp32", "pico-openvino-int8")
 TEST_SPLIT = "d" * 64
@@ -75,6 +76,7 @@ def row(subject: str, **columns: Any) -> dict[str, Any]:
         "data": TEST_SPLIT,
         "digest": "0" * 64,
         "deltas": {},
+        "latency_deltas": {},
         **columns,
     }
 
@@ -86,7 +88,16 @@ def absent(runtime: str) -> dict[str, Any]:
 
 
 def leaderboard(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"schema": 2, "project": "tiny", "objective": "accuracy", "data": TEST_SPLIT, "rows": rows}
+    return {
+        "schema": SCHEMA,
+        "project": "tiny",
+        "objective": "accuracy",
+        "data": TEST_SPLIT,
+        "classes": ["red", "white"],
+        "images": 100,
+        "benchmark": {"runs": 50},
+        "rows": rows,
+    }
 
 
 def write_candidate(folder: Path, name: str) -> dict[str, Any]:

@@ -66,9 +66,10 @@ def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, An
     }
 
 
-def _latency(subject: Subject) -> dict[str, float]:
+def _latency(subject: Subject) -> dict[str, Any]:
     base = {"onnx": 4.2, "openvino": 3.1}[str(subject.runtime)] * (0.6 if subject.precision == "int8" else 1)
-    return {"p50_ms": base, "p95_ms": base * 1.2, "mean_ms": base * 1.05, "n": 100}
+    times = [base * (1 + run / 1000) for run in range(-50, 50)]
+    return {"p50_ms": base, "p95_ms": base * 1.2, "mean_ms": base * 1.05, "n": 100, "times_ms": times}
 
 
 def _found(dataset: Dataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:

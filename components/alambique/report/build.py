@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from alambique.config import Reference
 from alambique.layout import Candidate, Subject, subjects
-from alambique.report.leaderboard import SCHEMA, Gain, Leaderboard, Parity, Row, rank, reference
+from alambique.report import latency, pareto
+from alambique.report.leaderboard import SCHEMA, Delta, Gain, Leaderboard, Parity, Row, rank, reference
 from alambique.tasks import Interval
 
 
@@ -26,6 +27,7 @@ def leaderboard(
     classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
     gains: Mapping[str, Interval | None],
+    intervals: Mapping[tuple[str, str], Interval],
     benchmark: Mapping[str, Any],
 ) -> Leaderboard:
     """One table of all that was measured; see `Leaderboard`.
@@ -35,6 +37,7 @@ def leaderboard(
         classes: names in index order.
         evaluations: content of metrics/evaluate/<subject>.json, by subject.
         gains: of distilled over control, by student; None where it is unknown.
+        intervals: of the first subject's mAP50-95 minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
     Raises:
         KeyError: a subject of the run has no evaluation, or a student no gain.
@@ -43,8 +46,9 @@ def leaderboard(
         subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
         for subject in subjects(teachers, students, seeds, runtimes, int8)
     }
+    times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items() if "times_ms" in measured}
     for row in rows.values():
-        _compare(row, rows.values())
+        _compare(row, rows.values(), intervals, times)
     teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy")[0]
     ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective)
     return {
@@ -62,6 +66,9 @@ def leaderboard(
         "best": ranked[0]["subject"] if ranked and ranked[0]["map50_95"] is not None else None,
         "teacher": teacher["subject"],
         "distillation_gain": {student: _gain(gains[student]) for student in students},
+        "pareto": {
+            runtime: pareto.front(row for row in rows.values() if row["runtime"] == runtime) for runtime in runtimes
+        },
         "rows": list(rows.values()),
     }
 
@@ -96,16 +103,27 @@ def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any
         "data": metrics.get("data"),
         "digest": metrics.get("digest") or metrics.get("sha256"),
         "deltas": {},
+        "latency_deltas": {},
     }
 
 
-def _compare(row: Row, rows: Collection[Row]) -> None:
+def _compare(
+    row: Row,
+    rows: Collection[Row],
+    intervals: Mapping[tuple[str, str], Interval],
+    times: Mapping[str, Sequence[float]],
+) -> None:
     """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
     references = {name: reference(name, row, rows) for name in get_args(Reference)}
-    row["deltas"] = {
-        name: _difference(row["map50_95"], other["map50_95"]) if other and other is not row else None
-        for name, other in references.items()
-    }
+    row["deltas"], row["latency_deltas"] = dict.fromkeys(references), dict.fromkeys(references)
+    for name, other in references.items():
+        if other is None or other is row:
+            continue
+        pair = (row["subject"], other["subject"])
+        if pair in intervals:
+            row["deltas"][name] = _delta(intervals[pair])
+        if times.keys() >= set(pair):
+            row["latency_deltas"][name] = latency.difference(times[pair[0]], times[pair[1]])
     if row["kind"] == "candidate" and (own := references["checkpoint"]):
         row["parameters"] = own["parameters"] if row["parameters"] is None else row["parameters"]
         row["macs"] = own["macs"] if row["macs"] is None else row["macs"]
@@ -118,8 +136,8 @@ def _gain(interval: Interval | None) -> Gain | None:
     return {"value": value, "low": low, "high": high, "seeds": seeds, "images": images}
 
 
-def _difference(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else value - reference
+def _delta(interval: Interval) -> Delta:
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.images}
 
 
 def _parity(found: Mapping[str, Any] | None) -> Parity | None:

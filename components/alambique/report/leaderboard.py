@@ -1,7 +1,7 @@
 """`report/leaderboard.json`: every subject of a run in one table. Gates read this file and nothing else.
 
     {
-      "schema": 2,
+      "schema": 3,
       "project": "cells",
       "objective": "accuracy",
       "students": ["pico"],
@@ -15,6 +15,7 @@
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          mAP50-95 of distilled − control; null where one is unknown
+      "pareto": {"onnx": ["pico-onnx-int8"]},       subjects of each runtime that no other beats; see `report.pareto`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
 
@@ -25,11 +26,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypedDict
 
 from alambique.config import Reference
+from alambique.errors import DataError, IntegrityError
+from alambique.files import read_json
 
-SCHEMA = 2
+SCHEMA = 3
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
 """The kind of the checkpoint that a subject of this kind was made from."""
 
@@ -42,6 +46,19 @@ class Gain(TypedDict):
     high: float
     seeds: int
     images: int
+
+
+class Delta(TypedDict):
+    """A row's figure minus its reference's, and the 95 % interval of that difference.
+
+    Attributes:
+        n: test images, or rounds of the benchmark, which it was computed from.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
 
 
 class Parity(TypedDict):
@@ -75,7 +92,9 @@ class Row(TypedDict):
         parameters, macs: of the network.
         data: digest of the test split it was evaluated on.
         digest: of what was measured: sha256 of weights.pt, or of the artifact's folder as its card says.
-        deltas: map50_95 minus that of each `reference`; null where there is none.
+        deltas: map50_95 minus that of each `reference`; null where there is none, or not both were evaluated on today's
+            test split.
+        latency_deltas: latency_p50_ms minus that of each `reference`; null where not both were timed.
     """
 
     subject: str
@@ -103,7 +122,8 @@ class Row(TypedDict):
     macs: int | None
     data: str | None
     digest: str | None
-    deltas: dict[str, float | None]
+    deltas: dict[str, Delta | None]
+    latency_deltas: dict[str, Delta | None]
 
 
 class Leaderboard(TypedDict):
@@ -123,7 +143,30 @@ class Leaderboard(TypedDict):
     best: str | None
     teacher: str
     distillation_gain: dict[str, Gain | None]
+    pareto: dict[str, list[str]]
     rows: list[Row]
+
+
+def load(path: Path) -> Leaderboard:
+    """Read a leaderboard.json.
+
+    Raises:
+        DataError: it is not there.
+        IntegrityError: another version wrote it.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing: nothing has been compared yet; run `dvc repro compare`")
+    board: Leaderboard = read_json(path)
+    if board["schema"] != SCHEMA:
+        raise IntegrityError(
+            f"{path} has schema {board['schema']}, and this version reads {SCHEMA}; run `dvc repro --force compare`"
+        )
+    return board
+
+
+def estimate(delta: Delta | None) -> float | None:
+    """A difference without its interval; None where it is unknown."""
+    return None if delta is None else delta["value"]
 
 
 def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from alambique.report import plots
 from alambique.report.figures import count, number, points, signed
-from alambique.report.leaderboard import Gain, Leaderboard, Row
+from alambique.report.leaderboard import Gain, Leaderboard, Row, estimate
 from alambique.report.pictures import MIN_SCORE, Picture, color
 from alambique.report.verdict import interval, outcome, scope, verdict
 
@@ -47,7 +47,7 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
     best = rows.get(board["best"] or "")
     environment = templates("alambique.report")
     figures = {"points": points, "signed": signed, "number": number, "count": count, "interval": interval}
-    environment.filters |= {**figures, "tone": tone, "outcome": outcome}
+    environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,

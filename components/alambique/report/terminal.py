@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alambique.report.figures import count, number, points, signed
-from alambique.report.leaderboard import Leaderboard, Row
+from alambique.report.leaderboard import Leaderboard, Row, estimate
 from alambique.report.verdict import scope, verdict
 
 WIDTH = 100
@@ -49,7 +49,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row["subject"],
         points(row["map50_95"]),
-        signed(row["deltas"]["control"]) if row["student"] else "",
+        signed(estimate(row["deltas"]["control"])) if row["student"] else "",
         points(row["map50"]),
         number(row["latency_p50_ms"]),
         number(row["size_mb"]),

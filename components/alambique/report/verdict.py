@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from alambique.report.figures import points, signed
-from alambique.report.leaderboard import Gain
+from alambique.report.leaderboard import Delta, Gain
 
 SHOWN = 0.0005
 """Of mAP: what is less is shown as 0.0 points."""
@@ -34,7 +34,7 @@ def verdict(student: str, gain: Gain | None) -> str:
     return f"What distillation did to {student} is not distinguishable from zero: {signed(gain['value'])} {figures}."
 
 
-def interval(gain: Gain) -> str:
+def interval(gain: Gain | Delta) -> str:
     """Its ends in points: [−0.3, +1.2]."""
     return f"[{signed(gain['low'])}, {signed(gain['high'])}]"
 

@@ -7,6 +7,7 @@ Writes  report/leaderboard.json, report/report.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def compare(project: Path, params: Params) -> Leaderboard:
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
         for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
     }
+    today = {
+        name: project / evaluation(name)
+        for name, metrics in evaluations.items()
+        if metrics.get("map50_95") is not None and metrics.get("data") == data
+    }
     return build.leaderboard(
         project=params.project,
         objective=params.promotion.objective,
@@ -53,20 +59,18 @@ def compare(project: Path, params: Params) -> Leaderboard:
         data=data,
         classes=dataset.classes,
         evaluations=evaluations,
-        gains={student: _gain(project, params, student, evaluations, data) for student in params.students},
+        gains={student: _gain(params, student, today) for student in params.students},
+        intervals=tasks.load(params.task).intervals(today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
     )
 
 
-def _gain(
-    project: Path, params: Params, student: str, evaluations: Mapping[str, Mapping[str, Any]], data: str
-) -> Interval | None:
-    """Distilled − control over every seed; None if one of them has no mAP on today's test split."""
+def _gain(params: Params, student: str, today: Mapping[str, Path]) -> Interval | None:
+    """Distilled − control over every seed; None if one of them is not among the evaluations of today's test split."""
     distilled, control = ([f"{student}-{kind}-{seed}" for seed in params.seeds] for kind in ("distilled", "control"))
-    for name in (*distilled, *control):
-        if evaluations[name].get("map50_95") is None or evaluations[name].get("data") != data:
-            return None
-    first, second = ([project / evaluation(name) for name in names] for names in (distilled, control))
+    if not {*distilled, *control} <= today.keys():
+        return None
+    first, second = ([today[name] for name in names] for names in (distilled, control))
     return tasks.load(params.task).gain(first, second)
 
 

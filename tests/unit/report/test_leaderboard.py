@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alambique.errors import DataError, IntegrityError
+from alambique.files import write_json
 from alambique.layout import subjects
 from alambique.report import build as building
-from alambique.report.leaderboard import Leaderboard, Row
+from alambique.report.leaderboard import Leaderboard, Row, estimate, load
 from alambique.tasks import Interval
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
@@ -47,8 +51,13 @@ def evaluations() -> dict[str, dict[str, Any]]:
 
 
 def build(
-    measured: dict[str, dict[str, Any]], objective: str = "accuracy", gain: Interval | None = GAIN
+    measured: dict[str, dict[str, Any]],
+    objective: str = "accuracy",
+    gain: Interval | None = GAIN,
+    champion_times: list[float] | None = None,
 ) -> Leaderboard:
+    figures = {name: metrics.get("map50_95") for name, metrics in measured.items()}
+    known = {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
     return building.leaderboard(
         project="cells",
         objective=objective,
@@ -62,20 +71,26 @@ def build(
         classes=["red", "white"],
         evaluations=measured,
         gains={"pico": gain},
+        intervals={(one, other): _interval(known[one] - known[other]) for one, other in permutations(known, 2)},
         benchmark={
             "cpu": "Abacus",
             "device": "cpu",
             "threads": 1,
             "runs": 9,
             "latencies": {
-                "pico-onnx-fp32": {"p50_ms": 4.0, "p95_ms": 5.0},
+                **({"champion-onnx": {"times_ms": champion_times}} if champion_times else {}),
+                "pico-onnx-fp32": {"times_ms": [4.0, 4.2, 3.9], "p50_ms": 4.0, "p95_ms": 5.0},
                 "pico-onnx-int8": {
-                    **{"p50_ms": 2.0, "p95_ms": 3.0, "p99_ms": 3.5, "times_ms": [2.0, 3.5]},
+                    **{"p50_ms": 2.0, "p95_ms": 3.0, "p99_ms": 3.5, "times_ms": [2.0, 2.1, 1.9]},
                     **{"cold_start_ms": 80.0, "peak_memory_mb": 40.0},
                 },
             },
         },
     )
+
+
+def _interval(value: float) -> Interval:
+    return Interval(value, value - 0.02, value + 0.02, seeds=1, images=8)
 
 
 def rows(board: Leaderboard) -> dict[str, Row]:
@@ -114,13 +129,15 @@ def test_a_candidates_row_joins_evaluation_benchmark_and_checkpoint() -> None:
 
 def test_deltas_are_against_teacher_control_and_own_checkpoint() -> None:
     board = rows(build(evaluations()))
-    assert board["pico-onnx-int8"]["deltas"] == {
+    deltas = board["pico-onnx-int8"]["deltas"]
+    assert {name: estimate(delta) for name, delta in deltas.items()} == {
         "teacher": pytest.approx(-0.105),
         "control": pytest.approx(0.005),
         "checkpoint": pytest.approx(-0.015),
         "champion": None,
     }
-    assert board["pico-pruned"]["deltas"]["checkpoint"] == pytest.approx(-0.01)
+    assert deltas["control"] == pytest.approx({"value": 0.005, "low": -0.015, "high": 0.025, "n": 8})
+    assert estimate(board["pico-pruned"]["deltas"]["checkpoint"]) == pytest.approx(-0.01)
     assert board["pico-distilled-7"]["deltas"]["checkpoint"] is None
     assert board["teacher-main"]["deltas"]["teacher"] is None
 
@@ -130,8 +147,8 @@ def test_the_most_accurate_teacher_is_the_one_compared_with() -> None:
     measured["teacher-other"]["map50_95"] = 0.7
     board = build(measured)
     assert board["teacher"] == "teacher-other"
-    assert rows(board)["pico-onnx-int8"]["deltas"]["teacher"] == pytest.approx(-0.145)
-    assert rows(board)["teacher-main"]["deltas"]["teacher"] == pytest.approx(-0.04)
+    assert estimate(rows(board)["pico-onnx-int8"]["deltas"]["teacher"]) == pytest.approx(-0.145)
+    assert estimate(rows(board)["teacher-main"]["deltas"]["teacher"]) == pytest.approx(-0.04)
 
 
 def test_a_teacher_without_a_figure_is_not_the_most_accurate() -> None:
@@ -147,10 +164,10 @@ def test_a_seeds_student_is_compared_with_that_seeds_control_and_what_is_deploye
     measured["pico-distilled-0"]["map50_95"] = 0.2
     board = rows(build(measured))
     assert [board[name]["seed"] for name in ("pico-distilled-0", "pico-pruned", "teacher-main")] == [0, None, None]
-    assert board["pico-distilled-0"]["deltas"]["control"] == pytest.approx(-0.2)
-    assert board["pico-distilled-7"]["deltas"]["control"] == pytest.approx(0.03)
-    assert board["pico-onnx-fp32"]["deltas"]["control"] == pytest.approx(0.015)
-    assert board["pico-pruned"]["deltas"]["checkpoint"] == pytest.approx(-0.01)
+    assert estimate(board["pico-distilled-0"]["deltas"]["control"]) == pytest.approx(-0.2)
+    assert estimate(board["pico-distilled-7"]["deltas"]["control"]) == pytest.approx(0.03)
+    assert estimate(board["pico-onnx-fp32"]["deltas"]["control"]) == pytest.approx(0.015)
+    assert estimate(board["pico-pruned"]["deltas"]["checkpoint"]) == pytest.approx(-0.01)
 
 
 def test_the_gain_of_distillation_stands_with_its_interval() -> None:
@@ -173,7 +190,7 @@ def test_a_champion_is_the_reference_of_its_runtime_and_says_what_it_was() -> No
     measured["champion-onnx"] = {**candidate, "map50_95": 0.5, "candidate": "older-onnx-int8"}
     board = rows(build(measured))
     assert (board["champion-onnx"]["student"], board["champion-onnx"]["precision"]) == ("older", "int8")
-    assert board["pico-onnx-int8"]["deltas"]["champion"] == pytest.approx(0.055)
+    assert estimate(board["pico-onnx-int8"]["deltas"]["champion"]) == pytest.approx(0.055)
     assert board["champion-onnx"]["deltas"]["champion"] is None
 
 
@@ -183,7 +200,7 @@ def test_what_is_not_a_finite_number_is_null_and_ranks_last(value: Any) -> None:
     measured["pico-onnx-fp32"]["map50_95"] = value
     board = build(measured)
     assert rows(board)["pico-onnx-fp32"]["map50_95"] is None
-    assert rows(board)["pico-onnx-fp32"]["deltas"]["control"] is None
+    assert estimate(rows(board)["pico-onnx-fp32"]["deltas"]["control"]) is None
     assert board["best"] == "pico-onnx-int8"
 
 
@@ -206,3 +223,29 @@ def test_a_subject_without_an_evaluation_is_an_error() -> None:
     del measured["pico-control-0"]
     with pytest.raises(KeyError, match="pico-control-0"):
         build(measured)
+
+
+def test_latency_is_compared_where_both_were_timed() -> None:
+    measured = evaluations()
+    measured["champion-onnx"] = {**measured["pico-onnx-fp32"], "candidate": "older-onnx-int8"}
+    board = rows(build(measured))
+    assert board["pico-onnx-int8"]["latency_deltas"] == dict.fromkeys(board["pico-onnx-int8"]["latency_deltas"])
+    assert board["teacher-main"]["latency_deltas"]["champion"] is None
+    timed = rows(build(measured, champion_times=[3.0, 3.1, 2.9]))["pico-onnx-int8"]["latency_deltas"]
+    assert timed["champion"] == pytest.approx({"value": -1.0, "low": -1.0, "high": -1.0, "n": 3})
+    assert timed["control"] is None
+
+
+def test_each_runtime_has_a_front() -> None:
+    assert build(evaluations())["pareto"] == {"onnx": ["pico-onnx-fp32", "pico-onnx-int8"]}
+    measured = evaluations()
+    measured["pico-onnx-fp32"]["map50_95"] = 0.5
+    assert build(measured)["pareto"] == {"onnx": ["pico-onnx-int8"]}
+
+
+def test_a_leaderboard_that_is_missing_or_of_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="run `dvc repro compare`"):
+        load(tmp_path / "leaderboard.json")
+    write_json(tmp_path / "leaderboard.json", {"schema": 2})
+    with pytest.raises(IntegrityError, match="has schema 2"):
+        load(tmp_path / "leaderboard.json")

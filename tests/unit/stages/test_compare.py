@@ -37,7 +37,7 @@ def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
     ]
     assert [row["subject"] for row in board["rows"]] == expected
     assert board["best"] == "pico-openvino-fp32"
-    assert board["schema"] == 2
+    assert board["schema"] == 3
     assert {row["data"] for row in board["rows"] if row["present"]} == {board["data"]}
 
 
