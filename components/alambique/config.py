@@ -26,6 +26,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino"]
 Reference = Literal["champion", "teacher", "control", "checkpoint"]
 
+WITH_INTERVAL = ("map50_95", "latency_p50_ms")
+"""The metrics whose difference from a reference has an interval."""
+
 CHAMPION = "champion:"
 """Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
 
@@ -122,6 +125,7 @@ class Prune(Section):
 
 class Quantize(Section):
     images: Annotated[int, Field(ge=1)] = 128
+    max_drop: Probability = 0.01
 
 
 class Evaluate(Section):
@@ -158,15 +162,44 @@ class AtMost(Section):
 
 
 class NotWorseThan(Section):
-    """The candidate's metric may fall at most `margin` below the reference's."""
+    """The candidate's metric may be worse than the reference's by `margin`, and the interval may reach `limit`.
+
+    Attributes:
+        margin: of the difference itself, in the metric's unit.
+        limit: of the unfavourable end of its 95 % interval; null: the interval is not asked.
+    """
 
     kind: Literal["not_worse_than"]
     metric: str
     reference: Reference
     margin: Annotated[float, Field(ge=0)] = 0.0
+    limit: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _limit_can_be_judged(self) -> Self:
+        if self.limit is None:
+            return self
+        if self.metric not in WITH_INTERVAL:
+            raise ValueError(
+                f"limit: {self.metric} has no interval, only {' and '.join(WITH_INTERVAL)} have; leave it out"
+            )
+        if self.limit < self.margin:
+            raise ValueError(
+                f"limit: {self.limit:g} is less than the margin {self.margin:g}, but an interval reaches further than "
+                "the difference itself; raise it"
+            )
+        return self
 
 
-Gate = Annotated[AtLeast | AtMost | NotWorseThan, Field(discriminator="kind")]
+class EachClass(Section):
+    """The candidate's figure of every class of the dataset has a floor."""
+
+    kind: Literal["each_class"]
+    metric: Literal["ap", "recall"]
+    value: Probability
+
+
+Gate = Annotated[AtLeast | AtMost | NotWorseThan | EachClass, Field(discriminator="kind")]
 
 
 class Promotion(Section):

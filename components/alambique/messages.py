@@ -115,13 +115,25 @@ class GateRequest(RunRequest):
 
 
 class Check(Message):
-    """One gate's verdict on one candidate: `reason` is `passed`, or a named ground for refusal."""
+    """One gate's verdict on one candidate.
+
+    Attributes:
+        reason: `passed`, `first_model`, or a named ground for refusal; see `alambique.gates`.
+        explanation: that ground in words.
+        value, bound: the candidate's figure, and the last that would have passed.
+        low, high: the 95 % interval of its difference from the reference.
+        n: test images, or timed runs, that the figure was estimated from.
+    """
 
     gate: str
     passed: bool
     reason: str
+    explanation: str = ""
     value: float | None = None
     bound: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
 
 
 class Decision(Message):

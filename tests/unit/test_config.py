@@ -10,6 +10,7 @@ from alambique import config
 from alambique.errors import ConfigurationError
 
 REFERENCE = Path(__file__).parents[2]
+NOT_WORSE = {"kind": "not_worse_than", "metric": "map50_95", "reference": "control"}
 
 
 def reference() -> dict[str, Any]:
@@ -61,6 +62,9 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("soft_labels.shards", [0, 2], "soft_labels: shards must count up"),
         ("gates", [{"kind": "at_least", "metric": "map50"}], "gates.0.at_least.value: Field required"),
         ("gates", [{"kind": "better"}], "gates.0"),
+        ("gates", [{**NOT_WORSE, "metric": "size_mb", "limit": 1.0}], "size_mb has no interval, only map50_95 and"),
+        ("gates", [{**NOT_WORSE, "margin": 0.02, "limit": 0.01}], "limit: 0.01 is less than the margin 0.02"),
+        ("gates", [{"kind": "each_class", "metric": "map50_95", "value": 0.5}], "gates.0.each_class.metric"),
     ],
 )
 def test_what_is_impossible_is_refused_by_its_path(path: str, value: Any, words: str) -> None:

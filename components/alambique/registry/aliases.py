@@ -38,8 +38,8 @@ def mark(tracking_uri: str | None, decisions: Decisions) -> None:
 
 
 def reasons(decision: Decision) -> str:
-    """Why it was refused, one reason a failed gate; else `passed`."""
-    refused = [f"{check.gate}: {check.reason}" for check in decision.checks if not check.passed]
+    """Why it was refused, every failed gate by its reason and in words; else `passed`."""
+    refused = [f"{check.gate}: {check.reason} ({check.explanation})" for check in decision.checks if not check.passed]
     return "; ".join(refused) or "passed"
 
 

@@ -1,35 +1,18 @@
-"""Gates: pure functions over the leaderboard, which refuse by a named reason whatever they cannot judge.
-
-Reasons
-    passed, first_model (there is no champion yet)
-    below_floor, above_ceiling
-    worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint
-    not_evaluated (no row), other_artifact (the row is about other bytes than were registered)
-    missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all), missing_reference
-    other_evaluation_data (not today's test split, or not that of the reference)
-"""
+"""The verb `gate`: judge what was registered by the run's own leaderboard, and name the challengers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
-from typing import Any
 
-from alambique import config
-from alambique.config import AtLeast, AtMost, Gate, NotWorseThan
+from alambique import config, gates
+from alambique.config import Gate
 from alambique.errors import IntegrityError
-from alambique.files import read_json
 from alambique.layout import REPORT
-from alambique.messages import Check, Decision, Decisions, GateRequest, Version
+from alambique.messages import Decision, Decisions, GateRequest, Version
 from alambique.registry import aliases, terminal
 from alambique.registry.checkout import LEADERBOARD, checked_out
 from alambique.report import leaderboard
-from alambique.report.leaderboard import Leaderboard, Row, rank
-
-LOWER_IS_BETTER = {
-    *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
-    *("size_mb", "parameters", "macs", "ece"),
-}
+from alambique.report.leaderboard import Leaderboard, rank
 
 
 def gate(request: GateRequest) -> Decisions:
@@ -40,7 +23,7 @@ def gate(request: GateRequest) -> Decisions:
         TransientError: MLflow, the origin or the DVC remote is out of reach.
     """
     with checked_out(request, [REPORT]) as project:
-        params, board = config.load(project), read_json(project / LEADERBOARD)
+        params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
     champions = champion_digests(request.versions, board)
     _check_champions(request, champions)
     judged = [decide(version, board, params.gates) for version in request.versions]
@@ -66,25 +49,10 @@ def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None
             )
 
 
-def decide(version: Version, board: Leaderboard, gates: Sequence[Gate]) -> Decision:
+def decide(version: Version, board: Leaderboard, wanted: Sequence[Gate]) -> Decision:
     """All verdicts on one registered version; it passes when every one is positive."""
-    rows = {row["subject"]: row for row in board["rows"]}
-    row = rows.get(version.candidate)
-    checks = [_identity(version, row, board)]
-    if row is not None:
-        checks += judge(row, gates, rows)
-    return Decision(version=version, passed=all(check.passed for check in checks), checks=checks)
-
-
-def judge(row: Row, gates: Sequence[Gate], rows: Mapping[str, Row]) -> list[Check]:
-    """One verdict a gate.
-
-    Args:
-        row: the candidate's.
-        gates: as params.yaml asks for.
-        rows: all of the leaderboard, by subject.
-    """
-    return [_compare(gate, row, rows) if isinstance(gate, NotWorseThan) else _limit(gate, row) for gate in gates]
+    judged = gates.judge_candidate(version.candidate, board, wanted, version.sha256)
+    return Decision(version=version, passed=judged.passed, checks=judged.checks)
 
 
 def challengers(
@@ -114,59 +82,3 @@ def champion_digests(versions: Iterable[Version], board: Leaderboard) -> dict[st
         if row and row["present"] and row["digest"]:
             digests[version.model] = row["digest"]
     return digests
-
-
-def _identity(version: Version, row: Row | None, board: Leaderboard) -> Check:
-    """Whether the leaderboard speaks of this very artifact, on today's test split."""
-    if row is None:
-        return _check("evaluated", "not_evaluated")
-    if row["digest"] != version.sha256:
-        return _check("evaluated", "other_artifact")
-    if not row["data"] or row["data"] != board["data"]:
-        return _check("evaluated", "other_evaluation_data")
-    return _check("evaluated", "passed")
-
-
-def _limit(gate: AtLeast | AtMost, row: Row) -> Check:
-    name = f"{gate.metric} {gate.kind.replace('_', ' ')} {gate.value:g}"
-    value, refusal = _number(row, gate.metric)
-    if value is None:
-        return _check(name, refusal, None, gate.value)
-    if isinstance(gate, AtLeast):
-        return _check(name, "passed" if value >= gate.value else "below_floor", value, gate.value)
-    return _check(name, "passed" if value <= gate.value else "above_ceiling", value, gate.value)
-
-
-def _compare(gate: NotWorseThan, row: Row, rows: Mapping[str, Row]) -> Check:
-    name = f"{gate.metric} not worse than {gate.reference}"
-    value, refusal = _number(row, gate.metric)
-    if value is None:
-        return _check(name, refusal)
-    reference = leaderboard.reference(gate.reference, row, rows.values())
-    if gate.reference == "champion" and reference is not None and not reference["present"]:
-        return _check(name, "first_model", value)
-    known = _number(reference, gate.metric)[0] if reference is not None and reference["present"] else None
-    if reference is None or known is None:
-        return _check(name, "missing_reference", value)
-    if not row["data"] or row["data"] != reference["data"]:
-        return _check(name, "other_evaluation_data", value)
-    if gate.metric in LOWER_IS_BETTER:
-        bound, worse = known + gate.margin, value > known + gate.margin
-    else:
-        bound, worse = known - gate.margin, value < known - gate.margin
-    return _check(name, f"worse_than_{gate.reference}" if worse else "passed", value, bound)
-
-
-def _number(row: Row, metric: str) -> tuple[float | None, str]:
-    """The metric's value, or None and the reason why it cannot be judged."""
-    columns: Mapping[str, Any] = row
-    if metric not in columns:
-        return None, "missing_metric"
-    value = columns[metric]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None, "not_finite"
-    return float(value), "passed"
-
-
-def _check(gate: str, reason: str, value: float | None = None, bound: float | None = None) -> Check:
-    return Check(gate=gate, passed=reason in {"passed", "first_model"}, reason=reason, value=value, bound=bound)

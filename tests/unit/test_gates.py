@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from alambique.config import AtLeast, AtMost, Gate, NotWorseThan, Reference
-from alambique.messages import Decisions, Version
-from alambique.registry import gates, terminal
+from alambique import gates
+from alambique.config import AtLeast, AtMost, EachClass, Gate, NotWorseThan, Reference
+from alambique.messages import Check, Decisions, Version
+from alambique.registry import gates as registered
+from alambique.registry import terminal
 
 NAME = "pico-onnx-int8"
 DIGEST = "a" * 64
@@ -26,15 +28,26 @@ REFERENCES: dict[Reference, str] = {
 }
 
 
-def reasons(gate: Gate, candidate: dict[str, Any], *others: dict[str, Any]) -> str:
-    rows = {each["subject"]: each for each in (candidate, *others)}
-    (check,) = gates.judge(candidate, [gate], rows)  # type: ignore[arg-type]
+def judged(gate: Gate, candidate: dict[str, Any], *others: dict[str, Any]) -> Check:
+    board: Any = leaderboard([candidate, *others])
+    (check,) = gates.judge(candidate, board, [gate])  # type: ignore[arg-type]
     assert check.passed == (check.reason in {"passed", "first_model"})
-    return check.reason
+    assert check.passed or check.explanation
+    return check
 
 
-def not_worse(reference: Reference, metric: str = "map50_95", margin: float = 0.0) -> NotWorseThan:
-    return NotWorseThan(kind="not_worse_than", metric=metric, reference=reference, margin=margin)
+def reasons(gate: Gate, candidate: dict[str, Any], *others: dict[str, Any]) -> str:
+    return judged(gate, candidate, *others).reason
+
+
+def not_worse(
+    reference: Reference, metric: str = "map50_95", margin: float = 0.0, limit: float | None = None
+) -> NotWorseThan:
+    return NotWorseThan(kind="not_worse_than", metric=metric, reference=reference, margin=margin, limit=limit)
+
+
+def delta(value: float, half: float, n: int = 100) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
 
 
 def version(name: str = NAME, sha256: str = DIGEST) -> Version:
@@ -132,8 +145,102 @@ def test_passing_a_comparison_means_being_no_worse(value: float | None, referenc
         assert value >= reference - margin
 
 
+CONTROL = row("pico-control-0", map50_95=0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "reason"),
+    [
+        (0.50, 0.03, "passed"),
+        (0.495, 0.04, "passed"),
+        (0.495, 0.05, "uncertain_against_control"),
+        (0.48, 0.01, "worse_than_control"),
+        (0.48, 0.20, "worse_than_control"),
+        (0.60, 0.20, "uncertain_against_control"),
+        (0.60, 0.10, "passed"),
+    ],
+)
+def test_the_interval_may_reach_as_far_as_the_limit(value: float, half: float, reason: str) -> None:
+    candidate = row(NAME, map50_95=value, deltas={"control": delta(value - 0.5, half)})
+    assert reasons(not_worse("control", margin=0.01, limit=0.05), candidate, CONTROL) == reason
+
+
+def test_without_a_limit_the_interval_is_recorded_but_not_asked() -> None:
+    candidate = row(NAME, map50_95=0.5, deltas={"control": delta(0.0, 0.3, n=40)})
+    check = judged(not_worse("control"), candidate, CONTROL)
+    assert (check.reason, check.value, check.bound, check.low, check.high, check.n) == (
+        "passed",
+        0.5,
+        0.5,
+        -0.3,
+        0.3,
+        40,
+    )
+
+
+def test_doubt_says_how_many_images_would_remove_it() -> None:
+    """Half as wide an interval takes four times the images."""
+    candidate = row(NAME, map50_95=0.5, deltas={"control": delta(0.0, 0.1, n=200)})
+    check = judged(not_worse("control", limit=0.05), candidate, CONTROL)
+    assert check.reason == "uncertain_against_control"
+    assert "may be 0.1 worse, 0.05 allowed; about 800 test images would tell, 200 are there" in check.explanation
+
+
+def test_a_difference_as_large_as_the_limit_cannot_be_shown_by_more_images() -> None:
+    candidate = row(NAME, map50_95=0.45, deltas={"control": delta(-0.05, 0.1)})
+    check = judged(not_worse("control", margin=0.05, limit=0.05), candidate, row("pico-control-0", map50_95=0.5))
+    assert "no more samples" in check.explanation
+
+
+@pytest.mark.parametrize("deltas", [{}, {"control": None}])
+def test_a_limit_without_an_interval_lets_nobody_pass(deltas: dict[str, Any]) -> None:
+    assert reasons(not_worse("control", limit=0.05), row(NAME, deltas=deltas), CONTROL) == "missing_interval"
+
+
+@pytest.mark.parametrize(
+    ("median", "half", "reason"),
+    [(10.5, 0.2, "passed"), (10.5, 1.6, "uncertain_against_champion"), (11.1, 0.1, "worse_than_champion")],
+)
+def test_latency_is_uncertain_when_it_may_be_longer(median: float, half: float, reason: str) -> None:
+    champion = row("champion-onnx", latency_p50_ms=10.0)
+    candidate = row(NAME, latency_p50_ms=median, latency_deltas={"champion": delta(median - 10, half, n=50)})
+    check = judged(not_worse("champion", "latency_p50_ms", margin=1.0, limit=2.0), candidate, champion)
+    assert (check.reason, check.n) == (reason, 50)
+
+
+def each_class(metric: Any = "ap") -> EachClass:
+    return EachClass(kind="each_class", metric=metric, value=0.3)
+
+
+def test_every_class_has_the_floor() -> None:
+    assert reasons(each_class(), row(NAME, ap={"red": 0.3, "white": 0.9})) == "passed"
+    check = judged(each_class("recall"), row(NAME, recall={"red": 0.29, "white": 0.9}))
+    assert (check.reason, check.value, check.bound) == ("class_below_floor", 0.29, 0.3)
+    assert "red" in check.explanation and "white" not in check.explanation
+
+
+@pytest.mark.parametrize(
+    ("ap", "reason"), [({"red": 0.9}, "missing_metric"), ({"red": 0.9, "white": None}, "not_finite")]
+)
+def test_a_class_that_was_not_measured_lets_nobody_pass(ap: dict[str, Any], reason: str) -> None:
+    check = judged(each_class(), row(NAME, ap=ap))
+    assert check.reason == reason
+    assert "ap of white" in check.explanation
+
+
+@pytest.mark.parametrize(("metric", "n"), [("map50", 100), ("latency_p50_ms", 50), ("size_mb", None)])
+def test_a_check_says_how_many_samples_it_rests_on(metric: str, n: int | None) -> None:
+    assert judged(AtMost(kind="at_most", metric=metric, value=100), row(NAME)).n == n
+
+
+def test_all_candidates_of_a_leaderboard_are_judged() -> None:
+    board: Any = leaderboard([row("teacher-main"), row(NAME), row("nano-onnx-fp32", map50_95=0.1), absent("onnx")])
+    found = {each.candidate: each.passed for each in gates.judge_all(board, [FLOOR])}
+    assert found == {NAME: True, "nano-onnx-fp32": False}
+
+
 def decide(rows: list[dict[str, Any]], *wanted: Gate, of: Version | None = None) -> tuple[bool, list[str]]:
-    decision = gates.decide(of or version(), leaderboard(rows), wanted)  # type: ignore[arg-type]
+    decision = registered.decide(of or version(), leaderboard(rows), wanted)  # type: ignore[arg-type]
     return decision.passed, [check.reason for check in decision.checks]
 
 
@@ -159,8 +266,8 @@ def test_a_candidate_measured_on_other_data_is_refused_even_without_a_comparison
 def choose(objective: str, champions: dict[str, str], *rows: dict[str, Any]) -> list[str]:
     versions = [version(each["subject"], each["digest"]) for each in rows]
     board: Any = leaderboard(list(rows))
-    decisions = [gates.decide(each, board, [FLOOR]) for each in versions]
-    return [each.candidate for each in gates.challengers(decisions, board, objective, champions)]
+    decisions = [registered.decide(each, board, [FLOOR]) for each in versions]
+    return [each.candidate for each in registered.challengers(decisions, board, objective, champions)]
 
 
 ACCURATE = row("pico-onnx-fp32", digest="1" * 64, map50_95=0.7, latency_p50_ms=9.0, size_mb=4.0)
@@ -193,14 +300,22 @@ def test_nobody_challenges_a_champion_that_is_still_the_best() -> None:
 def test_champions_are_those_present_on_the_leaderboard() -> None:
     rows = [row("champion-onnx", digest="c" * 64), absent("openvino")]
     versions = [version(), version("pico-openvino-int8")]
-    assert gates.champion_digests(versions, leaderboard(rows)) == {"tiny-onnx": "c" * 64}  # type: ignore[arg-type]
+    assert registered.champion_digests(versions, leaderboard(rows)) == {"tiny-onnx": "c" * 64}  # type: ignore[arg-type]
 
 
 def test_table_shows_reasons_and_challengers() -> None:
     rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
-    decision = gates.decide(version(), rows, [FLOOR])
+    decision = registered.decide(version(), rows, [FLOOR])
     table = terminal.explain(Decisions(run_id="r1", decisions=[decision], challengers=[version()]))
     text = io.StringIO()
     Console(file=text, width=140).print(table)
-    for words in ("r1", f"{NAME} → tiny-onnx 1", "challenger", "map50_95 at least 0.5", "0.4321", "below_floor"):
+    for words in (
+        "r1",
+        f"{NAME} → tiny-onnx 1",
+        "challenger",
+        "map50_95 at least 0.5",
+        "0.4321",
+        "100",
+        "below_floor: 0.4321 is less than 0.5",
+    ):
         assert words in text.getvalue()
