@@ -64,7 +64,7 @@ def project(root: Path, scenes: Path) -> Path:
         "teachers": ["main"],
         "teacher": {"main": {}},
         "networks": {"pico": {"scale": [0.34, 0.0625, 256]}},
-        "benchmark": {"threads": 1, "warmup": 1, "runs": 3},
+        "benchmark": {"threads": 1, "warmup": 1, "runs": 3, "cold_starts": 1},
     }
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     return root

@@ -3,7 +3,8 @@
 Reads   candidates/, inputs/champions/
 Writes  metrics/benchmark.json
 
-The artifacts take turns, so that whatever else the machine does falls on all of them alike.
+The artifacts take turns, so that whatever else the machine does falls on all of them alike; each round's times stand
+in the file, since only times of one round can be compared.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,30 +22,43 @@ from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import read_json, write_json
 from alambique.layout import CARD, METRICS, Subject, subjects
+from alambique.stages import cold_start
+from alambique.stages.cores import pinned
+
+Result = TypeVar("Result")
 
 
 def run(project: Path) -> None:
-    """Time one image's inference, all artifacts interleaved.
+    """Time one image's inference, all artifacts interleaved; then their cold starts, interleaved too.
 
     Raises:
         IntegrityError: a candidate is missing, or a file is not what its card says.
+        TransientError: an artifact could not be started in a process of its own.
     """
     params = config.load(project)
     task, settings = tasks.load(params.task), params.benchmark
-    runners = {}
+    works = {}
     for subject in artifacts(project, params):
-        folder = project / subject.folder
-        card = folder / CARD
+        card = project / subject.folder / CARD
         size = read_json(card)["image_size"] if card.exists() else params.image_size
-        runners[subject.name] = task.runner(folder, size, settings.threads)
-    times = measure(runners, settings.warmup, settings.runs)
+        works[subject.name] = (project / subject.folder, size, settings.threads)
+    with pinned(settings.threads) as cores:
+        runners = {name: task.runner(*work) for name, work in works.items()}
+        times = measure(runners, settings.warmup, settings.runs)
+        starters = {name: partial(cold_start.measure, params.task, *work) for name, work in works.items()}
+        starts = in_turn(starters, settings.cold_starts)
     content = {
         "cpu": cpu(),
         "device": "cpu",
         "image_size": params.image_size,
         "threads": settings.threads,
+        "cores": cores,
         "runs": settings.runs,
-        "latencies": {name: summarize(values) for name, values in times.items()},
+        "cold_starts": settings.cold_starts,
+        "latencies": {
+            name: {**summarize(times[name]), **cold_start.summarize(starts[name]), "times_ms": times[name]}
+            for name in works
+        },
     }
     write_json(project / METRICS / "benchmark.json", content)
 
@@ -63,12 +79,22 @@ def measure(runners: Mapping[str, Callable[[], None]], warmup: int, runs: int) -
         warmup: rounds that are not counted.
         runs: rounds that are.
     """
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    for name in turns(tuple(runners), warmup + runs):
-        start = time.perf_counter()
-        runners[name]()
-        times[name].append((time.perf_counter() - start) * 1000)
+    times = in_turn({name: partial(_milliseconds, runner) for name, runner in runners.items()}, warmup + runs)
     return {name: values[warmup:] for name, values in times.items()}
+
+
+def _milliseconds(runner: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    runner()
+    return (time.perf_counter() - start) * 1000
+
+
+def in_turn(works: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
+    """Do every work once a round; the results of each, round by round."""
+    results: dict[str, list[Result]] = {name: [] for name in works}
+    for name in turns(tuple(works), rounds):
+        results[name].append(works[name]())
+    return results
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[str]:
@@ -79,9 +105,15 @@ def turns(names: Sequence[str], rounds: int) -> Iterator[str]:
 
 
 def summarize(times: Sequence[float]) -> dict[str, float]:
-    """Median, 95th percentile and mean of some milliseconds, and how many they are."""
-    median, high = np.percentile(times, [50, 95])
-    return {"p50_ms": float(median), "p95_ms": float(high), "mean_ms": float(np.mean(times)), "n": len(times)}
+    """Percentiles and mean of some milliseconds, and how many they are."""
+    median, high, highest = np.percentile(times, [50, 95, 99])
+    return {
+        "p50_ms": float(median),
+        "p95_ms": float(high),
+        "p99_ms": float(highest),
+        "mean_ms": float(np.mean(times)),
+        "n": len(times),
+    }
 
 
 def cpu() -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -49,18 +50,24 @@ def test_warm_up_is_run_but_not_counted() -> None:
 
 
 def test_summary_is_in_the_unit_of_its_times() -> None:
-    assert benchmark.summarize([1.0, 2.0, 3.0]) == {"p50_ms": 2.0, "p95_ms": pytest.approx(2.9), "mean_ms": 2.0, "n": 3}
+    percentiles = {"p50_ms": 2.0, "p95_ms": pytest.approx(2.9), "p99_ms": pytest.approx(2.98)}
+    assert benchmark.summarize([1.0, 2.0, 3.0]) == {**percentiles, "mean_ms": 2.0, "n": 3}
 
 
 def test_every_candidate_is_timed_under_the_configured_conditions(project: Path) -> None:
+    before = os.sched_getaffinity(0)
     benchmark.run(project)
     result = read_json(project / "metrics/benchmark.json")
     assert sorted(result["latencies"]) == sorted(NAMES)
     assert (result["threads"], result["runs"], result["device"], result["image_size"]) == (1, 3, "cpu", subjects.SIZE)
     assert result["cpu"]
     for latency in result["latencies"].values():
-        assert latency["n"] == 3
-        assert 0 < latency["p50_ms"] <= latency["p95_ms"]
+        assert latency["n"] == len(latency["times_ms"]) == 3
+        assert 0 < latency["p50_ms"] <= latency["p95_ms"] <= latency["p99_ms"] <= max(latency["times_ms"])
+        assert latency["cold_start_ms"] > latency["p50_ms"]
+        assert 1 < latency["peak_memory_mb"] < 1000
+    assert len(result["cores"]) == 1
+    assert set(result["cores"]) <= before == os.sched_getaffinity(0)
 
 
 def test_a_champion_is_timed_beside_them(project: Path) -> None:
