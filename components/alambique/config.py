@@ -23,11 +23,14 @@ Name = Annotated[str, BeforeValidator(_name)]
 """Names become folders, stage names, task ids and registered models: no path, hyphen or space."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Runtime = Literal["onnx", "openvino"]
+Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "litert", "coreml", "engine"]
 Reference = Literal["champion", "teacher", "control", "checkpoint"]
 
 WITH_INTERVAL = ("map50_95", "latency_p50_ms")
 """The metrics whose difference from a reference has an interval."""
+
+INT8 = ("onnx", "openvino", "engine")
+"""The runtimes that students can be quantized for."""
 
 CHAMPION = "champion:"
 """Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
@@ -246,6 +249,8 @@ class Params(Section):
                 f"distill.method: {self.distill.method} matches the features of one teacher, but teachers names "
                 f"{list(self.teachers)}; name one, or choose soft"
             )
+        if never := [runtime for runtime in self.int8 if runtime not in INT8]:
+            raise ValueError(f"int8: {', '.join(never)} cannot be quantized for; only {', '.join(INT8)} can")
         if without := [runtime for runtime in self.int8 if runtime not in self.runtimes]:
             raise ValueError(f"int8: {', '.join(without)} must stand among the runtimes too")
         for key in ("students", "runtimes", "int8", "teachers", "seeds"):
