@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256
 from alambique.layout import CARD, WEIGHTS, artifact_digest
+from alambique.tasks.detect.engines import ENGINES, Engine, checkpoint
 
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From one input, (1, 3, size, size), to its boxes, (n, 6): x1, y1, x2, y2 in input pixels, score, class index."""
@@ -58,7 +59,7 @@ def load(folder: Path, threads: int) -> Predictor:
     card = read_card(folder)
     if "runtime" in card:
         return open_artifact(folder / card["file"], card["runtime"], threads)
-    return _checked(_torch(folder / WEIGHTS, threads), folder)
+    return _checked(checkpoint(folder / WEIGHTS, threads), folder)
 
 
 def open_artifact(path: Path, runtime: str, threads: int) -> Predictor:
@@ -71,14 +72,9 @@ def open_artifact(path: Path, runtime: str, threads: int) -> Predictor:
     Raises:
         DataError: the runtime is unknown here.
     """
-    match runtime:
-        case "onnx":
-            predict = _onnx(path, threads)
-        case "openvino":
-            predict = _openvino(path, threads)
-        case other:
-            raise DataError(f"{path}: no engine for runtime {other!r}; known are onnx and openvino")
-    return _checked(predict, path)
+    if runtime not in ENGINES:
+        raise DataError(f"{path}: no engine for runtime {runtime!r}; known are {', '.join(ENGINES)}")
+    return _checked(ENGINES[runtime](path, threads), path)
 
 
 def runner(folder: Path, image_size: int, threads: int) -> Callable[[], None]:
@@ -98,7 +94,7 @@ def runner(folder: Path, image_size: int, threads: int) -> Callable[[], None]:
     return run
 
 
-def _checked(predict: Predictor, source: Path) -> Predictor:
+def _checked(predict: Engine, source: Path) -> Predictor:
     def checked(image: NDArray[np.float32]) -> NDArray[np.float32]:
         output = predict(image)
         if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 6:
@@ -107,59 +103,3 @@ def _checked(predict: Predictor, source: Path) -> Predictor:
         return boxes
 
     return checked
-
-
-def _torch(weights: Path, threads: int) -> Predictor:
-    import torch
-
-    from alambique.tasks.detect import network
-
-    torch.set_num_threads(threads)
-    model = network.load(weights)
-    model.end2end = True  # a YOLO26 as loaded answers with its other head, the one that needs suppression
-
-    @torch.inference_mode()
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        output = model(torch.from_numpy(image))
-        # Outside an export the head also returns what training would need.
-        boxes: NDArray[np.float32] = (output[0] if isinstance(output, tuple) else output).numpy()
-        return boxes
-
-    return predict
-
-
-def _onnx(model: Path, threads: int) -> Predictor:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        boxes: NDArray[np.float32] = session.run(None, {name: image})[0]
-        return boxes
-
-    return predict
-
-
-def _openvino(model: Path, threads: int) -> Predictor:
-    import openvino
-
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        # Left to itself, OpenVINO computes in bfloat16 where the CPU can: FP32 would not be FP32 on every machine.
-        "INFERENCE_PRECISION_HINT": "f32",
-        # A pinned thread cannot leave a core that something else keeps busy; no other engine here is pinned.
-        "ENABLE_CPU_PINNING": False,
-    }
-    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-
-    def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The request's output is its own memory, overwritten by the next inference.
-        boxes: NDArray[np.float32] = request.infer([image])[0].copy()
-        return boxes
-
-    return predict
