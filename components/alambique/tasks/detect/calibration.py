@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
+from alambique.files import sha256
+
+Inputs = list[NDArray[np.float32]]
+"""Calibration images as a network takes them, each (1, 3, size, size)."""
 
 
 def calibration_images(dataset: Dataset, count: int, seed: int) -> list[Path]:
@@ -38,3 +46,15 @@ def calibration_images(dataset: Dataset, count: int, seed: int) -> list[Path]:
         raise ConfigurationError(f"quantize.images: {count} images cannot show every class; {names} would be missing")
     rest = [image for image in images if image not in drawn]
     return drawn + rest[: count - len(drawn)]
+
+
+def describe(dataset: Dataset, images: list[Path]) -> dict[str, Any]:
+    """What tells one calibration set from another: a digest over the images' contents in their order, how many they
+    are, and how many boxes of each class they show."""
+    contents = "".join(f"{sha256(image)}\n" for image in images)
+    boxes = Counter(int(row[0]) for image in images for row in dataset.boxes(image))
+    return {
+        "calibration_images": len(images),
+        "calibration_digest": hashlib.sha256(contents.encode()).hexdigest(),
+        "calibration_boxes": {name: boxes[index] for index, name in enumerate(dataset.classes)},
+    }

@@ -1,133 +1,165 @@
-"""How a detector becomes INT8: after training, for each runtime by the tool that makes it fast there.
+"""How a detector becomes INT8 within an accuracy budget, for each runtime by the tool that makes it fast there.
 
-The head's last convolutions and all that follows them stay in float: one scale for box coordinates (hundreds of pixels)
-and for scores (below one) would leave nothing of the scores.
+After training first, all but the head's tail. Where that costs more mAP on val than the budget allows, the layers which
+hurt go back to floating point. What is measured is the file that would ship, on its own runtime.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-import nncf
-import numpy as np
 import onnx
-import openvino
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from alambique.config import Params
 from alambique.data.dataset import Dataset
-from alambique.layout import DATA, Candidate
+from alambique.errors import ConfigurationError
+from alambique.layout import DATA, Candidate, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect.calibration import calibration_images
+from alambique.tasks.detect import ptq_onnx, ptq_openvino
+from alambique.tasks.detect.calibration import Inputs, calibration_images, describe
 from alambique.tasks.detect.card import write_candidate_card
-from alambique.tasks.detect.export import FILES, OPSET, save_openvino, student_graph, to_openvino
+from alambique.tasks.detect.export import FILES, OPSET, student_graph
+from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.detect.validation import Budget, Validation
 
-Inputs = list[NDArray[np.float32]]
-"""Calibration inputs, each (1, 3, size, size)."""
+logger = logging.getLogger(__name__)
 
-Producers = dict[str, tuple[str, list[str]]]
-"""By a node's name: its type, and the names of the nodes whose outputs it takes."""
 
-CONVOLUTIONS = frozenset({"Conv", "Convolution", "GroupConvolution"})
-QUANTIZED = ["Add", "Concat", "Conv", "MaxPool", "Mul", "Resize", "Sigmoid", "Split"]
-"""What ONNX Runtime computes in INT8. With the convolutions alone, every activation would be turned to float and back:
-no faster than FP32."""
+class Quantizer(Protocol):
+    """One runtime's tool: what its module has to offer."""
+
+    def export(self, graph: onnx.ModelProto, path: Path) -> None:
+        """Write the runtime's file in FP32."""
+
+    def quantize(self, graph: onnx.ModelProto, inputs: Inputs, path: Path) -> None:
+        """Write it in INT8, calibrated on `inputs`."""
+
+    def quantize_with_accuracy_control(
+        self, graph: onnx.ModelProto, inputs: Inputs, path: Path, validation: Validation, budget: Budget
+    ) -> list[str]:
+        """Write it in INT8 but for the layers that hurt, and return their names."""
+
+
+class Made(NamedTuple):
+    """An INT8 artifact.
+
+    Attributes:
+        method: ptq or accuracy_control.
+        path: the file that the runtime opens, alone in its folder with those that it needs.
+        map50_95: on val.
+        float_layers: the convolutions left in floating point, beside the tail's.
+    """
+
+    method: str
+    path: Path
+    map50_95: float
+    float_layers: list[str]
 
 
 def quantize(project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
     """Quantize the pruned student for the candidate's runtime; see `alambique.tasks.Task.quantize`.
 
     Returns:
-        size_bytes, parameters, macs, opset, calibration_images.
+        size_bytes, parameters, macs, opset; method (ptq or accuracy_control), fp32_map50_95, int8_map50_95, drop and
+        max_drop on val, within_budget, float_layers; calibration_images, calibration_digest, calibration_boxes.
     Raises:
-        DataError: train has too little to calibrate on.
-        ConfigurationError: `quantize.images` is too few for the dataset's classes.
+        DataError: train has too little to calibrate on, or val nothing to measure on.
+        ConfigurationError: `quantize.images` is too few for the dataset's classes, or nothing makes INT8 for the
+            runtime.
         IntegrityError: the checkpoint is not what its card says.
     """
-    images = calibration_images(Dataset.load(project / DATA), params.quantize.images, params.seed)
+    tool = quantizer(candidate.runtime)
+    dataset = Dataset.load(project / DATA)
+    card = read_card(project / checkpoint(candidate.student, "pruned"))
+    validation = Validation(dataset, card["classes"], card["image_size"], params.evaluate)
+    images = calibration_images(dataset, params.quantize.images, params.seed)
     graph = student_graph(project, candidate.student)
-    inputs = [preprocess(image, params.image_size)[0] for image in images]
-    path = target / FILES[candidate.runtime]
-    if candidate.runtime == "onnx":
-        onnx.save(quantize_onnx(graph, inputs), path)
-    else:
-        save_openvino(quantize_openvino(to_openvino(graph), inputs), path)
-    return write_candidate_card(
-        project, candidate, target, path.name, graph, opset=OPSET, calibration_images=len(images)
-    )
-
-
-def quantize_openvino(model: openvino.Model, inputs: Inputs) -> openvino.Model:
-    """Quantize with NNCF: weights by channel, all of it symmetric, which is a fifth faster than with zero points."""
-    nncf.set_log_level(logging.ERROR)
-    producers = {
-        node.get_friendly_name(): (
-            node.get_type_name(),
-            [value.get_source_output().get_node().get_friendly_name() for value in node.inputs()],
-        )
-        for node in model.get_ordered_ops()
-        if node.get_type_name() != "Constant"
-    }
-    return nncf.quantize(
-        model,
-        nncf.Dataset(inputs),
-        preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=float_tail(producers, model.get_results()[0].get_friendly_name())),
-    )
-
-
-def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs) -> onnx.ModelProto:
-    """Quantize with ONNX Runtime: weights symmetric by channel, activations unsigned (on x86 the fastest)."""
-    makers = {output: node.name for node in graph.graph.node for output in node.output}
-    producers = {
-        node.name: (node.op_type, [makers[name] for name in node.input if name in makers]) for node in graph.graph.node
-    }
+    inputs = [preprocess(image, card["image_size"])[0] for image in images]
     with tempfile.TemporaryDirectory() as scratch:
-        given, prepared, made = (Path(scratch) / f"{name}.onnx" for name in ("given", "prepared", "made"))
-        onnx.save(graph, given)
-        quant_pre_process(given, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            made,
-            _Reader(graph.graph.input[0].name, inputs),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=QUANTIZED,
-            nodes_to_exclude=float_tail(producers, makers[graph.graph.output[0].name]),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # Ranges as they are on average: a single outlier would coarsen them for every image.
-            extra_options={"CalibMovingAverage": True},
+        made, budget = _within_budget(
+            tool, graph, inputs, validation, candidate.runtime, params.quantize.max_drop, Path(scratch)
         )
-        return onnx.load(made)
+        shutil.copytree(made.path.parent, target, dirs_exist_ok=True)
+    return write_candidate_card(
+        project,
+        candidate,
+        target,
+        made.path.name,
+        graph,
+        opset=OPSET,
+        **_report(candidate, made, budget),
+        **describe(dataset, images),
+    )
 
 
-def float_tail(producers: Producers, output: str) -> list[str]:
-    """The nodes between `output` and the convolutions it comes from, these included, sorted by name."""
-    found: set[str] = set()
-    waiting = [output]
-    while waiting:
-        name = waiting.pop()
-        if name in found or name not in producers:
-            continue
-        found.add(name)
-        kind, sources = producers[name]
-        if kind not in CONVOLUTIONS:
-            waiting += sources
-    return sorted(found)
+def quantizer(runtime: str) -> Quantizer:
+    """What makes INT8 for a runtime.
+
+    Raises:
+        ConfigurationError: nothing does.
+    """
+    match runtime:
+        case "onnx":
+            return ptq_onnx
+        case "openvino":
+            return ptq_openvino
+    raise ConfigurationError(f"int8: {runtime} has no quantizer here; take it out of `int8`")
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the inputs to ONNX Runtime one by one."""
+def _within_budget(
+    tool: Quantizer,
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    validation: Validation,
+    runtime: str,
+    max_drop: float,
+    scratch: Path,
+) -> tuple[Made, Budget]:
+    """The plain INT8 artifact if it holds the budget; otherwise the better of it and the controlled one."""
+    full, plain, controlled = (scratch / name / FILES[runtime] for name in ("fp32", "ptq", "accuracy_control"))
+    for path in (full, plain, controlled):
+        path.parent.mkdir()
+    tool.export(graph, full)
+    budget = Budget(validation.map50_95(full, runtime), max_drop)
+    tool.quantize(graph, inputs, plain)
+    first = Made("ptq", plain, validation.map50_95(plain, runtime), [])
+    if first.map50_95 >= budget.floor:
+        return first, budget
+    logger.info(
+        "INT8 costs %.4f mAP50-95 on val, more than quantize.max_drop %.4f: looking for the layers that hurt",
+        budget.fp32 - first.map50_95,
+        max_drop,
+    )
+    layers = tool.quantize_with_accuracy_control(graph, inputs, controlled, validation, budget)
+    second = Made("accuracy_control", controlled, validation.map50_95(controlled, runtime), layers)
+    return max(first, second, key=lambda made: made.map50_95), budget
 
-    def __init__(self, name: str, inputs: Inputs) -> None:
-        self.remaining = ({name: each} for each in inputs)
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        return next(self.remaining, None)
+def _report(candidate: Candidate, made: Made, budget: Budget) -> dict[str, Any]:
+    """What the metrics and the card say of the budget; a warning where it is missed: the gates decide."""
+    within = made.map50_95 >= budget.floor
+    if made.float_layers:
+        logger.info("%s: in floating point stay %s", candidate.name, ", ".join(made.float_layers))
+    if not within:
+        logger.warning(
+            "%s: mAP50-95 on val is %.4f in INT8 and %.4f in FP32, and quantize.max_drop allows %.4f; "
+            "the artifact is kept for the gates to judge",
+            candidate.name,
+            made.map50_95,
+            budget.fp32,
+            budget.max_drop,
+        )
+    return {
+        "method": made.method,
+        "fp32_map50_95": budget.fp32,
+        "int8_map50_95": made.map50_95,
+        "drop": budget.fp32 - made.map50_95,
+        "max_drop": budget.max_drop,
+        "within_budget": within,
+        "float_layers": len(made.float_layers),
+    }

@@ -17,7 +17,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect.export import export
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import float_tail, quantize
+from alambique.tasks.detect.quantize import quantize
 
 SCORE_TOLERANCE = 0.08
 """Mean distance between the best scores in INT8 and in FP32; scores go from 0 to 1."""
@@ -93,15 +93,3 @@ def test_equal_calibration_gives_equal_files(root: Path, made: tuple[Path, Path,
     card = read_json(made[1] / "card.json")
     quantize(root, params(root), Candidate.parse(card["candidate"]), tmp_path)
     assert read_json(tmp_path / "card.json")["digest"] == card["digest"]
-
-
-def test_float_tail_reaches_back_to_the_last_convolutions_and_no_further() -> None:
-    producers = {
-        "stem": ("Conv", []),
-        "act": ("Sigmoid", ["stem"]),
-        "boxes": ("Conv", ["act"]),
-        "scores": ("Convolution", ["act"]),
-        "sigmoid": ("Sigmoid", ["scores"]),
-        "join": ("Concat", ["boxes", "sigmoid", "anchors"]),
-    }
-    assert float_tail(producers, "join") == ["boxes", "join", "scores", "sigmoid"]

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from alambique.tasks.detect.float_tail import float_tail
+
+
+def test_float_tail_reaches_back_to_the_last_convolutions_and_no_further() -> None:
+    producers = {
+        "stem": ("Conv", []),
+        "act": ("Sigmoid", ["stem"]),
+        "boxes": ("Conv", ["act"]),
+        "scores": ("Convolution", ["act"]),
+        "sigmoid": ("Sigmoid", ["scores"]),
+        "join": ("Concat", ["boxes", "sigmoid", "anchors"]),
+    }
+    assert float_tail(producers, "join") == ["boxes", "join", "scores", "sigmoid"]
