@@ -47,7 +47,10 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
 def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, Any]:
     small = 0.3 if subject.precision == "int8" else 1.0
     quality -= 0.01 if subject.precision == "int8" else 0
-    artifact = {"digest": f"digest of {subject.name}", "candidate": subject.name}
+    artifact: dict[str, Any] = {"digest": f"digest of {subject.name}", "candidate": subject.name}
+    if subject.kind == "candidate":
+        differences = {"max_score_difference": 0.0123, "max_box_difference": 1.75}
+        artifact["parity"] = {"images": len(dataset.images("test")), "agreement": 0.987, **differences}
     if subject.kind == "champion":
         artifact["candidate"] = f"older-{subject.runtime}-int8"
     return {
@@ -59,6 +62,10 @@ def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, An
         "map50_95": quality,
         "map50": quality + 0.25,
         "ap": {name: quality - 0.02 * index for index, name in enumerate(dataset.classes)},
+        "f1": quality + 0.2,
+        "recall": {name: quality + 0.03 * index for index, name in enumerate(dataset.classes)},
+        "ece": 0.0456,
+        "confidence": 0.789,
         "parameters": None if subject.runtime else 2_500_000 if subject.kind == "teacher" else 680_000,
         "macs": None if subject.runtime else 700_000_000 if subject.kind == "teacher" else 210_000_000,
         "size_bytes": SIZES.get(subject.kind, 1e6) * small,
@@ -69,7 +76,8 @@ def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, An
 def _latency(subject: Subject) -> dict[str, Any]:
     base = {"onnx": 4.2, "openvino": 3.1}[str(subject.runtime)] * (0.6 if subject.precision == "int8" else 1)
     times = [base * (1 + run / 1000) for run in range(-50, 50)]
-    return {"p50_ms": base, "p95_ms": base * 1.2, "mean_ms": base * 1.05, "n": 100, "times_ms": times}
+    percentiles = {"p50_ms": base, "p95_ms": base * 1.2, "p99_ms": base * 1.5, "mean_ms": base * 1.05, "n": 100}
+    return {**percentiles, "cold_start_ms": 81.5, "peak_memory_mb": 43.2, "times_ms": times}
 
 
 def _found(dataset: Dataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:
