@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from alambique import config, dvcrepo, expansion, pipeline, transfer
+from alambique import config, dvcrepo, expansion, pipeline, tasks, transfer
 from alambique.config import Params
 from alambique.data import inputs, versioning, versions
 from alambique.deployment import Deployment
@@ -27,7 +27,8 @@ def snapshot(request: SnapshotRequest) -> Run:
     Two snapshots of the same things give the same commit: nothing is written when nothing changed.
 
     Raises:
-        ConfigurationError: the project, its graph or its versions are not those the DAG was built from.
+        ConfigurationError: the project, its graph or its versions are not those the DAG was built from, or a runtime
+            cannot be made on this machine.
         DataError, IntegrityError: the dataset or an input is unusable.
         TransientError: a service is out of reach, or the branch moved meanwhile.
     """
@@ -35,6 +36,7 @@ def snapshot(request: SnapshotRequest) -> Run:
     with _workspace(deployment) as workspace:
         params = config.load(workspace)
         _check(workspace, request.digest)
+        tasks.require_available(tasks.load(params.task), params.runtimes)
         _version_data(workspace, deployment)
         _version_inputs(workspace, params, deployment)
         revision = _commit(workspace, deployment.branch)

@@ -1,4 +1,4 @@
-"""Judge the dataset against its contract.
+"""Judge the dataset against its contract, and refuse runtimes that this machine cannot make.
 
 The stage succeeds whatever the verdict is, because DVC keeps no outputs of a failed stage and a failed verdict is what
 people want to read. Whoever needs valid data asks `require_valid`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alambique import config
+from alambique import config, tasks
 from alambique.data.dataset import LABELLED, Dataset
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json
@@ -26,12 +26,14 @@ def run(project: Path) -> None:
 
     Reads   data/
     Writes  validation/{result.json, data_docs/}, metrics/validate.json
-    Raises  DataError  data.yaml is unreadable, so that there is nothing to judge
+    Raises  DataError           data.yaml is unreadable, so that there is nothing to judge
+            ConfigurationError  some of the runtimes cannot be made here
     """
     from alambique.data import manifest  # here, since every stage imports this module for its verdict
     from alambique.data.expectations import failures, judge
 
     params = config.load(project)
+    tasks.require_available(tasks.load(params.task), params.runtimes)
     dataset = Dataset.load(project / DATA)
     facts = manifest.build(dataset)
     with fresh_folder(project / VALIDATION) as target:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from alambique.config import Params
+from alambique.errors import ConfigurationError
 from alambique.layout import Candidate
 
 Metrics = dict[str, Any]
@@ -54,6 +55,9 @@ class Task(Protocol):
     def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
         """Export the pruned student in FP32: the runtime's files, card.json."""
 
+    def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
+        """Why each of these runtimes' files cannot be made on this machine; those that can are left out."""
+
     def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
         """Quantize the pruned student to INT8: the runtime's files, card.json."""
 
@@ -79,6 +83,19 @@ class Task(Protocol):
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         """A candidate's inference on one image of noise, loaded and ready, for `benchmark` to time."""
+
+
+def require_available(task: Task, runtimes: Iterable[str]) -> None:
+    """Refuse, before any work, runtimes whose files cannot be made on this machine.
+
+    Raises:
+        ConfigurationError: there are such; the message holds each one's reason.
+    """
+    if reasons := task.unavailable(runtimes):
+        listed = "\n".join(f"- {runtime}: {reason}" for runtime, reason in reasons.items())
+        raise ConfigurationError(
+            f"runtimes: these cannot be made here; take them out of params.yaml, or change the reason:\n{listed}"
+        )
 
 
 def load(name: str) -> Task:

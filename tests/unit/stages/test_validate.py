@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from alambique.errors import DataError
+from alambique.errors import ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.stages import validate
 from alambique.stages.environment import prepare
@@ -62,3 +63,12 @@ def test_equal_data_gives_equal_results(project: Path) -> None:
         validate.run(project)
         results.append([(project / path).read_bytes() for path in ("validation/result.json", "metrics/validate.json")])
     assert results[0] == results[1]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="this is an Apple machine")
+def test_runtimes_that_cannot_be_made_are_refused_before_the_data_are_read(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "runtimes": ["onnx", "openvino", "coreml"]}))
+    with pytest.raises(ConfigurationError, match="coreml: Core ML runs on Apple machines only"):
+        validate.run(project)
+    assert not (project / "metrics/validate.json").exists()

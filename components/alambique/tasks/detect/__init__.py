@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alambique.config import Params
@@ -42,6 +42,11 @@ class Detect:
         from alambique.tasks.detect.export import export
 
         return export(project, params, candidate, target)
+
+    def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
+        from alambique.tasks.detect.availability import unavailable
+
+        return unavailable(runtimes)
 
     def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
         from alambique.tasks.detect.quantize import quantize
