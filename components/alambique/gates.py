@@ -24,7 +24,7 @@ from alambique.report.leaderboard import Delta, Leaderboard, Row
 
 LOWER_IS_BETTER = {
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
-    *("size_mb", "parameters", "macs", "ece"),
+    *("size_mb", "parameters", "macs", "ece", "parity.max_score_difference", "parity.max_box_difference"),
 }
 ON_IMAGES = {"map50_95", "map50", "ap", "f1", "recall", "ece", "confidence"}
 """The metrics that are estimated from the test images."""
@@ -184,10 +184,15 @@ def _delta(gate: NotWorseThan, row: Row) -> Delta | None:
 
 
 def _number(columns: Mapping[str, Any], metric: str) -> tuple[float | None, str]:
-    """The metric's value, or None and the reason why it cannot be judged."""
-    if metric not in columns:
+    """The metric's value, or None and the reason why it cannot be judged; `parity.agreement` is inside a column."""
+    column, _, key = metric.partition(".")
+    if column not in columns:
         return None, "missing_metric"
-    value = columns[metric]
+    value = columns[column]
+    if key and isinstance(value, Mapping):
+        if key not in value:
+            return None, "missing_metric"
+        value = value[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None, "not_finite"
     return float(value), "passed"

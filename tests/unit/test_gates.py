@@ -208,6 +208,22 @@ def test_latency_is_uncertain_when_it_may_be_longer(median: float, half: float, 
     assert (check.reason, check.n) == (reason, 50)
 
 
+@pytest.mark.parametrize(
+    ("metric", "parity", "reason"),
+    [
+        ("parity.agreement", {"agreement": 0.95}, "passed"),
+        ("parity.agreement", {"agreement": 0.4}, "below_floor"),
+        ("parity.agreement", {"agreement": None}, "not_finite"),
+        ("parity.agreement", None, "not_finite"),
+        ("parity.harmony", {"agreement": 0.95}, "missing_metric"),
+    ],
+)
+def test_agreement_with_the_checkpoint_can_have_a_floor(
+    metric: str, parity: dict[str, float | None] | None, reason: str
+) -> None:
+    assert reasons(AtLeast(kind="at_least", metric=metric, value=0.9), row(NAME, parity=parity)) == reason
+
+
 def each_class(metric: Any = "ap") -> EachClass:
     return EachClass(kind="each_class", metric=metric, value=0.3)
 
