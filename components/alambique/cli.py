@@ -81,6 +81,28 @@ def results(project: Annotated[Path, typer.Argument(help="The project's folder."
 
 
 @app.command()
+def gate(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print each candidate's verdicts, and exit with 0.")
+    ] = False,
+    project: Annotated[Path, typer.Option(help="The project's folder, with --explain.")] = Path(),
+    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Judge the candidates of report/leaderboard.json by the gates of params.yaml."""
+    if explain:
+        from alambique.report.checks import explain as work
+
+        _guarded(lambda: work(project))
+    elif request and result:
+        from alambique.verbs import call
+
+        _guarded(lambda: call("gate", request, result))
+    else:
+        raise typer.BadParameter("give --explain; what is registered is judged by the distill DAG")
+
+
+@app.command()
 def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run one stage of dvc.yaml in the current folder."""
     from alambique.stages.command import run
@@ -140,5 +162,5 @@ def _add_verb(name: str) -> None:
         _guarded(lambda: call(name, request, result))
 
 
-for _verb in ("snapshot", "run-stage", "register", "gate", "record", "promote", "rollback"):
+for _verb in ("snapshot", "run-stage", "register", "record", "promote", "rollback"):
     _add_verb(_verb)

@@ -15,6 +15,7 @@ from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decisions
 from alambique.registry.ledger import Ledger
 from alambique.registry.terminal import explain
+from alambique.report import leaderboard
 from alambique.report.terminal import print_leaderboard
 from alambique.transfer import pull
 
@@ -34,7 +35,7 @@ def fetch(project: Path) -> None:
 
 def show(project: Path, console: Console) -> None:
     """Print the leaderboard, the gates' decisions where a run left some, and who is champion."""
-    print_leaderboard(read_json(project / REPORT / "leaderboard.json"), console)
+    print_leaderboard(leaderboard.load(project / REPORT / "leaderboard.json"), console)
     if (path := project / DECISIONS).exists():
         console.print(explain(Decisions.model_validate(read_json(path))))
     params = config.load(project)

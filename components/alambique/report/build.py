@@ -46,7 +46,7 @@ def leaderboard(
         subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
         for subject in subjects(teachers, students, seeds, runtimes, int8)
     }
-    times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items() if "times_ms" in measured}
+    times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():
         _compare(row, rows.values(), intervals, times)
     teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy")[0]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alambique.report import plots
+from alambique import gates
+from alambique.config import Gate
+from alambique.report import checks, plots
+from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, number, points, signed
 from alambique.report.leaderboard import Gain, Leaderboard, Row, estimate
 from alambique.report.pictures import MIN_SCORE, Picture, color
@@ -35,19 +38,21 @@ class Worth(NamedTuple):
     trials: list[tuple[Row, Row]]
 
 
-def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
+def render(board: Leaderboard, pictures: Sequence[Picture], wanted: Sequence[Gate]) -> str:
     """The page's HTML: no date, no address of another host.
 
     Args:
         board: the leaderboard.
         pictures: test images with boxes; the section is left out when there are none.
+        wanted: the gates of params.yaml; the page says how the candidates fare.
     """
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
     best = rows.get(board["best"] or "")
+    fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
     figures = {"points": points, "signed": signed, "number": number, "count": count, "interval": interval}
-    environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate}
+    environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate, "figure": checks.figure}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
@@ -56,10 +61,14 @@ def render(board: Leaderboard, pictures: Sequence[Picture]) -> str:
         worths=[worth(student, board, rows) for student in board["students"]],
         scope=scope(len(board["seeds"]), board["images"]),
         students={student: steps(student, board, rows) for student in board["students"]},
+        artifacts=artifacts(board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
+        judged=gates.judge_all(board, wanted),
+        reach=checks.interval,
+        fronts=fronts,
         scatters=[
             (title, Markup(svg))  # noqa: S704  drawn by matplotlib, which escapes names
-            for title, svg in _scatters(deployable).items()
+            for title, svg in _scatters(deployable, fronts).items()
             if svg
         ],
         runtime_colors=[(name, plots.COLORS[name]) for name in board["runtimes"]],
@@ -125,11 +134,10 @@ def bars(
     return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in board["classes"]]
 
 
-def _scatters(rows: Sequence[Row]) -> dict[str, str | None]:
-    return {
-        "Accuracy against latency": plots.accuracy_against(rows, "latency_p50_ms", "median latency of one image, ms"),
-        "Accuracy against size": plots.accuracy_against(rows, "size_mb", "size of the artifact, MB"),
-    }
+def _scatters(rows: Sequence[Row], fronts: Collection[str]) -> dict[str, str | None]:
+    latency = plots.accuracy_against(rows, fronts, "latency_p50_ms", "median latency of one image, ms")
+    size = plots.accuracy_against(rows, fronts, "size_mb", "size of the artifact, MB")
+    return {"Accuracy against latency": latency, "Accuracy against size": size}
 
 
 def tone(change: float | None) -> str:

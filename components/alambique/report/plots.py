@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import matplotlib
@@ -15,8 +15,13 @@ from alambique.report.leaderboard import Row
 
 INK, FAINT = "#010203", "#010204"
 """Stand-ins that become the page's own `--ink` and `--line`."""
-COLORS = {"onnx": "#2f7fb8", "openvino": "#c8652b"}
+COLORS: dict[str, str] = {
+    **{"onnx": "#2f7fb8", "openvino": "#c8652b", "torchscript": "#7a5ea8", "ncnn": "#3d8f5a"},
+    **{"executorch": "#b8437f", "litert": "#a0862a", "coreml": "#6b7680", "engine": "#2a9d9d"},
+}
 MARKERS = {"fp32": "o", "int8": "D"}
+FADED = 0.35
+"""Opacity of what is not on its runtime's Pareto front."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "alambique",
@@ -37,11 +42,12 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def accuracy_against(rows: Sequence[Row], cost: str, label: str) -> str | None:
+def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: str, label: str) -> str | None:
     """Scatter of mAP50-95, in points, against what it costs: colour by runtime, shape by precision.
 
     Args:
         rows: candidates and champions; those without either figure are left out.
+        fronts: subjects of the runtimes' Pareto fronts; the others are faded.
         cost: the row's key on the x axis.
         label: of the x axis, with its unit.
     Returns:
@@ -55,7 +61,7 @@ def accuracy_against(rows: Sequence[Row], cost: str, label: str) -> str | None:
         figure = Figure(figsize=(5.6, 3.5), layout="constrained")
         axes = figure.add_subplot()
         for x, y, row in known:
-            _point(axes, x, y, row)
+            _point(axes, x, y, row, 1.0 if row["subject"] in fronts else FADED)
         axes.margins(x=0.3, y=0.2)
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
         axes.set(xlabel=label, ylabel="mAP50-95, points")
@@ -85,13 +91,15 @@ def histogram(shares: Sequence[float], label: str) -> str:
         return _svg(figure)
 
 
-def _point(axes: Axes, x: float, y: float, row: Row) -> None:
+def _point(axes: Axes, x: float, y: float, row: Row, opacity: float) -> None:
     """A candidate is a mark named above it, a champion a ring named below: it often lies on a candidate."""
     champion = row["kind"] == "champion"
     color = COLORS[str(row["runtime"])]
     marker = MARKERS[str(row["precision"])]
     face, size = ("none", 170) if champion else (color, 70)
-    axes.scatter(x, y, s=size, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, zorder=3)
+    axes.scatter(
+        x, y, s=size, marker=marker, facecolors=face, edgecolors=color, linewidths=1.6, alpha=opacity, zorder=3
+    )
     name = row["subject"] if champion else f"{row['student']} {row['precision']}"
     offset = (0, -19) if champion else (0, 9)
     axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=9)

@@ -28,6 +28,8 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
     for student in leaderboard["students"]:
         console.print(escape(verdict(student, leaderboard["distillation_gain"][student])), highlight=False)
     console.print(scope(len(leaderboard["seeds"]), leaderboard["images"]), style="dim", highlight=False)
+    for runtime, front in leaderboard["pareto"].items():
+        console.print(f"Pareto front of {runtime}: {', '.join(front) or 'none'}", highlight=False)
     if best := leaderboard["best"]:
         console.print(f"Best by {leaderboard['objective']}, before any gate: [bold]{best}[/]", highlight=False)
 

@@ -28,10 +28,11 @@ def run(project: Path) -> None:
     Raises:
         DataError: a subject was not evaluated, or nothing was benchmarked; the message names the missing file.
     """
-    board = compare(project, config.load(project))
+    params = config.load(project)
+    board = compare(project, params)
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        write_text(target / "report.html", page.render(board, pictures.choose(project, board)))
+        write_text(target / "report.html", page.render(board, pictures.choose(project, board), params.gates))
 
 
 def compare(project: Path, params: Params) -> Leaderboard:

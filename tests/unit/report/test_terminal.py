@@ -28,6 +28,7 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
     assert "[" in words.split("from zero")[1]  # the interval is no markup
     assert "8 test images only" in words
     assert "…" not in text
+    assert "Pareto front of onnx: pico-onnx-fp32, pico-onnx-int8" in words
 
 
 def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path, scenes: Path) -> None:

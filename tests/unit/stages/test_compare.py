@@ -13,8 +13,15 @@ from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.stages import compare
 from alambique.stages.environment import prepare
+from alambique.tasks.detect import bootstrap
 
 prepare()
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How good the intervals are is not what is tested here."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 50)
 
 
 @pytest.fixture
@@ -50,6 +57,19 @@ def test_the_page_names_every_subject_and_needs_no_other_host(project: Path) -> 
     assert not re.search(r"<(script|link|iframe)\b|@import|url\((?!#)", html)
     assert html.count("<svg") == 2
     assert html.count("data:image/jpeg") == 15
+
+
+def test_the_page_shows_what_a_device_gets(project: Path) -> None:
+    table = page(project).partition("Where it is deployed")[2].partition("</table>")[0]
+    rows = {match[1]: match[0] for match in re.finditer(r"<tr[^>]*><td>(\S+?)</td>.*?</tr>", table, re.DOTALL)}
+    names = [f"pico-{runtime}-{precision}" for runtime in ("onnx", "openvino") for precision in ("fp32", "int8")]
+    assert list(rows) == ["pico-pruned", *names, "champion-onnx"]
+    artifact, checkpoint = (
+        re.sub(r"<[^>]+>", " ", rows[name]).split()[1:] for name in ("pico-onnx-fp32", "pico-pruned")
+    )
+    assert artifact[:6] == ["76.5", "56.5", "zero", "0.789", "0.0456", "98.7"]
+    assert artifact[6:] == ["0.0123", "1.75", "px", "4.20", "5.04", "6.30", "81.5", "43.2"]
+    assert checkpoint == ["77.0", "57.0", "zero", "0.789", "0.0456", *7 * ["–"]]
 
 
 def test_comparing_twice_gives_equal_files(project: Path) -> None:
@@ -134,3 +154,43 @@ def test_a_missing_metrics_file_is_named(project: Path, name: str) -> None:
     with pytest.raises(DataError, match=re.escape(name)):
         compare.run(project)
     assert not (project / "report").exists()
+
+
+def test_the_page_says_which_gate_refuses_a_candidate_and_why(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["gates"] = [
+        {"kind": "at_least", "metric": "map50_95", "value": 0.56},
+        {"kind": "not_worse_than", "metric": "map50_95", "reference": "champion", "margin": 0.5},
+    ]
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    html = page(project)
+    assert "2 of 4 candidates pass" in html
+    table = html.partition('<table class="gates">')[2].partition("</table>")[0]
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", each).split()) for each in table.split("</tr>")]
+    onnx = rows[rows.index("pico-onnx-int8 rejected") :]
+    assert onnx[1] == "evaluated 8 passed"
+    assert onnx[2] == "map50_95 at least 0.56 0.555 0.56 8 below_floor 0.555 is less than 0.56"
+    assert re.fullmatch(r"map50_95 not worse than champion 0\.555 0 \[[+-][\d.e-]+, [+-][\d.e-]+\] 8 passed", onnx[3])
+    assert "pico-onnx-fp32 passed" in rows
+
+
+def test_the_front_of_each_runtime_is_in_the_leaderboard_and_on_the_page(project: Path) -> None:
+    html = page(project)
+    fronts = read_json(project / "report/leaderboard.json")["pareto"]
+    assert fronts["openvino"] == ["pico-openvino-fp32", "pico-openvino-int8"]
+    assert "champion-onnx" not in fronts["onnx"]
+    assert html.count('<small class="front">') == 4
+
+
+def test_differences_have_intervals_where_both_were_evaluated_today(project: Path) -> None:
+    path = project / "metrics/evaluate/pico-control-0.json"
+    write_json(path, {**read_json(path), "data": "yesterday's"})
+    compare.run(project)
+    rows = {row["subject"]: row for row in read_json(project / "report/leaderboard.json")["rows"]}
+    deltas = rows["pico-onnx-int8"]["deltas"]
+    assert deltas["control"] is None
+    for name in ("champion", "checkpoint", "teacher"):
+        assert deltas[name]["low"] <= deltas[name]["value"] <= deltas[name]["high"]
+        assert deltas[name]["n"] == 8
+    assert rows["pico-onnx-int8"]["latency_deltas"]["champion"]["high"] < 0
+    assert rows["pico-openvino-int8"]["latency_deltas"]["champion"] is None
