@@ -103,7 +103,7 @@ def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
     """The lowest class's figure is the value; all that are too low are named."""
     name = f"{gate.metric} of each class at least {gate.value:g}"
     known = row[gate.metric]
-    found = {each: _number(known, each) for each in board["classes"]}
+    found = {each: _entry(known, each) for each in board["classes"]}
     for each, (value, refusal) in found.items():
         if value is None:
             return _refused(name, refusal, _unknown(refusal, f"{gate.metric} of {each}"), bound=gate.value)
@@ -186,13 +186,16 @@ def _delta(gate: NotWorseThan, row: Row) -> Delta | None:
 def _number(columns: Mapping[str, Any], metric: str) -> tuple[float | None, str]:
     """The metric's value, or None and the reason why it cannot be judged; `parity.agreement` is inside a column."""
     column, _, key = metric.partition(".")
-    if column not in columns:
+    inside = columns.get(column)
+    if not key or (column in columns and inside is None):
+        return _entry(columns, column)
+    return _entry(inside if isinstance(inside, Mapping) else {}, key)
+
+
+def _entry(values: Mapping[str, Any], key: str) -> tuple[float | None, str]:
+    if key not in values:
         return None, "missing_metric"
-    value = columns[column]
-    if key and isinstance(value, Mapping):
-        if key not in value:
-            return None, "missing_metric"
-        value = value[key]
+    value = values[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None, "not_finite"
     return float(value), "passed"

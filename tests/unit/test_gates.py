@@ -244,6 +244,17 @@ def test_a_class_that_was_not_measured_lets_nobody_pass(ap: dict[str, Any], reas
     assert "ap of white" in check.explanation
 
 
+def test_a_class_may_have_a_full_stop_in_its_name() -> None:
+    candidate: Any = row(NAME, ap={"St. Bernard": 0.9})
+    board: Any = {**leaderboard([candidate]), "classes": ["St. Bernard"]}
+    assert [check.reason for check in gates.judge(candidate, board, [each_class()])] == ["passed"]
+
+
+def test_a_column_of_one_figure_has_none_inside() -> None:
+    gate = AtLeast(kind="at_least", metric="map50.agreement", value=0.1)
+    assert reasons(gate, row(NAME, map50=0.9)) == "missing_metric"
+
+
 @pytest.mark.parametrize(("metric", "n"), [("map50", 100), ("latency_p50_ms", 50), ("size_mb", None)])
 def test_a_check_says_how_many_samples_it_rests_on(metric: str, n: int | None) -> None:
     assert judged(AtMost(kind="at_most", metric=metric, value=100), row(NAME)).n == n
