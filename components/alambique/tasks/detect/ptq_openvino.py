@@ -17,6 +17,7 @@ from alambique.tasks.detect.export import save_openvino, to_openvino
 from alambique.tasks.detect.float_tail import CONVOLUTIONS, float_tail
 from alambique.tasks.detect.validation import Budget, Validation, mean_average_precision
 
+UNBIASED = "/WithoutBiases"
 RANKING_IMAGES = 16
 """The val images, those INT8 hurts most, by which NNCF ranks the layers: it compiles and measures a network for each
 of them."""
@@ -73,7 +74,8 @@ def quantize_with_accuracy_control(
         **_settings(model, inputs),
     )
     save_openvino(made, path)
-    return sorted(_float_convolutions(made) - set(_tail(model)))
+    # Where a bias is added, OpenVINO's conversion lets the convolution before it have a name of its own.
+    return sorted(name.removesuffix(UNBIASED) for name in _float_convolutions(made) - set(_tail(model)))
 
 
 def _settings(model: openvino.Model, inputs: Inputs) -> dict[str, Any]:

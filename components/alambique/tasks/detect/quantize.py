@@ -81,7 +81,7 @@ def quantize(project: Path, params: Params, candidate: Candidate, target: Path) 
     graph = student_graph(project, candidate.student)
     inputs = [preprocess(image, card["image_size"])[0] for image in images]
     with tempfile.TemporaryDirectory() as scratch:
-        made, budget = _within_budget(
+        made, budget = within_budget(
             tool, graph, inputs, validation, candidate.runtime, params.quantize.max_drop, Path(scratch)
         )
         shutil.copytree(made.path.parent, target, dirs_exist_ok=True)
@@ -92,7 +92,7 @@ def quantize(project: Path, params: Params, candidate: Candidate, target: Path) 
         made.path.name,
         graph,
         opset=OPSET,
-        **_report(candidate, made, budget),
+        **report(candidate, made, budget),
         **describe(dataset, images),
     )
 
@@ -111,7 +111,7 @@ def quantizer(runtime: str) -> Quantizer:
     raise ConfigurationError(f"int8: {runtime} has no quantizer here; take it out of `int8`")
 
 
-def _within_budget(
+def within_budget(
     tool: Quantizer,
     graph: onnx.ModelProto,
     inputs: Inputs,
@@ -120,7 +120,19 @@ def _within_budget(
     max_drop: float,
     scratch: Path,
 ) -> tuple[Made, Budget]:
-    """The plain INT8 artifact if it holds the budget; otherwise the better of it and the controlled one."""
+    """The plain INT8 artifact if it holds the budget; otherwise the better of it and the controlled one.
+
+    Args:
+        tool: the runtime's.
+        graph: in FP32.
+        inputs: to calibrate on.
+        validation: measures each artifact.
+        runtime: whose artifact.
+        max_drop: of mAP50-95 against FP32.
+        scratch: an empty folder, for the artifacts.
+    Returns:
+        what was made, and the budget it was held to.
+    """
     full, plain, controlled = (scratch / name / FILES[runtime] for name in ("fp32", "ptq", "accuracy_control"))
     for path in (full, plain, controlled):
         path.parent.mkdir()
@@ -140,8 +152,8 @@ def _within_budget(
     return max(first, second, key=lambda made: made.map50_95), budget
 
 
-def _report(candidate: Candidate, made: Made, budget: Budget) -> dict[str, Any]:
-    """What the metrics and the card say of the budget; a warning where it is missed: the gates decide."""
+def report(candidate: Candidate, made: Made, budget: Budget) -> dict[str, Any]:
+    """What the metrics and the card say of the budget; warns where it is missed, since only gates reject."""
     within = made.map50_95 >= budget.floor
     if made.float_layers:
         logger.info("%s: in floating point stay %s", candidate.name, ", ".join(made.float_layers))

@@ -7,7 +7,7 @@ import pytest
 
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.detect.calibration import calibration_images
+from alambique.tasks.detect.calibration import calibration_images, describe
 
 
 def shown(dataset: Dataset, images: list[Path]) -> set[int]:
@@ -63,3 +63,17 @@ def test_the_only_class_of_a_dataset_is_enough(copy: Path) -> None:
         label.write_text("0 0.5 0.5 0.2 0.2\n")
     (copy / "data.yaml").write_text("train: images/train\nval: images/val\ntest: images/test\nnames: [digit]\n")
     assert len(calibration_images(Dataset.load(copy), 8, 0)) == 8
+
+
+def test_a_calibration_set_is_told_from_another_by_its_images_and_boxes(copy: Path) -> None:
+    dataset = Dataset.load(copy)
+    drawn = calibration_images(dataset, 12, 0)
+    before = describe(dataset, drawn)
+    assert before["calibration_images"] == 12
+    assert before["calibration_boxes"]["three"] == sum(
+        int(row[0]) == 3 for image in drawn for row in dataset.boxes(image)
+    )
+    assert describe(dataset, drawn) == before
+    assert describe(dataset, drawn[1:])["calibration_digest"] != before["calibration_digest"]
+    drawn[0].write_bytes(drawn[1].read_bytes())
+    assert describe(dataset, drawn)["calibration_digest"] != before["calibration_digest"]

@@ -11,13 +11,15 @@ import subjects
 from alambique import config
 from alambique.config import Params
 from alambique.data.dataset import Dataset
+from alambique.errors import ConfigurationError
 from alambique.files import read_json
 from alambique.layout import Candidate, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect.export import export
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import quantize
+from alambique.tasks.detect.quantize import Made, quantize, quantizer, report
+from alambique.tasks.detect.validation import Budget, Validation
 
 SCORE_TOLERANCE = 0.08
 """Mean distance between the best scores in INT8 and in FP32; scores go from 0 to 1."""
@@ -83,6 +85,7 @@ def test_card_and_metrics_tell_the_calibration(root: Path, made: tuple[Path, Pat
     full, low = (read_json(folder / "card.json") for folder in made[:2])
     assert low["precision"] == "int8"
     assert low["calibration_images"] == made[2]["calibration_images"] == 12
+    assert sum(low["calibration_boxes"].values()) > 12
     assert {key: low[key] for key in ("input", "output", "preprocessing", "classes", "checkpoint_sha256")} == {
         key: full[key] for key in ("input", "output", "preprocessing", "classes", "checkpoint_sha256")
     }
@@ -93,3 +96,28 @@ def test_equal_calibration_gives_equal_files(root: Path, made: tuple[Path, Path,
     card = read_json(made[1] / "card.json")
     quantize(root, params(root), Candidate.parse(card["candidate"]), tmp_path)
     assert read_json(tmp_path / "card.json")["digest"] == card["digest"]
+
+
+def test_a_drop_within_the_budget_leaves_plain_int8(root: Path, made: tuple[Path, Path, Metrics]) -> None:
+    card, metrics = read_json(made[1] / "card.json"), made[2]
+    found = {key: card[key] for key in ("method", "float_layers", "within_budget", "max_drop")}
+    assert found == {"method": "ptq", "float_layers": 0, "within_budget": True, "max_drop": 0.01}
+    validation = Validation(Dataset.load(root / "data"), card["classes"], subjects.SIZE, params(root).evaluate)
+    for key, folder in (("fp32_map50_95", made[0]), ("int8_map50_95", made[1])):
+        assert metrics[key] == card[key] == validation.map50_95(folder / card["file"], card["runtime"])
+    assert metrics["drop"] == metrics["fp32_map50_95"] - metrics["int8_map50_95"]
+
+
+def test_a_missed_budget_is_warned_of_and_told(warned: list[str]) -> None:
+    candidate = Candidate("pico", "onnx", "int8")
+    told = report(candidate, Made("accuracy_control", Path("model.onnx"), 0.25, ["stem"]), Budget(0.5, 0.125))
+    assert (told["within_budget"], told["drop"], told["float_layers"]) == (False, 0.25, 1)
+    assert warned == [
+        "pico-onnx-int8: mAP50-95 on val is 0.2500 in INT8 and 0.5000 in FP32, and quantize.max_drop allows 0.1250; "
+        "the artifact is kept for the gates to judge"
+    ]
+
+
+def test_a_runtime_without_int8_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="int8: ncnn has no quantizer here; take it out of `int8`"):
+        quantizer("ncnn")
