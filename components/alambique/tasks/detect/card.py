@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,57 +13,83 @@ from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect.preprocess import DESCRIPTION
+from alambique.tasks.detect.signature import BOXES, Signature, of_graph
 
-COLUMNS = {
-    "columns": ["x1", "y1", "x2", "y2", "score", "class"],
-    "units": "boxes in input pixels, by falling score, one for each object: no suppression needed",
+EXAMPLE = "example.py"
+"""Finds objects in one image with nothing but the artifact's runtime, NumPy and Pillow."""
+EXAMPLES = Path(__file__).parent / "examples"
+
+FROM_GRAPH = ("onnx", "onnxslim")
+"""What makes the ONNX graph that several runtimes start from."""
+PRODUCERS = {
+    "onnx": FROM_GRAPH,
+    "openvino": (*FROM_GRAPH, "openvino"),
+    "torchscript": (),
+    "ncnn": ("ncnn", "pnnx"),
+    "executorch": ("executorch",),
+    "engine": (*FROM_GRAPH, "nvidia-modelopt", "tensorrt"),
+    "coreml": ("coremltools",),
 }
-PRODUCERS = ("alambique", "nncf", "onnx", "onnxruntime", "onnxslim", "openvino", "torch", "ultralytics")
+"""The packages with a part in each runtime's files, besides alambique, torch and ultralytics."""
+QUANTIZERS = {"onnx": ("onnxruntime",), "openvino": ("nncf",), "engine": ()}
+"""Those with a part in its INT8."""
+ARITHMETIC = {"engine": "float16"}
+"""What a runtime computes in where the candidate is named fp32, if it is not float32."""
 
 
 def write_candidate_card(
-    project: Path, candidate: Candidate, target: Path, file: str, graph: onnx.ModelProto, **details: Any
+    project: Path, candidate: Candidate, target: Path, file: str, made: onnx.ModelProto | Signature, **details: Any
 ) -> Metrics:
-    """Describe the artifact in `target` in card.json.
+    """Lay an example of its use beside the artifact in `target`, and describe all of it in card.json.
 
     Args:
         project: the project's root, with the pruned checkpoint that the artifact was made of.
         candidate: what it is.
         target: holds the artifact's files and nothing else.
-        file: the one a runtime opens.
-        graph: what the artifact computes; its input and output are those of every runtime.
+        file: the one a runtime opens, or the folder, if it opens one.
+        made: the graph whose input and output are the artifact's, or these themselves.
         details: more that belongs on the card and among the metrics.
     Returns:
         the stage's metrics: what the card says in plain numbers.
     """
     source = read_json(project / checkpoint(candidate.student, "pruned") / CARD)
-    files = {path.name: sha256(path) for path in sorted(target.iterdir())}
+    signature = made if isinstance(made, Signature) else of_graph(made)
     metrics = {
         "parameters": source["parameters"],
         "macs": source["macs"],
-        "size_bytes": sum((target / name).stat().st_size for name in files),
+        "size_bytes": sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
         **details,
     }
+    shutil.copyfile(EXAMPLES / f"{candidate.runtime}.py", target / EXAMPLE)
     card = {
         "candidate": candidate.name,
         **candidate._asdict(),
+        "arithmetic": _arithmetic(candidate),
         "file": file,
-        "files": files,
+        "files": {
+            path.relative_to(target).as_posix(): sha256(path) for path in sorted(target.rglob("*")) if path.is_file()
+        },
         "digest": artifact_digest(target),
         "classes": source["classes"],
         "image_size": source["image_size"],
-        "input": _tensor(graph.graph.input[0]),
-        "output": {**_tensor(graph.graph.output[0]), **COLUMNS},
+        "input": signature.input,
+        "output": {**BOXES, **signature.output},
         "preprocessing": DESCRIPTION,
         "checkpoint_sha256": source["sha256"],
-        "producers": {package: version(package) for package in PRODUCERS},
+        "producers": producers(candidate),
         **metrics,
     }
     write_json(target / CARD, card)
     return metrics
 
 
-def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    kind = value.type.tensor_type
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    return {"name": value.name, "shape": [size.dim_value for size in kind.shape.dim], "dtype": dtype}
+def producers(candidate: Candidate) -> dict[str, str]:
+    """The packages that had a part in the candidate's files, with their versions."""
+    packages = ["alambique", "torch", "ultralytics", *PRODUCERS[candidate.runtime]]
+    if candidate.precision == "int8":
+        packages += QUANTIZERS[candidate.runtime]
+    return {package: version(package) for package in packages}
+
+
+def _arithmetic(candidate: Candidate) -> str:
+    return "int8" if candidate.precision == "int8" else ARITHMETIC.get(candidate.runtime, "float32")

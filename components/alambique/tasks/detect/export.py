@@ -1,7 +1,7 @@
-"""How a detector becomes a runtime's file, in FP32.
+"""How a detector becomes a runtime's file, in FP32: one image in, its final boxes out, best first, no suppression.
 
-Every runtime gets the same graph, Ultralytics' ONNX export: one image in, its final boxes out, best first, without
-suppression. OpenVINO converts that graph, so names, shapes and meaning agree between the two.
+ONNX Runtime, OpenVINO and TensorRT get the same graph, Ultralytics' ONNX export, so names, shapes and meaning agree
+between them; the others are traced from PyTorch.
 """
 
 from __future__ import annotations
@@ -19,31 +19,60 @@ from ultralytics import YOLO
 from alambique.config import Params
 from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
+from alambique.tasks.detect import ptq_tensorrt
 from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.predict import read_card
+from alambique.tasks.detect.traced import to_coreml, to_executorch, to_ncnn, to_torchscript
 
 OPSET = 17
 """ONNX Runtime's static quantization refuses 21 and above; runtimes of the last four years read this one."""
 
-FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+FILES = {
+    "onnx": "model.onnx",
+    "openvino": "model.xml",
+    "torchscript": "model.torchscript",
+    "ncnn": "model.param",
+    "executorch": "model.pte",
+    "engine": "model.engine",
+    "coreml": "model.mlpackage",
+}
 """The file that each runtime opens."""
+
+TRACED = {"torchscript": to_torchscript, "ncnn": to_ncnn, "executorch": to_executorch, "coreml": to_coreml}
+"""The runtimes whose files are not made of the ONNX graph."""
 
 
 def export(project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
     """Export the pruned student in FP32 for the candidate's runtime; see `alambique.tasks.Task.export`.
 
     Returns:
-        size_bytes, parameters, macs, opset.
+        size_bytes, parameters, macs; opset where there is an ONNX graph.
     Raises:
         IntegrityError: the checkpoint is not what its card says.
     """
-    graph = student_graph(project, candidate.student)
     path = target / FILES[candidate.runtime]
+    if candidate.runtime in TRACED:
+        weights, image_size = student_checkpoint(project, candidate.student)
+        signature = TRACED[candidate.runtime](weights, image_size, path)
+        return write_candidate_card(project, candidate, target, path.name, signature)
+    graph = student_graph(project, candidate.student)
     if candidate.runtime == "onnx":
         onnx.save(graph, path)
-    else:
+    elif candidate.runtime == "openvino":
         save_openvino(to_openvino(graph), path)
+    else:
+        ptq_tensorrt.export(graph, path)
     return write_candidate_card(project, candidate, target, path.name, graph, opset=OPSET)
+
+
+def student_checkpoint(project: Path, student: str) -> tuple[Path, int]:
+    """The pruned student's verified weights, and the side of its input in pixels.
+
+    Raises:
+        IntegrityError: the checkpoint is not what its card says.
+    """
+    folder = project / checkpoint(student, "pruned")
+    return folder / WEIGHTS, read_card(folder)["image_size"]
 
 
 def student_graph(project: Path, student: str) -> onnx.ModelProto:
@@ -52,8 +81,7 @@ def student_graph(project: Path, student: str) -> onnx.ModelProto:
     Raises:
         IntegrityError: the checkpoint is not what its card says.
     """
-    folder = project / checkpoint(student, "pruned")
-    return to_onnx(folder / WEIGHTS, read_card(folder)["image_size"])
+    return to_onnx(*student_checkpoint(project, student))
 
 
 def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:

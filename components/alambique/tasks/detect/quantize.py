@@ -19,7 +19,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import DATA, Candidate, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect import ptq_onnx, ptq_openvino
+from alambique.tasks.detect import ptq_onnx, ptq_openvino, ptq_tensorrt
 from alambique.tasks.detect.calibration import Inputs, calibration_images, describe
 from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.export import FILES, OPSET, student_graph
@@ -108,6 +108,8 @@ def quantizer(runtime: str) -> Quantizer:
             return ptq_onnx
         case "openvino":
             return ptq_openvino
+        case "engine":
+            return ptq_tensorrt
     raise ConfigurationError(f"int8: {runtime} has no quantizer here; take it out of `int8`")
 
 

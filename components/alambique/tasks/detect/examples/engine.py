@@ -1,0 +1,43 @@
+"""Find objects in one image: python example.py IMAGE
+
+Needs  pip install cuda-python numpy pillow tensorrt
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorrt
+from cuda.bindings import runtime as cuda
+from PIL import Image, ImageOps
+
+here = Path(__file__).parent
+card = json.loads((here / "card.json").read_text())
+size = card["image_size"]
+
+# Letterbox: scaled to fit the square input without distortion, centred, grey around it.
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+scale = size / max(image.size)
+width, height = (max(round(side * scale), 1) for side in image.size)
+left, top, x, y = (size - width) // 2, (size - height) // 2, image.width / width, image.height / height
+affine = (x, 0, -x * left, 0, y, -y * top)
+grey = (card["preprocessing"]["padding"],) * 3
+square = image.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR, fillcolor=grey)
+pixels = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1)[None] / 255)
+
+plan = (here / card["file"]).read_bytes()
+engine = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING)).deserialize_cuda_engine(plan)
+context = engine.create_execution_context()
+boxes = np.empty(card["output"]["shape"], np.float32)
+given, found = cuda.cudaMalloc(pixels.nbytes)[1], cuda.cudaMalloc(boxes.nbytes)[1]
+context.set_tensor_address(card["input"]["name"], given)
+context.set_tensor_address(card["output"]["name"], found)
+cuda.cudaMemcpy(given, pixels.ctypes.data, pixels.nbytes, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
+context.execute_async_v3(0)
+cuda.cudaMemcpy(boxes.ctypes.data, found, boxes.nbytes, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
+boxes = boxes[0]
+
+for *corners, score, index in boxes[boxes[:, 4] >= 0.25]:
+    place = ((np.array(corners) - (left, top) * 2) / scale).clip(0, image.size * 2)
+    print(card["classes"][int(index)], f"{score:.3f}", *place.round(1))

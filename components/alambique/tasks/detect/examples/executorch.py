@@ -1,0 +1,34 @@
+"""Find objects in one image: python example.py IMAGE
+
+Needs  pip install executorch numpy pillow torch
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+from PIL import Image, ImageOps
+
+here = Path(__file__).parent
+card = json.loads((here / "card.json").read_text())
+size = card["image_size"]
+
+# Letterbox: scaled to fit the square input without distortion, centred, grey around it.
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+scale = size / max(image.size)
+width, height = (max(round(side * scale), 1) for side in image.size)
+left, top, x, y = (size - width) // 2, (size - height) // 2, image.width / width, image.height / height
+affine = (x, 0, -x * left, 0, y, -y * top)
+grey = (card["preprocessing"]["padding"],) * 3
+square = image.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR, fillcolor=grey)
+pixels = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1)[None] / 255)
+
+program = Runtime.get().load_program(here / card["file"])
+boxes = program.load_method("forward").execute([torch.from_numpy(pixels)])[0][0].numpy()
+
+for *corners, score, index in boxes[boxes[:, 4] >= 0.25]:
+    place = ((np.array(corners) - (left, top) * 2) / scale).clip(0, image.size * 2)
+    print(card["classes"][int(index)], f"{score:.3f}", *place.round(1))
