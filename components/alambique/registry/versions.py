@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOADER = "alambique.registry.pyfunc"
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""The package that runs each runtime's artifacts."""
+ENGINES = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "torchscript": ("torch",),
+    "ncnn": ("ncnn",),
+    "executorch": ("executorch", "torch"),
+    "engine": ("tensorrt", "torch"),
+    "coreml": ("coremltools",),
+}
+"""The packages that run each runtime's artifacts."""
 
 DIGEST = "alambique.digest"
 CANDIDATE = "alambique.candidate"
@@ -129,7 +137,7 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    engine = ENGINES[card["runtime"]]
+    packages = ("alambique", *ENGINES[card["runtime"]])
     experiment = client.get_run(parent).info.experiment_id
     model = client.create_logged_model(experiment, name, parent, model_type=card["runtime"])
     with tempfile.TemporaryDirectory() as scratch:
@@ -139,7 +147,7 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
             loader_module=LOADER,
             data_path=str(folder),
             mlflow_model=Model(signature=_signature(card), model_id=model.model_id),
-            pip_requirements=[f"{package}=={installed(package)}" for package in ("alambique", engine)],
+            pip_requirements=[f"{package}=={installed(package)}" for package in packages],
         )
         client.log_model_artifacts(model.model_id, str(path))
     client.finalize_logged_model(model.model_id, "READY")
@@ -147,12 +155,14 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
 
 
 def _signature(card: Mapping[str, Any]) -> Any:
+    """What the loader takes and gives on every runtime, whatever the shapes that the artifact itself works with."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    def schema(tensor: Mapping[str, Any]) -> Any:
+    def schema(*shape: int) -> Any:
         # Without a name, so that MLflow passes an array on as it is and not inside a dictionary.
-        return Schema([TensorSpec(np.dtype(tensor["dtype"]), tuple(tensor["shape"]))])
+        return Schema([TensorSpec(np.dtype(np.float32), shape)])
 
-    return ModelSignature(schema(card["input"]), schema(card["output"]))
+    size = card["image_size"]
+    return ModelSignature(schema(1, 3, size, size), schema(1, -1, 6))
