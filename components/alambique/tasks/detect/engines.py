@@ -170,7 +170,8 @@ def best(places: NDArray[np.float32]) -> NDArray[np.float32]:
         x1, y1, x2, y2, score, class index, by falling score, (1, n, 6), n ≤ MAX_BOXES.
     """
     count = min(MAX_BOXES, len(places))
-    chosen = places[np.argpartition(-places[:, 4:].max(axis=1), count - 1)[:count]]
+    likely = np.argpartition(-places[:, 4:].max(axis=1), count - 1)[:count]
+    chosen = places[np.sort(likely)]  # equal scores in the order of their places
     scores = chosen[:, 4:]
     order = np.argsort(-scores, axis=None, kind="stable")[:count]
     rows, classes = np.unravel_index(order, scores.shape)

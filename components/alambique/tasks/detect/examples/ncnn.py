@@ -33,7 +33,8 @@ with net.create_extractor() as extractor:
     extractor.input(card["input"]["name"], ncnn.Mat(pixels[0]))
     places = np.array(extractor.extract(card["output"]["name"])[1])
 # A place stands for as many objects as it has scores above the threshold below.
-rows, classes = np.unravel_index(np.argsort(-places[:, 4:], axis=None, kind="stable")[:300], places[:, 4:].shape)
+order = np.argsort(-places[:, 4:], axis=None, kind="stable")[: min(300, len(places))]
+rows, classes = np.unravel_index(order, places[:, 4:].shape)
 boxes = np.column_stack([places[rows, :4], places[rows, 4 + classes], classes])
 
 for *corners, score, index in boxes[boxes[:, 4] >= 0.25]:
