@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 	$(BIN)/alambique demo
 
 test: $(VENV)/.ready $(BASE)/.ready
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,18 @@ from alambique.stages.environment import prepare
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of pytest has one core to itself
 prepare()
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_handler_stays() -> Iterator[None]:
+    """Torch's loaders with workers leave a handler of SIGCHLD behind.
+
+    On a processor with AMX the next child that ended while OpenVINO's INT8 had used it took this process along: the
+    kernel ends a process whose registers it cannot put on a handler's stack.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.fixture(scope="session")
