@@ -54,7 +54,8 @@ def gain(first: Sequence[Path], second: Sequence[Path]) -> Interval:
     seeds = len(first)
     values, images = resample([*first, *second])
     differences = values[:seeds] - values[seeds:]
-    times = np.random.default_rng(SEED).multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
+    chance = np.random.default_rng([SEED, 1])  # another stream than that of the images
+    times = chance.multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
     drawn = np.vstack([np.ones(seeds), times])  # as they are, then as each resample draws them
     return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, images)
 

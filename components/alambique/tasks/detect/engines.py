@@ -82,7 +82,7 @@ def torchscript(program: Path, threads: int) -> Engine:
     import torch
 
     torch.set_num_threads(threads)
-    model = torch.jit.load(program, map_location="cpu")
+    model = torch.jit.load(program, map_location="cpu")  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:

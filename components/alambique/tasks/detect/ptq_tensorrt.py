@@ -24,7 +24,8 @@ def export(graph: onnx.ModelProto, path: Path) -> None:
 def quantize(graph: onnx.ModelProto, inputs: Inputs, path: Path) -> None:
     """Build a plan in INT8, calibrated on `inputs`; Ultralytics keeps the head's outputs in floating point."""
     # Its calibrators divide by 255, as its datasets hold bytes.
-    _build(graph, path, 8, DataLoader([{"img": torch.from_numpy(image[0]) * 255} for image in inputs]))
+    batches = [{"img": torch.from_numpy(image[0]) * 255} for image in inputs]
+    _build(graph, path, 8, DataLoader(batches))  # type: ignore[arg-type]  # a list will do
 
 
 def quantize_with_accuracy_control(

@@ -25,7 +25,7 @@ grey = (card["preprocessing"]["padding"],) * 3
 square = image.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR, fillcolor=grey)
 pixels = np.ascontiguousarray(np.asarray(square, np.float32).transpose(2, 0, 1)[None] / 255)
 
-model = torch.jit.load(here / card["file"])
+model = torch.jit.load(here / card["file"])  # type: ignore[no-untyped-call]
 boxes = model(torch.from_numpy(pixels))[0].numpy()
 
 for *corners, score, index in boxes[boxes[:, 4] >= 0.25]:
