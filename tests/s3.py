@@ -47,9 +47,11 @@ def s3_server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def _make_bucket(endpoint: str) -> None:
     import boto3
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.client("s3", endpoint_url=endpoint)
+    impatient = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
+    client = boto3.client("s3", endpoint_url=endpoint, config=impatient)
     for _ in range(100):
         try:
             client.create_bucket(Bucket="bucket")
@@ -62,7 +64,8 @@ def _make_bucket(endpoint: str) -> None:
 def _free_ports(count: int) -> list[int]:
     """Free ports whose number plus 10000 is free too: the server opens both."""
     ports: list[int] = []
-    for port in range(18000 + os.getpid() % 5000, 30000):
+    # Workers of one test run have neighbouring numbers, and must not try the same ports at the same time.
+    for port in range(18000 + 97 * os.getpid() % 5000, 30000):
         if len(ports) == count:
             break
         if all(_is_free(number) for number in (port, port + 10000)):
