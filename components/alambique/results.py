@@ -13,8 +13,8 @@ from alambique.files import read_json
 from alambique.git import git
 from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decisions
+from alambique.registry import terminal
 from alambique.registry.ledger import Ledger
-from alambique.registry.terminal import explain
 from alambique.report import leaderboard
 from alambique.report.terminal import print_leaderboard
 from alambique.transfer import pull
@@ -37,7 +37,7 @@ def show(project: Path, console: Console) -> None:
     """Print the leaderboard, the gates' decisions where a run left some, and who is champion."""
     print_leaderboard(leaderboard.load(project / REPORT / "leaderboard.json"), console)
     if (path := project / DECISIONS).exists():
-        console.print(explain(Decisions.model_validate(read_json(path))))
+        terminal.show(Decisions.model_validate(read_json(path)), console)
     params = config.load(project)
     origin = Deployment.load(project).origin
     for runtime in params.runtimes:

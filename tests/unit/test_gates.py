@@ -333,9 +333,8 @@ def test_champions_are_those_present_on_the_leaderboard() -> None:
 def test_table_shows_reasons_and_challengers() -> None:
     rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
     decision = registered.decide(version(), rows, [FLOOR])
-    table = terminal.explain(Decisions(run_id="r1", decisions=[decision], challengers=[version()]))
     text = io.StringIO()
-    Console(file=text, width=140).print(table)
+    terminal.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
     for words in (
         "r1",
         f"{NAME} → tiny-onnx 1",
@@ -343,6 +342,7 @@ def test_table_shows_reasons_and_challengers() -> None:
         "map50_95 at least 0.5",
         "0.4321",
         "100",
-        "below_floor: 0.4321 is less than 0.5",
+        "below_floor",
+        f"{NAME} is rejected: map50_95 at least 0.5: 0.4321 is less than 0.5",
     ):
         assert words in text.getvalue()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -18,6 +19,20 @@ from alambique.report import leaderboard
 LOG_WIDTH = 160
 
 
+class Verdict(NamedTuple):
+    """What the gates say of one candidate.
+
+    Attributes:
+        heading: its line in the table, rich's markup.
+        outcome: passed, rejected or challenger.
+    """
+
+    candidate: str
+    heading: str
+    outcome: str
+    checks: Sequence[Check]
+
+
 def explain(project: Path, console: Console | None = None) -> None:
     """Judge the candidates of a project's report by its params.yaml, and print every verdict.
 
@@ -30,38 +45,44 @@ def explain(project: Path, console: Console | None = None) -> None:
     """
     board, params = leaderboard.load(project / REPORT / "leaderboard.json"), config.load(project)
     judged = gates.judge_all(board, params.gates)
-    result = table(f"Gates of {board['project']}, as params.yaml asks for them")
-    for each in judged:
-        add(result, f"[bold]{each.candidate}[/]", "passed" if each.passed else "rejected", each.checks)
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = LOG_WIDTH  # a log has no width of its own
-    console.print(result)
+    console = console or wide_console()
+    verdicts = [
+        Verdict(each.candidate, f"[bold]{each.candidate}[/]", "passed" if each.passed else "rejected", each.checks)
+        for each in judged
+    ]
+    show(f"Gates of {board['project']}, as params.yaml asks for them", verdicts, console)
     console.print(f"{sum(each.passed for each in judged)} of {len(judged)} candidates pass every gate", highlight=False)
 
 
-def table(title: str) -> Table:
-    """Its head alone; `add` fills it."""
-    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    result.add_column("gate", no_wrap=True)
+def wide_console() -> Console:
+    """Standard output; wide enough in a log, which has no width of its own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+def show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
+    """Print one line a check, grouped by candidate, and below in words why candidates are rejected."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("gate", no_wrap=True)
     for column in ("value", "bound", "difference, 95 %", "n"):
-        result.add_column(column, justify="right", no_wrap=True)
-    result.add_column("verdict")
-    return result
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(verdict.heading, "", "", "", "", f"[bold]{verdict.outcome}[/]")
+        for check in verdict.checks:
+            table.add_row(*_line(check))
+    console.print(table)
+    for verdict in verdicts:
+        for check in verdict.checks:
+            if not check.passed:
+                words = f"{verdict.candidate} is rejected: {check.gate}: {check.explanation or check.reason}"
+                console.print(words, highlight=False, markup=False)
 
 
-def add(table: Table, heading: str, outcome: str, checks: Iterable[Check]) -> None:
-    """A candidate's lines: its outcome, and one a check.
-
-    Args:
-        heading: rich's markup.
-    """
-    table.add_row(heading, "", "", "", "", f"[bold]{outcome}[/]")
-    for check in checks:
-        figures = (figure(check.value), figure(check.bound), interval(check), "" if check.n is None else str(check.n))
-        verdict = f"[{'green' if check.passed else 'red'}]{check.reason}[/]"
-        words = f": {escape(check.explanation)}" if check.explanation else ""
-        table.add_row(f"  {escape(check.gate)}", *(escape(each) for each in figures), verdict + words)
+def _line(check: Check) -> tuple[str, ...]:
+    figures = (figure(check.value), figure(check.bound), interval(check), "" if check.n is None else str(check.n))
+    reason = f"[{'green' if check.passed else 'red'}]{check.reason}[/]"
+    return (f"  {escape(check.gate)}", *(escape(each) for each in figures), reason)
 
 
 def interval(check: Check) -> str:

@@ -40,10 +40,11 @@ def test_explaining_prints_every_verdict_with_its_evidence_and_is_no_failure(pro
     assert code == 0
     assert "pico-onnx-int8 rejected" in text
     assert "map50_95 at least 0.2 0.495 0.2 100 passed" in text
-    assert "map50_95 not worse than champion 0.495 0.49 [-0.06, +0.05] 100 uncertain_against_champion: may be" in text
+    assert "map50_95 not worse than champion 0.495 0.49 [-0.06, +0.05] 100 uncertain_against_champion" in text
+    assert "pico-onnx-int8 is rejected: map50_95 not worse than champion: may be" in text
     assert "about 150 test images would tell, 100 are there" in text
     assert "pico-openvino-int8 passed" in text
-    assert "first_model: there is no champion yet" in text
+    assert "first_model" in text
     assert "1 of 2 candidates pass every gate" in text
 
 
