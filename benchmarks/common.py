@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import typer
 from rich import box
 from rich.console import Console
@@ -109,13 +110,14 @@ def publish(name: str, rows: Sequence[Row], *, quick: bool, threads: int, **deta
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """The processor, how much of it may be used and how much was, and the memory."""
+    """The processor, how much of it may be used and how much was, the memory, and the GPU if there is one."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": threads,
         "ram_gib": round(memory / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(terse=True),
     }
 
