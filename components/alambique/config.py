@@ -122,7 +122,8 @@ class Distill(Section):
 
 
 class Prune(Section):
-    macs: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    target: Literal["macs", "parameters"] = "macs"
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.3
     epochs: Annotated[int, Field(ge=1)] = 10
 
 

@@ -32,7 +32,7 @@ PARAMS = {
     # A teacher of two epochs is sure of nothing: every box counts, or there would be none.
     "soft_labels": {"min_score": 0.0, "max_boxes": 5},
     "distill": {"epochs": 2, "min_trust": 0.0},
-    "prune": {"macs": 0.2, "epochs": 1},
+    "prune": {"share": 0.2, "epochs": 1},
     "quantize": {"images": 16},
     "benchmark": {"runs": 3, "warmup": 1},
     "validation": {"min_boxes_per_class": 0},

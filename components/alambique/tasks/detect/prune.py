@@ -18,10 +18,10 @@ from alambique.tasks.detect.widths import build, choose
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.macs` of the distilled student's multiply-accumulates; a share of 0 copies the student.
+    """Remove `params.prune.share` of the distilled student's macs or parameters; a share of 0 copies the student.
 
     Returns:
-        parameters and macs before and after, the removed share, and what recovery reports.
+        parameters and macs before and after, the removed share of the target, and what recovery reports.
     Raises:
         ConfigurationError: the network's widths allow no such share.
         IntegrityError: the distilled checkpoint is not what its card says, the soft labels are damaged, or training
@@ -30,14 +30,15 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     source = project / checkpoint(student, "distilled", params.seeds[0])
     distilled = read_card(source)
     wide = network.load(source / WEIGHTS)
+    how = params.prune
     recovery: Metrics = {}
-    if params.prune.macs == 0:
+    if how.share == 0:
         for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
-        narrow = shrink(wide, build(wide, choose(wide, params.prune.macs, params.image_size)))
+        narrow = shrink(wide, build(wide, choose(wide, how.target, how.share, params.image_size)))
         expected = network.parameters(narrow)
-        recovery = recover(narrow, project, params, params.prune.epochs, target)
+        recovery = recover(narrow, project, params, how.epochs, target)
         _check_still_pruned(target / WEIGHTS, expected)
     card = network.write_card(
         target,
@@ -53,7 +54,8 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         **network.figures(card),
         "parameters_before": distilled["parameters"],
         "macs_before": distilled["macs"],
-        "macs_removed": 1 - card["macs"] / distilled["macs"],
+        "target": how.target,
+        "removed": 1 - card[how.target] / distilled[how.target],
     }
 
 

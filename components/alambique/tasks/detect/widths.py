@@ -1,4 +1,4 @@
-"""The widths of a YOLO26's layers, and the narrower architectures that leave it fewer multiply-accumulates.
+"""The widths of a YOLO26's layers, and the narrower architectures that leave it less to compute or to keep.
 
 A narrower network is an ordinary YOLO26 whose YAML gives every layer its own width. So a pruned checkpoint is made of
 stock layers, carries the YAML that rebuilds it, and stays narrow when `YOLO("weights.pt").train()` does rebuild it.
@@ -15,10 +15,13 @@ from ultralytics.nn.modules import C2PSA, SPPF, C3k2, Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect.network import macs
+from alambique.tasks.detect.network import macs, parameters
+
+Target = Literal["macs", "parameters"]
+"""What pruning cuts."""
 
 TOLERANCE = 0.03
-"""How far the removed share of the multiply-accumulates may lie from the wanted one: widths come in steps."""
+"""How far the removed share of the target may lie from the wanted one: widths come in steps."""
 
 
 class Slot(NamedTuple):
@@ -94,26 +97,33 @@ def narrowings(full: Widths) -> list[Widths]:
         plans.append({**last, slot: last[slot] - _step(slot, full)})
 
 
-def choose(model: DetectionModel, share: float, image_size: int) -> Widths:
-    """The widths which remove `share` of the multiply-accumulates of `model`, as nearly as steps allow.
+def choose(model: DetectionModel, target: Target, share: float, image_size: int) -> Widths:
+    """The widths which remove `share` of the `target` of `model`, as nearly as steps allow.
 
+    Args:
+        image_size: side of the input that multiply-accumulates are counted for, pixels.
     Raises:
         ConfigurationError: none comes within `TOLERANCE`; the message names the nearest share.
     """
-    before = macs(model, image_size)
+    before = measure(model, target, image_size)
     plans = narrowings(widths(model))
 
     def removed(plan: Widths) -> float:
-        return 1 - macs(build(model, plan), image_size) / before
+        return 1 - measure(build(model, plan), target, image_size) / before
 
     enough = bisect_left(plans, share, hi=len(plans) - 1, key=removed)
     nearest = min(plans[max(enough - 1, 0) : enough + 1], key=lambda plan: abs(removed(plan) - share))
     if abs(removed(nearest) - share) > TOLERANCE:
         raise ConfigurationError(
-            f"prune.macs: {share} cannot be removed from this network of {before:,} multiply-accumulates; "
+            f"prune.share: {share} of this network's {before:,} {target} cannot be removed; "
             f"the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
         )
     return nearest
+
+
+def measure(model: DetectionModel, target: Target, image_size: int) -> int:
+    """How much `model` has of the `target`."""
+    return macs(model, image_size) if target == "macs" else parameters(model)
 
 
 def _has_attention(layer: C3k2) -> bool:

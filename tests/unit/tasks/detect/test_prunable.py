@@ -55,7 +55,7 @@ def test_joining_the_halves_gives_the_state_back() -> None:
 
 def test_stock_network_computes_what_the_pruned_one_did() -> None:
     wide = trained()
-    narrow = build(wide, choose(wide, 0.4, 64)).eval()
+    narrow = build(wide, choose(wide, "macs", 0.4, 64)).eval()
     pruned = split(wide)
     shapes = {name: module.out_channels for name, module in split(narrow).named_modules() if hasattr(module, "groups")}
     remove_channels(pruned, shapes)
@@ -81,13 +81,13 @@ def test_channels_without_weight_go_first_and_change_nothing() -> None:
 def test_shrinking_leaves_the_wide_network_as_it_was() -> None:
     wide = trained()
     before = deepcopy(wide.state_dict())
-    shrink(wide, build(wide, choose(wide, 0.3, 64)))
+    shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     assert all(torch.equal(before[name], tensor) for name, tensor in wide.state_dict().items())
 
 
 def test_pruned_checkpoint_is_stock_and_rebuilds_itself_from_its_own_yaml(tmp_path: Path) -> None:
     wide = trained()
-    narrow = shrink(wide, build(wide, choose(wide, 0.3, 64)))
+    narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     network.save(narrow, tmp_path / "weights.pt", 64)
     assert b"alambique" not in (tmp_path / "weights.pt").read_bytes()
     network.verify_loadable(tmp_path / "weights.pt")

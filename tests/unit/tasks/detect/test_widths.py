@@ -59,10 +59,17 @@ def test_what_attention_works_on_is_never_narrowed() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
 def test_the_wanted_share_of_macs_is_removed_within_the_tolerance(share: float) -> None:
     model = fresh(SMALLEST)
-    narrow = build(model, choose(model, share, 64))
+    narrow = build(model, choose(model, "macs", share, 64))
     assert 1 - network.macs(narrow, 64) / network.macs(model, 64) == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_wanted_share_of_parameters_is_removed_within_the_tolerance(share: float) -> None:
+    model = fresh(SMALLEST)
+    narrow = build(model, choose(model, "parameters", share, 64))
+    assert 1 - network.parameters(narrow) / network.parameters(model) == pytest.approx(share, abs=0.03)
+
+
 def test_a_share_out_of_reach_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigurationError, match=r"prune\.macs: 0\.99 .* nearest share is 0\.[78]\d"):
-        choose(fresh(SMALLEST), 0.99, 64)
+    with pytest.raises(ConfigurationError, match=r"prune\.share: 0\.99 .* macs .* nearest share is 0\.[78]\d"):
+        choose(fresh(SMALLEST), "macs", 0.99, 64)
