@@ -151,8 +151,9 @@ def checkpoint(student: str, kind: Kind, seed: int | None = None) -> Path:
         kind: control, distilled or pruned.
         seed: it was trained with; the pruned one is of the first seed's student, and has none of its own.
     """
-    folder = Path("models") / student / kind
-    return folder if seed is None else folder / str(seed)
+    folder = Path("models") / kind
+    # All students of a seed lie together: a stage that needs all of them depends on one folder.
+    return folder / student if seed is None else folder / str(seed) / student
 
 
 def champion(runtime: str) -> Path:

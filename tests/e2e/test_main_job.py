@@ -129,11 +129,11 @@ def test_a_pruned_student_trains_on_in_plain_ultralytics(project: Path, tmp_path
     subprocess.run([sys.executable, "-m", "dvc", "pull", "--quiet"], cwd=project, check=True)
     code = f"""
 from ultralytics import YOLO
-for kind in ("distilled/0", "pruned"):
-    model = YOLO({str(project)!r} + f"/models/pico/{{kind}}/weights.pt")
+for folder in ("distilled/0/pico", "pruned/pico"):
+    model = YOLO({str(project)!r} + f"/models/{{folder}}/weights.pt")
     model.predict({str(project)!r} + "/data/images/test", imgsz=64, verbose=False, save=False)
     model.train(data={str(project)!r} + "/data/data.yaml", epochs=1, imgsz=64, batch=8, plots=False, verbose=False,
-        save_dir=f"{{kind}}")
+        save_dir=f"{{folder}}")
 YOLO({str(project)!r} + "/candidates/pico-onnx-fp32/model.onnx", task="detect").predict(
     {str(project)!r} + "/data/images/test", imgsz=64, verbose=False, save=False)
 print("trained")

@@ -30,7 +30,7 @@ CONTROL = {
     "cmd": "python -m alambique stage control pico 0",
     "deps": ["data"],
     "params": ["training", "distill.epochs"],
-    "outs": ["models/pico/control/0"],
+    "outs": ["models/control/0/pico"],
     "metrics": ["metrics/control/pico-0.json"],
 }
 

@@ -11,8 +11,8 @@ from alambique.layout import Subject, subjects
     ("name", "kind", "folder"),
     [
         ("teacher-main", "teacher", "models/teacher/main"),
-        ("pico-control-3", "control", "models/pico/control/3"),
-        ("pico-pruned", "pruned", "models/pico/pruned"),
+        ("pico-control-3", "control", "models/control/3/pico"),
+        ("pico-pruned", "pruned", "models/pruned/pico"),
         ("pico-onnx-int8", "candidate", "candidates/pico-onnx-int8"),
         ("champion-onnx", "champion", "inputs/champions/onnx"),
     ],

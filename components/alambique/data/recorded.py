@@ -1,7 +1,7 @@
 """What earlier runs recorded: a champion's artifact, and the checkpoint that it was exported from.
 
 A checkpoint is named like other weights, by a URI: `champion:onnx`, and, pinpointed to a recorded run and a folder in
-it, `champion:onnx@runs/20260101-abc:models/pico/pruned`.
+it, `champion:onnx@runs/20260101-abc:models/pruned/pico`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train the same student without the teacher: what distillation is worth is measured against it.
 
 Reads   data/, inputs/students/
-Writes  models/<student>/control/<seed>/{weights.pt, card.json, curves.csv}, metrics/control/<student>-<seed>.json
+Writes  models/control/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/control/<student>-<seed>.json
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Distill a student from the cached soft labels.
 
 Reads   data/, soft_labels/, models/teacher/, inputs/students/
-Writes  models/<student>/distilled/<seed>/{weights.pt, card.json, curves.csv}, metrics/distill/<student>-<seed>.json
+Writes  models/distilled/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/distill/<student>-<seed>.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Export the pruned student in FP32.
 
-Reads   models/<student>/pruned/
+Reads   models/pruned/<student>/
 Writes  candidates/<student>-<runtime>-fp32/, metrics/export/<student>-<runtime>-fp32.json
 """
 

@@ -1,7 +1,7 @@
 """Remove channels of the distilled student and recover by distillation.
 
-Reads   data/, soft_labels/, models/teacher/, models/<student>/distilled/<first seed>/
-Writes  models/<student>/pruned/{weights.pt, card.json, curves.csv}, metrics/prune/<student>.json
+Reads   data/, soft_labels/, models/teacher/, models/distilled/<first seed>/<student>/
+Writes  models/pruned/<student>/{weights.pt, card.json, curves.csv}, metrics/prune/<student>.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Quantize the pruned student to INT8, calibrated on training images.
 
-Reads   data/, models/<student>/pruned/
+Reads   data/, models/pruned/<student>/
 Writes  candidates/<student>-<runtime>-int8/, metrics/export/<student>-<runtime>-int8.json
 """
 

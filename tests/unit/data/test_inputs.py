@@ -91,7 +91,7 @@ def origin(tmp_path: Path) -> str:
     candidate = folder / "candidates/pico-onnx-fp32"
     write_text(candidate / "model.onnx", "a network")
     write_json(candidate / "card.json", {"candidate": "pico-onnx-fp32"})
-    pruned = folder / "models/pico/pruned"
+    pruned = folder / "models/pruned/pico"
     write_text(pruned / "weights.pt", "a checkpoint")
     write_json(pruned / "card.json", {"sha256": sha256(pruned / "weights.pt")})
     git("init", "--quiet", "--initial-branch", "main", cwd=folder)
@@ -148,8 +148,8 @@ def test_the_champions_checkpoint_becomes_the_teacher(tmp_path: Path, origin: st
     project = tmp_path / "project"
     inputs.resolve(project, params(**SELF), origin, None)
     teacher = read_json(project / "inputs/teachers/index.json")["main"]
-    assert teacher["uri"] == "champion:onnx@runs/r1:models/pico/pruned"
-    assert teacher["sha256"] == sha256(tmp_path / "recorded/models/pico/pruned/weights.pt")
+    assert teacher["uri"] == "champion:onnx@runs/r1:models/pruned/pico"
+    assert teacher["sha256"] == sha256(tmp_path / "recorded/models/pruned/pico/weights.pt")
     assert (project / "inputs/teachers/main.pt").read_text() == "a checkpoint"
 
     shutil.rmtree(tmp_path / "remote")  # a recorded run does not change

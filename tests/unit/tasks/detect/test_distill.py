@@ -46,15 +46,15 @@ def weights(folder: Path) -> torch.Tensor:
 
 
 def both(root: Path, given: Params) -> tuple[Path, Path]:
-    folders = out(root, "models/pico/distilled/0"), out(root, "models/pico/control/0")
+    folders = out(root, "models/distilled/0/pico"), out(root, "models/control/0/pico")
     distill(root, given, "pico", 0, folders[0])
     control(root, given, "pico", 0, folders[1])
     return folders
 
 
 def test_unlabelled_images_take_part_and_the_control_takes_as_many_steps(root: Path) -> None:
-    distilled = distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
-    controlled = control(root, params(), "pico", 0, out(root, "models/pico/control/0"))
+    distilled = distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
+    controlled = control(root, params(), "pico", 0, out(root, "models/control/0/pico"))
     assert distilled["images"] == controlled["images"] == TRAIN + UNLABELLED
     assert distilled["steps"] == controlled["steps"] == (TRAIN + UNLABELLED) // 8
     assert distilled["train_kd_loss"] > 0
@@ -94,7 +94,7 @@ def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> No
     shutil.copytree(scenes, root / "data")
     Image.new("RGB", (64, 64)).save(root / "data/images/unlabelled/new.png")
     with pytest.raises(IntegrityError, match="made for data"):
-        distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
+        distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
 
 
 def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
@@ -102,7 +102,7 @@ def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
     network.save(network.build(NETWORK, CLASSES, seed=9), out(root, subjects.TEACHER) / "weights.pt", image_size=64)
     network.write_card(root / subjects.TEACHER, "teacher", 64, data="none")
     with pytest.raises(IntegrityError, match="made for teachers"):
-        distill(root, params(), "pico", 0, out(root, "models/pico/distilled/0"))
+        distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
 
 
 def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
@@ -126,14 +126,14 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method: str) -> None:
     given = params(distill={"epochs": 1, "min_trust": 0.0, "method": method})
-    metrics = distill(root, given, "pico", 0, out(root, "models/pico/distilled/0"))
+    metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
     heard = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
     assert heard == METHODS[method]
     assert all(metrics[f"train_{name}"] > 0 for name in heard)
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
     assert metrics["parameters"] == network.parameters(network.build(NETWORK, CLASSES, 0))
-    network.verify_loadable(root / "models/pico/distilled/0/weights.pt")  # neither teacher nor projector inside
-    assert bool(files.read_json(root / "models/pico/distilled/0/card.json")["teachers"]) == (method != "none")
+    network.verify_loadable(root / "models/distilled/0/pico/weights.pt")  # neither teacher nor projector inside
+    assert bool(files.read_json(root / "models/distilled/0/pico/card.json")["teachers"]) == (method != "none")
 
 
 def test_without_a_method_the_student_is_its_control(root: Path) -> None:
@@ -145,6 +145,6 @@ def test_views_teach_labelled_and_unlabelled_images(root: Path) -> None:
     given = params(soft_labels={"kind": "views", "views": 4, "anchors": 10})
     shutil.rmtree(root / "soft_labels")
     soft_labels(root, given, 0, out(root, "soft_labels/0"))
-    metrics = distill(root, given, "pico", 0, out(root, "models/pico/distilled/0"))
+    metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
     assert metrics["train_kd_loss"] > 0
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
