@@ -24,7 +24,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "litert", "coreml", "engine"]
-Reference = Literal["champion", "teacher", "control", "checkpoint"]
+Reference = Literal["champion", "teacher", "control", "checkpoint", "distilled"]
 
 WITH_INTERVAL = ("map50_95", "latency_p50_ms")
 """The metrics whose difference from a reference has an interval."""
@@ -125,6 +125,29 @@ class Prune(Section):
     target: Literal["macs", "parameters"] = "macs"
     share: Annotated[float, Field(ge=0, lt=1)] = 0.3
     epochs: Annotated[int, Field(ge=1)] = 10
+
+
+class Budget(Section):
+    """What the deployed artifact may cost. With any limit set, a search finds student, pruning share and precision.
+
+    Attributes:
+        latency_p95_ms: of one image, on the machine that searches.
+        size_mb: 10⁶ bytes of all the artifact's files.
+        max_drop: of mAP50-95 against the distilled student with the best one, unpruned.
+        trials: trainings at most.
+        epochs: of recovery in each.
+    """
+
+    latency_p95_ms: Annotated[float, Field(gt=0)] | None = None
+    size_mb: Annotated[float, Field(gt=0)] | None = None
+    max_drop: Probability | None = None
+    trials: Annotated[int, Field(ge=1)] = 12
+    epochs: Annotated[int, Field(ge=1)] = 3
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to search for."""
+        return (self.latency_p95_ms, self.size_mb, self.max_drop) != (None, None, None)
 
 
 class Quantize(Section):
@@ -228,6 +251,7 @@ class Params(Section):
     training: Training = Training()
     distill: Distill = Distill()
     prune: Prune = Prune()
+    budget: Budget = Budget()
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
     benchmark: Benchmark = Benchmark()

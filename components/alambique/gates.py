@@ -3,7 +3,7 @@
 Reasons
     passed, first_model (there is no champion yet)
     below_floor, above_ceiling, class_below_floor
-    worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint
+    worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint, worse_than_distilled
     uncertain_against_<one of them> (not worse by itself, but its interval reaches further than it may)
     not_evaluated (no row), other_artifact (the row is about other bytes than were registered)
     missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all)
@@ -13,11 +13,11 @@ Reasons
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, isfinite
 from typing import Any, NamedTuple
 
-from alambique.config import AtLeast, AtMost, EachClass, Gate, NotWorseThan
+from alambique.config import AtLeast, AtMost, Budget, EachClass, Gate, NotWorseThan, Params
 from alambique.messages import Check
 from alambique.report import leaderboard
 from alambique.report.leaderboard import Delta, Leaderboard, Row
@@ -41,6 +41,21 @@ class Judged(NamedTuple):
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
+
+
+def wanted(params: Params) -> tuple[Gate, ...]:
+    """The gates of params.yaml, and those of its budget, which binds whether or not a search could meet it."""
+    return (*params.gates, *of_budget(params.budget))
+
+
+def of_budget(budget: Budget) -> Iterator[Gate]:
+    """A gate for each limit that is set."""
+    if budget.latency_p95_ms is not None:
+        yield AtMost(kind="at_most", metric="latency_p95_ms", value=budget.latency_p95_ms)
+    if budget.size_mb is not None:
+        yield AtMost(kind="at_most", metric="size_mb", value=budget.size_mb)
+    if budget.max_drop is not None:
+        yield NotWorseThan(kind="not_worse_than", metric="map50_95", reference="distilled", margin=budget.max_drop)
 
 
 def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[Judged]:
@@ -148,7 +163,8 @@ def _weigh(gate: NotWorseThan, delta: Delta | None, value: float, known: float, 
     if delta is not None:
         evidence |= {"low": delta["low"], "high": delta["high"], "n": delta["n"]}
     if sign * (value - bound) > 0:
-        words = f"{abs(value - known):.3g} worse than the {gate.reference}'s {known:.4g}, {gate.margin:g} allowed"
+        whose = "distilled student" if gate.reference == "distilled" else gate.reference
+        words = f"{abs(value - known):.3g} worse than the {whose}'s {known:.4g}, {gate.margin:g} allowed"
         return _refused(name, f"worse_than_{gate.reference}", words, **evidence)
     if gate.limit is None:
         return _passed(name, **evidence)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from alambique import gates
-from alambique.config import AtLeast, AtMost, EachClass, Gate, NotWorseThan, Reference
+from alambique.config import AtLeast, AtMost, Budget, EachClass, Gate, NotWorseThan, Reference
 from alambique.messages import Check, Decisions, Version
 from alambique.registry import gates as registered
 from alambique.registry import terminal
@@ -25,6 +25,7 @@ REFERENCES: dict[Reference, str] = {
     "teacher": "teacher-main",
     "control": "pico-control-0",
     "checkpoint": "pico-pruned",
+    "distilled": "pico-distilled-0",
 }
 
 
@@ -95,6 +96,28 @@ def test_control_is_that_of_the_first_seed_which_is_the_one_deployed() -> None:
     assert reasons(not_worse("control"), row(NAME, map50_95=0.6), *controls) == "passed"
 
 
+def test_the_distilled_student_is_the_most_accurate_of_the_seed_that_is_deployed() -> None:
+    values = (("pico", 3, 0.5), ("pico", 1, 0.9), ("nano", 3, 0.7), ("nano", 1, 0.8))
+    students = [row(f"{name}-distilled-{seed}", map50_95=value) for name, seed, value in values]
+    check = judged(not_worse("distilled", margin=0.02), row(NAME, map50_95=0.6), *students)
+    assert (check.reason, check.bound) == ("worse_than_distilled", pytest.approx(0.68))
+    assert check.explanation == "0.1 worse than the distilled student's 0.7, 0.02 allowed"
+    assert reasons(not_worse("distilled"), row(NAME, map50_95=0.71), *students) == "passed"
+
+
+def test_each_limit_of_a_budget_is_a_gate() -> None:
+    assert list(gates.of_budget(Budget(trials=3))) == []
+    wanted = list(gates.of_budget(Budget(latency_p95_ms=5.5, size_mb=1.5, max_drop=0.02)))
+    candidate = row(NAME, map50_95=0.6, latency_p95_ms=6.0, size_mb=2.0)
+    board: Any = leaderboard([candidate, row("pico-distilled-0", map50_95=0.65)])
+    checks = gates.judge(candidate, board, wanted)  # type: ignore[arg-type]
+    assert [(check.gate, check.reason) for check in checks] == [
+        ("latency_p95_ms at most 5.5", "above_ceiling"),
+        ("size_mb at most 1.5", "above_ceiling"),
+        ("map50_95 not worse than distilled", "worse_than_distilled"),
+    ]
+
+
 def test_champion_is_that_of_the_candidates_own_runtime() -> None:
     other = row("champion-openvino", map50_95=0.1)
     assert reasons(not_worse("champion"), row(NAME, map50_95=0.2), other) == "missing_reference"
@@ -113,7 +136,7 @@ def test_first_model_passes_the_champion_gate() -> None:
     assert reasons(not_worse("champion"), row(NAME), absent("onnx")) == "first_model"
 
 
-@pytest.mark.parametrize("reference", ["teacher", "control", "checkpoint"])
+@pytest.mark.parametrize("reference", ["teacher", "control", "checkpoint", "distilled"])
 def test_only_a_champion_may_be_absent(reference: Reference) -> None:
     nobody = row(REFERENCES[reference], present=False, map50_95=None)
     assert reasons(not_worse(reference), row(NAME), nobody) == "missing_reference"

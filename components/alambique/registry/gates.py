@@ -26,7 +26,7 @@ def gate(request: GateRequest) -> Decisions:
         params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
     champions = champion_digests(request.versions, board)
     _check_champions(request, champions)
-    judged = [decide(version, board, params.gates) for version in request.versions]
+    judged = [decide(version, board, gates.wanted(params)) for version in request.versions]
     decisions = Decisions(
         run_id=request.run.run_id,
         decisions=judged,

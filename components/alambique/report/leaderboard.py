@@ -175,7 +175,8 @@ def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
     Args:
         name: teacher: the most accurate one. champion: that of the row's runtime. control: of the row's own seed, or of
             the first seed, whose student is the one deployed. checkpoint: what the row was made from: of a candidate
-            the pruned one, of the pruned the first seed's distilled one.
+            the pruned one, of the pruned the first seed's distilled one. distilled: of all students' distilled ones of
+            the first seed the most accurate.
         row: whose reference is wanted.
         rows: all of the leaderboard, in its order.
     """
@@ -184,6 +185,9 @@ def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
             found = rank((each for each in rows if each["kind"] == "teacher"), "accuracy")
         case "champion":
             found = [each for each in rows if each["kind"] == "champion" and each["runtime"] == row["runtime"]]
+        case "distilled":
+            found = [each for each in rows if each["kind"] == "distilled"]
+            found = rank((each for each in found if each["seed"] == found[0]["seed"]), "accuracy")
         case "control" | "checkpoint":
             kind = "control" if name == "control" else CHECKPOINTS.get(row["kind"])
             found = [each for each in rows if each["kind"] == kind and each["student"] == row["student"]]

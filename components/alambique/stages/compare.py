@@ -11,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from alambique import config, tasks
+from alambique import config, gates, tasks
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
@@ -32,7 +32,7 @@ def run(project: Path) -> None:
     board = compare(project, params)
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        write_text(target / "report.html", page.render(board, pictures.choose(project, board), params.gates))
+        write_text(target / "report.html", page.render(board, pictures.choose(project, board), gates.wanted(params)))
 
 
 def compare(project: Path, params: Params) -> Leaderboard:

@@ -134,6 +134,7 @@ def test_deltas_are_against_teacher_control_and_own_checkpoint() -> None:
         "teacher": pytest.approx(-0.105),
         "control": pytest.approx(0.005),
         "checkpoint": pytest.approx(-0.015),
+        "distilled": pytest.approx(-0.025),
         "champion": None,
     }
     assert deltas["control"] == pytest.approx({"value": 0.005, "low": -0.015, "high": 0.025, "n": 8})
