@@ -9,6 +9,11 @@ from alambique import config, files
 from alambique.config import Network, Params
 
 NETWORK = Network(scale=(0.34, 0.0625, 256))
+FAMILIES = {
+    "yolo26": NETWORK,
+    "yolo11": Network(family="yolo11", scale=(0.34, 0.0625, 256)),
+    "yolov8": Network(family="yolov8", scale=(0.34, 0.0625, 256)),
+}
 CLASSES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 NOTHING = {"uri": None, "sha256": None, "file": None}
 

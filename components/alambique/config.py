@@ -45,7 +45,7 @@ class Section(BaseModel):
 class Network(Section):
     """An architecture: a family and its compound scale (a letter, or depth, width, largest number of channels)."""
 
-    family: Literal["yolo26"] = "yolo26"
+    family: Literal["yolo26", "yolo11", "yolov8"] = "yolo26"
     scale: Literal["n", "s", "m", "l", "x"] | tuple[float, float, int] = "n"
 
 

@@ -81,8 +81,8 @@ def load(path: Path) -> DetectionModel:
         raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
     if (found := _foreign(model)) is not None:
         raise DataError(
-            f"{path} holds {found}; give a YOLO26 detector: a DetectionModel whose Detect head has a one-to-one branch "
-            "and no distribution over box sides"
+            f"{path} holds {found}; give a YOLO26, YOLO11 or YOLOv8 detector: a DetectionModel whose Detect head has "
+            "either a one-to-one branch or a distribution over box sides"
         )
     return model.requires_grad_(True)
 
@@ -98,7 +98,7 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
         image_size: side of the input that the model was trained for, pixels.
     """
     model = deepcopy(model).half().cpu().eval().requires_grad_(False)
-    model.end2end = True  # predict with the NMS-free head
+    prefer_one_to_one(model)
     model.criterion = None  # holds this package's loss, and needs it to load
     model.pt_path = None
     model.args = {"task": "detect", "imgsz": image_size}
@@ -140,6 +140,17 @@ def verify_loadable(path: Path) -> None:
         raise DataError(f"cannot use {path}: {words[-1]}")
 
 
+def has_one_to_one(model: DetectionModel) -> bool:
+    """Whether the head has a branch that finds each object once, as a YOLO26's has: its boxes need no suppression."""
+    return getattr(model.model[-1], "one2one_cv2", None) is not None
+
+
+def prefer_one_to_one(model: DetectionModel) -> None:
+    """Answer with the one-to-one branch, where there is one; as loaded, a YOLO26 answers with its other one."""
+    if has_one_to_one(model):
+        model.end2end = True
+
+
 def parameters(model: nn.Module) -> int:
     """How many numbers the checkpoint learns."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -148,7 +159,7 @@ def parameters(model: nn.Module) -> int:
 def macs(model: DetectionModel, image_size: int) -> int:
     """Multiply-accumulates of one image's inference: batch norm folded, without the head that only training needs."""
     deployed = deepcopy(model).float().eval()
-    deployed.end2end = True  # or folding would leave the other head
+    prefer_one_to_one(deployed)  # or folding would leave the other head
     deployed = deployed.fuse(verbose=False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         deployed(torch.zeros(1, 3, image_size, image_size))
@@ -205,16 +216,17 @@ def class_names(model: DetectionModel) -> list[str]:
 
 
 def _foreign(model: Any) -> str | None:
-    """What a checkpoint holds if it is no YOLO26 detector; those for masks, poses and other tasks are subclasses."""
+    """What a checkpoint holds if it is no detector of ours; those for masks, poses and other tasks are subclasses."""
     name = Path(getattr(model, "yaml", {}).get("yaml_file", "")).stem or "an unknown architecture"
     found = f"a {type(model).__name__} ({name})"
     if type(model) is not DetectionModel:
         return found
     head: Any = model.model[-1]
-    if getattr(head, "one2one_cv2", None) is None:
-        return f"{found} without a one-to-one head"
-    if type(head) is not Detect or head.reg_max != 1:
-        return f"{found} with a {type(head).__name__} head of reg_max {head.reg_max}"
+    if type(head) is not Detect:
+        return f"{found} with a {type(head).__name__} head"
+    if has_one_to_one(model) == (head.reg_max > 1):
+        without = "" if has_one_to_one(model) else "out"
+        return f"{found} with{without} a one-to-one branch, of reg_max {head.reg_max}"
     return None
 
 

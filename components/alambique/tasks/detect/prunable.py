@@ -1,4 +1,4 @@
-"""Pruning a YOLO26 down to the shapes of a narrower one: whole channels go, and stock layers stay.
+"""Pruning a detector down to the shapes of a narrower one: whole channels go, and stock layers stay.
 
 Blocks which split a convolution's output with `chunk` hide from a dependency graph which channels belong together. For
 the time of pruning each such convolution stands as two, one for each half, which computes exactly the same.
@@ -118,6 +118,7 @@ def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
 
 
 def _heads(model: nn.Module, x: Tensor) -> list[Tensor]:
-    # The raw maps of both heads: what follows them (boxes, the best scores) has no weights.
+    # The raw maps of every branch: what follows them (boxes, the best scores) has no weights.
     outputs: dict[str, Any] = model(x)[1]
-    return [head[part] for head in outputs.values() for part in ("boxes", "scores")]
+    branches = [outputs] if "boxes" in outputs else outputs.values()
+    return [branch[part] for branch in branches for part in ("boxes", "scores")]

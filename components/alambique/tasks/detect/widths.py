@@ -1,6 +1,6 @@
-"""The widths of a YOLO26's layers, and the narrower architectures that leave it less to compute or to keep.
+"""The widths of a detector's layers, and the narrower architectures that leave it less to compute or to keep.
 
-A narrower network is an ordinary YOLO26 whose YAML gives every layer its own width. So a pruned checkpoint is made of
+A narrower network is an ordinary one of its family whose YAML gives every layer its own width. So a pruned checkpoint is made of
 stock layers, carries the YAML that rebuilds it, and stays narrow when `YOLO("weights.pt").train()` does rebuild it.
 """
 
@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
 import torch
-from ultralytics.nn.modules import C2PSA, SPPF, C3k2, Conv
+from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.errors import ConfigurationError
@@ -45,7 +45,7 @@ def widths(model: DetectionModel) -> Widths:
     for index, layer in enumerate(model.model[:-1]):
         if isinstance(layer, Conv):
             found[Slot(index, "out")] = layer.conv.out_channels
-        elif isinstance(layer, C3k2):
+        elif isinstance(layer, C2f):
             found[Slot(index, "out")] = layer.cv2.conv.out_channels
             if not _has_attention(layer):
                 found[Slot(index, "hidden")] = layer.c
@@ -66,13 +66,17 @@ def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
     out: dict[int, int] = {}
     for index, (layer, row) in enumerate(zip(model.model[:-1], content["backbone"] + content["head"], strict=False)):
         arguments = row[3]
-        if isinstance(layer, Conv | C3k2):
+        if isinstance(layer, Conv | C2f):
             out[index] = arguments[0] = chosen[Slot(index, "out")]
         elif isinstance(layer, SPPF | C2PSA):
             out[index] = arguments[0] = out[index - 1]
-        if isinstance(layer, C3k2):
-            hidden = chosen.get(Slot(index, "hidden"), layer.c)
-            arguments[1:3] = [arguments[1], _expansion(hidden, out[index])]
+        if isinstance(layer, C2f):
+            expansion = _expansion(chosen.get(Slot(index, "hidden"), layer.c), out[index])
+            if isinstance(layer, C3k2):  # a kind of C2f, whose YAML has other arguments
+                arguments[1:3] = [arguments[1], expansion]
+            else:
+                shortcut = arguments[1] if len(arguments) > 1 else False
+                arguments[1:] = [shortcut, 1, expansion]  # 1: groups
         elif isinstance(layer, C2PSA):
             arguments[1:2] = [_expansion(layer.c, out[index])]
     depth = content["scales"][content["scale"]][0]
@@ -126,7 +130,7 @@ def measure(model: DetectionModel, target: Target, image_size: int) -> int:
     return macs(model, image_size) if target == "macs" else parameters(model)
 
 
-def _has_attention(layer: C3k2) -> bool:
+def _has_attention(layer: C2f) -> bool:
     return any(isinstance(inner, torch.nn.Sequential) for inner in layer.m)
 
 
