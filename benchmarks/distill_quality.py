@@ -36,8 +36,6 @@ there are.
 
 from __future__ import annotations
 
-import importlib
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -53,13 +51,11 @@ import yaml
 
 from alambique import layout, tasks
 from alambique.data.dataset import Dataset
-from alambique.errors import DataError
 from alambique.files import read_json, sha256
-from alambique.layout import METRICS
 from alambique.project import init
-from alambique.stages.resume import kept_on_laptop
 from benchmarks import common, datasets
 from benchmarks.common import Row
+from benchmarks.stages import Stage, begin, do, given
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -80,17 +76,6 @@ class Run(NamedTuple):
 
     setting: str
     kind: Literal["control", "distilled"]
-
-
-class Stage(NamedTuple):
-    """A stage of dvc.yaml and its arguments."""
-
-    name: str
-    arguments: tuple[str, ...] = ()
-
-    def metrics(self, project: Path) -> Path:
-        """The file that appears when the stage is done."""
-        return (project / METRICS / self.name / "-".join(self.arguments)).with_suffix(".json")
 
 
 TEACHER_STAGES = (
@@ -178,7 +163,7 @@ def main(
             source = datasets.scenes(folder / "scenes", train=20, size=64)
         else:
             scale = Scale(epochs=epochs)
-            source, weights = _given(data, weights)
+            source, weights = given(data, weights, KEEP)
             digests = [source.digest(split) for split in ("train", "val", "test")]
             folder = common.state("distill_quality", data=digests, weights=sha256(weights), scale=scale)
         work(folder, source, weights, scale, jobs)
@@ -199,7 +184,7 @@ def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs
         scale, jobs: see `Scale` and `main`.
     """
     tuned = folder / "full" / layout.teacher(TEACHER) / layout.WEIGHTS
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_job) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin) as pool:
         for group, first in ((TUNED, weights), (FETCHED, tuned)):
             settings = {name: SETTINGS[name] for name in group}
             advance(
@@ -283,31 +268,6 @@ def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
-
-
-def do(project: Path, stages: Sequence[Stage]) -> None:
-    """Do those of the stages that are not done."""
-    for stage in stages:
-        if not stage.metrics(project).exists():
-            with kept_on_laptop(project, "-".join((stage.name, *stage.arguments))):
-                importlib.import_module(f"alambique.stages.{stage.name}").run(project, *stage.arguments)
-
-
-def _begin_job() -> None:
-    from ultralytics.utils import LOGGER, torch_utils
-
-    LOGGER.setLevel(logging.WARNING)
-    # When a training begins, upstream takes all cores but one, whatever the environment says.
-    torch_utils.NUM_THREADS = 1
-
-
-def _given(data: Path | None, weights: Path | None) -> tuple[Dataset, Path]:
-    if data is None or weights is None or not weights.is_file():
-        raise DataError(
-            f"the full benchmark trains on real images (--data is {data}) from COCO's weights (--weights is "
-            f"{weights}); give --data PATH, a dataset in YOLO layout such as BCCD, and --weights PATH, a yolo26n.pt"
-        )
-    return datasets.given(data, {"train": KEEP, "val": 1, "test": 1}), weights
 
 
 def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:

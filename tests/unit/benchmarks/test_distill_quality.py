@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks import datasets, distill_quality
-from benchmarks.distill_quality import GAINS, RUNS, SETTINGS, Scale, Stage, advance, changes, do, split, student_stages
+from benchmarks.distill_quality import GAINS, RUNS, SETTINGS, Scale, advance, changes, split, student_stages
+from benchmarks.stages import Stage, do, given
 
 from alambique import config
 from alambique.config import read_yaml
@@ -92,7 +93,7 @@ def test_a_failure_ends_the_benchmark_before_further_trainings_begin() -> None:
 
 def test_missing_data_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give --data PATH, a dataset in YOLO layout such as BCCD, and --weights PATH"):
-        distill_quality._given(None, None)
+        given(None, None)
     with pytest.raises(DataError, match="is the dataset pulled"):
         (tmp_path / "w.pt").touch()
-        distill_quality._given(tmp_path, tmp_path / "w.pt")
+        given(tmp_path, tmp_path / "w.pt")
