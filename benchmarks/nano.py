@@ -28,6 +28,9 @@ SHARED = ("data", "inputs", "soft_labels", "models/teacher", "models/distilled",
 """What a variant has in common with the project that it is a variant of."""
 
 
+PRUNING = (Stage("search"), Stage("prune", (STUDENT,)))
+"""What a variant goes on with."""
+
 STAGES = (
     Stage("validate"),
     Stage("teacher", (TEACHER,)),
@@ -95,7 +98,7 @@ def variant(project: Path, name: str, **changes: Any) -> Path:
     for shared in SHARED:
         link = made / shared
         link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.exists():
+        if not link.is_symlink():
             link.symlink_to(project / shared)
     content = read_yaml(project / "params.yaml")
     for key, value in changes.items():

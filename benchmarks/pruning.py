@@ -27,7 +27,7 @@ SHARE = 0.5
 """Of the multiply-accumulates, removed."""
 
 PRUNED = f"{nano.STUDENT}-pruned"
-STAGES = (Stage("prune", (nano.STUDENT,)), Stage("evaluate", (PRUNED,)))
+STAGES = (*nano.PRUNING, Stage("evaluate", (PRUNED,)))
 METHODS = ("soft", "none")
 
 
