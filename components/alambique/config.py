@@ -24,6 +24,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "litert", "coreml", "engine"]
+Target = Literal["macs", "parameters", "latency"]
 Reference = Literal["champion", "teacher", "control", "checkpoint", "distilled"]
 
 WITH_INTERVAL = ("map50_95", "latency_p50_ms")
@@ -122,7 +123,7 @@ class Distill(Section):
 
 
 class Prune(Section):
-    target: Literal["macs", "parameters"] = "macs"
+    target: Target = "macs"
     share: Annotated[float, Field(ge=0, lt=1)] = 0.3
     epochs: Annotated[int, Field(ge=1)] = 10
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from alambique.config import Params
+from ultralytics.nn.tasks import DetectionModel
+
+from alambique.config import Params, Prune
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
+from alambique.stages.benchmark import cpu
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network
+from alambique.tasks.detect import costs, network
 from alambique.tasks.detect.distill import recover
 from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.prunable import shrink
@@ -18,10 +21,11 @@ from alambique.tasks.detect.widths import build, choose
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's macs or parameters; a share of 0 copies the student.
+    """Remove `params.prune.share` of the distilled student's target; a share of 0 copies the student.
 
     Returns:
-        parameters and macs before and after, the removed share of the target, and what recovery reports.
+        parameters and macs before and after; target, the removed share of it, and for latency both networks' and the
+        processor they were timed on; what recovery reports.
     Raises:
         ConfigurationError: the network's widths allow no such share.
         IntegrityError: the distilled checkpoint is not what its card says, the soft labels are damaged, or training
@@ -54,9 +58,16 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         **network.figures(card),
         "parameters_before": distilled["parameters"],
         "macs_before": distilled["macs"],
-        "target": how.target,
-        "removed": 1 - card[how.target] / distilled[how.target],
+        **_removed(wide, network.load(target / WEIGHTS), how, params.image_size),
     }
+
+
+def _removed(wide: DetectionModel, pruned: DetectionModel, how: Prune, image_size: int) -> Metrics:
+    found = costs.against(wide, how.target, image_size)(pruned)
+    figures: Metrics = {"target": how.target, "removed": found.removed if how.share else 0.0}
+    if how.target == "latency":
+        figures |= {"latency_ms_before": found.full, "latency_ms": found.narrow, "cpu": cpu()}
+    return figures
 
 
 def _check_still_pruned(weights: Path, expected: int) -> None:

@@ -11,8 +11,6 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils import RANK
 from ultralytics.utils.loss import E2ELoss
 
 from alambique.config import Training
@@ -31,7 +29,7 @@ from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, distributed, network, resume, view_loader
+from alambique.tasks.detect import curves, distributed, network, resume, upstream, view_loader
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.samples import Sample, labelled
@@ -81,7 +79,7 @@ def train(
     if file := state_file():
         which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
         states = resume.StateFile(file, which, state_interval)
-    with tempfile.TemporaryDirectory() as scratch, _upstream_quiet():
+    with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
         trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states)
         trainer.train()
     trained = student(trainer.ema.ema)
@@ -91,17 +89,6 @@ def train(
         network.save(trained, target / WEIGHTS, image_size)
         curves.write(target / CURVES, trainer.curves)
     return trainer.summary()
-
-
-@contextmanager
-def _upstream_quiet() -> Iterator[None]:
-    """Only upstream's warnings: its bars are redrawn many times a second, which fills a task's log."""
-    level = LOGGER.level
-    LOGGER.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)
 
 
 def _settings(image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:

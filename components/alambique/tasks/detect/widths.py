@@ -15,13 +15,9 @@ from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect.network import macs, parameters
-
-Target = Literal["macs", "parameters"]
-"""What pruning cuts."""
-
-TOLERANCE = 0.03
-"""How far the removed share of the target may lie from the wanted one: widths come in steps."""
+from alambique.config import Target
+from alambique.tasks.detect import costs
+from alambique.tasks.detect.costs import Costs
 
 
 class Slot(NamedTuple):
@@ -105,29 +101,30 @@ def choose(model: DetectionModel, target: Target, share: float, image_size: int)
     """The widths which remove `share` of the `target` of `model`, as nearly as steps allow.
 
     Args:
-        image_size: side of the input that multiply-accumulates are counted for, pixels.
+        image_size: side of the input that the target is measured for, pixels.
     Raises:
-        ConfigurationError: none comes within `TOLERANCE`; the message names the nearest share.
+        ConfigurationError: none comes within the target's tolerance; the message names the nearest share.
     """
-    before = measure(model, target, image_size)
     plans = narrowings(widths(model))
 
-    def removed(plan: Widths) -> float:
-        return 1 - measure(build(model, plan), target, image_size) / before
+    compare = costs.against(model, target, image_size)
+    measured: dict[int, Costs] = {}
 
-    enough = bisect_left(plans, share, hi=len(plans) - 1, key=removed)
-    nearest = min(plans[max(enough - 1, 0) : enough + 1], key=lambda plan: abs(removed(plan) - share))
-    if abs(removed(nearest) - share) > TOLERANCE:
+    def removed(index: int) -> float:
+        if index not in measured:
+            measured[index] = compare(build(model, plans[index]))
+        return measured[index].removed
+    def distance(index: int) -> float:
+        return abs(removed(index) - share)
+
+    enough = bisect_left(range(len(plans)), share, hi=len(plans) - 1, key=removed)
+    nearest = min({max(enough - 1, 0), enough, *measured}, key=distance)
+    if distance(nearest) > costs.TOLERANCES[target]:
         raise ConfigurationError(
-            f"prune.share: {share} of this network's {before:,} {target} cannot be removed; "
-            f"the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
+            f"prune.share: {share} of this network's {measured[nearest].full:,.4g} {costs.UNITS[target]} cannot be "
+            f"removed; the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
         )
-    return nearest
-
-
-def measure(model: DetectionModel, target: Target, image_size: int) -> int:
-    """How much `model` has of the `target`."""
-    return macs(model, image_size) if target == "macs" else parameters(model)
+    return plans[nearest]
 
 
 def _has_attention(layer: C2f) -> bool:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Network
+from alambique.config import Network, Target
 from alambique.errors import ConfigurationError
 from alambique.tasks.detect import network
 from alambique.tasks.detect.widths import Slot, build, choose, narrowings, widths
@@ -43,7 +43,7 @@ def test_each_narrowing_takes_one_step_of_one_width_and_keeps_proportions() -> N
         assert [narrower[slot] < wider[slot] for slot in wider].count(True) == 1
         assert all(narrower[slot] <= wider[slot] for slot in wider)
     middle = plans[len(plans) // 2]
-    wide_ones = [slot for slot in middle if plans[0][slot] >= 64]
+    wide_ones = [slot for slot in middle if plans[0][slot] >= 128]
     kept = [middle[slot] / plans[0][slot] for slot in wide_ones]
     assert max(kept) - min(kept) <= 0.125
 
@@ -70,6 +70,13 @@ def test_the_wanted_share_of_parameters_is_removed_within_the_tolerance(share: f
     assert 1 - network.parameters(narrow) / network.parameters(model) == pytest.approx(share, abs=0.03)
 
 
-def test_a_share_out_of_reach_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigurationError, match=r"prune\.share: 0\.99 .* macs .* nearest share is 0\.[78]\d"):
-        choose(fresh(SMALLEST), "macs", 0.99, 64)
+@pytest.mark.parametrize(
+    ("target", "refusal"),
+    [
+        ("macs", r"prune\.share: 0\.99 .* multiply-accumulates .* nearest share is 0\.[78]\d"),
+        ("parameters", r"prune\.share: 0\.99 .* parameters .* nearest share is 0\.[78]\d"),
+    ],
+)
+def test_a_share_out_of_reach_is_refused_with_the_nearest_one(target: Target, refusal: str) -> None:
+    with pytest.raises(ConfigurationError, match=refusal):
+        choose(fresh(SMALLEST), target, 0.99, 64)

@@ -1,0 +1,20 @@
+"""How Ultralytics is made to behave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ultralytics.utils import LOGGER
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Only its warnings: its bars are redrawn many times a second, and an export tells a dozen lines."""
+    level = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
