@@ -28,6 +28,9 @@ EVALUATIONS = Path("evaluations")
 METRICS = Path("metrics")
 REPORT = Path("report")
 VALIDATION = Path("validation")
+SEARCH = Path("search")
+CHOICE = SEARCH / "choice.json"
+"""What share of each student is pruned, and how a budget led to it; see `alambique.report.search`."""
 
 CARD = "card.json"
 """Describes the checkpoint or the artifact in whose folder it lies."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alambique import gates
 from alambique.config import Gate
-from alambique.report import checks, plots
+from alambique.report import checks, plots, search
 from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, number, points, signed
 from alambique.report.leaderboard import Gain, Leaderboard, Row, estimate
@@ -38,13 +38,19 @@ class Worth(NamedTuple):
     trials: list[tuple[Row, Row]]
 
 
-def render(board: Leaderboard, pictures: Sequence[Picture], wanted: Sequence[Gate]) -> str:
+def render(
+    board: Leaderboard,
+    pictures: Sequence[Picture],
+    wanted: Sequence[Gate],
+    choice: Mapping[str, Any] | None = None,
+) -> str:
     """The page's HTML: no date, no address of another host.
 
     Args:
         board: the leaderboard.
         pictures: test images with boxes; the section is left out when there are none.
         wanted: the gates of params.yaml; the page says how the candidates fare.
+        choice: the content of choice.json; the section is left out where nothing was searched for.
     """
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
@@ -65,6 +71,9 @@ def render(board: Leaderboard, pictures: Sequence[Picture], wanted: Sequence[Gat
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         judged=gates.judge_all(board, wanted),
         reach=checks.interval,
+        search=choice,
+        found=search.verdict(choice) if choice else [],
+        asked=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
         scatters=[
             (title, Markup(svg))  # noqa: S704  drawn by matplotlib, which escapes names

@@ -18,6 +18,7 @@ STAGES = (
     "soft_labels",
     "distill",
     "control",
+    "search",
     "prune",
     "export",
     "quantize",

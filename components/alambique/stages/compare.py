@@ -1,6 +1,6 @@
 """Put every measured subject into one table, and on one page.
 
-Reads   data/, evaluations/, metrics/
+Reads   data/, search/, evaluations/, metrics/
 Writes  report/leaderboard.json, report/report.html
 """
 
@@ -17,7 +17,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.layout import DATA, METRICS, REPORT, evaluation, evaluation_metrics, subjects
-from alambique.report import build, page, pictures
+from alambique.report import build, page, pictures, search
 from alambique.report.leaderboard import Leaderboard
 from alambique.tasks import Interval
 
@@ -30,9 +30,11 @@ def run(project: Path) -> None:
     """
     params = config.load(project)
     board = compare(project, params)
+    found = search.read(project) if params.budget.asked else None
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        write_text(target / "report.html", page.render(board, pictures.choose(project, board), gates.wanted(params)))
+        html = page.render(board, pictures.choose(project, board), gates.wanted(params), found)
+        write_text(target / "report.html", html)
 
 
 def compare(project: Path, params: Params) -> Leaderboard:

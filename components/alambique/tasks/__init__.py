@@ -49,6 +49,9 @@ class Task(Protocol):
     def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
         """Train the same student, from the same start, for as many steps, without the teacher."""
 
+    def search(self, project: Path, params: Params, target: Path) -> Metrics:
+        """Find the combination that meets `params.budget`, which asks for something: choice.json."""
+
     def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
         """Remove channels of the first seed's distilled student and recover by distillation."""
 

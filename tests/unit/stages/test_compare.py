@@ -5,6 +5,7 @@ from pathlib import Path
 
 import measured_run
 import pytest
+import searched
 import subjects
 import yaml
 
@@ -172,6 +173,22 @@ def test_the_page_says_which_gate_refuses_a_candidate_and_why(project: Path) -> 
     assert onnx[2] == "map50_95 at least 0.56 0.555 0.56 8 below_floor 0.555 is less than 0.56"
     assert re.fullmatch(r"map50_95 not worse than champion 0\.555 0 \[[+-][\d.e-]+, [+-][\d.e-]+\] 8 passed", onnx[3])
     assert "pico-onnx-fp32 passed" in rows
+
+
+def test_the_page_tells_what_a_search_came_to_only_where_there_was_one(project: Path) -> None:
+    assert "<h2>Search</h2>" not in page(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"budget": {"size_mb": 0.5, "max_drop": 0.02}}))
+    write_json(project / "search/choice.json", searched.choice())
+    html = page(project)
+    section = html.partition("<h2>Search</h2>")[2].partition("<h2>")[0]
+    words = " ".join(re.sub(r"<[^>]+>", " ", section).split())
+    assert "Asked: size_mb at most 0.5, max_drop at most 0.02." in words
+    assert "size_mb 0.5 is out of reach by 0.12 MB" in words
+    assert "pico-onnx-int8 60 % 3.50 0.620 51.3 −1.7 size_mb" in words
+    table = html.partition('<table class="gates">')[2].partition("</table>")[0]
+    assert "size_mb at most 0.5" in table
+    assert "map50_95 not worse than distilled" in table
 
 
 def test_the_front_of_each_runtime_is_in_the_leaderboard_and_on_the_page(project: Path) -> None:

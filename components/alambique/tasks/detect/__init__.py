@@ -33,6 +33,11 @@ class Detect:
 
         return control(project, params, student, seed, target)
 
+    def search(self, project: Path, params: Params, target: Path) -> Metrics:
+        from alambique.tasks.detect.search import search
+
+        return search(project, params, target)
+
     def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
         from alambique.tasks.detect.prune import prune
 

@@ -85,7 +85,11 @@ def runner(folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         image_size: side of the input, pixels.
         threads: the engine computes with.
     """
-    predict = load(folder, threads)
+    return on_noise(load(folder, threads), image_size)
+
+
+def on_noise(predict: Predictor, image_size: int) -> Callable[[], None]:
+    """One inference on an image of noise, always the same."""
     noise = np.random.default_rng(0).random((1, 3, image_size, image_size), dtype=np.float32)
 
     def run() -> None:

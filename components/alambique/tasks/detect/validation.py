@@ -65,11 +65,19 @@ class Validation(NamedTuple):
         Raises:
             DataError: the split holds no box, so that nothing could be lost there.
         """
-        judged = self.judge(open_artifact(path, runtime, torch.get_num_threads()), self.images)
+        return self.score(open_artifact(path, runtime, torch.get_num_threads()))
+
+    def score(self, predict: Predictor) -> float:
+        """A network's mAP50-95 on the split.
+
+        Raises:
+            DataError: as `map50_95`.
+        """
+        judged = self.judge(predict, self.images)
         score = mean_average_precision(judged, self.dataset.classes) if judged else None
         if score is None:
             raise DataError(
-                f"{self.dataset.root}: {SPLIT} holds no boxes; what INT8 costs is measured there: add labelled images"
+                f"{self.dataset.root}: {SPLIT} holds no boxes; artifacts are measured there: add labelled images"
             )
         return score
 

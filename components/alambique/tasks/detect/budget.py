@@ -1,0 +1,164 @@
+"""Which combinations of student, pruning share, runtime and precision meet a budget, and which one is chosen.
+
+Pure functions of what was measured. One thing is taken for granted, and saves most trainings: of one artifact, what is
+pruned further is not more accurate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from alambique.config import Budget
+from alambique.layout import Candidate
+
+RULE = (
+    "the most accurate within latency_p95_ms and size_mb, or with max_drop alone the fastest within it; if nothing "
+    "meets the budget, the most accurate within latency and size; if nothing is within these, what exceeds them least, "
+    "by the larger of both excesses in shares of their limits"
+)
+"""How the choice is made, as it is told."""
+
+
+class Combination(NamedTuple):
+    """What a search chooses among.
+
+    Attributes:
+        share: of `prune.target` that is removed; 0: the student as it was distilled.
+    """
+
+    student: str
+    share: float
+    runtime: str
+    precision: str
+
+    @property
+    def artifact(self) -> str:
+        """The name of the candidate that it would be."""
+        return Candidate(self.student, self.runtime, self.precision).name
+
+    @property
+    def words(self) -> str:
+        return f"{self.artifact} with {100 * self.share:.0f} % pruned"
+
+
+class Cost(NamedTuple):
+    """What an artifact costs, whatever its weights are; the median orders, since it is the steadier of both."""
+
+    latency_p50_ms: float
+    latency_p95_ms: float
+    size_mb: float
+
+
+class Excess(NamedTuple):
+    """A limit that a combination exceeds.
+
+    Attributes:
+        name: of the limit, as in params.yaml.
+        value: the combination's figure.
+        least: the least figure that was measured of any combination.
+    """
+
+    name: str
+    limit: float
+    value: float
+    least: float
+
+    @property
+    def by(self) -> float:
+        """How much too much it is, in the limit's unit."""
+        return self.value - self.limit
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that a search knows.
+
+    Attributes:
+        budget: what is asked.
+        costs: of every combination that there is.
+        reference: mAP50-95 on val of the most accurate distilled student, unpruned.
+        maps: mAP50-95 on val of the combinations measured so far, in the order of their trials; it grows.
+    """
+
+    budget: Budget
+    costs: Mapping[Combination, Cost]
+    reference: float
+    maps: dict[Combination, float] = field(default_factory=dict)
+
+    @property
+    def accuracy_first(self) -> bool:
+        """Whether the most accurate is looked for; with `max_drop` alone it would be the one that nothing was done to,
+        so the fastest is."""
+        return self.budget.latency_p95_ms is not None or self.budget.size_mb is not None
+
+    def drop(self, combination: Combination) -> float | None:
+        """How much mAP50-95 it costs; None before it is measured."""
+        return self.reference - self.maps[combination] if combination in self.maps else None
+
+    def excesses(self, combination: Combination) -> list[Excess]:
+        """The limits that it is known to exceed."""
+        cost, drop = self.costs[combination], self.drop(combination)
+        drops = [self.reference - value for value in self.maps.values()]
+        known = [
+            ("latency_p95_ms", cost.latency_p95_ms, min(each.latency_p95_ms for each in self.costs.values())),
+            ("size_mb", cost.size_mb, min(each.size_mb for each in self.costs.values())),
+            *([] if drop is None else [("max_drop", drop, min(drops))]),
+        ]
+        limits = ((name, getattr(self.budget, name), value, least) for name, value, least in known)
+        return [Excess(*each) for each in limits if each[1] is not None and each[2] > each[1]]
+
+    def affordable(self, among: Iterable[Combination]) -> list[Combination]:
+        """Those within latency and size, in order."""
+        return sorted(each for each in among if _over_cost(self.budget, self.costs[each]) <= 0)
+
+    def worthwhile(self) -> list[Combination]:
+        """The combinations of which one can be the best: of each artifact the least pruned, if accuracy comes first."""
+        found = self.affordable(self.costs)
+        if not self.accuracy_first:
+            return found
+        least: dict[str, Combination] = {}
+        for each in found:
+            least.setdefault(each.artifact, each)
+        return list(least.values())
+
+    def open(self) -> list[Combination]:
+        """Those whose accuracy could still change a student's choice."""
+        return [
+            each
+            for each in self.worthwhile()
+            if each not in self.maps and not any(self._settles(measured, each) for measured in self.maps)
+        ]
+
+    def _settles(self, measured: Combination, other: Combination) -> bool:
+        """Whether what was measured makes the other one pointless."""
+        if self.excesses(measured):
+            return measured.artifact == other.artifact and measured.share <= other.share
+        slower = self.costs[measured].latency_p50_ms <= self.costs[other].latency_p50_ms
+        return not self.accuracy_first and measured.student == other.student and slower
+
+    def choose(self, among: Collection[Combination]) -> Combination:
+        """The best of some combinations, by `RULE`; what was not measured yields to what was, and if nothing was, it is
+        the least pruned."""
+        affordable = self.affordable(among)
+        measured = [each for each in affordable if each in self.maps]
+        if meeting := [each for each in measured if not self.excesses(each)]:
+            return min(meeting, key=self._worth)
+        if measured:
+            return min(measured, key=lambda each: (-self.maps[each], self.costs[each], each))
+        if affordable:
+            return min(affordable, key=lambda each: (each.share, self.costs[each], each))
+        return min(among, key=lambda each: (_over_cost(self.budget, self.costs[each]), self.costs[each], each))
+
+    def _worth(self, combination: Combination) -> tuple[float | Combination, ...]:
+        """Orders what meets the budget, the best first."""
+        cost, loss = self.costs[combination], -self.maps[combination]
+        first = (loss, cost.latency_p50_ms) if self.accuracy_first else (cost.latency_p50_ms, loss)
+        return (*first, cost.size_mb, combination)
+
+
+def _over_cost(budget: Budget, cost: Cost) -> float:
+    """The larger excess over the limits of latency and size, in shares of the limit; at most 0: within both."""
+    limits = ((cost.latency_p95_ms, budget.latency_p95_ms), (cost.size_mb, budget.size_mb))
+    return max((value / limit - 1 for value, limit in limits if limit is not None), default=0.0)
