@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from tiny import NETWORK
 
 from alambique import config, layout
 from alambique.config import Network
@@ -21,19 +22,26 @@ SIZE = 64
 TEACHER = layout.teacher("main")
 
 
-def checkpoint(project: Path, folder: Path = TEACHER, kind: str = "teacher", student: str | None = None) -> Path:
+def checkpoint(
+    project: Path,
+    folder: Path = TEACHER,
+    kind: str = "teacher",
+    student: str | None = None,
+    architecture: Network = NETWORK,
+) -> Path:
     """A detector of the project's classes, with random weights; what it finds depends on what it sees."""
     dataset = Dataset.load(project / DATA)
-    model = network.build(Network(scale=(0.34, 0.0625, 256)), dataset.classes, seed=0)
+    model = network.build(architecture, dataset.classes, seed=0)
     pixels = np.concatenate([preprocess(image, SIZE)[0] for image in dataset.images("train")])
     for layer in model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = 1.0
     with torch.no_grad():
         model.train()(torch.from_numpy(pixels))  # gives the batch norms their statistics, so that no signal fades
-        for head in model.model[-1].one2one_cv3:
-            head[-1].weight.mul_(3)  # spreads the scores, so that no figure hangs on a near tie
-            head[-1].bias.zero_()
+        head = model.model[-1]
+        for layers in head.one2one_cv3 if network.has_one_to_one(model) else head.cv3:
+            layers[-1].weight.mul_(3)  # spreads the scores, so that no figure hangs on a near tie
+            layers[-1].bias.zero_()
     target = project / folder
     target.mkdir(parents=True)
     network.save(model, target / "weights.pt", SIZE)

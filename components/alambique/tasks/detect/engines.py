@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,10 @@ def checkpoint(weights: Path, threads: int) -> Engine:
     import torch
 
     from alambique.tasks.detect import network
+    from alambique.tasks.detect.suppression import end_to_end
 
     torch.set_num_threads(threads)
-    model = network.load(weights)
-    model.end2end = True  # a YOLO26 as loaded answers with its other head, the one that needs suppression
+    model = end_to_end(network.load(weights))
 
     @torch.inference_mode()
     def predict(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,6 +81,9 @@ def openvino(model: Path, threads: int) -> Engine:
 def torchscript(program: Path, threads: int) -> Engine:
     """TorchScript's interpreter, on the CPU."""
     import torch
+
+    if _holds_suppression(program):
+        import torchvision  # noqa: F401 - has the operator
 
     torch.set_num_threads(threads)
     model = torch.jit.load(program, map_location="cpu")  # type: ignore[no-untyped-call]
@@ -159,6 +163,12 @@ def coreml(package: Path, threads: int) -> Engine:
         return boxes
 
     return predict
+
+
+def _holds_suppression(program: Path) -> bool:
+    with ZipFile(program) as archive:
+        code = (name for name in archive.namelist() if name.endswith(".py"))
+        return any(b"torchvision" in archive.read(name) for name in code)
 
 
 def best(places: NDArray[np.float32]) -> NDArray[np.float32]:

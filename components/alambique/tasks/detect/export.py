@@ -1,4 +1,4 @@
-"""How a detector becomes a runtime's file, in FP32: one image in, its final boxes out, best first, no suppression.
+"""How a detector becomes a runtime's file, in FP32: one image in, its final boxes out, best first.
 
 ONNX Runtime, OpenVINO and TensorRT get the same graph, Ultralytics' ONNX export, so names, shapes and meaning agree
 between them; the others are traced from PyTorch.
@@ -21,7 +21,9 @@ from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.detect import ptq_tensorrt
 from alambique.tasks.detect.card import write_candidate_card
+from alambique.tasks.detect.network import has_one_to_one
 from alambique.tasks.detect.predict import read_card
+from alambique.tasks.detect.suppression import end_to_end
 from alambique.tasks.detect.traced import to_coreml, to_executorch, to_ncnn, to_torchscript
 
 OPSET = 17
@@ -88,14 +90,18 @@ def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
     """A checkpoint as an ONNX graph: (1, 3, size, size) RGB, 0 to 1 → (1, boxes, 6) x1, y1, x2, y2, score, class.
 
     Args:
-        weights: an end-to-end detector; nothing is written beside it.
+        weights: a detector; nothing is written beside it.
         image_size: side of the input, pixels.
     """
     with tempfile.TemporaryDirectory() as scratch:
         # Ultralytics writes beside the checkpoint, under a name of its own.
         copy = Path(shutil.copyfile(weights, Path(scratch) / WEIGHTS))
-        made = YOLO(copy).export(
-            format="onnx", imgsz=image_size, opset=OPSET, nms=False, simplify=True, device="cpu", verbose=False
+        detector = YOLO(copy)
+        # Upstream's own suppression would give a box to one class only, and none below 0.25.
+        nms = False if has_one_to_one(detector.model) else None
+        end_to_end(detector.model)
+        made = detector.export(
+            format="onnx", imgsz=image_size, opset=OPSET, nms=nms, simplify=True, device="cpu", verbose=False
         )
         graph = onnx.load(made)
     # Equal weights shall give equal files.

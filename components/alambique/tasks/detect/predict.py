@@ -1,6 +1,6 @@
 """One inference for everything that is measured: a checkpoint on PyTorch, a candidate on its own runtime.
 
-An NMS-free YOLO26 gives its final boxes on each of them, so nothing but the engine differs between two subjects.
+A network of any family gives its final boxes on each of them, so nothing but the engine differs between two subjects.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from ultralytics.nn.modules import Attention, Detect
 
 from alambique.tasks.detect import network
 from alambique.tasks.detect.signature import PLACES, Signature, tensor
+from alambique.tasks.detect.suppression import end_to_end
 
 
 def to_torchscript(weights: Path, image_size: int, path: Path) -> Signature:
@@ -79,15 +80,14 @@ def inference_network(weights: Path, image_size: int, runtime: str) -> tuple[Any
     """A checkpoint's network as Ultralytics prepares one for export: fused, final boxes only.
 
     Args:
-        weights: an end-to-end detector.
+        weights: a detector.
         image_size: side of the input, pixels.
         runtime: Ultralytics' name of the format.
     Returns:
         the network, (1, 3, size, size) → (1, n, 6), and an input to trace it with.
     """
-    model = network.load(weights).requires_grad_(False).eval()
-    model.end2end = True  # before fusing, which drops the branch that is not chosen
-    model = model.fuse(verbose=False)
+    # Before fusing, which drops the branch that is not chosen.
+    model = end_to_end(network.load(weights)).requires_grad_(False).eval().fuse(verbose=False)
     image = torch.zeros(1, 3, image_size, image_size)
     for layer in model.modules():
         if isinstance(layer, Detect | Attention):

@@ -1,8 +1,9 @@
 """Find objects in one image: python example.py IMAGE
 
-Needs  pip install numpy pillow torch
+Needs  pip install numpy pillow torch, and torchvision for a YOLO11 or YOLOv8
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+
+with contextlib.suppress(ImportError):
+    import torchvision  # noqa: F401 - has the operator by which a YOLO11 or YOLOv8 suppresses overlapping boxes
 
 here = Path(__file__).parent
 card = json.loads((here / "card.json").read_text())
