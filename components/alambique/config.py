@@ -34,6 +34,9 @@ INT8 = ("onnx", "openvino", "engine")
 """The runtimes that students can be quantized for."""
 
 CHAMPION = "champion:"
+SUPPRESSING = ("onnx", "openvino", "torchscript")
+"""The runtimes whose files can hold the suppression that a head with one branch needs, as YOLO11's and YOLOv8's do."""
+
 """Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
 
 
@@ -288,6 +291,25 @@ class Params(Section):
 
 def load(project: Path) -> Params:
     """Read and check `params.yaml`.
+    @model_validator(mode="after")
+    def _families_can(self) -> Self:
+        never = [runtime for runtime in self.runtimes if runtime not in SUPPRESSING]
+        for student in self.students:
+            family = self.networks[student].family
+            if never and family != "yolo26":
+                raise ValueError(
+                    f"runtimes: {', '.join(never)} cannot suppress overlapping boxes, as {student}, a {family}, needs; "
+                    f"only {', '.join(SUPPRESSING)} can: take the others out, or choose family: yolo26"
+                )
+        for teacher in (self.teacher[name] for name in self.teachers):
+            family = teacher.network.family
+            if self.soft_labels.kind == "views" and teacher.source == "train" and family != "yolo26":
+                raise ValueError(
+                    f"soft_labels.kind: views holds both branches of a YOLO26's head, and a {family} has one; set "
+                    "soft_labels.kind: boxes, or give a YOLO26 teacher"
+                )
+        return self
+
 
     Args:
         project: the project's root.

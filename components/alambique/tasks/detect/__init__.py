@@ -1,4 +1,4 @@
-"""Object detection with YOLO26."""
+"""Object detection with YOLO26, YOLO11 and YOLOv8."""
 
 from __future__ import annotations
 

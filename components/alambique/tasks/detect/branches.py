@@ -1,6 +1,7 @@
 """The loss of a detector's branch while a teacher is heard: Ultralytics' own, and what the teacher adds.
 
-`E2ELoss` makes one for each branch, one-to-many and one-to-one.
+`E2ELoss` makes one for each branch, one-to-many and one-to-one. A network with one head (YOLO11, YOLOv8) has one loss,
+as that head is a one-to-many branch alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
-from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
+from ultralytics.utils.tal import TaskAlignedAssigner, dist2bbox, make_anchors
 
 from alambique.tasks.detect import dense
 from alambique.tasks.detect.losses import (
@@ -160,8 +161,8 @@ class ViewsLoss(TaughtLoss):
         focus = quality_focus(student, said.logits)
         classes = (focus * tempered_binary_kl(student, said.logits, self.temperature)).sum()
         anchors, _ = make_anchors(preds["feats"], self.stride, 0.5)
-        own, told = (self.bbox_decode(anchors, distances)[said.kept] for distances in (preds["boxes"].mT, said.boxes))
-        boxes = box_distance(own, told, score[said.kept])
+        own, told = self.bbox_decode(anchors, preds["boxes"].mT), dist2bbox(said.boxes, anchors, xywh=False)
+        boxes = box_distance(own[said.kept], told[said.kept], score[said.kept])
         divergence: Tensor = (self.hyp.cls * classes + self.hyp.box * boxes) / score.sum().clamp(min=1)
         return divergence
 

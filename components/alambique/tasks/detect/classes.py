@@ -18,7 +18,7 @@ def select(model: DetectionModel, classes: list[str]) -> DetectionModel:
     the very numbers that they were.
 
     Args:
-        model: a YOLO26 detector.
+        model: a detector.
         classes: the dataset's class names; matched exactly, letter by letter.
     Raises:
         DataError: the model knows one of them not, or twice.
@@ -32,8 +32,8 @@ def select(model: DetectionModel, classes: list[str]) -> DetectionModel:
         )
     kept = [known.index(name) for name in classes]
     head: Any = model.model[-1]
-    for branch in (head.cv3, head.one2one_cv3):
-        for layers in branch or ():  # a fused model has lost the branch that only training needs
+    for branch in (head.cv3, getattr(head, "one2one_cv3", None)):
+        for layers in branch or ():  # a fused model has lost the branch that only training needs; others never had two
             _keep_outputs(layers[-1], kept)
     head.nc, head.no = len(kept), len(kept) + 4 * head.reg_max
     model.nc, model.names = len(kept), dict(enumerate(classes))

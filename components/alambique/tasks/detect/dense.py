@@ -57,7 +57,10 @@ def answer(model: DetectionModel, images: Tensor) -> Answers:
     """
     heads = model(images.to(next(model.parameters()).device))[1]
     if missing := [branch for branch in BRANCHES if not heads.get(branch)]:
-        raise DataError(f"a teacher has no branch {missing[0]}: it was fused for export; give its training checkpoint")
+        raise DataError(
+            f"a teacher has no branch {missing[0]}: it was fused for export (give its training checkpoint), or is of a "
+            "family with one head, as YOLO11 and YOLOv8 are, of which soft_labels.kind: boxes can learn, and not views"
+        )
     stacked = (torch.stack([heads[branch][part] for branch in BRANCHES], 1) for part in ("scores", "boxes"))
     return Answers(*(part.transpose(2, 3).float().cpu() for part in stacked))
 

@@ -21,6 +21,7 @@ import torch
 import ultralytics
 from torch import nn
 from ultralytics.utils import RANK
+from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.files import write_bytes
@@ -147,8 +148,9 @@ def restore(trainer: SampleTrainer, state: State) -> None:
     if isinstance(trainer.train_loader.sampler, ViewSampler):
         trainer.train_loader.sampler.set_epoch(done)
     trainer.scheduler.last_epoch = done - 1  # the loop steps it first
-    for _ in range(done):
-        model.criterion.update()  # a schedule by epochs
+    if isinstance(model.criterion, E2ELoss):
+        for _ in range(done):
+            model.criterion.update()  # a schedule by epochs
     trainer.stopper.best_fitness, trainer.stopper.best_epoch = state["best_fitness"], state["best_epoch"]
     trainer.curves, trainer.best_average = state["curves"], state["best_average"]
     for index in state["mosaic_partners"]:

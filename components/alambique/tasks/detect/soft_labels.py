@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import nms
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 
@@ -25,6 +26,7 @@ from alambique.tasks.detect import network, predict, soft_views
 from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
+from alambique.tasks.detect.suppression import IOU
 
 SPLITS = {"boxes": ("train", "unlabelled", "val"), "views": ("train", "unlabelled")}
 """What the teachers see. No student sees val or test: the boxes of val tell how far the teachers can be trusted."""
@@ -112,14 +114,15 @@ def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe:
     """One teacher's best boxes of each image."""
     inputs, places = zip(*(preprocess(image, image_size) for image in images), strict=True)
     boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
-    return [_find(*each, recipe) for each in zip(boxes, logits, places, strict=True)]
+    suppress = not network.has_one_to_one(model)
+    return [_find(*each, recipe, suppress) for each in zip(boxes, logits, places, strict=True)]
 
 
 @torch.inference_mode()
 def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The one-to-one head before anything is suppressed: one box and one logit per class for each anchor.
+    """What the head gives before anything is suppressed: one box and one logit per class for each anchor.
 
-    That head is trained to fire once per object, so what it gives needs no suppression.
+    A one-to-one head, where there is one, is trained to fire once per object, so what it gives needs no suppression.
 
     Args:
         model: in evaluation mode.
@@ -128,9 +131,11 @@ def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
         boxes, x1, y1, x2, y2 in input pixels, (batch, anchors, 4); and class logits, (batch, anchors, classes); on the
         CPU, wherever the model is.
     """
-    head = model(images.to(next(model.parameters()).device))[1]["one2one"]
+    heads = model(images.to(next(model.parameters()).device))[1]
+    head = heads["one2one"] if network.has_one_to_one(model) else heads
     anchors, strides = make_anchors(head["feats"], model.stride, 0.5)
-    boxes = dist2bbox(head["boxes"].permute(0, 2, 1), anchors, xywh=False) * strides
+    distances = model.model[-1].dfl(head["boxes"])
+    boxes = dist2bbox(distances.permute(0, 2, 1), anchors, xywh=False) * strides
     return boxes.cpu(), head["scores"].permute(0, 2, 1).cpu()
 
 
@@ -145,8 +150,14 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
     return card
 
 
-def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe) -> Found:
+def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe, suppress: bool) -> Found:
     """A teacher's best boxes of an image, best first, in the image's own coordinates."""
+    if suppress:
+        scores = logits.amax(1).sigmoid()
+        likely = (scores >= recipe.min_score).nonzero()[:, 0]
+        # Whatever their classes: a box has the logits of all of them, so a second one there would say the same twice.
+        apart = likely[nms(boxes[likely], scores[likely], IOU)]
+        boxes, logits = boxes[apart], logits[apart]
     corners = restore(boxes.numpy(), place)
     kept = corners.astype(np.float16)
     outside = (kept[:, 2:] <= kept[:, :2]).any(1)  # wholly in the border of the letterbox

@@ -74,7 +74,7 @@ def train(
         ConfigurationError: the training diverged, or the teacher does nothing.
     """
     before = network.parameters(model)
-    settings = _settings(image_size, epochs, training, seed)
+    settings = _settings(image_size, epochs, training, seed, suppress=not network.has_one_to_one(model))
     states = None
     if file := state_file():
         which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
@@ -91,8 +91,12 @@ def train(
     return trainer.summary()
 
 
-def _settings(image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
-    """Upstream's settings; those not named here stay as upstream has them."""
+def _settings(image_size: int, epochs: int, training: Training, seed: int, suppress: bool) -> dict[str, Any]:
+    """Upstream's settings; those not named here stay as upstream has them.
+
+    Args:
+        suppress: whether what the network finds needs suppression, which upstream then does on val.
+    """
     return {
         "imgsz": image_size,
         "epochs": epochs,
@@ -108,7 +112,7 @@ def _settings(image_size: int, epochs: int, training: Training, seed: int) -> di
         "workers": training.workers,
         "seed": seed,
         "amp": "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False,
-        "nms": False,  # measure the NMS-free head, the one that is exported
+        "nms": None if suppress else False,  # measure the head that is exported
         "val": training.patience is not None,
         "patience": training.patience or 0,
         "plots": False,
@@ -167,7 +171,8 @@ class SampleTrainer(distributed.ParallelTrainer):
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
         model = student(self.model)
-        model.criterion = E2ELoss(model, loss_fn=self.teaching.loss)
+        loss = self.teaching.loss
+        model.criterion = E2ELoss(model, loss_fn=loss) if network.has_one_to_one(model) else loss(model)
         if self.states and (state := self.states.read()):
             resume.restore(self, state)
             self._tell_resumed(self.states.path)

@@ -1,7 +1,8 @@
 """The widths of a detector's layers, and the narrower architectures that leave it less to compute or to keep.
 
-A narrower network is an ordinary one of its family whose YAML gives every layer its own width. So a pruned checkpoint is made of
-stock layers, carries the YAML that rebuilds it, and stays narrow when `YOLO("weights.pt").train()` does rebuild it.
+A narrower network is an ordinary one of its family whose YAML gives every layer its own width. So a pruned checkpoint
+is made of stock layers, carries the YAML that rebuilds it, and stays narrow when `YOLO("weights.pt").train()` does
+rebuild it.
 """
 
 from __future__ import annotations
