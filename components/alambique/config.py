@@ -25,6 +25,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "litert", "coreml", "engine"]
 Target = Literal["macs", "parameters", "latency"]
+Importance = Literal["magnitude", "bn_scale", "taylor"]
 Reference = Literal["champion", "teacher", "control", "checkpoint", "distilled"]
 
 WITH_INTERVAL = ("map50_95", "latency_p50_ms")
@@ -33,10 +34,10 @@ WITH_INTERVAL = ("map50_95", "latency_p50_ms")
 INT8 = ("onnx", "openvino", "engine")
 """The runtimes that students can be quantized for."""
 
-CHAMPION = "champion:"
 SUPPRESSING = ("onnx", "openvino", "torchscript")
 """The runtimes whose files can hold the suppression that a head with one branch needs, as YOLO11's and YOLOv8's do."""
 
+CHAMPION = "champion:"
 """Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
 
 
@@ -128,6 +129,7 @@ class Distill(Section):
 class Prune(Section):
     target: Target = "macs"
     share: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    importance: Importance = "magnitude"
     epochs: Annotated[int, Field(ge=1)] = 10
 
 
@@ -157,6 +159,7 @@ class Budget(Section):
 class Quantize(Section):
     images: Annotated[int, Field(ge=1)] = 128
     max_drop: Probability = 0.01
+    qat_epochs: Annotated[int, Field(ge=0)] = 0
 
 
 class Evaluate(Section):
@@ -288,9 +291,6 @@ class Params(Section):
                 raise ValueError(f"{key}: one stands twice in {list(names)}")
         return self
 
-
-def load(project: Path) -> Params:
-    """Read and check `params.yaml`.
     @model_validator(mode="after")
     def _families_can(self) -> Self:
         never = [runtime for runtime in self.runtimes if runtime not in SUPPRESSING]
@@ -310,6 +310,9 @@ def load(project: Path) -> Params:
                 )
         return self
 
+
+def load(project: Path) -> Params:
+    """Read and check `params.yaml`.
 
     Args:
         project: the project's root.

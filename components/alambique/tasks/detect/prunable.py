@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ultralytics.nn.modules import C2PSA, C2f, Conv
 from ultralytics.nn.tasks import DetectionModel
 
+from alambique.tasks.detect.importance import Scorer, magnitude
+
 PROBE = 64
 """Side of the input that the dependency graph is traced with, pixels."""
 
@@ -62,42 +64,44 @@ def join(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def shrink(wide: DetectionModel, narrow: DetectionModel) -> DetectionModel:
-    """Carry the strongest channels of `wide` over into `narrow`.
+def shrink(wide: DetectionModel, narrow: DetectionModel, scorer: Scorer | None = None) -> DetectionModel:
+    """Carry the channels of `wide` that matter over into `narrow`.
 
     Args:
         wide: trained; is left as it was.
         narrow: of the same architecture, no layer wider than in `wide`; its weights are overwritten.
+        scorer: tells which matter; by magnitude, if none is given.
     Returns:
         `narrow`.
     """
+    scorer = scorer or magnitude()
     pruned = split(wide).float().eval()
     shapes = {name: convolution.out_channels for name, convolution in _convolutions(split(narrow))}
-    remove_channels(pruned, shapes)
+    scorer.prepare(pruned)
+    remove_channels(pruned, shapes, scorer)
     narrow.load_state_dict(join(pruned.state_dict()))
     return narrow
 
 
-def remove_channels(model: DetectionModel, shapes: dict[str, int]) -> None:
+def remove_channels(model: DetectionModel, shapes: dict[str, int], scorer: Scorer) -> None:
     """Remove output channels of the convolutions of a split model, and all that goes with them, in place.
 
-    Layers that are coupled (by sums, concatenations, depthwise convolutions, both heads) lose the same channels. Those
-    with the smallest L2 norm over all of the group's weights go first (Fang et al. 2023, "DepGraph: Towards Any
-    Structural Pruning", §3.3).
+    Layers that are coupled (by sums, concatenations, depthwise convolutions, both heads) lose the same channels, those
+    which matter least to the group.
 
     Args:
         model: as `split` returns it.
         shapes: how many output channels each convolution keeps, by name.
+        scorer: prepared.
     """
     probe = torch.zeros(1, 3, PROBE, PROBE)
     graph = tp.DependencyGraph().build_dependency(model, probe, forward_fn=_heads, verbose=False)
-    importance = tp.importance.GroupMagnitudeImportance(p=2)
     for name, convolution in _convolutions(model):
         # Pruning one layer of a group prunes all of it: later members find nothing left to do.
         if excess := convolution.out_channels - shapes[name]:
             everything = list(range(convolution.out_channels))
             group = graph.get_pruning_group(convolution, tp.prune_conv_out_channels, everything)
-            weakest = importance(group).argsort()[:excess].tolist()
+            weakest = scorer.score(group).argsort()[:excess].tolist()
             graph.get_pruning_group(convolution, tp.prune_conv_out_channels, weakest).prune()
 
 

@@ -15,6 +15,7 @@ from alambique.stages.benchmark import cpu
 from alambique.tasks import Metrics
 from alambique.tasks.detect import costs, network
 from alambique.tasks.detect.distill import recover
+from alambique.tasks.detect.importance import scorer
 from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.widths import build, choose
@@ -24,8 +25,8 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     """Remove `params.prune.share` of the distilled student's target; a share of 0 copies the student.
 
     Returns:
-        parameters and macs before and after; target, the removed share of it, and for latency both networks' and the
-        processor they were timed on; what recovery reports.
+        parameters and macs before and after; importance; target, the removed share of it, and for latency both
+        networks' and the processor they were timed on; what recovery reports.
     Raises:
         ConfigurationError: the network's widths allow no such share.
         IntegrityError: the distilled checkpoint is not what its card says, the soft labels are damaged, or training
@@ -34,13 +35,14 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     source = project / checkpoint(student, "distilled", params.seeds[0])
     distilled = read_card(source)
     wide = network.load(source / WEIGHTS)
-    how = params.prune
+    data, how = Dataset.load(project / DATA), params.prune
     recovery: Metrics = {}
     if how.share == 0:
         for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
-        narrow = shrink(wide, build(wide, choose(wide, how.target, how.share, params.image_size)))
+        narrow = build(wide, choose(wide, how.target, how.share, params.image_size))
+        shrink(wide, narrow, scorer(how.importance, data, params.image_size, params.seed))
         expected = network.parameters(narrow)
         recovery = recover(narrow, project, params, how.epochs, target)
         _check_still_pruned(target / WEIGHTS, expected)
@@ -49,7 +51,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         kind="pruned",
         student=student,
         image_size=params.image_size,
-        data=Dataset.load(project / DATA).digest("train"),
+        data=data.digest("train"),
         teachers=distilled["teachers"],
         source=distilled["sha256"],
     )
@@ -58,6 +60,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         **network.figures(card),
         "parameters_before": distilled["parameters"],
         "macs_before": distilled["macs"],
+        "importance": how.importance,
         **_removed(wide, network.load(target / WEIGHTS), how, params.image_size),
     }
 

@@ -11,6 +11,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Network
 from alambique.tasks.detect import network
+from alambique.tasks.detect.importance import magnitude
 from alambique.tasks.detect.prunable import SplitBlock, join, remove_channels, shrink, split
 from alambique.tasks.detect.widths import Slot, build, choose, widths
 
@@ -58,7 +59,7 @@ def test_stock_network_computes_what_the_pruned_one_did() -> None:
     narrow = build(wide, choose(wide, "macs", 0.4, 64)).eval()
     pruned = split(wide)
     shapes = {name: module.out_channels for name, module in split(narrow).named_modules() if hasattr(module, "groups")}
-    remove_channels(pruned, shapes)
+    remove_channels(pruned, shapes, magnitude())
     for expected, found in zip(outputs(pruned), outputs(shrink(wide, narrow)), strict=True):
         assert torch.equal(expected, found)
 
