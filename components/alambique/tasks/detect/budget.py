@@ -133,7 +133,8 @@ class Figures:
 
     def _settles(self, measured: Combination, other: Combination) -> bool:
         """Whether what was measured makes the other one pointless."""
-        if self.excesses(measured):
+        drop, max_drop = self.drop(measured), self.budget.max_drop
+        if drop is not None and max_drop is not None and drop > max_drop:
             return measured.artifact == other.artifact and measured.share <= other.share
         slower = self.costs[measured].latency_p50_ms <= self.costs[other].latency_p50_ms
         return not self.accuracy_first and measured.student == other.student and slower

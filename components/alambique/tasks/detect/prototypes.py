@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Params
@@ -94,12 +95,14 @@ class Workshop:
         """
         settings, size = self.params.benchmark, self.params.image_size
         files = dict(self._prototypes())
+        before = torch.get_num_threads()
         with pinned(settings.threads) as cores:
             runners = {
                 each.words: on_noise(open_artifact(path, each.runtime, settings.threads), size)
                 for each, path in files.items()
             }
             times = benchmark.measure(runners, settings.warmup, settings.runs)
+        torch.set_num_threads(before)  # an engine on torch has set it for the whole process
         conditions = {"cpu": benchmark.cpu(), "threads": settings.threads, "cores": cores, "runs": settings.runs}
         return {
             each: _cost(benchmark.summarize(times[each.words]), path.parent) for each, path in files.items()

@@ -23,6 +23,7 @@ from alambique.layout import CHOICE, DATA, WEIGHTS
 from alambique.stages.events import EVENTS_FILE, emit
 from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
+from alambique.tasks.detect import upstream
 from alambique.tasks.detect.budget import RULE, Combination, Figures
 from alambique.tasks.detect.calibration import calibration_images
 from alambique.tasks.detect.distill import recover
@@ -50,7 +51,7 @@ def search(project: Path, params: Params, target: Path) -> Metrics:
     validation = Validation(dataset, dataset.classes, params.image_size, params.evaluate)
     images = calibration_images(dataset, params.quantize.images, params.seed) if params.int8 else []
     inputs = [preprocess(image, params.image_size)[0] for image in images]
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
         workshop = Workshop(project, params, inputs, Path(scratch))
         unpruned = {
             student: validation.score(load(workshop.distilled(student), torch.get_num_threads()))
