@@ -152,16 +152,15 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
 
 def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe, suppress: bool) -> Found:
     """A teacher's best boxes of an image, best first, in the image's own coordinates."""
-    if suppress:
-        scores = logits.amax(1).sigmoid()
-        likely = (scores >= recipe.min_score).nonzero()[:, 0]
-        # Whatever their classes: a box has the logits of all of them, so a second one there would say the same twice.
-        apart = likely[nms(boxes[likely], scores[likely], IOU)]
-        boxes, logits = boxes[apart], logits[apart]
     corners = restore(boxes.numpy(), place)
     kept = corners.astype(np.float16)
     outside = (kept[:, 2:] <= kept[:, :2]).any(1)  # wholly in the border of the letterbox
-    return _surest(Found(torch.from_numpy(corners), logits).take(torch.from_numpy(~outside)), recipe)
+    found = Found(torch.from_numpy(corners), logits).take(torch.from_numpy(~outside))
+    if suppress:
+        found = found.take(found.scores >= recipe.min_score)
+        # Whatever their classes: a box has the logits of all of them, so a second one there would say the same twice.
+        found = found.take(nms(found.boxes, found.scores, IOU))
+    return _surest(found, recipe)
 
 
 def _surest(found: Found, recipe: BoxesRecipe) -> Found:

@@ -49,6 +49,8 @@ class Expectation(nn.Module):
     What quantization leaves in floating point ends at the last convolutions: they have to be those that learn.
     """
 
+    distances: Tensor
+
     def __init__(self, bins: int) -> None:
         super().__init__()
         self.register_buffer("distances", torch.arange(bins, dtype=torch.float)[:, None])
@@ -57,7 +59,7 @@ class Expectation(nn.Module):
         """Logits of each side's distances, (batch, 4 · bins, places) → distances, (batch, 4, places)."""
         batch, channels, places = x.shape
         chances = x.view(batch, 4, channels // 4, places).softmax(2)
-        return (chances * self.distances).sum(2)  # type: ignore[no-any-return]
+        return (chances * self.distances).sum(2)
 
 
 class SuppressingDetect(Detect):  # type: ignore[misc]

@@ -54,7 +54,7 @@ def root(family: str, tmp_path_factory: pytest.TempPathFactory, scenes: Path) ->
     subjects.checkpoint(root, architecture=tiny.FAMILIES[family])
     for shard in (0, 1):
         soft_labels(root, asked(family), shard, tiny.out(root, f"soft_labels/{shard}"))
-    wide = tiny.FAMILIES[family].model_copy(update={"scale": (0.34, 0.125, 256)})
+    wide = tiny.FAMILIES[family].model_copy(update={"scale": (0.34, 0.25, 256)})
     subjects.checkpoint(root, DISTILLED, "distilled", "pico", wide)
     subjects.checkpoint(root, PRUNED, "pruned", "pico", tiny.FAMILIES[family])
     return root
