@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Params
+from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import WEIGHTS, checkpoint
 from alambique.stages import benchmark
@@ -19,6 +21,7 @@ from alambique.tasks.detect import network
 from alambique.tasks.detect.budget import Combination, Cost
 from alambique.tasks.detect.calibration import Inputs
 from alambique.tasks.detect.export import FILES, TRACED, to_onnx
+from alambique.tasks.detect.importance import Scorer, scorer
 from alambique.tasks.detect.predict import on_noise, open_artifact
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.quantize import quantizer
@@ -36,26 +39,35 @@ class Workshop:
     Args:
         project: the project's root, with the distilled students of the first seed.
         params: its params.yaml.
+        dataset: its data.
         inputs: to calibrate INT8 on.
         scratch: an empty folder.
     """
 
-    def __init__(self, project: Path, params: Params, inputs: Inputs, scratch: Path) -> None:
-        self.project, self.params, self.inputs, self.scratch = project, params, inputs, scratch
+    def __init__(self, project: Path, params: Params, dataset: Dataset, inputs: Inputs, scratch: Path) -> None:
+        self.project, self.params, self.dataset = project, params, dataset
+        self.inputs, self.scratch = inputs, scratch
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Tells which channels go, as `prune.importance` says."""
+        return scorer(self.params.prune.importance, self.dataset, self.params.image_size, self.params.seed)
 
     def distilled(self, student: str) -> Path:
         """Folder of the student's checkpoint as it was distilled."""
         return self.project / checkpoint(student, "distilled", self.params.seeds[0])
 
-    def pruned(self, student: str, share: float) -> DetectionModel:
+    def pruned(self, student: str, share: float, scorer: Scorer | None = None) -> DetectionModel:
         """The distilled student without `share` of it, before it recovers.
 
+        Args:
+            scorer: tells which channels go; where it does not matter, since nothing is trained, None.
         Raises:
             ConfigurationError: its widths allow no such share.
         """
         wide = network.load(self.distilled(student) / WEIGHTS)
         chosen = choose(wide, self.params.prune.target, share, self.params.image_size)
-        return shrink(wide, build(wide, chosen))
+        return shrink(wide, build(wide, chosen), scorer)
 
     def make(self, weights: Path, combination: Combination, folder: Path, inputs: Inputs) -> Path:
         """Export a checkpoint as `combination` says: FP32, or INT8 by plain quantization after training.

@@ -52,7 +52,7 @@ def search(project: Path, params: Params, target: Path) -> Metrics:
     images = calibration_images(dataset, params.quantize.images, params.seed) if params.int8 else []
     inputs = [preprocess(image, params.image_size)[0] for image in images]
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        workshop = Workshop(project, params, inputs, Path(scratch))
+        workshop = Workshop(project, params, dataset, inputs, Path(scratch))
         unpruned = {
             student: validation.score(load(workshop.distilled(student), torch.get_num_threads()))
             for student in params.students
@@ -109,7 +109,7 @@ class Trainings:
             folder.mkdir(parents=True)
             logger.info("training %s with %.0f %% pruned, %d epochs", student, 100 * share, params.budget.epochs)
             with _unheard():
-                model = self.workshop.pruned(student, share)
+                model = self.workshop.pruned(student, share, self.workshop.scorer)
                 recover(model, self.workshop.project, params, params.budget.epochs, folder)
         return folder / WEIGHTS
 
