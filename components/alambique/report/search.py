@@ -4,7 +4,7 @@
 
     {
       "budget": {"latency_p95_ms": 8.0, "size_mb": null, "max_drop": 0.02, "trials": 12, "epochs": 3},
-      "rule": "the most accurate within …",
+      "rule": "of what meets all limits …",
       "shares": {"pico": 0.3},                      what `prune` removes of each student
       "chosen": Entry, "meets_budget": false,
       "students": {"pico": Entry},                  each one's own best

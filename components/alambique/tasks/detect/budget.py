@@ -14,9 +14,9 @@ from alambique.config import Budget
 from alambique.layout import Candidate
 
 RULE = (
-    "the most accurate within latency_p95_ms and size_mb, or with max_drop alone the fastest within it; if nothing "
-    "meets the budget, the most accurate within latency and size; if nothing is within these, what exceeds them least, "
-    "by the larger of both excesses in shares of their limits"
+    "of what meets all limits the most accurate, or with max_drop alone the fastest; if nothing does, the most "
+    "accurate within latency and size; if nothing is within these, what exceeds them least, by the larger of both "
+    "excesses in shares of their limits"
 )
 """How the choice is made, as it is told."""
 

@@ -107,7 +107,7 @@ class Trainings:
         folder, params = self.workshop.scratch / "trained" / student / str(share), self.workshop.params
         if not folder.exists():
             folder.mkdir(parents=True)
-            logger.info("training %s with %.0f %% pruned, %d epochs", student, 100 * share, params.budget.epochs)
+            logger.info("training %s with %.0f %% pruned, epochs: %d", student, 100 * share, params.budget.epochs)
             with _unheard():
                 model = self.workshop.pruned(student, share, self.workshop.scorer)
                 recover(model, self.workshop.project, params, params.budget.epochs, folder)
