@@ -10,8 +10,6 @@ full      all labels; the teacher is a YOLO26n fine-tuned on them
 builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
 hybrid    the same, but `distill.method: hybrid`: that and the cache
 fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
-hybrid_fetched
-          as fetched, but `distill.method: hybrid`
 scarce    the same images; the teacher is fine-tuned on the labels that are left
 views_full, views_fetched
           as full and fetched, but from a cache of views instead of boxes
@@ -23,10 +21,12 @@ gain_fetched       points of test mAP50-95, fetched, distilled − control
 gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
 gain_full          full, distilled − control
 gain_over_builtin  full, distilled − builtin, distilled
-hybrid_over_builtin, hybrid_over_fetched
-                   what both together are worth more than features alone, and than the cache alone
+hybrid_over_builtin
+                   what both together are worth more than features alone
 boxes_over_views_full, boxes_over_views_fetched
                    what the one cache is worth more than the other
+entropy_at_labels  nats of the teacher's class distribution at a labelled box, full: what the cache of boxes can say
+                   there that the label does not; the logarithm of the number of classes would be all
 
 Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
 benchmarks/.runs and, after an interruption, not done again; a training goes on from its last epochs. Each of the N
@@ -46,13 +46,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
+import torch
 import typer
 import yaml
+from torch.distributions import Categorical
 
-from alambique import layout, tasks
+from alambique import config, layout, tasks
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
 from alambique.project import init
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.schema import SoftLabels
+from alambique.tasks.detect import samples, trust
+from alambique.tasks.detect.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.stages import Stage, begin, do, given
@@ -90,7 +97,6 @@ SETTINGS = {
     "fetched": Setting("few", "fetched"),
     "builtin": Setting("all", "fetched", method="feature"),
     "hybrid": Setting("all", "fetched", method="hybrid"),
-    "hybrid_fetched": Setting("few", "fetched", method="hybrid"),
     "views_full": Setting("all", "fetched", cache="views"),
     "views_fetched": Setting("few", "fetched", cache="views"),
 }
@@ -106,7 +112,6 @@ RUNS = (
     Run("full", "distilled"),
     Run("builtin", "distilled"),
     Run("hybrid", "distilled"),
-    Run("hybrid_fetched", "distilled"),
     Run("views_fetched", "distilled"),
     Run("views_full", "distilled"),
 )
@@ -116,7 +121,6 @@ GAINS = {
     "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
     "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
     "hybrid_over_builtin": (Run("hybrid", "distilled"), Run("builtin", "distilled"), None),
-    "hybrid_over_fetched": (Run("hybrid_fetched", "distilled"), Run("fetched", "distilled"), None),
     "boxes_over_views_full": (Run("full", "distilled"), Run("views_full", "distilled"), None),
     "boxes_over_views_fetched": (Run("fetched", "distilled"), Run("views_fetched", "distilled"), None),
 }
@@ -170,7 +174,7 @@ def main(
         subjects = [(setting, f"teacher-{TEACHER}") for setting in SETTINGS]
         subjects += [(run.setting, _subject(run, seed)) for run in RUNS for seed in scale.seeds]
         figures = [_figures(folder, *subject) for subject in subjects]
-        rows = [_gain(folder, id, scale.seeds) for id in GAINS]
+        rows = [*(_gain(folder, id, scale.seeds) for id in GAINS), entropy_at_labels(folder / "full")]
         common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, epochs=scale.epochs, runs=figures)
 
 
@@ -268,6 +272,16 @@ def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
+
+
+def entropy_at_labels(project: Path) -> Row:
+    """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
+    params, data = config.load(project), Dataset.load(project / layout.DATA)
+    cache: Cache[SoftLabels] = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
+    lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
+    logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
+    found = logits[~logits.isnan().any(1)]
+    return common.median("entropy_at_labels", Categorical(logits=found).entropy().tolist())
 
 
 def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:
