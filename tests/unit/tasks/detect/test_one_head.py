@@ -16,13 +16,14 @@ from ultralytics.utils.metrics import box_iou
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
-from alambique.files import read_json
+from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.softlabels.reader import Cache
+from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks.detect import accuracy_control, classes, network
 from alambique.tasks.detect.distill import control, distill
 from alambique.tasks.detect.evaluate import compare, measure
-from alambique.tasks.detect.export import export
+from alambique.tasks.detect.export import export, student_graph
 from alambique.tasks.detect.float_tail import float_tail
 from alambique.tasks.detect.prune import prune
 from alambique.tasks.detect.quantize import quantize
@@ -111,10 +112,30 @@ def test_a_student_is_taught_by_a_teacher_of_another_family(
     network.verify_loadable(root / DISTILLED / "weights.pt")
 
 
+def test_a_yolo26_is_taught_by_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
+    how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
+    given = asked(family, networks={"pico": tiny.NETWORK.model_dump()}, distill=how)
+    metrics = distill(root, given, "pico", 0, tmp_path)
+    assert metrics["train_kd_loss"] > 0
+    assert metrics["train_dis_loss"] > 0
+    assert network.has_one_to_one(network.load(tmp_path / "weights.pt"))
+
+
 def test_the_best_epoch_is_found_on_val(root: Path, family: str, tmp_path: Path) -> None:
     training = {"batch": 8, "learning_rate": 0.005, "patience": 1}
     metrics = control(root, asked(family, training=training), "pico", 0, tmp_path)
     assert 0 <= metrics["val_map50_95"] <= 1
+
+
+def test_a_training_goes_on_from_its_last_epoch(
+    root: Path, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
+    given = asked(family, distill={"epochs": 2})
+    for name in ("whole", "resumed"):
+        control(root, given, "pico", 0, tiny.out(tmp_path, name))
+    assert [line for line in said if line.startswith("resuming after epoch 1 of 2")]
+    assert sha256(tmp_path / "whole/weights.pt") == sha256(tmp_path / "resumed/weights.pt")
 
 
 def test_a_pruned_student_recovers_and_stays_small(root: Path, family: str, tmp_path: Path) -> None:
@@ -149,6 +170,11 @@ def test_int8_leaves_suppression_and_decoding_in_floating_point(
         assert not {"QuantizeLinear", "DequantizeLinear"} & tail(tmp_path / "model.onnx")
     parity = compare(tmp_path, root / PRUNED, Dataset.load(root / "data"), "test", given.evaluate)
     assert parity["agreement"] > 0.5
+
+
+def test_equal_weights_give_equal_graphs(root: Path) -> None:
+    first, second = (student_graph(root, "pico").SerializeToString() for _ in range(2))
+    assert first == second
 
 
 def test_a_teacher_of_more_classes_becomes_one_of_the_datasets(family: str) -> None:
