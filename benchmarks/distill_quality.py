@@ -50,7 +50,6 @@ import numpy as np
 import torch
 import typer
 import yaml
-from torch.distributions import Categorical
 
 from alambique import config, layout, tasks
 from alambique.data.dataset import Dataset
@@ -281,7 +280,8 @@ def entropy_at_labels(project: Path) -> Row:
     lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
     found = logits[~logits.isnan().any(1)]
-    return common.median("entropy_at_labels", Categorical(logits=found).entropy().tolist())
+    shares = found.softmax(1)
+    return common.median("entropy_at_labels", torch.special.entr(shares).sum(1).tolist())
 
 
 def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:
