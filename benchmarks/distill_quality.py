@@ -8,7 +8,6 @@ the product's own:
 
 full      all labels; the teacher is a YOLO26n fine-tuned on them
 builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
-hybrid    the same, but `distill.method: hybrid`: that and the cache
 fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
 scarce    the same images; the teacher is fine-tuned on the labels that are left
 views_full, views_fetched
@@ -21,8 +20,6 @@ gain_fetched       points of test mAP50-95, fetched, distilled − control
 gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
 gain_full          full, distilled − control
 gain_over_builtin  full, distilled − builtin, distilled
-hybrid_over_builtin
-                   what both together are worth more than features alone
 boxes_over_views_full, boxes_over_views_fetched
                    what the one cache is worth more than the other
 entropy_at_labels  nats of the teacher's class distribution at a labelled box, full: what the cache of boxes can say
@@ -73,7 +70,7 @@ class Setting(NamedTuple):
 
     labels: Literal["all", "few"]
     teacher: Literal["tuned", "fetched"]
-    method: Literal["soft", "feature", "hybrid"] = "soft"
+    method: Literal["soft", "feature"] = "soft"
     cache: Literal["boxes", "views"] = "boxes"
 
 
@@ -95,7 +92,6 @@ SETTINGS = {
     "scarce": Setting("few", "tuned"),
     "fetched": Setting("few", "fetched"),
     "builtin": Setting("all", "fetched", method="feature"),
-    "hybrid": Setting("all", "fetched", method="hybrid"),
     "views_full": Setting("all", "fetched", cache="views"),
     "views_fetched": Setting("few", "fetched", cache="views"),
 }
@@ -110,7 +106,6 @@ RUNS = (
     Run("full", "control"),
     Run("full", "distilled"),
     Run("builtin", "distilled"),
-    Run("hybrid", "distilled"),
     Run("views_fetched", "distilled"),
     Run("views_full", "distilled"),
 )
@@ -119,7 +114,6 @@ GAINS = {
     "gain_scarce": (Run("scarce", "distilled"), Run("fetched", "control"), "> 0"),
     "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
     "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
-    "hybrid_over_builtin": (Run("hybrid", "distilled"), Run("builtin", "distilled"), None),
     "boxes_over_views_full": (Run("full", "distilled"), Run("views_full", "distilled"), None),
     "boxes_over_views_fetched": (Run("fetched", "distilled"), Run("views_fetched", "distilled"), None),
 }
