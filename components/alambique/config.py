@@ -130,6 +130,8 @@ class Prune(Section):
     target: Target = "macs"
     share: Annotated[float, Field(ge=0, lt=1)] = 0.3
     importance: Importance = "magnitude"
+    widths: Literal["uniform", "sensitivity"] = "uniform"
+    rounds: Annotated[int, Field(ge=1)] = 1
     epochs: Annotated[int, Field(ge=1)] = 10
 
 

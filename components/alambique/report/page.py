@@ -43,6 +43,7 @@ def render(
     pictures: Sequence[Picture],
     wanted: Sequence[Gate],
     choice: Mapping[str, Any] | None = None,
+    sensitivities: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> str:
     """The page's HTML: no date, no address of another host.
 
@@ -51,6 +52,7 @@ def render(
         pictures: test images with boxes; the section is left out when there are none.
         wanted: the gates of params.yaml; the page says how the candidates fare.
         choice: the content of choice.json; the section is left out where nothing was searched for.
+        sensitivities: by student what each layer's narrowing cost, see `plots.losses`; of those that were scanned.
     """
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
@@ -75,6 +77,10 @@ def render(
         found=search.verdict(choice) if choice else [],
         asked=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
+        sensitivities=[
+            (student, Markup(plots.losses(drops)))  # noqa: S704  as below
+            for student, drops in (sensitivities or {}).items()
+        ],
         scatters=[
             (title, Markup(svg))  # noqa: S704  drawn by matplotlib, which escapes names
             for title, svg in _scatters(deployable, fronts).items()

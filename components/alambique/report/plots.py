@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -87,6 +87,30 @@ def histogram(shares: Sequence[float], label: str) -> str:
         axes.bar(places, [100 * share for share in shares], 0.86 * width, align="edge", color=COLORS["openvino"])
         axes.set(xlabel=label, ylabel="share, %", xlim=(0, 1))
         axes.grid(axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        return _svg(figure)
+
+
+def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
+    """What is lost by narrowing each layer alone: a row a layer, a dot for each share of its channels.
+
+    Args:
+        drops: of mAP50-95, 0 to 1, by layer and, as text, the share of its channels that was removed.
+    Returns:
+        an <svg> element.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 0.8 + 0.2 * len(drops)), layout="constrained")
+        axes = figure.add_subplot()
+        for row, points in enumerate(drops.values()):
+            lost = [100 * drop for drop in points.values()]
+            axes.plot(lost, [row] * len(lost), color=COLORS["openvino"], alpha=FADED, zorder=2)
+            for x, share in zip(lost, points, strict=True):
+                axes.scatter(x, row, s=12 + 60 * float(share), color=COLORS["openvino"], linewidths=0, zorder=3)
+        axes.set_yticks(range(len(drops)), drops, fontsize=8)
+        axes.invert_yaxis()
+        axes.set(xlabel="mAP50-95 lost on val, points", ylabel="layer")
+        axes.grid(axis="x", linewidth=0.8)
         axes.set_axisbelow(True)
         return _svg(figure)
 

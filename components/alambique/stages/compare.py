@@ -33,7 +33,8 @@ def run(project: Path) -> None:
     found = search.read(project) if params.budget.asked else None
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        html = page.render(board, pictures.choose(project, board), gates.wanted(params), found)
+        images = pictures.choose(project, board)
+        html = page.render(board, images, gates.wanted(params), found, sensitivities(project, params))
         write_text(target / "report.html", html)
 
 
@@ -66,6 +67,13 @@ def compare(project: Path, params: Params) -> Leaderboard:
         intervals=tasks.load(params.task).intervals(today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
     )
+
+
+def sensitivities(project: Path, params: Params) -> dict[str, Any]:
+    """What each layer's narrowing cost, of the students whose pruning asked."""
+    files = {student: project / METRICS / f"prune/{student}.json" for student in params.students}
+    scans = {student: read_json(file).get("sensitivity") for student, file in files.items() if file.is_file()}
+    return {student: scan for student, scan in scans.items() if scan}
 
 
 def _gain(params: Params, student: str, today: Mapping[str, Path]) -> Interval | None:

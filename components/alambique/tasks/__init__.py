@@ -11,7 +11,7 @@ from alambique.errors import ConfigurationError
 from alambique.layout import Candidate
 
 Metrics = dict[str, Any]
-"""Goes to a metrics file: numbers and strings by name, one level of nesting at most."""
+"""Goes to a metrics file: numbers and strings by name, two levels of nesting at most."""
 
 
 class Interval(NamedTuple):

@@ -57,6 +57,13 @@ def _require(name: str, divergence: Sequence[float]) -> None:
         )
 
 
+def read(path: Path) -> list[Row]:
+    """What `write` wrote, to the last bit."""
+    with path.open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name != "epoch"} for row in rows]
+
+
 def write(path: Path, curves: Sequence[Row]) -> None:
     """Write the epochs, counted from 1, as CSV."""
     with path.open("w", newline="") as file:

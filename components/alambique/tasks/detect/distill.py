@@ -17,6 +17,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer, trust
 from alambique.tasks.detect.branches import BoxesLoss, ViewsLoss
 from alambique.tasks.detect.predict import read_card
+from alambique.tasks.detect.resume import NOTHING, Earlier
 from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teacher import given_weights
@@ -46,7 +47,9 @@ def control(project: Path, params: Params, student: str, seed: int, target: Path
     return _student(project, data, params, student, seed, target, "control", _by_labels(data), [])
 
 
-def recover(model: DetectionModel, project: Path, params: Params, epochs: int, target: Path) -> Metrics:
+def recover(
+    model: DetectionModel, project: Path, params: Params, epochs: int, target: Path, earlier: Earlier = NOTHING
+) -> Metrics:
     """Train `model` as it is from labels and soft labels; write weights.pt and curves.csv into `target`.
 
     The caller describes the result with `network.write_card`.
@@ -57,11 +60,12 @@ def recover(model: DetectionModel, project: Path, params: Params, epochs: int, t
         params: its params.yaml.
         epochs: over labelled and unlabelled images.
         target: an existing folder.
+        earlier: trainings before it, which the curves and metrics go on from.
     Raises:
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    return _learn(model, data, params, _by_method(project, data, params), epochs, params.seed, target)
+    return _learn(model, data, params, _by_method(project, data, params), epochs, params.seed, target, earlier)
 
 
 def teachers(project: Path, params: Params) -> list[str]:
@@ -101,7 +105,14 @@ def _student(
 
 
 def _learn(
-    model: DetectionModel, data: Dataset, params: Params, lesson: Lesson, epochs: int, seed: int, target: Path
+    model: DetectionModel,
+    data: Dataset,
+    params: Params,
+    lesson: Lesson,
+    epochs: int,
+    seed: int,
+    target: Path,
+    earlier: Earlier = NOTHING,
 ) -> Metrics:
     own, teaching = lesson
     return trainer.train(
@@ -114,6 +125,7 @@ def _learn(
         training=params.training,
         seed=seed,
         teaching=teaching,
+        earlier=earlier,
     )
 
 

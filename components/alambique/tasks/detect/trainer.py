@@ -32,6 +32,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect import curves, distributed, network, resume, upstream, view_loader
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
+from alambique.tasks.detect.resume import NOTHING, Earlier
 from alambique.tasks.detect.samples import Sample, labelled
 from alambique.tasks.detect.teaching import Teaching, student
 
@@ -55,6 +56,7 @@ def train(
     seed: int,
     teaching: Teaching = BY_PEOPLE,
     state_interval: float = resume.INTERVAL,
+    earlier: Earlier = NOTHING,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
 
@@ -70,6 +72,7 @@ def train(
         epochs, training, seed: as in params.yaml.
         teaching: what is heard of a teacher.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
+        earlier: trainings of the same stage before it, whose epochs are counted on.
     Raises:
         ConfigurationError: the training diverged, or the teacher does nothing.
     """
@@ -78,16 +81,16 @@ def train(
     states = None
     if file := state_file():
         which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
-        states = resume.StateFile(file, which, state_interval)
+        states = resume.StateFile(file, which, state_interval, earlier)
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states)
+        trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states, earlier)
         trainer.train()
     trained = student(trainer.ema.ema)
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
     if RANK in {-1, 0}:
         network.save(trained, target / WEIGHTS, image_size)
-        curves.write(target / CURVES, trainer.curves)
+        curves.write(target / CURVES, [*earlier.curves, *trainer.curves])
     return trainer.summary()
 
 
@@ -136,11 +139,13 @@ class SampleTrainer(distributed.ParallelTrainer):
         teaching: Teaching,
         settings: dict[str, Any],
         states: resume.StateFile | None = None,
+        earlier: Earlier = NOTHING,
     ) -> None:
         self.dataset = data
         self.samples = {"train": samples, "val": labelled(data, "val")}
         self.teaching = teaching
         self.states = states
+        self.before = earlier.curves
         self.curves: list[curves.Row] = []
         self.best_average: dict[str, Any] | None = None
         super().__init__(overrides={**settings, **teaching.settings()})
@@ -180,7 +185,7 @@ class SampleTrainer(distributed.ParallelTrainer):
     def _tell_resumed(self, source: Path) -> None:
         if RANK in {-1, 0}:
             log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, source)
-            for epoch, row in enumerate(self.curves):
+            for epoch, row in enumerate([*self.before, *self.curves]):
                 events.emit(epoch, **row)  # whoever listens to this try has not heard them
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +210,7 @@ class SampleTrainer(distributed.ParallelTrainer):
             row["map50_95"] = float(self.metrics[MAP50_95])
         self.curves.append(row)
         curves.require_teacher(self.curves)
-        events.emit(self.epoch, **row)
+        events.emit(len(self.before) + self.epoch, **row)
         log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - self.epoch_started))
 
     def save_model(self) -> bool:
@@ -247,6 +252,6 @@ class SampleTrainer(distributed.ParallelTrainer):
             **{f"val_{name}": self.metrics[f"metrics/{key}"] for name, key in names.items() if self.metrics},
             **{f"train_{name}": float(value) for name, value in self.tloss.items()},
             "images": len(self.samples["train"]),
-            "epochs": self.epoch + 1,
-            "steps": len(self.train_loader) * (self.epoch + 1),
+            "epochs": len(self.before) + self.epoch + 1,
+            "steps": len(self.train_loader) * (len(self.before) + self.epoch + 1),
         }

@@ -8,6 +8,7 @@ rebuild it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
@@ -15,8 +16,8 @@ import torch
 from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.errors import ConfigurationError
 from alambique.config import Target
+from alambique.errors import ConfigurationError
 from alambique.tasks.detect import costs
 from alambique.tasks.detect.costs import Costs
 
@@ -30,6 +31,9 @@ class Slot(NamedTuple):
 
 Widths = dict[Slot, int]
 """Channels by slot."""
+
+Pain = Callable[[Slot, float], float]
+"""How much it hurts that a share, 0 to 1, of a slot's channels is removed; more, the more is removed."""
 
 
 def widths(model: DetectionModel) -> Widths:
@@ -82,32 +86,47 @@ def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
     return content
 
 
-def narrowings(full: Widths) -> list[Widths]:
-    """From `full` to the narrowest network, one step of one width at a time, all in proportion.
+def in_proportion(slot: Slot, removed: float) -> float:
+    """The pain of uniform widths: all layers are alike."""
+    return removed
 
-    The next step is always that of the width which remains the largest share of what it was; among equals, of the
-    deepest layer.
+
+def narrowings(full: Widths, pain: Pain = in_proportion) -> list[Widths]:
+    """From `full` to the narrowest network, one step of one width at a time.
+
+    The next step is always that after which its layer hurts least; among equals, of the deepest layer.
     """
     plans = [full]
-    while True:
-        last = plans[-1]
-        shares = {slot: (last[slot] - _step(slot, full)) / full[slot] for slot in full}
-        slot = max(shares, key=lambda slot: (shares[slot], slot.layer))
-        if shares[slot] <= 0:
-            return plans
-        plans.append({**last, slot: last[slot] - _step(slot, full)})
+    while steps := [(slot, plan) for slot in full if (plan := narrower(plans[-1], full, slot))]:
+        _, plan = min(steps, key=lambda step: (pain(step[0], 1 - step[1][step[0]] / full[step[0]]), -step[0].layer))
+        plans.append(plan)
+    return plans
 
 
-def choose(model: DetectionModel, target: Target, share: float, image_size: int) -> Widths:
-    """The widths which remove `share` of the `target` of `model`, as nearly as steps allow.
+def narrower(plan: Widths, full: Widths, slot: Slot) -> Widths | None:
+    """`plan` with one step less of one width; None where that would leave nothing."""
+    left = plan[slot] - _step(slot, full)
+    return {**plan, slot: left} if left > 0 else None
+
+
+def choose(model: DetectionModel, target: Target, share: float, image_size: int, pain: Pain = in_proportion) -> Widths:
+    """The widths which remove `share` of the `target` of `model`; see `schedule`."""
+    return schedule(model, target, [share], image_size, pain)[0]
+
+
+def schedule(
+    model: DetectionModel, target: Target, shares: Sequence[float], image_size: int, pain: Pain = in_proportion
+) -> list[Widths]:
+    """The widths which remove each of `shares` of the `target` of `model`, as nearly as steps allow.
 
     Args:
+        shares: rising; only the last must be hit.
         image_size: side of the input that the target is measured for, pixels.
+        pain: which layers stay wider than others.
     Raises:
-        ConfigurationError: none comes within the target's tolerance; the message names the nearest share.
+        ConfigurationError: none comes within the target's tolerance of the last; the message names the nearest share.
     """
-    plans = narrowings(widths(model))
-
+    plans = narrowings(widths(model), pain)
     compare = costs.against(model, target, image_size)
     measured: dict[int, Costs] = {}
 
@@ -115,17 +134,20 @@ def choose(model: DetectionModel, target: Target, share: float, image_size: int)
         if index not in measured:
             measured[index] = compare(build(model, plans[index]))
         return measured[index].removed
-    def distance(index: int) -> float:
-        return abs(removed(index) - share)
 
-    enough = bisect_left(range(len(plans)), share, hi=len(plans) - 1, key=removed)
-    nearest = min({max(enough - 1, 0), enough, *measured}, key=distance)
-    if distance(nearest) > costs.TOLERANCES[target]:
+    chosen = [0]
+    for share in shares:
+        low = chosen[-1]
+        enough = bisect_left(range(len(plans)), share, lo=low, hi=len(plans) - 1, key=removed)
+        known = {index for index in measured if index >= low}
+        nearest = min({max(enough - 1, low), enough} | known, key=lambda index: abs(removed(index) - share))
+        chosen.append(nearest)
+    if abs(removed(nearest) - shares[-1]) > costs.TOLERANCES[target]:
         raise ConfigurationError(
             f"prune.share: {share} of this network's {measured[nearest].full:,.4g} {costs.UNITS[target]} cannot be "
             f"removed; the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
         )
-    return plans[nearest]
+    return [plans[index] for index in chosen[1:]]
 
 
 def _has_attention(layer: C2f) -> bool:

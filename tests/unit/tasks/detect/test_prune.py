@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import subjects
@@ -16,15 +17,20 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
+from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, prune
+from alambique.tasks.detect import network, prune, resume, rounds, sensitivity
+from alambique.tasks.detect.resume import Earlier, StateFile
 from alambique.tasks.detect.soft_labels import soft_labels
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
 
-def asked(share: float) -> Params:
-    return params(prune={"share": share, "epochs": 1})
+STEERED = {"target": "parameters", "importance": "taylor", "widths": "sensitivity", "rounds": 2}
+
+
+def asked(share: float, **how: Any) -> Params:
+    return params(prune={"share": share, "epochs": 1, **how})
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,15 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     folder = subjects.checkpoint(root, DISTILLED, "distilled", "pico")
     (folder / "curves.csv").write_text("epoch\n1\n")
     return root
+
+
+@pytest.fixture(scope="module")
+def steered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Metrics]:
+    """The same after two rounds, with every option away from its default."""
+    folder = tmp_path_factory.mktemp("steered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "RATIOS", (0.5,))
+        return folder, prune.prune(root, asked(0.25, **STEERED), "pico", folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +72,61 @@ def test_pruned_student_is_smaller_and_stays_so_through_recovery(root: Path, pru
     assert metrics["removed"] == pytest.approx(0.3, abs=0.03)
     assert metrics["size_bytes"] == (folder / "weights.pt").stat().st_size
     assert metrics["size_bytes"] < (root / DISTILLED / "weights.pt").stat().st_size
+
+
+def test_rounds_end_at_the_share_and_their_epochs_follow_each_other(steered: tuple[Path, Metrics]) -> None:
+    folder, metrics = steered
+    assert metrics["removed"] == 1 - metrics["parameters"] / metrics["parameters_before"]
+    assert metrics["removed"] == pytest.approx(0.25, abs=0.03)
+    assert [metrics[name] for name in ("target", "importance", "rounds", "epochs")] == ["parameters", "taylor", 2, 2]
+    rows = (folder / "curves.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2"]
+    assert rows[1] != rows[2]
+
+
+def test_each_round_removes_as_much_of_what_is_left() -> None:
+    assert rounds.shares(0.488, 3) == pytest.approx([0.2, 0.36, 0.488])
+    assert rounds.shares(0.3, 1) == [0.3]
+
+
+def test_the_scan_is_kept_beside_the_checkpoint_and_among_the_metrics(steered: tuple[Path, Metrics]) -> None:
+    folder, metrics = steered
+    scan = read_json(folder / "sensitivity.json")
+    narrowed = [layer for layer in scan["layers"] if layer["map50_95"]]  # a layer of 8 channels has no narrower twin
+    assert len(narrowed) == len(metrics["sensitivity"]) > 1
+    (share, left), *_ = narrowed[0]["map50_95"]
+    name = f"{narrowed[0]['layer']} {narrowed[0]['part']}"
+    assert metrics["sensitivity"][name][f"{share:.3g}"] == scan["map50_95"] - left
+
+
+def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    two_rounds = asked(0.3, rounds=2, epochs=3)
+    whole, resumed = out(tmp_path, "whole"), out(tmp_path, "resumed")
+    prune.prune(root, two_rounds, "pico", whole)
+    monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
+    states, write = [], StateFile.write
+
+    def write_and_stop(self: StateFile, state: resume.State) -> None:
+        self.interval = 0.0
+        write(self, state)
+        states.append(state)
+        if len(states) == 3:  # in the second round: each leaves two, since the last epoch has none
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StateFile, "write", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        prune.prune(root, two_rounds, "pico", out(tmp_path, "killed"))
+    monkeypatch.setattr(StateFile, "write", write)
+    said.clear()
+    prune.prune(root, two_rounds, "pico", resumed)
+    (line,) = [each for each in said if "resuming after" in each]
+    assert "resuming after epoch 1 of 3" in line
+    assert not any("another training" in each for each in said)
+    for name in ("weights.pt", "curves.csv"):
+        assert sha256(resumed / name) == sha256(whole / name)
+    assert (whole / "curves.csv").read_text().count("\n") == 1 + 6
 
 
 def test_pruned_student_learns_from_the_soft_labels(pruned: tuple[Path, Metrics]) -> None:
@@ -92,11 +162,11 @@ def test_a_share_out_of_reach_is_refused(root: Path, tmp_path: Path) -> None:
 def test_training_that_grows_the_network_back_is_noticed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def regrow(model: nn.Module, project: Path, params: Params, epochs: int, target: Path) -> Metrics:
+    def regrow(model: nn.Module, project: Path, params: Params, epochs: int, target: Path, earlier: Earlier) -> Metrics:
         shutil.copyfile(project / DISTILLED / "weights.pt", target / "weights.pt")
         return {}
 
-    monkeypatch.setattr(prune, "recover", regrow)
+    monkeypatch.setattr(rounds, "recover", regrow)
     with pytest.raises(IntegrityError, match="must keep the network"):
         prune.prune(root, asked(0.3), "pico", tmp_path)
 
@@ -109,9 +179,11 @@ def test_a_changed_student_is_refused(root: Path, tmp_path: Path) -> None:
         prune.prune(tmp_path, asked(0.3), "pico", tmp_path)
 
 
+@pytest.mark.parametrize("made", ["pruned", "steered"])
 def test_pruned_student_can_be_trained_further_and_predict_with_ultralytics_alone(
-    root: Path, pruned: tuple[Path, Metrics], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: str, request: pytest.FixtureRequest, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pruned: tuple[Path, Metrics] = request.getfixturevalue(made)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(callbacks, "add_integration_callbacks", lambda _: None)  # its loggers write elsewhere
     data = shutil.copytree(scenes, tmp_path / "data")  # Ultralytics leaves a cache beside the labels
