@@ -11,13 +11,13 @@ import onnx
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Params
+from alambique.config import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import WEIGHTS, checkpoint
 from alambique.stages import benchmark
 from alambique.stages.cores import pinned
-from alambique.tasks.detect import network
+from alambique.tasks.detect import network, sensitivity
 from alambique.tasks.detect.budget import Combination, Cost
 from alambique.tasks.detect.calibration import Inputs
 from alambique.tasks.detect.export import FILES, TRACED, to_onnx
@@ -25,7 +25,8 @@ from alambique.tasks.detect.importance import Scorer, scorer
 from alambique.tasks.detect.predict import on_noise, open_artifact
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.widths import build, choose
+from alambique.tasks.detect.validation import Validation
+from alambique.tasks.detect.widths import Pain, build, choose, in_proportion
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of `prune.target`, those that are looked at; a network of few channels has not all of them."""
@@ -47,6 +48,7 @@ class Workshop:
     def __init__(self, project: Path, params: Params, dataset: Dataset, inputs: Inputs, scratch: Path) -> None:
         self.project, self.params, self.dataset = project, params, dataset
         self.inputs, self.scratch = inputs, scratch
+        self._pains: dict[str, Pain] = {}
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -66,8 +68,18 @@ class Workshop:
             ConfigurationError: its widths allow no such share.
         """
         wide = network.load(self.distilled(student) / WEIGHTS)
-        chosen = choose(wide, self.params.prune.target, share, self.params.image_size)
+        how = self.params.prune
+        chosen = choose(wide, how.target, share, self.params.image_size, self._pain(student, wide))
         return shrink(wide, build(wide, chosen), scorer)
+
+    def _pain(self, student: str, wide: DetectionModel) -> Pain:
+        """Which of the student's layers stay wider than others, as `prune.widths` says; scanned once."""
+        if self.params.prune.widths == "uniform":
+            return in_proportion
+        if student not in self._pains:
+            validation = Validation(self.dataset, self.dataset.classes, self.params.image_size, Evaluate())
+            self._pains[student] = sensitivity.pain(sensitivity.scan(wide, validation, self.scorer, self.params.seed))
+        return self._pains[student]
 
     def make(self, weights: Path, combination: Combination, folder: Path, inputs: Inputs) -> Path:
         """Export a checkpoint as `combination` says: FP32, or INT8 by plain quantization after training.
