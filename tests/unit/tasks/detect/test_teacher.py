@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import CLASSES, NETWORK, out, params, project
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from alambique import config, files
 from alambique.data.dataset import Dataset
@@ -149,15 +149,13 @@ def test_a_teacher_to_fine_tune_may_know_other_classes(tmp_path: Path, scenes: P
 
 
 @pytest.mark.parametrize("source", ["train", "fetch"])
-def test_a_teacher_of_another_family_is_refused_by_what_it_is(tmp_path: Path, scenes: Path, source: str) -> None:
+def test_a_teacher_of_another_task_is_refused_by_what_it_is(tmp_path: Path, scenes: Path, source: str) -> None:
     root = project(tmp_path, scenes)
     (root / GIVEN).parent.mkdir(parents=True, exist_ok=True)
-    model = DetectionModel("yolo11n.yaml", verbose=False)
+    model = SegmentationModel("yolo26n-seg.yaml", verbose=False)
     torch.save({"model": model, "train_args": {}}, root / GIVEN)
     index(root)
-    with pytest.raises(
-        DataError, match=r"DetectionModel \(yolo11n\) without a one-to-one head; give a YOLO26 detector"
-    ):
+    with pytest.raises(DataError, match=r"SegmentationModel \(yolo26n-seg\); give a YOLO26, YOLO11 or YOLOv8 detector"):
         make(root, **section(source=source, weights="s3://bucket/a.pt"))
 
 
