@@ -27,7 +27,7 @@ from alambique.stages.benchmark import measure, summarize
 from alambique.stages.cores import pinned
 from benchmarks import common, nano
 from benchmarks.common import Row
-from benchmarks.stages import Stage, do
+from benchmarks.stages import Stage, do, gain
 
 SHARE, EPOCHS = 0.68, 60
 THREADS = 1
@@ -96,9 +96,7 @@ def sizes(artifacts: Artifacts) -> Row:
 def drop(artifacts: Artifacts) -> Row:
     """What the smallest artifact finds less than the plain export."""
     sides = ([artifacts[each] / layout.evaluation(each.name)] for each in (WHOLE, FINAL))
-    interval = tasks.load("detect").gain(*sides)
-    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
-    return Row("map_drop", value, low, high, interval.images, "≤ 1.0, high ≤ 2.0")
+    return gain("map_drop", "≤ 1.0, high ≤ 2.0", *sides)
 
 
 def figures(each: Candidate, folder: Path, times: list[float]) -> dict[str, Any]:

@@ -46,19 +46,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 import typer
-import yaml
 
-from alambique import config, layout, tasks
+from alambique import config, layout
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
-from alambique.project import init
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import SoftLabels
 from alambique.tasks.detect import samples, trust
 from alambique.tasks.detect.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
-from benchmarks.stages import Stage, begin, do, given
+from benchmarks.stages import Stage, begin, do, gain, given, lay_out
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -203,20 +201,9 @@ def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs
 
 def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
     """The setting's project up to its soft labels."""
-    lay_out(project, source, setting, weights, scale)
+    splits = split(source, KEEP if setting.labels == "few" else 1)
+    lay_out(project, source, splits, changes(setting, weights, scale))
     do(project, TEACHER_STAGES)
-
-
-def lay_out(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
-    """The setting's project, made unless it is there."""
-    if project.exists():
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        keep = KEEP if setting.labels == "few" else 1
-        data = datasets.link(source, Path(scratch) / "data", split(source, keep)).root
-        overrides = Path(scratch) / "overrides.yaml"
-        overrides.write_text(yaml.safe_dump(changes(setting, weights, scale)))
-        init(project, str(data), "detect", overrides=overrides, origin=None, remote=None)
 
 
 def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
@@ -284,20 +271,13 @@ def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:
     sides = (
         [folder / run.setting / layout.evaluation(_subject(run, seed)) for seed in seeds] for run in (first, second)
     )
-    interval = tasks.load("detect").gain(*sides)
-    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
-    details = {"seeds": interval.seeds, "images": interval.images}
-    return Row(id, value, low, high, interval.seeds * interval.images, goal, details)
+    return gain(id, goal, *sides)
 
 
 def _figures(folder: Path, setting: str, subject: str) -> dict[str, Any]:
     """What one training came to on test."""
     metrics = read_json(folder / setting / layout.evaluation_metrics(subject))
     return {"setting": setting, "subject": subject, "map50_95": metrics["map50_95"], "map50": metrics["map50"]}
-
-
-def _evaluation(folder: Path, run: Run, seed: int) -> Path:
-    return folder / run.setting / layout.evaluation(_subject(run, seed))
 
 
 def _subject(run: Run, seed: int) -> str:

@@ -17,11 +17,9 @@ from typing import Any
 import yaml
 
 from alambique.config import read_yaml
-from alambique.data.dataset import Dataset
 from alambique.files import sha256, write_text
-from alambique.project import init
 from benchmarks import common, datasets
-from benchmarks.stages import Stage, begin, do, given
+from benchmarks.stages import Stage, begin, do, given, lay_out
 
 STUDENT, TEACHER, SEED = "nano", "main", 0
 SHARED = ("data", "inputs", "soft_labels", "models/teacher", "models/distilled", "metrics/validate.json")
@@ -81,7 +79,8 @@ def project(data: Path | None, weights: Path | None, quick: bool) -> Iterator[Pa
             digests = [source.digest(split) for split in ("train", "val", "test")]
             folder = common.state("nano", data=digests, weights=sha256(weights), scale=scale)
         made = folder / "project"
-        _lay_out(made, source, weights, scale)
+        splits = {split: source.images(split) for split in ("train", "val", "test")}
+        lay_out(made, source, splits, _changes(weights, scale))
         do(made, STAGES)
         yield made
 
@@ -105,18 +104,6 @@ def variant(project: Path, name: str, **changes: Any) -> Path:
         content[key] = {**content[key], **value} if isinstance(value, dict) else value
     write_text(made / "params.yaml", yaml.safe_dump(content, sort_keys=False))
     return made
-
-
-def _lay_out(target: Path, source: Dataset, weights: Path | None, scale: Scale) -> None:
-    """The project, made unless it is there."""
-    if target.exists():
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        splits = {split: source.images(split) for split in ("train", "val", "test")}
-        data = datasets.link(source, Path(scratch) / "data", splits).root
-        overrides = Path(scratch) / "overrides.yaml"
-        overrides.write_text(yaml.safe_dump(_changes(weights, scale)))
-        init(target, str(data), "detect", overrides=overrides, origin=None, remote=None)
 
 
 def _changes(weights: Path | None, scale: Scale) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
-from alambique import layout, tasks
+from alambique import layout
 from alambique.files import read_json
 from benchmarks import common, nano
 from benchmarks.common import Row
-from benchmarks.stages import Stage, do
+from benchmarks.stages import Stage, do, gain
 
 SHARE = 0.5
 """Of the multiply-accumulates, removed."""
@@ -64,10 +64,7 @@ def row(taught: Sequence[Path], untaught: Sequence[Path]) -> Row:
         taught, untaught: the projects of both ways to recover, seed by seed.
     """
     sides = ([arm / layout.evaluation(PRUNED) for arm in arms] for arms in (taught, untaught))
-    interval = tasks.load("detect").gain(*sides)
-    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
-    details = {"seeds": interval.seeds, "images": interval.images}
-    return Row("recovery_gain", value, low, high, interval.seeds * interval.images, "≥ 1.5", details)
+    return gain("recovery_gain", "≥ 1.5", *sides)
 
 
 def figures(arm: Path) -> dict[str, Any]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import yaml
+
+from alambique import tasks
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.layout import METRICS
+from alambique.project import init
 from alambique.stages.resume import kept_on_laptop
 from benchmarks import datasets
+from benchmarks.common import Row
 
 
 class Stage(NamedTuple):
@@ -32,6 +38,36 @@ def do(project: Path, stages: Sequence[Stage]) -> None:
         if not stage.metrics(project).exists():
             with kept_on_laptop(project, "-".join((stage.name, *stage.arguments))):
                 importlib.import_module(f"alambique.stages.{stage.name}").run(project, *stage.arguments)
+
+
+def lay_out(project: Path, source: Dataset, splits: Mapping[str, Sequence[Path]], changes: Mapping[str, Any]) -> None:
+    """A project as `alambique init` makes it, unless it is there.
+
+    Args:
+        project: its folder.
+        source: the dataset.
+        splits: images of it by the split they get.
+        changes: what its params.yaml has other than the defaults.
+    """
+    if project.exists():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        data = datasets.link(source, Path(scratch) / "data", splits).root
+        overrides = Path(scratch) / "overrides.yaml"
+        overrides.write_text(yaml.safe_dump(dict(changes)))
+        init(project, str(data), "detect", overrides=overrides, origin=None, remote=None)
+
+
+def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path]) -> Row:
+    """The row of what some evaluations found more than others, in points of the headline metric, paired.
+
+    Args:
+        first, second: folders of evaluations, one a seed, those of a seed at the same place.
+    """
+    interval = tasks.load("detect").gain(first, second)
+    value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
+    details = {"seeds": interval.seeds, "images": interval.images}
+    return Row(id, value, low, high, interval.seeds * interval.images, goal, details)
 
 
 def begin() -> None:

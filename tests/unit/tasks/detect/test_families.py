@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from tiny import CLASSES, FAMILIES
-from torch import Tensor
+from trained import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
@@ -33,25 +32,8 @@ def tiny(family: str) -> DetectionModel:
     return network.build(FAMILIES[family], CLASSES, 0)
 
 
-def trained(family: str) -> DetectionModel:
-    """A network wide enough to prune, whose weights and batch statistics are all different, as after training."""
-    model = network.build(Network.model_validate({"family": family, "scale": (0.5, 0.125, 1024)}), CLASSES, 0)
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
-    return model.eval()
-
-
-def outputs(model: DetectionModel) -> list[Tensor]:
-    """The raw maps of each branch of the head."""
-    with torch.no_grad():
-        heads: dict[str, Any] = model(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))[1]
-    branches = [heads] if "boxes" in heads else heads.values()
-    return [branch[part] for branch in branches for part in ("boxes", "scores")]
+def wide_network(family: str) -> DetectionModel:
+    return trained(Network.model_validate({"family": family, "scale": SMALLEST}), CLASSES)
 
 
 def shapes(model: DetectionModel) -> list[tuple[int, ...]]:
@@ -80,7 +62,7 @@ def test_the_card_counts_the_network_that_is_deployed(family: str, tmp_path: Pat
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_split_network_computes_exactly_the_same(family: str) -> None:
-    model = trained(family)
+    model = wide_network(family)
     rewritten = split(model)
     assert sum(isinstance(module, SplitBlock) for module in rewritten.modules()) == BLOCKS[family]
     assert all(torch.equal(*pair) for pair in zip(outputs(model), outputs(rewritten), strict=True))
@@ -99,7 +81,7 @@ def test_a_pruned_network_of_every_scale_has_the_chosen_widths(family: str, scal
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_wanted_share_of_macs_is_removed(family: str) -> None:
-    wide = trained(family)
+    wide = wide_network(family)
     narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     assert 1 - network.macs(narrow, 64) / network.macs(wide, 64) == pytest.approx(0.3, abs=0.03)
 
@@ -109,7 +91,7 @@ def test_a_pruned_checkpoint_is_trained_further_without_this_package(
     family: str, tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ultralytics.utils.callbacks.add_integration_callbacks", lambda _: None)
-    wide = trained(family)
+    wide = wide_network(family)
     narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     network.save(narrow, tmp_path / "weights.pt", 64)
     assert b"alambique" not in (tmp_path / "weights.pt").read_bytes()

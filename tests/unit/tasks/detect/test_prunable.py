@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from trained import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
@@ -15,32 +15,14 @@ from alambique.tasks.detect.importance import magnitude
 from alambique.tasks.detect.prunable import SplitBlock, join, remove_channels, shrink, split
 from alambique.tasks.detect.widths import Slot, build, choose, widths
 
-SMALLEST = (0.50, 0.125, 1024)
 
-
-def trained(scale: str | tuple[float, float, int] = SMALLEST) -> DetectionModel:
-    """A network whose batch statistics, weights and biases are all different, as after training."""
-    model = network.build(Network(scale=scale), ["a", "b", "c"], seed=0)
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor in (module.weight.data, module.running_var):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
-            for tensor in (module.bias.data, module.running_mean):
-                tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
-    return model.eval()
-
-
-def outputs(model: DetectionModel) -> list[Tensor]:
-    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        heads = model(x)[1]
-    return [heads[head][part] for head in ("one2many", "one2one") for part in ("boxes", "scores")]
+def wide_network(scale: str | tuple[float, float, int] = SMALLEST) -> DetectionModel:
+    return trained(Network(scale=scale), ["a", "b", "c"])
 
 
 @pytest.mark.parametrize("scale", [SMALLEST, "n", "m"])
 def test_split_network_computes_exactly_the_same(scale: str | tuple[float, float, int]) -> None:
-    model = trained(scale)
+    model = wide_network(scale)
     rewritten = split(model)
     assert sum(isinstance(module, SplitBlock) for module in rewritten.modules()) == 9
     for before, after in zip(outputs(model), outputs(rewritten), strict=True):
@@ -48,14 +30,14 @@ def test_split_network_computes_exactly_the_same(scale: str | tuple[float, float
 
 
 def test_joining_the_halves_gives_the_state_back() -> None:
-    model = trained()
+    model = wide_network()
     joined = join(split(model).state_dict())
     assert joined.keys() == model.state_dict().keys()
     assert all(torch.equal(joined[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_stock_network_computes_what_the_pruned_one_did() -> None:
-    wide = trained()
+    wide = wide_network()
     narrow = build(wide, choose(wide, "macs", 0.4, 64)).eval()
     pruned = split(wide)
     shapes = {name: module.out_channels for name, module in split(narrow).named_modules() if hasattr(module, "groups")}
@@ -65,7 +47,7 @@ def test_stock_network_computes_what_the_pruned_one_did() -> None:
 
 
 def test_channels_without_weight_go_first_and_change_nothing() -> None:
-    wide = trained()
+    wide = wide_network()
     dead = [1, 4, 9, 10, 17, 23, 30, 31]
     layer = wide.model[3]
     for tensor in (layer.conv.weight.data, layer.bn.weight.data, layer.bn.bias.data, layer.bn.running_mean):
@@ -80,14 +62,14 @@ def test_channels_without_weight_go_first_and_change_nothing() -> None:
 
 
 def test_shrinking_leaves_the_wide_network_as_it_was() -> None:
-    wide = trained()
+    wide = wide_network()
     before = deepcopy(wide.state_dict())
     shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     assert all(torch.equal(before[name], tensor) for name, tensor in wide.state_dict().items())
 
 
 def test_pruned_checkpoint_is_stock_and_rebuilds_itself_from_its_own_yaml(tmp_path: Path) -> None:
-    wide = trained()
+    wide = wide_network()
     narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
     network.save(narrow, tmp_path / "weights.pt", 64)
     assert b"alambique" not in (tmp_path / "weights.pt").read_bytes()
