@@ -15,7 +15,7 @@ from alambique.stages.work import produce
 
 
 def run(project: Path, student: str) -> None:
-    """Prune `student` to its share of multiply-accumulates, physically."""
+    """Remove from `student` the share that the search chose, physically."""
     shares = search.read(project)["shares"]
     produce(
         project,

@@ -15,13 +15,12 @@ import torch_pruning as tp
 from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from alambique.config import Importance
 from alambique.data.dataset import Dataset
-from alambique.tasks.detect import network
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.samples import labelled
+from alambique.tasks.detect.teaching import Teaching
 
 IMAGES = 128
 """From train, drawn by seed: as many as gradients are accumulated over. Their sum differs little from that of all."""
@@ -108,7 +107,7 @@ def accumulate_gradients(model: DetectionModel, batches: Iterable[Batch]) -> Non
         batches: as of `labelled_batches`.
     """
     model.args = get_cfg()  # upstream's weights of the loss's parts
-    loss = E2ELoss(model) if network.has_one_to_one(model) else v8DetectionLoss(model)
+    loss = Teaching().criterion(model)
     model.zero_grad()
     for batch in batches:
         parts, _ = loss(model(batch["img"]), batch)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
-from ultralytics.utils.loss import v8DetectionLoss
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.files import sha256
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import SoftViews
+from alambique.tasks.detect import network
 
 Loss = Callable[..., v8DetectionLoss]
 """Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
@@ -37,6 +39,10 @@ class Teaching(NamedTuple):
     def settings(self) -> dict[str, object]:
         """Upstream's settings for it."""
         return {} if self.features is None else {"distill_model": str(self.features), "dis": self.feature_weight}
+
+    def criterion(self, model: DetectionModel) -> E2ELoss | v8DetectionLoss:
+        """What `model` is trained by: the loss of each branch of its head, or of the only one."""
+        return E2ELoss(model, loss_fn=self.loss) if network.has_one_to_one(model) else self.loss(model)
 
     def identity(self) -> tuple[object, ...]:
         """What tells it from another, in any workspace."""

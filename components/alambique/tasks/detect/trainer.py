@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
-from ultralytics.utils.loss import E2ELoss
 
 from alambique.config import Training
 from alambique.data.dataset import Dataset
@@ -176,8 +175,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
         model = student(self.model)
-        loss = self.teaching.loss
-        model.criterion = E2ELoss(model, loss_fn=loss) if network.has_one_to_one(model) else loss(model)
+        model.criterion = self.teaching.criterion(model)
         if self.states and (state := self.states.read()):
             resume.restore(self, state)
             self._tell_resumed(self.states.path)
