@@ -11,7 +11,7 @@ import onnx
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Evaluate, Params
+from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import WEIGHTS, checkpoint
@@ -25,8 +25,7 @@ from alambique.tasks.detect.importance import Scorer, scorer
 from alambique.tasks.detect.predict import on_noise, open_artifact
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import Pain, build, choose, in_proportion
+from alambique.tasks.detect.widths import Pain, build, choose
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of `prune.target`, those that are looked at; a network of few channels has not all of them."""
@@ -74,11 +73,9 @@ class Workshop:
 
     def _pain(self, student: str, wide: DetectionModel) -> Pain:
         """Which of the student's layers stay wider than others, as `prune.widths` says; scanned once."""
-        if self.params.prune.widths == "uniform":
-            return in_proportion
         if student not in self._pains:
-            validation = Validation(self.dataset, self.dataset.classes, self.params.image_size, Evaluate())
-            self._pains[student] = sensitivity.pain(sensitivity.scan(wide, validation, self.scorer, self.params.seed))
+            scan = sensitivity.asked(wide, self.dataset, self.params, self.scorer)
+            self._pains[student] = sensitivity.pain(scan)
         return self._pains[student]
 
     def make(self, weights: Path, combination: Combination, folder: Path, inputs: Inputs) -> Path:

@@ -15,7 +15,7 @@ import torch
 import ultralytics
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Evaluate, Params
+from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import CURVES, WEIGHTS
@@ -27,8 +27,7 @@ from alambique.tasks.detect.importance import scorer
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.resume import Earlier, State
 from alambique.tasks.detect.sensitivity import Scan
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import Pain, Slot, Widths, build, in_proportion, schedule
+from alambique.tasks.detect.widths import Slot, Widths, build, schedule
 
 logger = logging.getLogger(__name__)
 
@@ -94,15 +93,9 @@ def prune_and_recover(
 
 def _first(wide: DetectionModel, params: Params, data: Dataset) -> Start:
     how = params.prune
-    scan: Scan | None = None
-    pain: Pain = in_proportion
     which = scorer(how.importance, data, params.image_size, params.seed)
-    if how.widths == "sensitivity":
-        # Evaluation's own settings are no parameters of this stage: `evaluate.threshold` shall not prune anew.
-        validation = Validation(data, network.class_names(wide), params.image_size, Evaluate())
-        scan = sensitivity.scan(wide, validation, which, params.seed)
-        pain = sensitivity.pain(scan)
-    plans = schedule(wide, how.target, shares(how.share, how.rounds), params.image_size, pain)
+    scan = sensitivity.asked(wide, data, params, which)
+    plans = schedule(wide, how.target, shares(how.share, how.rounds), params.image_size, sensitivity.pain(scan))
     return Start(1, plans, shrink(wide, build(wide, plans[0]), which), scan, [])
 
 

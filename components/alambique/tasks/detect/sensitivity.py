@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
+from alambique.config import Evaluate, Params
+from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.layout import WEIGHTS
 from alambique.tasks.detect import engines, network
@@ -21,7 +23,7 @@ from alambique.tasks.detect.importance import Scorer
 from alambique.tasks.detect.predict import Predictor
 from alambique.tasks.detect.prunable import shrink, split
 from alambique.tasks.detect.validation import Validation, mean_average_precision
-from alambique.tasks.detect.widths import Pain, Slot, Widths, build, narrower, widths
+from alambique.tasks.detect.widths import Pain, Slot, Widths, build, in_proportion, narrower, widths
 
 RATIOS = (0.25, 0.5, 0.75)
 """About the shares of a layer's channels that are removed: widths come in steps."""
@@ -66,13 +68,35 @@ class Scan(NamedTuple):
         return cls(content["map50_95"], found)
 
 
-def pain(scan: Scan) -> Pain:
+def asked(model: DetectionModel, data: Dataset, params: Params, scorer: Scorer) -> Scan | None:
+    """The scan that `prune.widths` asks for; None where widths are uniform.
+
+    Args:
+        model, scorer: as of `scan`.
+        data: val's images are measured.
+        params: params.yaml.
+    Raises:
+        DataError: val holds no boxes.
+    """
+    if params.prune.widths == "uniform":
+        return None
+    # Evaluation's own settings are no parameters of pruning: `evaluate.threshold` shall not prune anew.
+    validation = Validation(data, network.class_names(model), params.image_size, Evaluate())
+    return scan(model, validation, scorer, params.seed)
+
+
+def pain(scan: Scan | None) -> Pain:
     """What narrowing hurts: the removed share of a layer's channels, plus the share of mAP50-95 that is lost by it.
 
     Where the next step always is the least painful, an insensitive layer is narrowed as without a scan, and one that
     loses all of mAP at a quarter of its channels a fifth as fast. Between the measured shares the loss is interpolated,
     from 0 at no removal; it never falls as more is removed, and what rises by narrowing counts as no loss.
+
+    Args:
+        scan: None: nothing is known to be lost.
     """
+    if scan is None:
+        return in_proportion
     curves = {}
     for slot, points in scan.found.items():
         shares = sorted(points)

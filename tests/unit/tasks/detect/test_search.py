@@ -18,10 +18,12 @@ from alambique.layout import CHOICE, checkpoint
 from alambique.stages import prune
 from alambique.stages import search as stage
 from alambique.stages.events import EVENTS_FILE
-from alambique.tasks.detect import network, prototypes
+from alambique.tasks.detect import network, prototypes, sensitivity
 from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.rounds import prune_and_recover
 from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.detect.validation import Validation
+from alambique.tasks.detect.widths import choose, widths
 
 DISTILLED = checkpoint("pico", "distilled", 0)
 
@@ -138,3 +140,21 @@ def test_pruning_without_a_choice_says_how_to_make_one(root: Path) -> None:
     (root / CHOICE).unlink()
     with pytest.raises(DataError, match="run `dvc repro search`"):
         prune.run(root, "pico")
+
+
+def test_a_prototype_has_the_widths_that_pruning_will_choose(
+    root: Path, tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    wide = network.load(root / DISTILLED / "weights.pt")
+    full, ratios = widths(wide), (0.25, 0.5, 0.75)
+    fragile = choose(wide, "macs", 0.15, 64)
+    left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
+    found = sensitivity.Scan(0.5, left)  # what uniform pruning narrows shall be what is fragile
+    monkeypatch.setattr(sensitivity, "scan", lambda *_: found)  # a student of one epoch finds nothing to lose
+    asked = tiny.params(prune={"widths": "sensitivity", "share": 0.15, "epochs": 1})
+    dataset = Dataset.load(root / "data")
+    workshop = prototypes.Workshop(root, asked, dataset, [], tmp_path)
+    prune_and_recover(wide, root, asked, dataset, tmp_path)
+    pruned = network.load(tmp_path / "weights.pt")
+    assert widths(workshop.pruned("pico", 0.15)) == widths(pruned)
+    assert widths(pruned) != fragile
