@@ -12,7 +12,7 @@ import yaml
 
 from alambique import config, expansion, transfer
 from alambique.config import Params, read_yaml
-from alambique.data import ingest, inputs, versions
+from alambique.data import adopt, inputs, versions
 from alambique.data.snapshot import prepare
 from alambique.errors import ConfigurationError
 from alambique.files import fresh_folder, write_text
@@ -50,7 +50,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
         raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
     with fresh_folder(target) as folder:
         params = _lay_out(folder, target, task, overrides)
-        ingest.ingest(data, folder / DATA, params.validation.min_boxes_per_class)
+        adopt.adopt(data, folder / DATA, params.validation.min_boxes_per_class)
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
 

@@ -6,8 +6,8 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from alambique.data import store
 from alambique.errors import ConfigurationError, DataError, TransientError
 from alambique.files import sha256
 from alambique.registry.client import connect, reachable
@@ -31,8 +31,8 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
         DataError: there is nothing there.
         TransientError: the service is out of reach.
     """
-    if uri.startswith("s3://"):
-        _s3(uri, target)
+    if uri.startswith(store.S3):
+        store.download(uri, target)
     elif uri.startswith("models:/"):
         _model(pinpoint(uri, tracking_uri), target, tracking_uri)
     elif ASSET.fullmatch(uri):
@@ -78,23 +78,6 @@ def _file(uri: str, target: Path) -> None:
     if not path.is_file():
         raise DataError(f"there is no file {path}; correct the path, or put the weights there")
     shutil.copyfile(path, target)
-
-
-def _s3(uri: str, target: Path) -> None:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-    place = urlsplit(uri)
-    try:
-        boto3.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(target))
-    except NoCredentialsError:
-        raise ConfigurationError(f"no credentials for {uri}; set AWS_ACCESS_KEY_ID or a profile") from None
-    except ClientError as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        kind = TransientError if status >= 500 or status == 429 else DataError
-        raise kind(f"cannot download {uri}: {error}") from error
-    except (BotoCoreError, OSError) as error:
-        raise TransientError(f"cannot download {uri}: {error}") from error
 
 
 def _model(uri: str, target: Path, tracking_uri: str | None) -> None:

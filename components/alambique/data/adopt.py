@@ -30,7 +30,7 @@ class Source:
     splits: dict[str, Pairs]
 
 
-def ingest(data: str, target: Path, min_boxes_per_class: int) -> None:
+def adopt(data: str, target: Path, min_boxes_per_class: int) -> None:
     """Copy the dataset `data` to `target` and judge it there.
 
     Args:
@@ -52,7 +52,7 @@ def ingest(data: str, target: Path, min_boxes_per_class: int) -> None:
 
 
 def describe(data: str) -> Source:
-    """Find the images and labels of a dataset; see `ingest`.
+    """Find the images and labels of a dataset; see `adopt`.
 
     Raises:
         DataError: a split is missing, names nothing, or has no labels.
