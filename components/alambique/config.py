@@ -238,7 +238,55 @@ Gate = Annotated[AtLeast | AtMost | NotWorseThan | EachClass, Field(discriminato
 
 
 class Promotion(Section):
+    """Which candidate becomes champion, and who decides.
+
+    Attributes:
+        policy: whether a challenger is promoted by itself, or when a person approved it in Airflow's UI.
+        timeout_hours: after which an approval that nobody answered is a rejection.
+    """
+
     objective: Literal["accuracy", "latency", "size"] = "accuracy"
+    policy: Literal["automatic", "approval"] = "automatic"
+    timeout_hours: Annotated[float, Field(gt=0)] = 72.0
+
+
+class Retraining(Section):
+    """When new data or drift may start a run: so many hours after the last one was recorded."""
+
+    cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+
+
+class Arriving(Section):
+    """How new data joins the dataset.
+
+    Attributes:
+        val, test: shares of the labelled images that go there; the rest goes to train.
+        max_bad: share of a batch's files that may be broken; above it none of the batch joins.
+    """
+
+    val: Probability = 0.1
+    test: Probability = 0.1
+    max_bad: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _some_are_left_to_train(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val:g} and test {self.test:g} leave nothing to train on; lower them")
+        return self
+
+
+class Watching(Section):
+    """How production images are compared with the champion's training data.
+
+    Attributes:
+        window: newest images that are looked at.
+        min_images: below it there is no verdict.
+        false_alarms: share of batches of the training distribution that may be called drifted.
+    """
+
+    window: Annotated[int, Field(ge=20)] = 500
+    min_images: Annotated[int, Field(ge=20)] = 100
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
 class Params(Section):
@@ -266,6 +314,9 @@ class Params(Section):
     validation: Validation = Validation()
     gates: tuple[Gate, ...] = ()
     promotion: Promotion = Promotion()
+    retraining: Retraining = Retraining()
+    arriving: Arriving = Arriving()
+    drift: Watching = Watching()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

@@ -28,6 +28,9 @@ class Deployment(BaseModel):
         home: this machine's folder for the shared DVC cache and the stages' workspaces.
         data: folder that `snapshot` versions as the dataset; None: only what is committed.
         tracking_uri: MLflow server or SQLite URI; None: runs are not tracked.
+        arrivals: where new images and labels appear, s3://bucket/prefix or a folder; None: nowhere.
+        production: where images from the field appear, likewise; drift is looked for there.
+        releases: where champions are published for devices, s3://bucket/prefix; None: they are not.
         python: the interpreter with the `ml` extra; None: the one that runs Airflow.
     """
 
@@ -38,6 +41,9 @@ class Deployment(BaseModel):
     home: Path
     data: Path | None = None
     tracking_uri: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    arrivals: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    production: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    releases: Annotated[str, AfterValidator(_without_credentials)] | None = None
     python: Path | None = None
 
     @classmethod

@@ -169,17 +169,42 @@ class Recorded(Message):
     branch_moved: bool
 
 
+class ProposeRequest(Message):
+    """Say what promoting the challengers of a recorded run would mean, for the person who decides."""
+
+    deployment: Deployment
+    tag: str
+
+
+class Proposal(Message):
+    """What a person is asked to approve.
+
+    Attributes:
+        judgement: sha256 of the run's decisions.json, which the promotion must find unchanged.
+        body: the challengers, the leaderboard and the gates' verdicts, in Markdown.
+    """
+
+    tag: str
+    judgement: str
+    subject: str
+    body: str
+
+
 class PromoteRequest(Message):
     """Make the challengers of a recorded run champions.
 
     Attributes:
         tag: the run's tag; its decisions.json says which version the gate judged.
-        by: who decided, for the ledger.
+        judgement: sha256 of that decisions.json as it was approved; None: nobody was asked.
+        by: who decided, for the ledger and the audit trail.
+        why: what they gave as the reason.
     """
 
     deployment: Deployment
     tag: str
+    judgement: str | None = None
     by: str
+    why: str = ""
 
 
 class RollbackRequest(Message):
@@ -188,7 +213,95 @@ class RollbackRequest(Message):
     deployment: Deployment
     model: str
     by: str
+    why: str = ""
 
 
 class Promoted(Message):
     champions: list[Version]
+
+
+class PublishRequest(Message):
+    """Put the present champions of these registered models where devices fetch them from, `deployment.releases`."""
+
+    deployment: Deployment
+    models: list[str]
+
+
+class Published(Message):
+    """The champions that devices get now.
+
+    Attributes:
+        releases: the URL of each model's release, by model; models without a champion are left out.
+    """
+
+    releases: dict[str, str]
+
+
+class ArrivalsRequest(Message):
+    """Look for new data at `deployment.arrivals`, without fetching any."""
+
+    deployment: Deployment
+
+
+class Arrivals(Message):
+    """What lies there and was not ingested yet.
+
+    Attributes:
+        new: files.
+        digest: over their names and versions; equal when nothing came or changed since.
+    """
+
+    new: int
+    digest: str
+
+
+class IngestRequest(Message):
+    """Merge what is new at `deployment.arrivals` into the dataset.
+
+    Attributes:
+        by: what started it, for the record.
+    """
+
+    deployment: Deployment
+    by: str
+
+
+class Ingested(Message):
+    """What an ingestion did.
+
+    Attributes:
+        batch: names its record, `arrivals/<batch>.json`; None: there was nothing new.
+        revision: the commit of the branch that holds the dataset now.
+        added: images that joined, by split; an image that got its labels later counts again, in its labelled split.
+        quarantined: files that were left out, each with its reason in the record.
+    """
+
+    batch: str | None
+    revision: str
+    added: dict[str, int] = {}
+    quarantined: int = 0
+
+
+class DriftRequest(Message):
+    """Compare the newest images at `deployment.production` with what the champions were trained on."""
+
+    deployment: Deployment
+    by: str
+
+
+class Drift(Message):
+    """The verdict on a production batch.
+
+    Attributes:
+        verdict: `no_champion` and `too_few` (images) are no verdicts.
+        n: images in the batch.
+        signals: names of the statistics that differ, after correction for their number.
+        report: where the report lies: a URL of MLflow's artifact, or a file.
+        ingested: what joined the dataset, on drift.
+    """
+
+    verdict: Literal["drift", "no_drift", "too_few", "no_champion"]
+    n: int
+    signals: list[str] = []
+    report: str | None = None
+    ingested: Ingested | None = None
