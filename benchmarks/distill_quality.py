@@ -10,20 +10,16 @@ full      all labels; the teacher is a YOLO26n fine-tuned on them
 builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
 fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
 scarce    the same images; the teacher is fine-tuned on the labels that are left
-views_full, views_fetched
-          as full and fetched, but from a cache of views instead of boxes
 
-Teachers look at 320 px: a cache of boxes gives that to students of 224 px for nothing. A control has the same start and
-as many steps as the student that it is compared with, and the labels alone.
+Teachers look at 320 px: the cache gives that to students of 224 px for nothing. A control has the same start and as
+many steps as the student that it is compared with, and the labels alone.
 
 gain_fetched       points of test mAP50-95, fetched, distilled − control
 gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
 gain_full          full, distilled − control
 gain_over_builtin  full, distilled − builtin, distilled
-boxes_over_views_full, boxes_over_views_fetched
-                   what the one cache is worth more than the other
-entropy_at_labels  nats of the teacher's class distribution at a labelled box, full: what the cache of boxes can say
-                   there that the label does not; the logarithm of the number of classes would be all
+entropy_at_labels  nats of the teacher's class distribution at a labelled box, full: what the cache can say there that
+                   the label does not; the logarithm of the number of classes would be all
 
 Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
 benchmarks/.runs and, after an interruption, not done again; a training goes on from its last epochs. Each of the N
@@ -51,7 +47,6 @@ from alambique import config, layout
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import SoftLabels
 from alambique.tasks.detect import samples, trust
 from alambique.tasks.detect.soft_labels import recipe
 from benchmarks import common, datasets
@@ -69,7 +64,6 @@ class Setting(NamedTuple):
     labels: Literal["all", "few"]
     teacher: Literal["tuned", "fetched"]
     method: Literal["soft", "feature"] = "soft"
-    cache: Literal["boxes", "views"] = "boxes"
 
 
 class Run(NamedTuple):
@@ -90,8 +84,6 @@ SETTINGS = {
     "scarce": Setting("few", "tuned"),
     "fetched": Setting("few", "fetched"),
     "builtin": Setting("all", "fetched", method="feature"),
-    "views_full": Setting("all", "fetched", cache="views"),
-    "views_fetched": Setting("few", "fetched", cache="views"),
 }
 TUNED = [name for name, setting in SETTINGS.items() if setting.teacher == "tuned"]
 FETCHED = [name for name in SETTINGS if name not in TUNED]
@@ -104,16 +96,12 @@ RUNS = (
     Run("full", "control"),
     Run("full", "distilled"),
     Run("builtin", "distilled"),
-    Run("views_fetched", "distilled"),
-    Run("views_full", "distilled"),
 )
 GAINS = {
     "gain_fetched": (Run("fetched", "distilled"), Run("fetched", "control"), "≥ 6, low > 0"),
     "gain_scarce": (Run("scarce", "distilled"), Run("fetched", "control"), "> 0"),
     "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
     "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
-    "boxes_over_views_full": (Run("full", "distilled"), Run("views_full", "distilled"), None),
-    "boxes_over_views_fetched": (Run("fetched", "distilled"), Run("views_fetched", "distilled"), None),
 }
 
 
@@ -230,7 +218,7 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
                 "epochs": epochs,
             }
         },
-        "soft_labels": {"shards": [0], "kind": setting.cache, **dict(scale.soft_labels)},
+        "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
         "distill": {"epochs": scale.epochs, "method": setting.method},
         "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
     }
@@ -257,7 +245,7 @@ def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
 def entropy_at_labels(project: Path) -> Row:
     """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
     params, data = config.load(project), Dataset.load(project / layout.DATA)
-    cache: Cache[SoftLabels] = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
+    cache = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
     lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
     found = logits[~logits.isnan().any(1)]

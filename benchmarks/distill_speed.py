@@ -6,8 +6,7 @@ A YOLO26n student at 320 px, batch 16, on the demo's scenes drawn at that size (
 these take turns, in rounds that each begin with another of them:
 
 plain       the `control` stage: no teacher
-cached      the `distill` stage, from a cache of boxes
-views       the same, from a cache of augmented views
+cached      the `distill` stage, from the cache
 builtin_S   Ultralytics' own `distill_model` with a YOLO26 of scale S, which runs at every batch; random weights do
 teacher_S   that teacher's forward pass alone
 
@@ -16,7 +15,7 @@ hook notes the time after every step of the optimizer. From the first step to th
 only, of loading and augmenting, forward pass, loss, backward pass, step and moving average; what a training does
 before and after is not counted. A row is a ratio within a round, its median and quartiles over the rounds.
 
-cached_over_plain, views_over_plain
+cached_over_plain
 builtin_l_over_cached, builtin_x_over_cached
 share_of_ceiling        builtin_l_over_cached / ((plain + teacher_l) / plain): a method that needs no teacher's forward
                         pass, and costs nothing itself, has 1, but for what upstream's own loss costs
@@ -117,7 +116,6 @@ def rows(measured: Sequence[Round]) -> list[Row]:
 
     return [
         ratio("cached_over_plain", lambda each: each["cached"] / each["plain"], "≤ 1.10"),
-        ratio("views_over_plain", lambda each: each["views"] / each["plain"]),
         ratio("builtin_l_over_cached", lambda each: each["builtin_l"] / each["cached"], "≥ 3.5"),
         ratio("builtin_x_over_cached", lambda each: each["builtin_x"] / each["cached"], "≥ 6"),
         ratio("share_of_ceiling", _share_of_ceiling, "≥ 0.9"),
@@ -153,11 +151,9 @@ def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
 def make_blocks(project: Path, params: Params) -> dict[str, Block]:
     """What takes turns, by name."""
     task = tasks.load(params.task)
-    views = params.model_copy(update={"soft_labels": params.soft_labels.model_copy(update={"kind": "views"})})
     blocks: dict[str, Block] = {
         "plain": _block(task.control, project, params),
         "cached": _block(task.distill, project, params),
-        "views": _block(task.distill, _with_views(project, views), views),
     }
     data = Dataset.load(project / DATA)
     for scale in TEACHERS:
@@ -222,18 +218,6 @@ def _know_everything(project: Path, params: Params) -> None:
     target.mkdir(parents=True)
     images = sorted(image for split in made.data for image in data.images(split))
     writer.write(target, (_seen(data, image, made.width) for image in images), made, 0, 1)
-
-
-def _with_views(project: Path, params: Params) -> Path:
-    """The same project with a cache of views, which the teacher of `_know_everything` answered."""
-    target = project.with_name("views")
-    target.mkdir()
-    for name in (DATA, INPUTS, layout.TEACHERS.parent):
-        (target / name).symlink_to(project / name)
-    shard = target / layout.shard(0)
-    shard.mkdir(parents=True)
-    tasks.load(params.task).soft_labels(target, params, 0, shard)
-    return target
 
 
 def _seen(data: Dataset, image: Path, width: int) -> SoftLabels:

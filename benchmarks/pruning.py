@@ -3,8 +3,8 @@
     python -m benchmarks.pruning --data PATH --weights yolo26n.pt [--quick]
 
 A YOLO26n that was fine-tuned and distilled on the data (see benchmarks/nano.py) loses half of its multiply-accumulates
-and recovers, by the product's `prune` stage with the defaults of params.yaml: with the cache of boxes, and without a
-teacher, from the same pruned network over as many steps. What is done is kept in benchmarks/.runs.
+and recovers, by the product's `prune` stage with the defaults of params.yaml: with the cache, and without a teacher,
+from the same pruned network over as many steps. What is done is kept in benchmarks/.runs.
 
 recovery_gain      points of test mAP50-95, with − without soft labels; paired over seeds and test images
 """

@@ -7,7 +7,6 @@ made-up teachers of COCO's 80 classes at 640 px. Dense maps are one head's four 
 anchors in half precision. Files count whole, manifest and all.
 
 dense_over_boxes      bytes of dense maps over bytes of boxes, an image; each image has `max_boxes`, the worst case
-dense_over_view       the same for one augmented view, which keeps `anchors` of both heads
 writer_memory_growth  the writer's peak memory above what its imports take, 20,000 images over 1,000
 """
 
@@ -16,19 +15,18 @@ from __future__ import annotations
 import gc
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from alambique.softlabels import writer
-from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
-from alambique.softlabels.schema import BRANCHES, SoftLabels, SoftViews, index_type
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import SoftLabels
 from benchmarks import common
 from benchmarks.common import Row
 
@@ -45,7 +43,6 @@ def main(quick: Annotated[bool, typer.Option(help="The same code in under two mi
     images, rounds = (500, 1) if quick else (5_000, 5)
     rows = [
         dense_over_boxes(images),
-        dense_over_view(images // 10),
         writer_memory_growth(rounds, 1_000, 4_000 if quick else 20_000),
     ]
     common.publish("softlabels", rows, quick=quick, threads=1)
@@ -54,18 +51,10 @@ def main(quick: Annotated[bool, typer.Option(help="The same code in under two mi
 def dense_over_boxes(images: int) -> Row:
     """The cache has one size: what varies is how many boxes the images hold, so both ends of that are published."""
     most = common.params().soft_labels.max_boxes
-    worst, usual = (_bytes(partial(write_boxes, images=images, boxes=boxes)) / images for boxes in (most, COCO_MEAN))
+    worst, usual = (_bytes_an_image(images, boxes) for boxes in (most, COCO_MEAN))
     ratio = DENSE / worst
     details = {"bytes": worst, "boxes": most, "at_coco_mean": DENSE / usual, "bytes_at_coco_mean": usual}
     return Row("dense_over_boxes", ratio, ratio, ratio, images, "≥ 150", details)
-
-
-def dense_over_view(images: int) -> Row:
-    """Every view of every image has the same size."""
-    settings = common.params().soft_labels
-    size = _bytes(partial(write_views, images=images)) / images / settings.views
-    details = {"bytes": size, **settings.model_dump(include={"views", "anchors"})}
-    return Row("dense_over_view", DENSE / size, DENSE / size, DENSE / size, images * settings.views, "≥ 50", details)
 
 
 def writer_memory_growth(rounds: int, few: int, many: int) -> Row:
@@ -77,18 +66,19 @@ def writer_memory_growth(rounds: int, few: int, many: int) -> Row:
 
 def write_boxes(folder: Path, images: int, boxes: float) -> None:
     """Write one shard into `folder`; at `max_boxes` every image has as many, below it the number is Poisson's."""
-    recipe = BoxesRecipe(**_recipe("min_score", "max_boxes"), preprocessing={}, image_sizes=[SIZE])
+    recipe = Recipe(
+        teachers=["0" * 64],
+        experts=None,
+        data={"train": "0" * 64},
+        preprocessing={},
+        image_sizes=[SIZE],
+        classes=[f"class {index}" for index in range(CLASSES)],
+        **common.params().soft_labels.model_dump(include={"combine", "top_k", "min_score", "max_boxes"}),
+    )
     generator = np.random.default_rng(0)
     most = recipe.max_boxes
     counts = (most if boxes == most else min(int(generator.poisson(boxes)), most) for _ in range(images))
     writer.write(folder, _boxes(counts, recipe.width, generator), recipe, shard=0, shards=1)
-
-
-def write_views(folder: Path, images: int) -> None:
-    """Write one shard into `folder`."""
-    recipe = ViewsRecipe(**_recipe("views", "anchors"), seed=0, image_size=SIZE, augmentation={})
-    rows = (_views(index, recipe, np.random.default_rng(index)) for index in range(images))
-    writer.write(folder, rows, recipe, shard=0, shards=1)
 
 
 def peak_above_imports(images: int) -> int:
@@ -114,51 +104,23 @@ def _resident(field: str) -> int:
     return int(match[1]) * 1024
 
 
-def _bytes(write: Callable[[Path], None]) -> int:
-    """Of all files that `write` leaves in the folder that it is given."""
+def _bytes_an_image(images: int, boxes: float) -> float:
+    """Of all files that `write_boxes` leaves."""
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder))
-        return sum(path.stat().st_size for path in Path(folder).iterdir())
-
-
-def _recipe(*settings: str) -> dict[str, Any]:
-    """What both kinds of cache share, and some of the defaults of params.yaml."""
-    return {
-        "teachers": ["0" * 64],
-        "combine": "average",
-        "experts": None,
-        "data": {"train": "0" * 64},
-        "classes": [f"class {index}" for index in range(CLASSES)],
-        **common.params().soft_labels.model_dump(include={"top_k", *settings}),
-    }
+        write_boxes(Path(folder), images, boxes)
+        return sum(path.stat().st_size for path in Path(folder).iterdir()) / images
 
 
 def _boxes(counts: Iterable[int], width: int, generator: np.random.Generator) -> Iterator[SoftLabels]:
     """Images by path, each with its number of boxes."""
     for index, count in enumerate(counts):
         yield SoftLabels(
-            image=_name(index),
+            image=f"train/{index:012d}.jpg",  # as COCO's are
             boxes=generator.random((count, 4)).astype(np.float16),
             logits=generator.normal(size=(count, width)).astype(np.float16),
             classes=generator.integers(CLASSES, size=(count, width)).astype(np.int16),
             scores=generator.random(count).astype(np.float16),
         )
-
-
-def _views(index: int, recipe: ViewsRecipe, generator: np.random.Generator) -> SoftViews:
-    shape = (recipe.views, len(BRANCHES), recipe.kept)
-    return SoftViews(
-        image=_name(index),
-        checksums=generator.integers(2**32, size=recipe.views).astype(np.uint32),
-        anchors=generator.integers(recipe.outputs, size=shape).astype(index_type(recipe.outputs)),
-        logits=generator.normal(size=(*shape, recipe.width)).astype(np.float16),
-        classes=generator.integers(CLASSES, size=(*shape, recipe.width)).astype(np.int16),
-        boxes=generator.random((*shape, 4)).astype(np.float16),
-    )
-
-
-def _name(index: int) -> str:
-    return f"train/{index:012d}.jpg"  # as COCO's are
 
 
 if __name__ == "__main__":

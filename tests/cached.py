@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from alambique.softlabels import writer
-from alambique.softlabels.key import BoxesRecipe
+from alambique.softlabels.key import Recipe
 from alambique.softlabels.schema import SoftLabels
 
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
-RECIPE = BoxesRecipe(
+RECIPE = Recipe(
     teachers=["a" * 64, "b" * 64],
     combine="average",
     experts=None,
@@ -44,7 +44,7 @@ def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
 IMAGES = [labels(f"train/{index:02d}.png", boxes=index % 3, seed=index) for index in range(9)]
 
 
-def write(folder: Path, images: Iterable[SoftLabels] = IMAGES, recipe: BoxesRecipe = RECIPE, shards: int = 2) -> Path:
+def write(folder: Path, images: Iterable[SoftLabels] = IMAGES, recipe: Recipe = RECIPE, shards: int = 2) -> Path:
     for shard in range(shards):
         (folder / str(shard)).mkdir(parents=True)
         writer.write(folder / str(shard), islice(images, shard, None, shards), recipe, shard, shards)

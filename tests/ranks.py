@@ -14,13 +14,13 @@ from ultralytics.utils import RANK
 
 from alambique.files import write_json
 from alambique.tasks.detect import trainer
-from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.branches import TaughtLoss
 
 SEEN: list[str] = []
 """The images of this rank's batches, one batch after the other."""
 
 
-class Witness(BoxesLoss):
+class Witness(TaughtLoss):
     """Remembers which images it is the loss of."""
 
     def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -88,16 +88,11 @@ class Teacher(Section):
 
 
 class SoftLabels(Section):
-    """What is kept of the teachers: boxes once an image, or sparse dense outputs for each of its augmented views."""
-
-    kind: Literal["boxes", "views"] = "boxes"
     shards: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     combine: Literal["average", "best_per_class"] = "average"
     min_score: Probability = 0.05
     top_k: Annotated[int, Field(ge=1)] = 10
     max_boxes: Annotated[int, Field(ge=1)] = 100
-    views: Annotated[int, Field(ge=1)] = 8
-    anchors: Annotated[int, Field(ge=1)] = 100
 
     @model_validator(mode="after")
     def _shards_count_up(self) -> Self:
@@ -352,13 +347,6 @@ class Params(Section):
                 raise ValueError(
                     f"runtimes: {', '.join(never)} cannot suppress overlapping boxes, as {student}, a {family}, needs; "
                     f"only {', '.join(SUPPRESSING)} can: take the others out, or choose family: yolo26"
-                )
-        for teacher in (self.teacher[name] for name in self.teachers):
-            family = teacher.network.family
-            if self.soft_labels.kind == "views" and teacher.source == "train" and family != "yolo26":
-                raise ValueError(
-                    f"soft_labels.kind: views holds both branches of a YOLO26's head, and a {family} has one; set "
-                    "soft_labels.kind: boxes, or give a YOLO26 teacher"
                 )
         return self
 

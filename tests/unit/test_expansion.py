@@ -30,15 +30,7 @@ def test_matrices_and_params_are_expanded(project: Path) -> None:
     shard = graph.stages["soft_labels@1"]
     assert shard.cmd == "python -m alambique stage soft_labels 1"
     assert shard.outs == ("metrics/soft_labels/1.json", "soft_labels/1")
-    assert shard.params["params.yaml"] == (
-        "image_size",
-        "seed",
-        "soft_labels",
-        "task",
-        "teachers",
-        "training.flip",
-        "training.mosaic",
-    )
+    assert shard.params["params.yaml"] == ("soft_labels", "task", "teachers")
     assert shard.params["versions.yaml"] == ()
     assert graph.upstream("distill@pico-0") == ("soft_labels@0", "soft_labels@1", "teacher@main", "validate")
     assert graph.stages["benchmark"].always_changed

@@ -14,7 +14,6 @@ from alambique.report import pictures
 from alambique.softlabels import page, terminal
 from alambique.softlabels.inspect import inspect
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import Row, SoftLabels
 from alambique.softlabels.shards import read_manifests
 from alambique.softlabels.summary import teacher_names
 
@@ -44,12 +43,10 @@ def show_image(project: Path, image: str, console: Console) -> None:
     row = cache.get(image)
     if row is None:
         raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
-    if not isinstance(row, SoftLabels):
-        raise DataError(f"of {image} the cache holds views, whose anchors have no place in it; leave --image out")
     terminal.print_image(row, pictures.labelled(data, data.root / "images" / image), data.classes, console)
 
 
-def _open(project: Path) -> Cache[Row]:
+def _open(project: Path) -> Cache:
     """The cache as it lies there, by whatever recipe it was made."""
     folder = project / SOFT_LABELS
     return Cache.open(folder, read_manifests(folder)[0].recipe)

@@ -17,9 +17,9 @@ from alambique.data.dataset import Dataset
 from alambique.layout import SOFT_LABELS
 from alambique.report import pictures
 from alambique.report.pictures import Boxes
-from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
+from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import BRANCHES, Row, SoftLabels
+from alambique.softlabels.schema import SoftLabels
 from alambique.tasks.detect import average_precision
 from alambique.tasks.detect.samples import SAME_BOX
 
@@ -29,9 +29,6 @@ BINS = 20
 EACH = 2
 """Images of a kind that are shown."""
 
-DEPLOYED = BRANCHES.index("one2one")
-"""The branch of views that is looked at: what a deployed network answers with."""
-
 
 @dataclass
 class Inspection:
@@ -40,37 +37,36 @@ class Inspection:
     Attributes:
         recipe: how the cache was made.
         size: bytes on disk, manifests and all.
-        confidence, entropy: how many boxes or anchors have a score, or an `entropy`, from i / BINS on, (BINS,).
-        taught: boxes or anchors whose likeliest class it is, by class, (classes,).
+        confidence, entropy: how many boxes have a score, or an `entropy`, from i / BINS on, (BINS,).
+        taught: boxes whose likeliest class it is, by class, (classes,).
         labelled: boxes that people drew in the images, by class, (classes,).
-        found: those of them that the teachers have, by class, (classes,); unknown of views, where all has moved.
+        found: those of them that the teachers have, by class, (classes,).
         images: how many, by the first folder of their path: the split, as a rule.
         certainty: of each image with boxes; see `certainty`.
         crowd: of each image with boxes, how many score enough to be shown in a report.
     """
 
-    recipe: BoxesRecipe | ViewsRecipe
+    recipe: Recipe
     size: int
     confidence: NDArray[np.int64]
     entropy: NDArray[np.int64]
     taught: NDArray[np.int64]
     labelled: NDArray[np.int64]
-    found: NDArray[np.int64] | None
+    found: NDArray[np.int64]
     images: Counter[str] = field(default_factory=Counter)
     certainty: dict[str, float] = field(default_factory=dict)
     crowd: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_nothing_yet(cls, recipe: BoxesRecipe | ViewsRecipe, size: int) -> Self:
+    def of_nothing_yet(cls, recipe: Recipe, size: int) -> Self:
         confidence, spread = np.zeros((2, BINS), np.int64)
         taught, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
-        known = found if isinstance(recipe, BoxesRecipe) else None
-        return cls(recipe, size, confidence, spread, taught, labelled, known)
+        return cls(recipe, size, confidence, spread, taught, labelled, found)
 
     @property
     def recall(self) -> float | None:
-        """The share of the labelled boxes that were found; None if unknown."""
-        return None if self.found is None or not self.labelled.any() else float(self.found.sum() / self.labelled.sum())
+        """The share of the labelled boxes that were found; None where there are none."""
+        return float(self.found.sum() / self.labelled.sum()) if self.labelled.any() else None
 
     @property
     def shown(self) -> dict[str, list[str]]:
@@ -82,7 +78,7 @@ class Inspection:
         return {"least certain": unsure, "most certain": sure, "most crowded": crowded}
 
 
-def inspect(project: Path, cache: Cache[Row], data: Dataset) -> Inspection:
+def inspect(project: Path, cache: Cache, data: Dataset) -> Inspection:
     """Look at every image of a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
     seen = Inspection.of_nothing_yet(cache.recipe, size)
@@ -93,23 +89,21 @@ def inspect(project: Path, cache: Cache[Row], data: Dataset) -> Inspection:
     return seen
 
 
-def _count(seen: Inspection, row: Row) -> None:
-    part = ... if isinstance(row, SoftLabels) else (slice(None), DEPLOYED)
-    scores = row.scores[part].astype(np.float64).reshape(-1)
+def _count(seen: Inspection, row: SoftLabels) -> None:
+    scores = row.scores.astype(np.float64)
     seen.confidence += np.histogram(scores, BINS, (0, 1))[0]
-    seen.entropy += np.histogram(entropy(row.logits[part]), BINS, (0, 1))[0]
-    seen.taught += np.bincount(row.classes[part][..., 0].reshape(-1), minlength=len(seen.taught))
+    seen.entropy += np.histogram(entropy(row.logits), BINS, (0, 1))[0]
+    seen.taught += np.bincount(row.classes[:, 0], minlength=len(seen.taught))
     if scores.any():
         seen.certainty[row.image] = certainty(scores)
         seen.crowd[row.image] = int((scores >= pictures.MIN_SCORE).sum())
 
 
-def _compare(seen: Inspection, row: Row, truth: Boxes) -> None:
+def _compare(seen: Inspection, row: SoftLabels, truth: Boxes) -> None:
     """Count an image's labelled boxes, and those that the teachers have: of the same class, IoU ≥ 0.5."""
     seen.labelled += np.bincount(truth.classes, minlength=len(seen.labelled))
-    if isinstance(row, SoftLabels) and seen.found is not None:
-        matched = average_precision.match(*likeliest(row), truth.boxes, truth.classes)
-        seen.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(seen.found))
+    matched = average_precision.match(*likeliest(row), truth.boxes, truth.classes)
+    seen.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(seen.found))
 
 
 def likeliest(row: SoftLabels) -> Boxes:
@@ -132,9 +126,9 @@ def entropy(logits: NDArray[np.float16]) -> NDArray[np.float32]:
     A lone class is weighed against its absence, as the distillation loss weighs it.
 
     Args:
-        logits: (…, k).
+        logits: (n, k).
     Returns:
-        (…).
+        (n,).
     """
     choices = logits.astype(np.float32)
     if choices.shape[-1] == 1:

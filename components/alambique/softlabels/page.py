@@ -15,12 +15,11 @@ from alambique.report.page import templates
 from alambique.report.pictures import color
 from alambique.softlabels.inspect import Inspection
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.scenes import painter
-from alambique.softlabels.schema import Row
-from alambique.softlabels.summary import by_class, facts, unit
+from alambique.softlabels.scenes import scene
+from alambique.softlabels.summary import by_class, facts
 
 
-def render(cache: Cache[Row], data: Dataset, seen: Inspection, teachers: Sequence[str]) -> str:
+def render(cache: Cache, data: Dataset, seen: Inspection, teachers: Sequence[str]) -> str:
     """The page's HTML: no date, no address of another host.
 
     Args:
@@ -28,25 +27,21 @@ def render(cache: Cache[Row], data: Dataset, seen: Inspection, teachers: Sequenc
         data: with its images.
         seen: what `inspect` found in it.
         teachers: their names.
-    Raises:
-        IntegrityError: this machine draws another view than the teachers saw.
     """
-    paint = painter(cache, data)
     histograms = {"Confidence": seen.confidence, "Entropy of the classes": seen.entropy}
     environment = templates("alambique.softlabels", "alambique.report")
     environment.filters["points"] = points
     return environment.get_template("inspect.html.j2").render(
         facts=facts(seen, teachers),
         images=seen.images.total(),
-        outputs=int(seen.taught.sum()),
-        unit=unit(seen),
+        boxes=int(seen.taught.sum()),
         recall=seen.recall,
         histograms=[
             (title, Markup(plots.histogram(shares(counts), title.lower())))  # noqa: S704  drawn by matplotlib
             for title, counts in histograms.items()
         ],
         classes=[{**row._asdict(), "color": color(index)} for index, row in enumerate(by_class(seen))],
-        groups={title: [paint(name) for name in names] for title, names in seen.shown.items()},
+        groups={title: [scene(data, cache[name]) for name in names] for title, names in seen.shown.items()},
     )
 
 

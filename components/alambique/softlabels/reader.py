@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,76 +13,38 @@ from numpy.typing import NDArray
 
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
-from alambique.softlabels.key import BoxesRecipe, Manifest, ViewsRecipe
-from alambique.softlabels.schema import Row, SoftLabels, SoftViews
+from alambique.softlabels.key import Manifest, Recipe
+from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.shards import AGAIN, open_shard, read_manifests, refuse_foreign
-
-Kind = TypeVar("Kind", bound=Row)
-
-
-class Ragged(NamedTuple):
-    """A column of arrays that differ in length.
-
-    Attributes:
-        offsets: row i has the values from offsets[i] up to offsets[i + 1], (n + 1,).
-        values: of all rows, (boxes,) or (boxes, …).
-    """
-
-    offsets: NDArray[np.int32]
-    values: NDArray[Any]
-
-    def take(self, index: int) -> NDArray[Any]:
-        start, stop = self.offsets[index : index + 2]
-        return self.values[start:stop]
-
-    def row_of(self, place: int) -> int:
-        return int(np.searchsorted(self.offsets, place, side="right")) - 1
-
-
-class Even(NamedTuple):
-    """A column of arrays of one shape.
-
-    Attributes:
-        values: of all rows, (n, …).
-    """
-
-    values: NDArray[Any]
-
-    def take(self, index: int) -> NDArray[Any]:
-        array: NDArray[Any] = self.values[index]
-        return array
-
-    def row_of(self, place: int) -> int:
-        return place
 
 
 class Rows(NamedTuple):
     """A record batch as arrays over the mapped file: nothing of it is read before it is used.
 
     Attributes:
-        kind: makes a row of its fields.
         images: the rows' paths inside data/images, n of them.
-        columns: the others, in the order of the row's fields.
+        offsets: row i has the boxes from offsets[i] up to offsets[i + 1], (n + 1,).
+        columns: boxes, logits, classes and scores of all rows, each (boxes,) or (boxes, …).
     """
 
-    kind: Callable[..., Any]
     images: list[str]
-    columns: tuple[Ragged | Even, ...]
+    offsets: NDArray[np.int32]
+    columns: tuple[NDArray[Any], ...]
 
 
-class Cache(Mapping[str, Kind]):
+class Cache(Mapping[str, SoftLabels]):
     """All soft labels, by the image's path inside data/images; an image is decoded when it is asked for.
 
     Attributes:
-        recipe: of every shard; its kind says what an image's soft labels are, `SoftLabels` or `SoftViews`.
+        recipe: of every shard.
     """
 
-    def __init__(self, recipe: BoxesRecipe | ViewsRecipe, batches: list[Rows]) -> None:
+    def __init__(self, recipe: Recipe, batches: list[Rows]) -> None:
         self.recipe = recipe
         self._places = {image: (rows, index) for rows in batches for index, image in enumerate(rows.images)}
 
     @classmethod
-    def open(cls, folder: Path, recipe: BoxesRecipe | ViewsRecipe) -> Cache[Any]:
+    def open(cls, folder: Path, recipe: Recipe) -> Self:
         """Open every shard below `folder`, each checked to the last byte.
 
         Args:
@@ -104,10 +66,10 @@ class Cache(Mapping[str, Kind]):
             )
         return cache
 
-    def __getitem__(self, image: str) -> Kind:
+    def __getitem__(self, image: str) -> SoftLabels:
         rows, index = self._places[image]
-        row: Kind = rows.kind(image, *(column.take(index) for column in rows.columns))
-        return row
+        start, stop = rows.offsets[index : index + 2]
+        return SoftLabels(image, *(column[start:stop] for column in rows.columns))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -118,8 +80,7 @@ class Cache(Mapping[str, Kind]):
 
 def _read(path: Path, manifest: Manifest) -> list[Rows]:
     """The rows of one shard, after a look at their order and their numbers, whole batches at a time."""
-    kind = SoftLabels if isinstance(manifest.recipe, BoxesRecipe) else SoftViews
-    batches = [_rows(path, kind, batch) for batch in open_shard(path, manifest)]
+    batches = [_rows(path, batch) for batch in open_shard(path, manifest)]
     for before, after in pairwise(image for rows in batches for image in rows.images):
         if before >= after:
             raise IntegrityError(f"{path} is out of order: {before} stands before {after}; {AGAIN}")
@@ -128,32 +89,24 @@ def _read(path: Path, manifest: Manifest) -> list[Rows]:
     return batches
 
 
-def _rows(path: Path, kind: type[Row], batch: pa.RecordBatch) -> Rows:
-    columns = tuple(_column(batch.column(name)) for name in kind._fields[1:])
-    offsets = [column.offsets for column in columns if isinstance(column, Ragged)]
-    if any(not np.array_equal(each, offsets[0]) for each in offsets):
+def _rows(path: Path, batch: pa.RecordBatch) -> Rows:
+    lists = [batch.column(name) for name in SoftLabels._fields[1:]]
+    if any(not column.offsets.equals(lists[0].offsets) for column in lists):
         raise IntegrityError(f"{path} has images with more boxes in one column than in another; {AGAIN}")
-    return Rows(kind, batch.column("image").to_pylist(), columns)
+    columns = tuple(_values(column.values) for column in lists)
+    return Rows(batch.column("image").to_pylist(), lists[0].offsets.to_numpy(), columns)
 
 
-def _column(column: pa.Array) -> Ragged | Even:
-    if pa.types.is_list(column.type):
-        return Ragged(column.offsets.to_numpy(), _values(column.values))
-    return Even(_values(column))
-
-
-def _values(column: pa.Array) -> NDArray[Any]:
-    """A column's numbers, with an axis for each fixed-size list that holds them."""
-    shape: list[int] = []
-    while pa.types.is_fixed_size_list(column.type):
-        shape.append(column.type.list_size)
-        column = column.values
-    return np.asarray(column.to_numpy()).reshape(-1, *shape)
+def _values(boxes: pa.Array) -> NDArray[Any]:
+    """What a column has of every box: a number, (boxes,), or a fixed-size list of them, (boxes, …)."""
+    if not pa.types.is_fixed_size_list(boxes.type):
+        return np.asarray(boxes.to_numpy())
+    return np.asarray(boxes.values.to_numpy()).reshape(-1, boxes.type.list_size)
 
 
 def _refuse_infinite(path: Path, rows: Rows) -> None:
-    for column in rows.columns:
-        if not (finite := np.isfinite(column.values)).all():
-            place = finite.reshape(len(column.values), -1).all(1).argmin()
-            image = rows.images[column.row_of(int(place))]
+    for values in rows.columns:
+        if not (finite := np.isfinite(values)).all():
+            box = finite.reshape(len(values), -1).all(1).argmin()
+            image = rows.images[int(np.searchsorted(rows.offsets, box, side="right")) - 1]
             raise IntegrityError(f"{path} holds numbers that are not finite for {image}; {AGAIN}")

@@ -1,4 +1,4 @@
-"""The shards of a cache, whatever their columns: refused when they are not what their manifests promise."""
+"""The shards of a cache: refused when they are not what their manifests promise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refuse_foreign(folder: Path, found: Recipe, expected: Recipe) -> None:
     """
     made = found.model_dump()
     for name, now in expected.model_dump().items():
-        if (value := made.get(name)) != now:
+        if (value := made[name]) != now:
             raise IntegrityError(f"soft labels in {folder} were made for {name} {value}, but now it is {now}; {AGAIN}")
 
 
@@ -58,7 +58,7 @@ def open_shard(path: Path, manifest: Manifest) -> list[pa.RecordBatch]:
             f"changed; fetch it again (`dvc checkout --force`), or {AGAIN}"
         )
     file = pa.ipc.open_file(pa.memory_map(str(path)))
-    if file.schema != manifest.recipe.rows():
+    if file.schema != schema.rows(manifest.recipe.width):
         raise IntegrityError(f"{path} has columns {file.schema.names} of other types than this version's; {AGAIN}")
     batches = [file.get_batch(index) for index in range(file.num_record_batches)]
     if (rows := sum(len(batch) for batch in batches)) != manifest.rows:
@@ -90,7 +90,7 @@ def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
     for manifest in manifests:
         made = manifest.recipe.model_dump()
         for name, expected in first.recipe.model_dump().items():
-            if (found := made.get(name)) != expected:
+            if (found := made[name]) != expected:
                 raise IntegrityError(
                     f"shard {manifest.shard} in {folder} was made for {name} {found}, "
                     f"but shard {first.shard} for {expected}; {AGAIN}"

@@ -13,7 +13,7 @@ from scipy.special import expit
 from alambique.files import read_json
 from alambique.layout import CARD, TEACHERS
 from alambique.softlabels.inspect import Inspection
-from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
+from alambique.softlabels.key import Recipe
 from alambique.tasks.detect.samples import SAME_BOX
 
 
@@ -23,8 +23,8 @@ class ClassRow(NamedTuple):
     Attributes:
         name: its name.
         labelled: boxes that people drew.
-        recall: the share of them that the teachers have; None if unknown.
-        taught: boxes or anchors whose likeliest class it is.
+        recall: the share of them that the teachers have; None where there are none.
+        taught: the teachers' boxes whose likeliest class it is.
         share: of all these, 0 to 1.
     """
 
@@ -35,11 +35,6 @@ class ClassRow(NamedTuple):
     share: float
 
 
-def unit(seen: Inspection) -> str:
-    """What the cache holds of an image."""
-    return "boxes" if isinstance(seen.recipe, BoxesRecipe) else "anchors"
-
-
 def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
     """What the cache is.
 
@@ -47,14 +42,14 @@ def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
         seen: what was found in it.
         teachers: their names.
     """
-    images, outputs = seen.images.total(), int(seen.taught.sum())
+    images, boxes = seen.images.total(), int(seen.taught.sum())
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(seen.images.items()))
     lines = {
         "key": seen.recipe.digest(),
         "teachers": ", ".join(teachers) + (f" ({seen.recipe.combine})" if len(teachers) > 1 else ""),
         "kept": _kept(seen.recipe),
         "images": f"{images:,} ({splits})",
-        unit(seen): f"{outputs:,}, {outputs / max(images, 1):.1f} an image",
+        "boxes": f"{boxes:,}, {boxes / max(images, 1):.1f} an image",
         "on disk": f"{seen.size:,} bytes, {seen.size / max(images, 1):,.0f} an image",
     }
     if seen.recall is not None:
@@ -62,19 +57,15 @@ def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
     return lines
 
 
-def _kept(recipe: BoxesRecipe | ViewsRecipe) -> str:
-    if isinstance(recipe, BoxesRecipe):
-        what = f"up to {recipe.max_boxes} boxes an image with a score of at least {recipe.min_score}"
-        size = " and ".join(map(str, recipe.image_sizes))
-    else:
-        what = f"the {recipe.kept} surest anchors of both heads, in {recipe.views} views an image"
-        size = str(recipe.image_size)
+def _kept(recipe: Recipe) -> str:
+    what = f"up to {recipe.max_boxes} boxes an image with a score of at least {recipe.min_score}"
+    size = " and ".join(map(str, recipe.image_sizes))
     return f"{what}; logits of {recipe.width} classes each; input {size} px"
 
 
 def by_class(seen: Inspection) -> list[ClassRow]:
     """A row per class, in index order."""
-    recalls = [None] * len(seen.labelled) if seen.found is None else _shares(seen.found, seen.labelled)
+    recalls = _shares(seen.found, seen.labelled)
     total = max(int(seen.taught.sum()), 1)
     columns = zip(seen.recipe.classes, seen.labelled.tolist(), recalls, seen.taught.tolist(), strict=True)
     return [ClassRow(name, labelled, recall, taught, taught / total) for name, labelled, recall, taught in columns]
@@ -90,7 +81,7 @@ def chances(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Seque
     return " · ".join(f"{classes[index]} {value:.2g}" for index, value in zip(kept, probabilities, strict=True))
 
 
-def teacher_names(project: Path, recipe: BoxesRecipe | ViewsRecipe) -> list[str]:
+def teacher_names(project: Path, recipe: Recipe) -> list[str]:
     """The recipe's teachers by name and digest; by digest alone where models/teacher is not pulled, or has others."""
     names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
     return [f"{names[digest]} {digest[:12]}" if digest in names else digest[:12] for digest in recipe.teachers]

@@ -16,7 +16,7 @@ from alambique.report.pictures import Boxes
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.inspect import BINS, Inspection, entropy, owners
 from alambique.softlabels.schema import SoftLabels
-from alambique.softlabels.summary import by_class, chances, facts, unit
+from alambique.softlabels.summary import by_class, chances, facts
 
 BAR = 36
 """Characters of the longest bar."""
@@ -37,7 +37,7 @@ def print_inspection(seen: Inspection, teachers: Sequence[str], console: Console
         about.add_row(f"[dim]{name}[/]", value)
     console.print(about)
     for title, histogram in (("confidence", seen.confidence), ("entropy of the classes", seen.entropy)):
-        console.print(f"\n[bold]{title}[/], share of {unit(seen)}", highlight=False)
+        console.print(f"\n[bold]{title}[/], share of boxes", highlight=False)
         for line in bars(histogram):
             console.print(line, highlight=False)
     console.print()
@@ -75,7 +75,7 @@ def class_table(seen: Inspection) -> Table:
     """Labelled boxes, how many of them were found, and what the teachers see, class by class."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=30)
-    for column in ("labelled", "found, %", unit(seen), f"of {unit(seen)}, %"):
+    for column in ("labelled", "found, %", "boxes", "of boxes, %"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in by_class(seen):
         table.add_row(escape(row.name), f"{row.labelled:,}", points(row.recall), f"{row.taught:,}", points(row.share))

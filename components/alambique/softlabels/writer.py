@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 from alambique.errors import PermanentError
 from alambique.files import sha256, write_json
 from alambique.softlabels import schema
-from alambique.softlabels.key import BoxesRecipe, Manifest, ViewsRecipe
-from alambique.softlabels.schema import Row
+from alambique.softlabels.key import Manifest, Recipe
+from alambique.softlabels.schema import SoftLabels
 
 BATCH = 256
 """Images held in memory at a time; a reader maps whole batches."""
 
 
-def write(folder: Path, images: Iterable[Row], recipe: BoxesRecipe | ViewsRecipe, shard: int, shards: int) -> Manifest:
+def write(folder: Path, images: Iterable[SoftLabels], recipe: Recipe, shard: int, shards: int) -> Manifest:
     """Write soft_labels.arrow, then manifest.json, into `folder`.
 
     Args:
         folder: an existing, empty folder.
-        images: the shard's rows, of the recipe's kind, sorted by path; consumed once, batch by batch.
+        images: the shard's soft labels, sorted by path; consumed once, batch by batch.
         recipe: how they were made.
         shard, shards: which of how many.
     Raises:
         PermanentError: the teacher gave a number that is not finite; the message names the image.
     """
     path = folder / schema.SHARD
-    layout = recipe.rows()
+    layout = schema.rows(recipe.width)
     count = 0
     with path.open("wb") as file:
         with pa.ipc.new_file(file, layout) as sink:
@@ -56,12 +56,12 @@ def write(folder: Path, images: Iterable[Row], recipe: BoxesRecipe | ViewsRecipe
     return manifest
 
 
-def _batches(images: Iterator[Row]) -> Iterator[list[Row]]:
+def _batches(images: Iterator[SoftLabels]) -> Iterator[list[SoftLabels]]:
     while batch := list(islice(images, BATCH)):
         yield batch
 
 
-def _record(batch: list[Row], layout: pa.Schema) -> pa.RecordBatch:
+def _record(batch: list[SoftLabels], layout: pa.Schema) -> pa.RecordBatch:
     for row in batch:
         if not all(np.isfinite(values).all() for values in row[1:]):
             raise PermanentError(
@@ -73,18 +73,15 @@ def _record(batch: list[Row], layout: pa.Schema) -> pa.RecordBatch:
 
 
 def _column(kind: pa.DataType, values: list[Any]) -> pa.Array:
-    """A column of one value or array per row."""
-    if pa.types.is_list(kind):
-        offsets = pa.array(np.cumsum([0] + [len(each) for each in values]), pa.int32())
-        return pa.ListArray.from_arrays(offsets, _nested(kind.value_type, np.concatenate(values)), type=kind)
-    if pa.types.is_fixed_size_list(kind):
-        return _nested(kind, np.stack(values))
-    return pa.array(values, kind)
+    """A column of one path, or of one array over the boxes, per row."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    offsets = pa.array(np.cumsum([0] + [len(each) for each in values]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, _boxes(kind.value_type, np.concatenate(values)), type=kind)
 
 
-def _nested(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
-    """An array whose axes after the first are the sizes of fixed-size lists, one inside another."""
+def _boxes(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
+    """A number, or a fixed-size list of them, for each box."""
     if pa.types.is_fixed_size_list(kind):
-        inner = _nested(kind.value_type, values.reshape(-1, *values.shape[2:]))
-        return pa.FixedSizeListArray.from_arrays(inner, type=kind)
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), kind.value_type), type=kind)
     return pa.array(values, kind)

@@ -24,13 +24,6 @@ def test_fewer_boxes_take_fewer_bytes() -> None:
     assert row.low == row.value == row.high == softlabels.DENSE / row.details["bytes"]
 
 
-def test_a_view_takes_the_same_bytes_in_every_image() -> None:
-    few, more = (softlabels.dense_over_view(images) for images in (4, 8))
-    bytes_of_an_anchor = 2 + 10 * 2 + 10 * 2 + 4 * 2
-    assert few.details["bytes"] > more.details["bytes"] > 2 * 100 * bytes_of_an_anchor
-    assert (few.n, more.n) == (4 * 8, 8 * 8)
-
-
 def test_memory_is_measured_above_what_was_there() -> None:
     ballast = bytearray(200 * 2**20)
     assert 0 < softlabels.peak_above_imports(256) < len(ballast)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from alambique.errors import IntegrityError, PermanentError
 from alambique.files import read_json, sha256, write_json
 from alambique.softlabels import schema, writer
-from alambique.softlabels.key import BoxesRecipe
+from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.schema import SoftLabels
 
 
-def read(folder: Path, recipe: BoxesRecipe = RECIPE) -> Cache[SoftLabels]:
+def read(folder: Path, recipe: Recipe = RECIPE) -> Cache:
     return Cache.open(folder, recipe)
 
 
@@ -34,16 +34,16 @@ def rewrite(folder: Path, **changes: object) -> None:
 def replace(folder: Path, images: list[SoftLabels]) -> None:
     """Put other rows into shard 0, with a manifest that agrees with their bytes."""
     shard = folder / "0" / schema.SHARD
-    with shard.open("wb") as file, pa.ipc.new_file(file, schema.boxes(2)) as sink:
+    with shard.open("wb") as file, pa.ipc.new_file(file, schema.rows(2)) as sink:
         if images:
             columns = [
                 pa.array([image.image for image in images]),
                 *(
-                    pa.array([list(getattr(image, name)) for image in images], schema.boxes(2).field(name).type)
+                    pa.array([list(getattr(image, name)) for image in images], schema.rows(2).field(name).type)
                     for name in ("boxes", "logits", "classes", "scores")
                 ),
             ]
-            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.boxes(2)))
+            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.rows(2)))
     rewrite(folder, sha256=sha256(shard))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,11 @@ from alambique import cli
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
-from alambique.softlabels import command, writer
-from alambique.softlabels.inspect import DEPLOYED, Inspection, entropy, inspect, owners
-from alambique.softlabels.key import ViewsRecipe
+from alambique.softlabels import command
+from alambique.softlabels.inspect import Inspection, entropy, inspect, owners
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import Row, SoftLabels, SoftViews
+from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.summary import by_class, facts, teacher_names
-from alambique.tasks.detect.views import ViewDataset, checksum
 
 CAT, DOG, EEL = range(3)
 
@@ -68,7 +65,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def look(project: Path) -> Inspection:
-    cache: Cache[Row] = Cache.open(project / "soft_labels", RECIPE)
+    cache = Cache.open(project / "soft_labels", RECIPE)
     return inspect(project, cache, Dataset.load(project / "data"))
 
 
@@ -173,65 +170,6 @@ def test_a_cache_that_is_not_pulled_says_how_to_get_it(project: Path) -> None:
         folder.rmdir()
     with pytest.raises(IntegrityError, match="dvc pull soft_labels"):
         printed(project)
-
-
-VIEWS = ViewsRecipe(
-    **RECIPE.model_dump(include={"teachers", "combine", "experts", "data", "top_k", "classes"}),
-    image_size=64,
-    seed=0,
-    augmentation={"mosaic": 0.0},
-    views=3,
-    anchors=4,
-)
-
-
-@pytest.fixture
-def viewed(project: Path) -> Path:
-    """The project with a cache of a.png's views: in each the deployed branch is sure of a dog at anchor 9 alone."""
-    views = ViewDataset(Dataset.load(project / "data"), VIEWS)
-    logits, boxes = np.full((3, 2, 4, 2), -SURE, np.float16), np.zeros((3, 2, 4, 4), np.float16)
-    logits[:, DEPLOYED, 0, 0] = SURE
-    boxes[:, DEPLOYED, 0] = (1.5, 1.5, 0.5, 1.5)
-    row = SoftViews(
-        "train/a.png",
-        np.array([checksum(views[0, view]["img"]) for view in range(3)], np.uint32),
-        np.full((3, 2, 4), 9, np.uint16),
-        logits,
-        np.full((3, 2, 4, 2), DOG, np.int16),
-        boxes,
-    )
-    save(project, row)
-    return project
-
-
-def save(project: Path, row: SoftViews) -> None:
-    shutil.rmtree(project / "soft_labels")  # a file that is mapped may go, but not change
-    (project / "soft_labels/0").mkdir(parents=True)
-    writer.write(project / "soft_labels/0", [row], VIEWS, 0, 1)
-
-
-def test_of_views_the_deployed_branch_is_counted(viewed: Path) -> None:
-    found = inspect(viewed, Cache.open(viewed / "soft_labels", VIEWS), Dataset.load(viewed / "data"))
-    assert found.confidence[-1] == 3 and found.taught[DOG] == 12
-    assert found.recall is None
-    assert facts(found, ["main"])["anchors"] == "12, 12.0 an image"
-
-
-def test_the_page_shows_the_first_view_with_the_boxes_of_its_sure_anchors(viewed: Path) -> None:
-    printed(viewed)
-    page = (viewed / "page.html").read_text()
-    # Anchor 9 of a level of 8 × 8 cells is the second of the second line: its centre is 1.5 cells from both sides.
-    assert re.search(r'<rect class="taught" x="0\.0" y="0\.0" width="16\.0" height="24\.0"', page)
-    assert page.count('<rect class="taught"') == 1
-    assert page.count('<rect class="labelled"') >= 1
-    assert "train/a.png, view 0" in page
-
-
-def test_a_view_that_is_drawn_otherwise_here_is_refused(viewed: Path) -> None:
-    row = Cache.open(viewed / "soft_labels", VIEWS)["train/a.png"]
-    save(viewed, row._replace(checksums=row.checksums + 1))
-    with pytest.raises(IntegrityError, match="CRC-32"):
-        printed(viewed)
 
 
 def test_the_command_prints_and_writes_the_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
-from alambique.softlabels.key import ViewsRecipe
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer, trust
-from alambique.tasks.detect.branches import BoxesLoss, ViewsLoss
+from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.resume import NOTHING, Earlier
 from alambique.tasks.detect.samples import Sample
@@ -147,8 +145,6 @@ def _by_labels(data: Dataset) -> Lesson:
 
 def _by_soft_labels(project: Path, data: Dataset, params: Params) -> Lesson:
     how = params.distill.model_dump(include={"temperature", "weight", "fade"})
-    cache: Cache[Any] = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
-    if isinstance(cache.recipe, ViewsRecipe):
-        return samples.every(data), Teaching(partial(ViewsLoss, **how), views=cache)
+    cache = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
     own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
-    return own, Teaching(partial(BoxesLoss, **how))
+    return own, Teaching(partial(TaughtLoss, **how))

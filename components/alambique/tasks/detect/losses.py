@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
-from ultralytics.utils.metrics import bbox_iou
 
 KD_LOSS = "kd_loss"
 """Name of the divergence from the teacher's cached words among a training's losses."""
@@ -31,46 +29,6 @@ def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     log_student = functional.log_softmax(student.float() / temperature, dim=1)
     target = functional.softmax(teacher.float() / temperature, dim=1)
     return functional.kl_div(log_student, target, reduction="batchmean") * temperature**2
-
-
-def tempered_binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """The same for classes that do not exclude each other, as under YOLO's sigmoids: one coin for every class.
-
-    Args:
-        student, teacher: logits, of the same shape; a teacher's −inf is certain of no.
-        temperature: softens both; > 0.
-    Returns:
-        nats times temperature², element by element: not reduced, since most anchors are background.
-    """
-    target = (teacher.float() / temperature).sigmoid()
-    crossed = functional.binary_cross_entropy_with_logits(student.float() / temperature, target, reduction="none")
-    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
-    return (crossed - entropy) * temperature**2
-
-
-def quality_focus(student: Tensor, teacher: Tensor) -> Tensor:
-    """How much an element is worth learning: how far apart the two probabilities are (Li et al. 2020, GFL, eq. 4, β=1).
-
-    Args:
-        student, teacher: logits, of the same shape.
-    Returns:
-        0 to 1, element by element, without a gradient.
-    """
-    return (student.sigmoid() - teacher.sigmoid()).abs().detach()
-
-
-def box_distance(student: Tensor, teacher: Tensor, score: Tensor) -> Tensor:
-    """1 − CIoU of the student's and the teacher's boxes (Zheng et al. 2020), weighted by the teacher's score.
-
-    Args:
-        student, teacher: x1, y1, x2, y2 in the same units, (boxes, 4).
-        score: 0 to 1, (boxes,).
-    Returns:
-        the sum over the boxes.
-    """
-    overlap = bbox_iou(student, teacher, xywh=False, CIoU=True).squeeze(-1)
-    distance: Tensor = ((1 - overlap) * score).sum()
-    return distance
 
 
 def strength(progress: float, fade: float) -> float:

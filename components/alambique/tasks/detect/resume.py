@@ -27,7 +27,6 @@ from ultralytics.utils.torch_utils import unwrap_model
 from alambique.files import write_bytes
 from alambique.tasks.detect.curves import Row
 from alambique.tasks.detect.samples import Sample
-from alambique.tasks.detect.view_loader import ViewSampler
 
 if TYPE_CHECKING:
     from alambique.tasks.detect.trainer import SampleTrainer
@@ -184,8 +183,6 @@ def restore(trainer: SampleTrainer, state: State) -> None:
     trainer.ema.updates = state["ema_updates"]
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.start_epoch = done
-    if isinstance(trainer.train_loader.sampler, ViewSampler):
-        trainer.train_loader.sampler.set_epoch(done)
     trainer.scheduler.last_epoch = done - 1  # the loop steps it first
     if isinstance(model.criterion, E2ELoss):
         for _ in range(done):

@@ -45,12 +45,6 @@ def labelled(data: Dataset, split: str) -> list[Sample]:
     return samples
 
 
-def every(data: Dataset) -> list[Sample]:
-    """The labelled train images, and then the unlabelled ones, without boxes."""
-    nothing = np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32)
-    return labelled(data, "train") + [Sample(image, *nothing) for image in data.images("unlabelled")]
-
-
 def repeated(samples: Iterable[Sample], length: int) -> list[Sample]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))

@@ -19,16 +19,16 @@ from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import writer
-from alambique.softlabels.key import BoxesRecipe, ViewsRecipe
-from alambique.softlabels.schema import Row, SoftLabels
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import SoftLabels
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, predict, soft_views
+from alambique.tasks.detect import network, predict
 from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
 from alambique.tasks.detect.suppression import IOU
 
-SPLITS = {"boxes": ("train", "unlabelled", "val"), "views": ("train", "unlabelled")}
+SPLITS = ("train", "unlabelled", "val")
 """What the teachers see. No student sees val or test: the boxes of val tell how far the teachers can be trusted."""
 
 BATCH = 16
@@ -48,13 +48,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weights = [project / layout.teacher(name) / layout.WEIGHTS for name in params.teachers]
     models = [network.load(path).eval().to(device) for path in weights]
-    rows: Iterator[Row]
-    match made:
-        case BoxesRecipe():
-            rows = look(models, data, images, made)
-        case ViewsRecipe():
-            rows = soft_views.look(models, data, images, made)
-    writer.write(target, tally.count(rows), made, shard, shards)
+    writer.write(target, tally.count(look(models, data, images, made)), made, shard, shards)
     unlabelled = set(data.images("unlabelled"))
     return {
         "images": len(images),
@@ -65,7 +59,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     }
 
 
-def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsRecipe:
+def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
     """What the soft labels of today's images, teachers and parameters are made by.
 
     Raises:
@@ -73,27 +67,18 @@ def recipe(project: Path, params: Params, data: Dataset) -> BoxesRecipe | ViewsR
     """
     cards = [_card(project / layout.teacher(name), data.classes) for name in params.teachers]
     by_class = params.soft_labels.combine == "best_per_class"
-    common: dict[str, Any] = {
-        "teachers": [card["sha256"] for card in cards],
-        "combine": params.soft_labels.combine,
-        "experts": choose_experts(cards, data.classes) if by_class else None,
-        "data": {split: data.digest(split) for split in SPLITS[params.soft_labels.kind] if data.has(split)},
-        "top_k": params.soft_labels.top_k,
-        "classes": data.classes,
-    }
-    if params.soft_labels.kind == "views":
-        augmentation = soft_views.augmentation(params.training)
-        given = params.soft_labels.model_dump(include={"views", "anchors"})
-        size = params.image_size
-        return ViewsRecipe(**common, seed=params.seed, image_size=size, augmentation=augmentation, **given)
-    given = params.soft_labels.model_dump(include={"min_score", "max_boxes"})
-    sizes = [card["image_size"] for card in cards]
-    return BoxesRecipe(**common, preprocessing=DESCRIPTION, image_sizes=sizes, **given)
+    return Recipe(
+        teachers=[card["sha256"] for card in cards],
+        experts=choose_experts(cards, data.classes) if by_class else None,
+        data={split: data.digest(split) for split in SPLITS if data.has(split)},
+        preprocessing=DESCRIPTION,
+        image_sizes=[card["image_size"] for card in cards],
+        classes=data.classes,
+        **params.soft_labels.model_dump(include={"combine", "top_k", "min_score", "max_boxes"}),
+    )
 
 
-def look(
-    models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: BoxesRecipe
-) -> Iterator[SoftLabels]:
+def look(models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
     """The teachers' soft labels, image by image, in the order of `images`.
 
     Args:
@@ -110,7 +95,7 @@ def look(
             yield _keep(inside(data, image), one, recipe)
 
 
-def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: BoxesRecipe) -> list[Found]:
+def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: Recipe) -> list[Found]:
     """One teacher's best boxes of each image."""
     inputs, places = zip(*(preprocess(image, image_size) for image in images), strict=True)
     boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
@@ -150,7 +135,7 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
     return card
 
 
-def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe, suppress: bool) -> Found:
+def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe, suppress: bool) -> Found:
     """A teacher's best boxes of an image, best first, in the image's own coordinates."""
     corners = restore(boxes.numpy(), place)
     kept = corners.astype(np.float16)
@@ -163,13 +148,13 @@ def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxesRecipe, 
     return _surest(found, recipe)
 
 
-def _surest(found: Found, recipe: BoxesRecipe) -> Found:
+def _surest(found: Found, recipe: Recipe) -> Found:
     scores = found.scores
     order = scores.topk(min(recipe.max_boxes, len(scores))).indices
     return found.take(order[scores[order] >= recipe.min_score])
 
 
-def _keep(image: str, found: Found, recipe: BoxesRecipe) -> SoftLabels:
+def _keep(image: str, found: Found, recipe: Recipe) -> SoftLabels:
     """An image's row of the cache: its boxes with their likeliest classes."""
     top = found.logits.topk(recipe.width, dim=1)
     return SoftLabels(
@@ -188,7 +173,7 @@ class _Tally:
     boxes: int = 0
     scores: float = 0.0
 
-    def count(self, seen: Iterator[Row]) -> Iterator[Row]:
+    def count(self, seen: Iterator[SoftLabels]) -> Iterator[SoftLabels]:
         for image in seen:
             self.boxes += image.scores.size
             self.scores += float(image.scores.sum(dtype=float))

@@ -12,8 +12,6 @@ from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.files import sha256
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import SoftViews
 from alambique.tasks.detect import network
 
 Loss = Callable[..., v8DetectionLoss]
@@ -24,15 +22,13 @@ class Teaching(NamedTuple):
     """How a detector is taught; as it stands, by people alone.
 
     Attributes:
-        loss: of one branch; `BoxesLoss` needs samples that were `taught`, `ViewsLoss` needs `views`.
-        views: of the images, with what teachers said to them; they take the place of augmentation at random.
+        loss: of one branch; `TaughtLoss` needs samples that were `taught`.
         features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
             distillation (`distill_model`): the teacher is online.
         feature_weight: of that, beside the detection loss (`dis`).
     """
 
     loss: Loss = v8DetectionLoss
-    views: Cache[SoftViews] | None = None
     features: Path | None = None
     feature_weight: float = 0.0
 
@@ -46,8 +42,7 @@ class Teaching(NamedTuple):
 
     def identity(self) -> tuple[object, ...]:
         """What tells it from another, in any workspace."""
-        views = self.views and self.views.recipe.digest()
-        return self.loss, views, self.features and sha256(self.features), self.feature_weight
+        return self.loss, self.features and sha256(self.features), self.feature_weight
 
 
 def student(model: nn.Module) -> nn.Module:

@@ -28,7 +28,7 @@ from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, distributed, network, resume, upstream, view_loader
+from alambique.tasks.detect import curves, distributed, network, resume, upstream
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.resume import NOTHING, Earlier
@@ -156,8 +156,6 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def get_dataloader(self, dataset_path: str, batch_size: int, rank: int, mode: str) -> DataLoader[Any]:
         augment = mode == "train"
-        if augment and self.teaching.views is not None:
-            return view_loader.build(self.dataset, self.teaching.views, self.args, batch_size, self.device)
         dataset = SampleDataset(
             self.samples[mode],
             data=self.data,

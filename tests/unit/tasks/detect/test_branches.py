@@ -11,10 +11,9 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
-from alambique.tasks.detect import dense, network
-from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT, BoxesLoss, ViewsLoss
+from alambique.tasks.detect import network
+from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT, TaughtLoss
 from alambique.tasks.detect.losses import KD_LOSS
-from alambique.tasks.detect.views import LABELLED
 
 SIZE = 64
 
@@ -42,14 +41,14 @@ def batch() -> dict[str, Tensor]:
     }
 
 
-def soft(model: DetectionModel, weight: float = 0.5) -> BoxesLoss:
-    return BoxesLoss(model, temperature=2.0, weight=weight, tal_topk=7, tal_topk2=1)
+def soft(model: DetectionModel, weight: float = 0.5) -> TaughtLoss:
+    return TaughtLoss(model, temperature=2.0, weight=weight, tal_topk=7, tal_topk2=1)
 
 
 def test_boxes_without_a_teacher_are_learned_exactly_as_upstream_does(model: DetectionModel) -> None:
     given = {**batch(), TEACHER: torch.full((3, len(CLASSES)), torch.nan)}
     outputs = model(given["img"])["one2many"]
-    ours, items = BoxesLoss(model, temperature=2.0, weight=0.5).loss(outputs, given)
+    ours, items = TaughtLoss(model, temperature=2.0, weight=0.5).loss(outputs, given)
     theirs, _ = v8DetectionLoss(model).loss(outputs, given)
     assert torch.equal(ours[:3], theirs)
     assert ours[3] == items[KD_LOSS] == 0
@@ -114,7 +113,7 @@ def test_a_lone_class_learns_the_teachers_sigmoid() -> None:
     given = {**batch(), "cls": torch.zeros(3, 1), TEACHER: torch.full((3, 1), 2.0)}
     outputs = dict(model(given["img"])["one2one"])
     outputs["scores"] = torch.zeros_like(outputs["scores"])
-    _, items = BoxesLoss(model, temperature=1.0, weight=1.0, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    _, items = TaughtLoss(model, temperature=1.0, weight=1.0, tal_topk=7, tal_topk2=1).loss(outputs, given)
     yes = 1 / (1 + math.exp(-2.0))
     expected = yes * math.log(yes / 0.5) + (1 - yes) * math.log((1 - yes) / 0.5)
     assert items[KD_LOSS].item() == pytest.approx(expected, rel=1e-5)
@@ -138,11 +137,11 @@ def test_both_branches_learn_from_the_teacher() -> None:
         assert 0 < after < 0.7 * before
 
 
-def soft_branch(*positional: object, **named: object) -> BoxesLoss:
-    return BoxesLoss(*positional, temperature=2.0, weight=0.5, **named)  # type: ignore[arg-type, misc]
+def soft_branch(*positional: object, **named: object) -> TaughtLoss:
+    return TaughtLoss(*positional, temperature=2.0, weight=0.5, **named)  # type: ignore[arg-type, misc]
 
 
-def branches(criterion: E2ELoss) -> list[tuple[str, BoxesLoss]]:
+def branches(criterion: E2ELoss) -> list[tuple[str, TaughtLoss]]:
     return [("one2many", criterion.one2many), ("one2one", criterion.one2one)]
 
 
@@ -164,63 +163,6 @@ def test_a_box_counts_by_its_weight(model: DetectionModel) -> None:
 def test_a_faded_teacher_is_told_of_but_not_heard(model: DetectionModel) -> None:
     given = {**batch(), PROGRESS: 1.0}
     outputs = model(given["img"])["one2one"]
-    losses, items = BoxesLoss(model, 2.0, 0.5, fade=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    losses, items = TaughtLoss(model, 2.0, 0.5, fade=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
     assert losses[3] == 0
     assert items[KD_LOSS] > 0
-
-
-def viewed(model: DetectionModel, labelled: list[bool]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A batch in which the teacher is the model itself, and what the model answers to it."""
-    given = batch()
-    outputs = model(given["img"])
-    kept = 20
-    answers = [
-        (outputs[name]["scores"].mT.detach(), outputs[name]["boxes"].mT.detach()) for name in ("one2many", "one2one")
-    ]
-    anchors = torch.stack([logits.amax(-1).topk(kept, -1).indices for logits, _ in answers], 1)
-    rows = torch.arange(3)[:, None, None], anchors
-    given[dense.ANCHORS] = anchors
-    for key, place in ((dense.LOGITS, 0), (dense.BOXES, 1)):
-        values = torch.stack([answer[place] for answer in answers], 1)
-        given[key] = values.take_along_dim(rows[1][..., None], -2)
-    given[LABELLED] = torch.tensor(labelled)
-    return given, outputs
-
-
-@pytest.mark.parametrize(("name", "topk2"), [("one2many", None), ("one2one", 1)])
-def test_a_view_draws_each_branch_to_the_teachers_same_branch(
-    model: DetectionModel, name: str, topk2: int | None
-) -> None:
-    given, outputs = viewed(model, [True, True, True])
-    loss = ViewsLoss(model, temperature=1.0, weight=1.0, tal_topk2=topk2)
-    student = {**outputs[name], "scores": outputs[name]["scores"].detach().requires_grad_()}
-    own, _ = loss.loss(student, given)
-    (gradient,) = torch.autograd.grad(own[3], student["scores"])
-    image, anchor = 0, int(given[dense.ANCHORS][0, int(topk2 is not None), 0])
-    assert gradient[image, :, anchor].abs().max() < 1e-6  # the student says what the teacher said
-    other = {**student, "scores": (outputs[name]["scores"].detach() + 1).requires_grad_()}
-    worse, _ = loss.loss(other, given)
-    assert worse[3] > own[3]
-    (gradient,) = torch.autograd.grad(worse[3], other["scores"])
-    assert (gradient[image, :, anchor] > 0).all()
-
-
-def test_an_unlabelled_view_is_taught_by_the_teacher_alone(model: DetectionModel) -> None:
-    given, outputs = viewed(model, [False, False, False])
-    losses, items = ViewsLoss(model, 1.0, 1.0, tal_topk=7, tal_topk2=1).loss(outputs["one2one"], given)
-    assert losses[:3].tolist() == [0, 0, 0]
-    assert items[KD_LOSS] > 0
-    losses.sum().backward()  # a batch without labels is still part of the graph
-
-
-def test_labels_count_as_upstream_counts_them_where_they_are(model: DetectionModel) -> None:
-    given, outputs = viewed(model, [True, True, False])
-    losses, _ = ViewsLoss(model, 1.0, 1.0, tal_topk=7, tal_topk2=1).loss(outputs["one2one"], given)
-    first = {name: given[name][:2] for name in ("batch_idx", "cls", "bboxes")}
-    seen = {
-        "boxes": outputs["one2one"]["boxes"][:2],
-        "scores": outputs["one2one"]["scores"][:2],
-        "feats": [level[:2] for level in outputs["one2one"]["feats"]],
-    }
-    theirs, _ = v8DetectionLoss(model, tal_topk=7, tal_topk2=1).loss(seen, first)
-    torch.testing.assert_close(losses[:3], theirs)

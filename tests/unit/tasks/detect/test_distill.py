@@ -139,12 +139,3 @@ def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method:
 def test_without_a_method_the_student_is_its_control(root: Path) -> None:
     distilled, controlled = both(root, params(distill={"epochs": 1, "method": "none"}))
     assert torch.equal(weights(distilled), weights(controlled))
-
-
-def test_views_teach_labelled_and_unlabelled_images(root: Path) -> None:
-    given = params(soft_labels={"kind": "views", "views": 4, "anchors": 10})
-    shutil.rmtree(root / "soft_labels")
-    soft_labels(root, given, 0, out(root, "soft_labels/0"))
-    metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
-    assert metrics["train_kd_loss"] > 0
-    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8

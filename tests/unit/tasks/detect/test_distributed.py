@@ -23,7 +23,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.tasks.detect import distributed, network, trainer
-from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 2
@@ -42,7 +42,7 @@ def data(scenes: Path) -> Dataset:
 
 
 def distillation(
-    target: Path, data: Dataset, loss: type[BoxesLoss] = BoxesLoss, logit: float = 1.0, batch: int = 8
+    target: Path, data: Dataset, loss: type[TaughtLoss] = TaughtLoss, logit: float = 1.0, batch: int = 8
 ) -> dict[str, Any]:
     """What `trainer.train` is given."""
     return {

@@ -15,7 +15,7 @@ from ultralytics.utils.metrics import box_iou
 
 from alambique.config import Params
 from alambique.data.dataset import Dataset
-from alambique.errors import ConfigurationError, DataError
+from alambique.errors import ConfigurationError
 from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.softlabels.reader import Cache
@@ -73,7 +73,7 @@ def tail(path: Path) -> set[str]:
 
 def test_a_teacher_says_once_what_it_sees(root: Path, family: str) -> None:
     given = asked(family)
-    cache: Cache[Any] = Cache.open(root / "soft_labels", recipe(root, given, Dataset.load(root / "data")))
+    cache = Cache.open(root / "soft_labels", recipe(root, given, Dataset.load(root / "data")))
     for name in cache:
         boxes = torch.from_numpy(cache[name].boxes.astype(np.float32))
         assert 0 < len(boxes) <= 5
@@ -93,21 +93,17 @@ def test_a_student_is_taught_for_as_many_steps_as_its_control(root: Path, family
     network.verify_loadable(tmp_path / "weights.pt")
 
 
-@pytest.mark.parametrize(("kind", "method"), [("boxes", "hybrid"), ("views", "soft")])
-def test_a_student_is_taught_by_a_teacher_of_another_family(
-    family: str, kind: str, method: str, tmp_path: Path, scenes: Path
-) -> None:
+def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_path: Path, scenes: Path) -> None:
     root = tiny.project(tmp_path / "project", scenes)
     subjects.checkpoint(root)
-    labels = {"min_score": 0.0, "max_boxes": 5, "kind": kind, "views": 4, "anchors": 10}
+    labels = {"min_score": 0.0, "max_boxes": 5}
     teacher = {"main": {"network": tiny.NETWORK.model_dump()}}
-    given = asked(
-        family, soft_labels=labels, teacher=teacher, distill={"epochs": 1, "min_trust": 0.0, "method": method}
-    )
+    how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
+    given = asked(family, soft_labels=labels, teacher=teacher, distill=how)
     soft_labels(root, given, 0, tiny.out(root, "soft_labels/0"))
     metrics = distill(root, given, "pico", 0, tiny.out(root, DISTILLED))
     assert metrics["train_kd_loss"] > 0
-    assert ("train_dis_loss" in metrics) == (method == "hybrid")
+    assert metrics["train_dis_loss"] > 0
     assert metrics["steps"] == STEPS
     network.verify_loadable(root / DISTILLED / "weights.pt")
 
@@ -184,15 +180,6 @@ def test_a_teacher_of_more_classes_becomes_one_of_the_datasets(family: str) -> N
     fewer, chosen = predict_raw(classes.select(model, ["eel", "cat"]), image)
     torch.testing.assert_close(fewer, boxes)
     torch.testing.assert_close(chosen, logits[..., [2, 0]])
-
-
-def test_dense_views_of_such_a_teacher_are_refused(root: Path, family: str, tmp_path: Path) -> None:
-    views = {"kind": "views", "views": 4, "anchors": 10}
-    with pytest.raises(ConfigurationError, match=rf"views holds both branches .* a {family} has one; set soft_labels"):
-        asked(family, soft_labels=views)
-    fetched = asked(family, soft_labels=views, teacher={"main": {"source": "fetch", "weights": "given.pt"}})
-    with pytest.raises(DataError, match="one head"):
-        soft_labels(root, fetched, 0, tmp_path)
 
 
 def test_runtimes_that_cannot_suppress_are_refused_before_any_work(family: str) -> None:

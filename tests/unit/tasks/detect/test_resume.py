@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import subjects
 import torch
 from taught import with_accuracy, with_teacher
-from tiny import CLASSES, NETWORK, out, params, project
+from tiny import CLASSES, NETWORK, params
 
 from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
 from alambique.tasks.detect import distributed, network, resume, samples, trainer
-from alambique.tasks.detect.branches import BoxesLoss
-from alambique.tasks.detect.distill import distill
+from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.resume import StateFile
-from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 6
@@ -42,7 +39,7 @@ def train(target: Path, data: Dataset, **changes: Any) -> Metrics:
         "epochs": EPOCHS,
         "training": TRAINING,
         "seed": 0,
-        "teaching": Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5)),
+        "teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)),
         "state_interval": 0.0,
         **changes,
     }
@@ -160,7 +157,7 @@ def test_an_online_teacher_and_what_matches_its_features_go_on(
     tmp_path: Path, data: Dataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
-    words = Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5)) if method == "hybrid" else Teaching()
+    words = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)) if method == "hybrid" else Teaching()
     changes = {"epochs": 4, "teaching": words._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
     train(tmp_path / "whole", data, **changes)
     interrupt_after(2, monkeypatch)
@@ -170,21 +167,6 @@ def test_an_online_teacher_and_what_matches_its_features_go_on(
     train(tmp_path / "resumed", data, **changes)
     assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
-
-
-def test_views_go_on_where_they_were(tmp_path: Path, scenes: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = project(tmp_path / "project", scenes)
-    given = params(soft_labels={"kind": "views", "views": 4, "anchors": 10}, distill={"epochs": 4, "min_trust": 0.0})
-    subjects.checkpoint(root)
-    soft_labels(root, given, 0, out(root, "soft_labels/0"))
-    distill(root, given, "pico", 0, out(root, "whole"))
-    (kept / "state.pt").unlink()
-    interrupt_after(1, monkeypatch)  # the one state that is always written
-    with pytest.raises(InterruptedTraining):
-        distill(root, given, "pico", 0, out(root, "interrupted"))
-    distill(root, given, "pico", 0, out(root, "resumed"))
-    assert sha256(root / "resumed/weights.pt") == sha256(root / "whole/weights.pt")
-    assert curves(root / "resumed") == curves(root / "whole")
 
 
 @pytest.mark.slow
@@ -233,7 +215,7 @@ def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
         {"seed": 1},
         {"epochs": 3},
         {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
-        {"teaching": Teaching(partial(BoxesLoss, temperature=2.0, weight=0.25))},
+        {"teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.25))},
     ],
     ids=["seed", "epochs", "settings", "teaching"],
 )
@@ -259,11 +241,11 @@ def test_first_weights_and_samples_tell_trainings_apart(data: Dataset) -> None:
     moved = own[0]._replace(boxes=own[0].boxes + 0.01)
     images = data.root / "images"
     prints = {
-        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, BoxesLoss)
+        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, TaughtLoss)
         for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data)))
     }
     assert len(prints) == 5
-    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, BoxesLoss) in prints
+    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, TaughtLoss) in prints
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])

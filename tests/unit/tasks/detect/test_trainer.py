@@ -18,10 +18,10 @@ from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256, sha256
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
-from alambique.tasks.detect.branches import BoxesLoss
+from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.teaching import Teaching
 
-SOFT = Teaching(partial(BoxesLoss, temperature=2.0, weight=0.5))
+SOFT = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5))
 
 
 @pytest.fixture(scope="module")
