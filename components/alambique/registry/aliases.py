@@ -6,6 +6,7 @@ Nothing is decided by what stands here. MLflow has no compare-and-set for aliase
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from alambique.errors import IntegrityError
 from alambique.messages import Decision, Decisions, Version
@@ -13,8 +14,17 @@ from alambique.registry.client import connect, reachable
 from alambique.registry.ledger import State
 from alambique.registry.versions import DIGEST
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 GATE = "alambique.gate"
 REASONS = "alambique.gate.reasons"
+DEED = "alambique.champion.deed"
+"""What was done to the version last: promoted, rolled back (it had to leave), or restored (it came back instead)."""
+BY = "alambique.champion.by"
+AT = "alambique.champion.at"
+WHY = "alambique.champion.why"
+GATE_DIGEST = "alambique.champion.gate_digest"
 
 
 def mark(tracking_uri: str | None, decisions: Decisions) -> None:
@@ -46,6 +56,8 @@ def reasons(decision: Decision) -> str:
 def project(tracking_uri: str | None, model: str, state: State) -> None:
     """Make the aliases say what the ledger says: champion, previous, and no challenger that has become champion.
 
+    Tags of the versions tell who did it, when, and why.
+
     Raises:
         TransientError: MLflow is out of reach.
     """
@@ -54,15 +66,33 @@ def project(tracking_uri: str | None, model: str, state: State) -> None:
     client = connect(tracking_uri)
     with reachable(tracking_uri):
         # What was promoted before runs were tracked is unknown to MLflow.
-        known = {str(each.version) for each in client.search_model_versions(f"name = '{model}'")}
+        known = {str(each.version): each.tags for each in client.search_model_versions(f"name = '{model}'")}
         if not known:
             return
+        _tag(client, model, state, known)
         challenger = _present(client.get_registered_model(model).aliases).get("challenger")
     entries = {"champion": state.champion, "previous": state.previous}
     wanted = {alias: entry.version if entry and entry.version in known else None for alias, entry in entries.items()}
     if challenger == state.champion.version:
         wanted["challenger"] = None
     _set(tracking_uri, model, wanted)
+
+
+def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the ledger's last change into the tags of the versions that it is about.
+
+    Args:
+        known: the tags of every version that MLflow knows.
+    """
+    champion, previous = state.champion, state.previous
+    change = {BY: champion.by, AT: str(state.at), WHY: champion.why}
+    wanted = {champion.version: {**change, DEED: champion.deed, GATE_DIGEST: champion.gate_digest}}
+    if previous and champion.deed == "restored":
+        wanted[previous.version] = {**change, DEED: "rolled back"}
+    for version, tags in wanted.items():
+        for name, value in tags.items():
+            if version in known and known[version].get(name) != value:
+                client.set_model_version_tag(model, version, name, value)
 
 
 def verify(tracking_uri: str | None, version: Version) -> None:

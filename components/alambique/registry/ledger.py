@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import read_json, write_json
@@ -33,6 +34,8 @@ class Entry:
         digest: sha256 of the artifact's folder.
         gate_digest: sha256 of that run's decisions.json, the judgement that this promotion rests on.
         by: who decided.
+        why: what they gave as the reason.
+        deed: how it became champion: promoted, or restored by a rollback.
     """
 
     model: str
@@ -42,6 +45,8 @@ class Entry:
     digest: str
     gate_digest: str
     by: str
+    why: str = ""  # this and the next are unknown of entries from before they were kept
+    deed: Literal["promoted", "restored"] = "promoted"
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,23 @@ class State:
 
     Attributes:
         sha: the commit it was read from; None: not from the ledger.
+        at: when that commit was made, UTC, ISO 8601.
     """
 
     champion: Entry
     previous: Entry | None = None
     sha: str | None = None
+    at: str | None = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """One commit of the ledger: when (ISO 8601) and what, who included."""
+    """One commit of the ledger: when (ISO 8601), what, who included, and why."""
 
     sha: str
     date: str
     message: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,14 @@ class Ledger:
             if sha is None:
                 return None
             content: dict[str, Any] = read_json(folder / LEDGER)
+            at = _date(folder)
         previous = content["previous"]
-        return State(Entry(**content["champion"]), Entry(**previous) if previous else None, sha)
+        return State(Entry(**content["champion"]), Entry(**previous) if previous else None, sha, at)
 
     def move(self, new: State, expected: str | None, message: str) -> State:
         """Make `new` the present state, if the ledger is still at the commit `expected` (None: does not exist yet).
+
+        The reason that the new champion's entry gives becomes the body of the commit's message.
 
         Returns:
             `new` with its commit.
@@ -105,7 +116,8 @@ class Ledger:
             previous = asdict(new.previous) if new.previous else None
             write_json(folder / LEDGER, {"schema": 1, "champion": asdict(new.champion), "previous": previous})
             git("add", LEDGER, cwd=folder)
-            git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", message, cwd=folder)
+            words = ("--message", message, "--message", new.champion.why)
+            git("-c", "commit.gpgsign=false", "commit", "--quiet", *words, cwd=folder)
             lease = f"--force-with-lease={self.ref}:{expected or ''}"
             try:
                 git("push", "--quiet", lease, self.origin, f"HEAD:{self.ref}", cwd=folder)
@@ -115,15 +127,15 @@ class Ledger:
                 if any(words in str(error) for words in RACES):
                     raise self._conflict(expected) from error
                 raise
-            return State(new.champion, new.previous, git("rev-parse", "HEAD", cwd=folder))
+            return State(new.champion, new.previous, git("rev-parse", "HEAD", cwd=folder), _date(folder))
 
     def history(self) -> list[Change]:
         """Every change, newest first."""
         with self._checked_out() as (folder, sha):
             if sha is None:
                 return []
-            lines = git("log", "--format=%H%x09%cI%x09%s", cwd=folder).splitlines()
-        return [Change(*line.split("\t", 2)) for line in lines]
+            commits = git("log", "-z", "--format=format:%H%x09%cI%x09%B", cwd=folder).split("\0")
+        return [_change(commit) for commit in commits]
 
     @contextmanager
     def _checked_out(self) -> Iterator[tuple[Path, str | None]]:
@@ -143,3 +155,14 @@ class Ledger:
             f"the champion of {self.model} was moved by somebody else (its ledger is no longer at "
             f"{(expected or 'nothing')[:12]}); look at who is champion now, and decide again"
         )
+
+
+def _date(folder: Path) -> str:
+    seconds = int(git("log", "-1", "--format=%ct", cwd=folder))
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _change(commit: str) -> Change:
+    sha, date, words = commit.split("\t", 2)
+    message, _, why = words.partition("\n")
+    return Change(sha, date, message, why.strip())

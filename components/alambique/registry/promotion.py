@@ -36,20 +36,25 @@ def promote(request: PromoteRequest) -> Promoted:
     """Make each challenger of a recorded run champion; the champion before becomes previous.
 
     Only the very artifact that the gate judged is promoted, and only over the champion that it was judged against.
-    Promoting a champion again changes nothing.
+    Where somebody approved, it is by the judgement that they saw. Promoting a champion again changes nothing.
 
     Raises:
         ConfigurationError: there is no such tag, or no run was recorded at it.
         IntegrityError: a registered version is not what was judged.
-        ConflictError: the champion is another than when the run was judged.
+        ConflictError: the champion is another than when the run was judged, or the judgement than when it was approved.
         TransientError: the origin or MLflow is out of reach.
     """
-    judgement = _judgement(request.deployment.origin, request.tag)
+    judgement = read_judgement(request.deployment.origin, request.tag)
+    if request.judgement not in {None, judgement.sha256}:
+        raise ConflictError(
+            f"{request.tag} holds the judgement {judgement.sha256[:12]}, and {str(request.judgement)[:12]} was "
+            f"approved: its {DECISIONS} was replaced since; look at it and approve again"
+        )
     challengers = judgement.decisions.challengers
     for version in challengers:
         _verify(judgement, version, request.deployment.tracking_uri)
     for version in challengers:
-        _promote(request.deployment, judgement, version, request.by)
+        _promote(request, judgement, version)
     return Promoted(champions=challengers)
 
 
@@ -65,10 +70,10 @@ def rollback(request: RollbackRequest) -> Promoted:
     state = ledger.read()
     if state is None or state.previous is None:
         raise ConfigurationError(f"{request.model} has no previous champion in {ledger.origin} to go back to")
-    back = replace(state.previous, by=request.by)
+    back = replace(state.previous, by=request.by, why=request.why, deed="restored")
     try:
         moved = ledger.move(State(back, state.champion), state.sha, _message("Roll back to", back))
-        aliases.project(request.deployment.tracking_uri, request.model, moved)
+        _project(request.deployment.tracking_uri, ledger, moved)
     except TransientError as error:
         raise PermanentError(
             f"rolling {request.model} back to version {back.version} was interrupted: {error}; "
@@ -85,13 +90,26 @@ def repair(deployment: Deployment, model: str) -> State | None:
     Raises:
         TransientError: the origin or MLflow is out of reach.
     """
-    state = Ledger(deployment.origin, model).read()
-    if state is not None:
-        aliases.project(deployment.tracking_uri, model, state)
-    return state
+    ledger = Ledger(deployment.origin, model)
+    state = ledger.read()
+    return state and _project(deployment.tracking_uri, ledger, state)
 
 
-def _promote(deployment: Deployment, judgement: Judgement, version: Version, by: str) -> None:
+def _project(tracking_uri: str | None, ledger: Ledger, state: State) -> State:
+    """Let MLflow follow the ledger, until it has caught up; the state that it shows.
+
+    Who read the ledger, was overtaken, and wrote to MLflow last would leave it with the champion of before.
+    """
+    while True:
+        aliases.project(tracking_uri, ledger.model, state)
+        present = ledger.read() if tracking_uri else state
+        if present is None or present.sha == state.sha:
+            return state
+        state = present
+
+
+def _promote(request: PromoteRequest, judgement: Judgement, version: Version) -> None:
+    deployment = request.deployment
     state = repair(deployment, version.model)
     champion = state.champion if state else None
     if champion and champion.digest == version.sha256:
@@ -104,11 +122,12 @@ def _promote(deployment: Deployment, judgement: Judgement, version: Version, by:
         tag=judgement.tag,
         digest=version.sha256,
         gate_digest=judgement.sha256,
-        by=by,
+        by=request.by,
+        why=request.why,
     )
     ledger = Ledger(deployment.origin, version.model)
     moved = ledger.move(State(entry, champion), state.sha if state else None, _message("Promote", entry))
-    aliases.project(deployment.tracking_uri, version.model, moved)
+    _project(deployment.tracking_uri, ledger, moved)
 
 
 def _check_judged_against(judgement: Judgement, model: str, champion: Entry | None) -> None:
@@ -120,8 +139,13 @@ def _check_judged_against(judgement: Judgement, model: str, champion: Entry | No
         )
 
 
-def _judgement(origin: str, tag: str) -> Judgement:
-    """Read the run's commit from origin, without a clone."""
+def read_judgement(origin: str, tag: str) -> Judgement:
+    """What a recorded run decided, read from its commit in `origin`, without a clone.
+
+    Raises:
+        ConfigurationError: there is no such tag, or no run was recorded at it.
+        TransientError: the origin is out of reach.
+    """
     with tempfile.TemporaryDirectory(prefix="alambique-promotion-") as name:
         folder = Path(name)
         git("init", "--quiet", cwd=folder)

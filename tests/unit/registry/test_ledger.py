@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import AlambiqueError, ConflictError
+from alambique.files import read_json, write_json
 from alambique.git import git
 from alambique.registry.ledger import Entry, Ledger, State
 
@@ -81,6 +82,21 @@ def test_a_push_refused_for_other_reasons_is_no_conflict(ledger: Ledger) -> None
     with pytest.raises(AlambiqueError, match="only on weekdays") as raised:
         ledger.move(State(entry("1")), None, "one")
     assert not isinstance(raised.value, ConflictError)
+
+
+def test_an_entry_from_before_reasons_were_kept_is_read(ledger: Ledger, tmp_path: Path) -> None:
+    state = ledger.move(State(entry("1")), None, "one")
+    git("init", "--quiet", cwd=tmp_path)
+    git("fetch", "--quiet", ledger.origin, ledger.ref, cwd=tmp_path)
+    git("checkout", "--quiet", "FETCH_HEAD", cwd=tmp_path)
+    content = read_json(tmp_path / "ledger.json")
+    for field in ("why", "deed"):
+        del content["champion"][field]
+    write_json(tmp_path / "ledger.json", content)
+    git("commit", "--quiet", "--all", "--message", "Promote 1, as it was written before", cwd=tmp_path)
+    git("push", "--quiet", ledger.origin, f"HEAD:{ledger.ref}", cwd=tmp_path)
+    found = ledger.read()
+    assert found and found.champion == state.champion
 
 
 def test_the_ledger_is_a_ref_of_its_own(ledger: Ledger) -> None:

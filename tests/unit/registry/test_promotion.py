@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -49,6 +53,13 @@ def recorded(deployment: Deployment, decisions: Decisions, outs: tuple[str, ...]
 
 def promote_(deployment: Deployment, run_id: str, by: str = "ann") -> Promoted:
     return promote(PromoteRequest(deployment=deployment, tag=f"runs/{run_id}", by=by))
+
+
+def audit(client: MlflowClient, version: Version) -> dict[str, str]:
+    """What MLflow tells of the version's promotion."""
+    prefix = "alambique.champion."
+    tags = client.get_model_version(MODEL, version.version).tags
+    return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}
 
 
 def shown(client: MlflowClient) -> dict[str, str]:
@@ -150,25 +161,58 @@ def test_an_unknown_tag_is_named(deployment: Deployment) -> None:
         promote_(deployment, "r9")
 
 
-def test_of_many_runs_promoted_at_once_one_wins(deployment: Deployment) -> None:
-    untracked = deployment.model_copy(update={"tracking_uri": None})
-    for index in range(6):
-        digest = f"{index}" * 64
-        recorded(
-            untracked,
-            judged(f"r{index}", Version(candidate=NAME, model=MODEL, version=digest[:12], sha256=digest)),
-        )
+def test_of_many_runs_promoted_at_once_one_wins_and_mlflow_shows_it(
+    deployment: Deployment, client: MlflowClient
+) -> None:
+    versions = [registered(client, f"{index:02}" * 32) for index in range(32)]
+    for index, version in enumerate(versions):
+        recorded(deployment, judged(f"r{index}", version))
 
-    def attempt(index: int) -> bool:
+    def attempt(index: int) -> Version | None:
         try:
-            promote_(untracked, f"r{index}")
+            (champion,) = promote_(deployment, f"r{index}").champions
         except ConflictError:
-            return False
-        return True
+            return None
+        return champion
 
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(attempt, range(6))) == 1
+    with ThreadPoolExecutor(32) as pool:
+        (winner,) = [version for version in pool.map(attempt, range(32)) if version]
     assert len(Ledger(deployment.origin, MODEL).history()) == 1
+    assert shown(client) == {"champion": winner.version}
+    assert [version for version in versions if audit(client, version)] == [winner]
+
+
+def test_the_judgement_that_was_approved_must_be_the_one_that_is_there(
+    deployment: Deployment, client: MlflowClient
+) -> None:
+    judgement = recorded(deployment, judged("r1", registered(client, "a" * 64)))
+    request = PromoteRequest(deployment=deployment, tag="runs/r1", by="ann", judgement="c" * 64)
+    with pytest.raises(ConflictError, match="cccccccccccc was approved"):
+        promote(request)
+    assert Ledger(deployment.origin, MODEL).read() is None
+    assert promote(request.model_copy(update={"judgement": judgement})).champions
+
+
+def test_ledger_and_mlflow_tell_who_did_what_when_and_why(deployment: Deployment, client: MlflowClient) -> None:
+    first, second = (registered(client, digit * 64) for digit in "ab")
+    gates = [recorded(deployment, judged("r1", first))]
+    gates.append(recorded(deployment, judged("r2", second, champions={MODEL: first.sha256})))
+    promote_(deployment, "r1")
+    why = "Fewer misses at night,\n# says the field"
+    promote(PromoteRequest(deployment=deployment, tag="runs/r2", by="bob", why=why))
+    told = audit(client, second)
+    at = datetime.fromisoformat(told.pop("at"))
+    assert at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
+    assert told == {"deed": "promoted", "by": "bob", "why": why, "gate_digest": gates[1]}
+    rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol", why="Blind in rain"))
+    back, left = audit(client, first), audit(client, second)
+    assert back.pop("at") == left.pop("at") >= at.isoformat()
+    assert back == {"deed": "restored", "by": "carol", "why": "Blind in rain", "gate_digest": gates[0]}
+    assert left == {"deed": "rolled back", "by": "carol", "why": "Blind in rain", "gate_digest": gates[1]}
+    history = Ledger(deployment.origin, MODEL).history()
+    assert [change.why for change in history] == ["Blind in rain", why, ""]
+    assert [change.message.split(maxsplit=1)[0] for change in history] == ["Roll", "Promote", "Promote"]
 
 
 def test_rollback_exchanges_champion_and_previous(
@@ -185,6 +229,19 @@ def test_rollback_exchanges_champion_and_previous(
     assert shown(client) == {"champion": second.version, "previous": first.version}
 
 
+def test_a_second_rollback_brings_back_what_the_first_took_away(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version]
+) -> None:
+    first, second = two_champions
+    for _ in range(2):
+        rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol"))
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and state.previous
+    assert (state.champion.digest, state.previous.digest) == (second.sha256, first.sha256)
+    assert shown(client) == {"champion": second.version, "previous": first.version}
+    assert [audit(client, version)["deed"] for version in two_champions] == ["rolled back", "restored"]
+
+
 def test_without_a_previous_champion_there_is_no_rollback(deployment: Deployment, client: MlflowClient) -> None:
     request = RollbackRequest(deployment=deployment, model=MODEL, by="carol")
     with pytest.raises(ConfigurationError, match="no previous champion"):
@@ -195,24 +252,39 @@ def test_without_a_previous_champion_there_is_no_rollback(deployment: Deployment
         rollback(request)
 
 
-def test_aliases_are_repaired_after_a_crash_between_ledger_and_mlflow(
-    deployment: Deployment,
-    client: MlflowClient,
-    two_champions: tuple[Version, Version],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("heal", ["promote", "repair"])
+def test_a_promotion_that_is_killed_after_the_ledger_moved_is_mended(
+    deployment: Deployment, client: MlflowClient, two_champions: tuple[Version, Version], tmp_path: Path, heal: str
 ) -> None:
     _, second = two_champions
     third = registered(client, "c" * 64)
     recorded(deployment, judged("r3", third, champions={MODEL: second.sha256}))
-    client.set_registered_model_alias(MODEL, "challenger", third.version)
-    untracked = deployment.model_copy(update={"tracking_uri": None})
-    with monkeypatch.context() as patch:
-        patch.setattr(aliases, "verify", lambda *_: None)
-        promote_(untracked, "r3")  # the ledger moves, MLflow hears nothing of it
+    hook, victim = Path(deployment.origin) / "hooks" / "post-receive", tmp_path / "pid"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nkill -9 $(cat {victim})\n")
+    hook.chmod(0o755)
+    request = PromoteRequest(deployment=deployment, tag="runs/r3", by="ann", why="Better")
+    (tmp_path / "request.json").write_text(request.model_dump_json())
+    files = ["--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json")]
+    with subprocess.Popen([sys.executable, "-m", "alambique", "promote", *files]) as process:
+        victim.write_text(str(process.pid))
+        assert process.wait() == -9
+    hook.unlink()
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and state.champion.version == third.version
     assert shown(client)["champion"] == second.version
-    for heal in (lambda: promote_(deployment, "r3"), lambda: repair(deployment, MODEL)):
-        heal()
-        assert shown(client) == {"champion": third.version, "previous": second.version}
+    if heal == "promote":
+        promote_(deployment, "r3")
+    else:
+        repair(deployment, MODEL)
+    assert shown(client) == {"champion": third.version, "previous": second.version}
+    assert audit(client, third) == {
+        "deed": "promoted",
+        "by": "ann",
+        "why": "Better",
+        "at": str(state.at),
+        "gate_digest": state.champion.gate_digest,
+    }
 
 
 def test_repair_undoes_what_somebody_did_to_the_aliases(
@@ -224,6 +296,28 @@ def test_repair_undoes_what_somebody_did_to_the_aliases(
     repair(deployment, MODEL)
     assert shown(client) == {"champion": second.version, "previous": first.version}
     assert repair(deployment, "tiny-openvino") is None
+
+
+def test_a_repair_that_is_overtaken_leaves_mlflow_with_the_newest(
+    deployment: Deployment,
+    client: MlflowClient,
+    two_champions: tuple[Version, Version],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = two_champions
+    project = aliases.project
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(aliases, "project", project)
+        rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol"))
+        assert shown(client)["champion"] == first.version
+        project(*arguments)  # what was read before that rollback
+        assert shown(client)["champion"] == second.version
+
+    monkeypatch.setattr(aliases, "project", late)
+    state = repair(deployment, MODEL)
+    assert state == Ledger(deployment.origin, MODEL).read()
+    assert shown(client) == {"champion": first.version, "previous": second.version}
 
 
 def test_an_interrupted_rollback_is_not_retried_by_a_machine(
