@@ -14,7 +14,7 @@ import yaml
 from alambique.config import read_yaml
 from alambique.data import manifest
 from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, SPLITS, Dataset, class_names
-from alambique.data.expectations import failures, judge
+from alambique.data.expectations import failures, judge, suites
 from alambique.errors import DataError, TransientError
 
 Pairs = dict[Path, Path]
@@ -47,7 +47,7 @@ def adopt(data: str, target: Path, min_boxes_per_class: int) -> None:
     content = {split: f"images/{split}" for split in source.splits} | {"names": dict(enumerate(source.classes))}
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     facts = manifest.build(Dataset.load(target))
-    if wrong := failures(judge(facts, len(source.classes), min_boxes_per_class)):
+    if wrong := failures(judge(facts, suites(len(source.classes), min_boxes_per_class))):
         raise DataError("\n- ".join([f"{source.file} describes a dataset that breaks its contract:", *wrong]))
 
 

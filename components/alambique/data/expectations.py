@@ -28,18 +28,43 @@ MIN_SIDE = 10
 """Pixels. Ultralytics drops smaller images without failing, and the splits would no longer be what they say."""
 
 
-def suites(classes: int, min_boxes_per_class: int) -> dict[str, list[Any]]:
-    """The expectations on each of the manifest's tables; their notes are what a failure says.
+Suites = dict[str, list[Any]]
+"""The expectations on each of the manifest's tables; their notes are what a failure says."""
+
+
+def suites(classes: int, min_boxes_per_class: int) -> Suites:
+    """What a dataset promises: its files, and that every split and class is there.
 
     Args:
         classes: how many classes the dataset names.
         min_boxes_per_class: in each labelled split.
     """
+    files = file_suites(classes)
     return {
         "images": [
             gxe.ExpectColumnDistinctValuesToContainSet(
                 column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
             ),
+            *files["images"],
+            gxe.ExpectColumnValuesToBeInSet(
+                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
+            ),
+        ],
+        "boxes": files["boxes"],
+        "counts": [
+            gxe.ExpectColumnValuesToBeBetween(
+                column="boxes",
+                min_value=min_boxes_per_class,
+                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
+            )
+        ],
+    }
+
+
+def file_suites(classes: int) -> Suites:
+    """What every image and every label file promises by itself."""
+    return {
+        "images": [
             gxe.ExpectColumnValuesToBeInSet(
                 column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
             ),
@@ -52,9 +77,6 @@ def suites(classes: int, min_boxes_per_class: int) -> dict[str, list[Any]]:
                 for side in ("width", "height")
             ),
             gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row is a class and four numbers"),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
-            ),
         ],
         "boxes": [
             gxe.ExpectColumnValuesToBeInSet(
@@ -65,21 +87,13 @@ def suites(classes: int, min_boxes_per_class: int) -> dict[str, list[Any]]:
                 column="area", min_value=0, strict_min=True, notes="every box has a positive width and height"
             ),
         ],
-        "counts": [
-            gxe.ExpectColumnValuesToBeBetween(
-                column="boxes",
-                min_value=min_boxes_per_class,
-                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
-            )
-        ],
     }
 
 
-def judge(manifest: Manifest, classes: int, min_boxes_per_class: int, docs: Path | None = None) -> dict[str, Any]:
+def judge(manifest: Manifest, contract: Suites, docs: Path | None = None) -> dict[str, Any]:
     """Run the contract on `manifest`.
 
     Args:
-        classes, min_boxes_per_class: see `suites`.
         docs: a folder to be made for Great Expectations' own HTML report (Data Docs).
     Returns:
         each table's result as Great Expectations describes it, without dates and run ids.
@@ -93,7 +107,7 @@ def judge(manifest: Manifest, classes: int, min_boxes_per_class: int, docs: Path
         source = context.data_sources.add_pandas("manifest")
         results = {
             table: _run(context, source, table, getattr(manifest, table), expectations)
-            for table, expectations in suites(classes, min_boxes_per_class).items()
+            for table, expectations in contract.items()
         }
         if docs:
             context.build_data_docs()
@@ -109,6 +123,21 @@ def failures(results: dict[str, Any]) -> list[str]:
         for expectation in table["results"]
         if not expectation["success"]
     ]
+
+
+def offenders(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Why each file that broke an expectation on files did, by its `path` in the manifest."""
+    reasons: dict[str, list[str]] = {}
+    for table in results.values():
+        for expectation in table["results"]:
+            if not expectation["success"]:
+                config = expectation["expectation_config"]
+                column, notes = config["kwargs"]["column"], config["notes"]
+                for row in expectation["result"]["unexpected_index_list"]:
+                    reason = f"{notes} ({column}: {row[column]})"
+                    if reason not in reasons.setdefault(row["path"], []):
+                        reasons[row["path"]].append(reason)
+    return reasons
 
 
 def _run(context: Any, source: Any, table: str, rows: pd.DataFrame, expectations: list[Any]) -> dict[str, Any]:

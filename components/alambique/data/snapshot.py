@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from alambique import config, dvcrepo, expansion, pipeline, tasks, transfer
 from alambique.config import Params
 from alambique.data import inputs, versioning, versions
 from alambique.deployment import Deployment
-from alambique.errors import AlambiqueError, ConfigurationError, DataError, TransientError
+from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
-from alambique.git import git
 from alambique.layout import DATA, INPUTS
 from alambique.messages import Run, SnapshotRequest
 from alambique.registry import tracking
-from alambique.scratch import scratch
-
-DATA_FILE = f"{DATA}.dvc"
 
 
 def snapshot(request: SnapshotRequest) -> Run:
@@ -33,15 +28,16 @@ def snapshot(request: SnapshotRequest) -> Run:
         TransientError: a service is out of reach, or the branch moved meanwhile.
     """
     deployment = request.deployment
-    with _workspace(deployment) as workspace:
+    with versioning.workspace(deployment, "snapshot") as workspace:
         params = config.load(workspace)
         _check(workspace, request.digest)
         tasks.require_available(tasks.load(params.task), params.runtimes)
         _version_data(workspace, deployment)
         _version_inputs(workspace, params, deployment)
-        revision = _commit(workspace, deployment.branch)
+        changed = (versioning.DATA_FILE, str(INPUTS))
+        revision = versioning.commit(workspace, deployment.branch, changed, "Snapshot data and inputs")
+        versioning.tag(workspace, revision)
         sources = dvcrepo.source_hashes(workspace)
-        _tag(workspace, sources[str(DATA)]["md5"], revision)
         return Run(
             run_id=request.run_id,
             revision=revision,
@@ -66,15 +62,6 @@ def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None
     versioning.add(project, (str(DATA), *inputs.FOLDERS))
 
 
-@contextlib.contextmanager
-def _workspace(deployment: Deployment) -> Iterator[Path]:
-    with scratch(deployment.home.absolute() / "workspaces", "snapshot") as folder:
-        workspace = folder / "project"
-        dvcrepo.clone(deployment, deployment.branch, workspace)
-        dvcrepo.configure_dvc(workspace, deployment)
-        yield workspace
-
-
 def _check(workspace: Path, digest: str) -> None:
     expansion.check(workspace)
     committed = pipeline.read(workspace).digest
@@ -90,7 +77,7 @@ def _version_data(workspace: Path, deployment: Deployment) -> None:
     if deployment.data is not None:
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
-    elif not (workspace / DATA_FILE).exists():
+    elif not (workspace / versioning.DATA_FILE).exists():
         raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
 
 
@@ -101,27 +88,6 @@ def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> 
     inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
     versioning.add(workspace, inputs.FOLDERS)
     transfer.push(workspace, inputs.FOLDERS)
-
-
-def _commit(workspace: Path, branch: str) -> str:
-    """Commit what changed and fast-forward the origin's branch. Bytes are pushed before: no commit lacks its own."""
-    git("add", "--", DATA_FILE, str(INPUTS), cwd=workspace)
-    if git("diff", "--cached", "--name-only", cwd=workspace):
-        git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Snapshot data and inputs", cwd=workspace)
-        try:
-            git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", cwd=workspace)
-        except AlambiqueError as error:
-            if "rejected" not in str(error):
-                raise
-            raise TransientError(f"{branch} moved during the snapshot; a retry starts from its new commit") from error
-    return git("rev-parse", "HEAD", cwd=workspace)
-
-
-def _tag(workspace: Path, data: str, revision: str) -> None:
-    """Name the first commit that holds this dataset."""
-    tag = f"refs/tags/data/{data[:12]}"
-    if not git("ls-remote", "origin", tag, cwd=workspace):
-        git("push", "--quiet", "origin", f"{revision}:{tag}", cwd=workspace)
 
 
 def _champions(workspace: Path) -> dict[str, str]:

@@ -1,15 +1,73 @@
-"""Put folders under DVC: those in the project, and a dataset from elsewhere without bringing it into the project."""
+"""Versions of the dataset: folders put under DVC, and the commits and tags of a project that name them."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from alambique import dvcrepo
 from alambique.data.dataset import Dataset
-from alambique.errors import TransientError
+from alambique.deployment import Deployment
+from alambique.errors import AlambiqueError, TransientError
+from alambique.git import git
 from alambique.layout import DATA
+from alambique.scratch import scratch
+
+DATA_FILE = f"{DATA}.dvc"
+
+
+@contextlib.contextmanager
+def workspace(deployment: Deployment, name: str) -> Iterator[Path]:
+    """A clone of the project's branch with the machine's DVC cache, for the time of the block.
+
+    Args:
+        name: of the folder, for people who look into `home`.
+    Raises:
+        TransientError: the origin is out of reach.
+        ConfigurationError: the project has no DVC remote.
+    """
+    with scratch(deployment.home.absolute() / "workspaces", name) as folder:
+        clone = folder / "project"
+        dvcrepo.clone(deployment, deployment.branch, clone)
+        dvcrepo.configure_dvc(clone, deployment)
+        yield clone
+
+
+def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> str:
+    """Commit what changed in `paths` and fast-forward the origin's branch.
+
+    The bytes behind `.dvc` files must have been pushed before, so that no commit lacks its own.
+
+    Returns:
+        the branch's commit, which is the old one where nothing changed.
+    Raises:
+        TransientError: the branch moved since it was cloned, or the origin is out of reach.
+    """
+    git("add", "--", *paths, cwd=workspace)
+    if git("diff", "--cached", "--name-only", cwd=workspace):
+        git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", message, cwd=workspace)
+        try:
+            git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", cwd=workspace)
+        except AlambiqueError as error:
+            if "rejected" not in str(error):
+                raise
+            raise TransientError(f"{branch} moved meanwhile; a retry starts from its new commit") from error
+    return git("rev-parse", "HEAD", cwd=workspace)
+
+
+def tag(workspace: Path, revision: str) -> None:
+    """Name the first commit that holds this dataset: data/<the first twelve digits of its hash>."""
+    name = f"refs/tags/data/{data_hash(workspace)[:12]}"
+    if not git("ls-remote", "origin", name, cwd=workspace):
+        git("push", "--quiet", "origin", f"{revision}:{name}", cwd=workspace)
+
+
+def data_hash(workspace: Path) -> str:
+    """The md5 of the dataset, as data.dvc has it."""
+    found: str = dvcrepo.source_hashes(workspace)[str(DATA)]["md5"]
+    return found
 
 
 class _WithoutCaches:

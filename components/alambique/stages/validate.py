@@ -30,14 +30,15 @@ def run(project: Path) -> None:
             ConfigurationError  some of the runtimes cannot be made here
     """
     from alambique.data import manifest  # here, since every stage imports this module for its verdict
-    from alambique.data.expectations import failures, judge
+    from alambique.data.expectations import failures, judge, suites
 
     params = config.load(project)
     tasks.require_available(tasks.load(params.task), params.runtimes)
     dataset = Dataset.load(project / DATA)
     facts = manifest.build(dataset)
+    contract = suites(len(dataset.classes), params.validation.min_boxes_per_class)
     with fresh_folder(project / VALIDATION) as target:
-        results = judge(facts, len(dataset.classes), params.validation.min_boxes_per_class, docs=target / "data_docs")
+        results = judge(facts, contract, docs=target / "data_docs")
         write_json(target / "result.json", results)
     write_json(project / VERDICT, {**_counts(dataset, facts), **_verdict(failures(results))})
 

@@ -7,7 +7,7 @@ import yaml
 from PIL import Image
 
 from alambique import dvcrepo, pipeline, project, transfer
-from alambique.data import snapshot as module
+from alambique.data import versioning
 from alambique.data.dataset import Dataset
 from alambique.data.snapshot import snapshot
 from alambique.deployment import Deployment
@@ -131,7 +131,7 @@ def test_a_branch_that_moves_meanwhile_asks_for_a_retry(begun: Path, tmp_path: P
     commit_and_push(begun, "notes.txt", "Somebody was faster.\n")
     (tmp_path / "clone/data.dvc").write_text("outs: []\n")
     with pytest.raises(TransientError, match="main moved"):
-        module._commit(tmp_path / "clone", "main")
+        versioning.commit(tmp_path / "clone", "main", ["data.dvc"], "Too late")
 
 
 def test_a_tracked_run_is_opened_in_mlflow(begun: Path, tmp_path: Path) -> None:
