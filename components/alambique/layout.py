@@ -21,6 +21,8 @@ DATA = Path("data")
 """YOLO layout: data.yaml, images/{train,val,test[,unlabelled]}, labels/{train,val,test}."""
 INPUTS = Path("inputs")
 """What `snapshot` resolved: teachers/, students/, champions/, each with an index.json; tracked by DVC."""
+ARRIVALS = Path("arrivals")
+"""A record of every ingestion, `<batch>.json`: what became of each file; kept in git."""
 TEACHERS = Path("models/teacher")
 SOFT_LABELS = Path("soft_labels")
 CANDIDATES = Path("candidates")

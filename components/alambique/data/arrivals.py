@@ -1,0 +1,174 @@
+"""What lies where new data arrives, and what of it is new: images, each with its labels, against the records of before.
+
+Every ingestion leaves a record in the project, `arrivals/<batch>.json`, which names each file that it looked at, its
+version then, and what became of it. A file that is named there in its present version is not looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+from alambique.data.adopt import label_of
+from alambique.data.dataset import IMAGE_SUFFIXES
+from alambique.data.store import Item, open_store
+from alambique.deployment import Deployment
+from alambique.errors import ConfigurationError
+from alambique.files import read_json, write_json
+from alambique.git import git
+from alambique.layout import ARRIVALS
+from alambique.messages import Arrivals, ArrivalsRequest
+
+CLASSES = frozenset({"data.yaml", "data.yml"})
+"""Files that name the classes of the labels below their folder."""
+
+Outcome = Literal["added", "labelled", "relabelled", "duplicate", "quarantined"]
+
+
+class Pair(NamedTuple):
+    """An image and its labels, where they arrive together; labels alone are somebody's mistake.
+
+    Attributes:
+        classes: the data.yaml nearest above the labels.
+    """
+
+    image: Item | None
+    label: Item | None = None
+    classes: Item | None = None
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for item in (self.image, self.label) if item]
+
+    @property
+    def key(self) -> str:
+        return self.items[0].key
+
+
+@dataclass
+class Fate:
+    """What became of a pair.
+
+    Attributes:
+        versions: of each of its files when it was looked at, by key.
+        path: of the image in the dataset, below images/.
+        reason: why it was quarantined, or what it is a duplicate of.
+    """
+
+    versions: dict[str, str]
+    outcome: Outcome
+    path: str | None = None
+    sha256: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One ingestion.
+
+    Attributes:
+        source: the URL that its files' keys are relative to.
+        by: what started it.
+    """
+
+    source: str
+    by: str
+    fates: list[Fate]
+
+    @property
+    def batch(self) -> str:
+        """A name by content: the same files in the same versions are the same batch."""
+        lines = [f"{key} {version}\n" for fate in self.fates for key, version in fate.versions.items()]
+        return hashlib.sha256("".join([f"{self.source}\n", *sorted(lines)]).encode()).hexdigest()[:12]
+
+    def save(self, project: Path) -> Path:
+        """Write it into the project; returns the path from the root."""
+        path = ARRIVALS / f"{self.batch}.json"
+        content = {"schema": 1, "source": self.source, "by": self.by, "files": [asdict(fate) for fate in self.fates]}
+        write_json(project / path, content)
+        return path
+
+
+def load(project: Path) -> list[Record]:
+    """Every record of the project."""
+    contents = (read_json(path) for path in sorted((project / ARRIVALS).glob("*.json")))
+    return [Record(each["source"], each["by"], [Fate(**fate) for fate in each["files"]]) for each in contents]
+
+
+def pending(source: str, items: Iterable[Item], records: Iterable[Record]) -> list[Pair]:
+    """The pairs among `items` of which a file is new or has changed since the records were written."""
+    seen = {(key, version) for record in records if record.source == source for key, version in _versions(record)}
+    return [pair for pair in pairs(items) if any((item.key, item.version) not in seen for item in pair.items)]
+
+
+def pairs(items: Iterable[Item]) -> list[Pair]:
+    """Images with their labels: labels/… for images/… as YOLO has it, or a .txt beside the image."""
+    by_key = {item.key: item for item in items}
+    classes = {str(PurePosixPath(key).parent): item for key, item in by_key.items() if _name(key) in CLASSES}
+    images = [key for key in by_key if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
+    labels = {key: by_key.get(label_key(key)) or by_key.get(_beside(key)) for key in images}
+    used = {label.key for label in labels.values() if label}
+    # A text among images may be anything; below a folder called labels it is labels.
+    stray = [key for key in by_key if key.endswith(".txt") and "labels" in key.split("/")[:-1] and key not in used]
+    found = [Pair(by_key[key], label, _nearest(label, classes)) for key, label in labels.items()]
+    return found + [Pair(None, by_key[key]) for key in stray]
+
+
+def label_key(image: str) -> str:
+    """Where the labels of an image lie: see `adopt.label_of`."""
+    return label_of(Path(image)).as_posix()
+
+
+def look(request: ArrivalsRequest) -> Arrivals:
+    """Count what is new, without fetching any of it.
+
+    Raises:
+        ConfigurationError: nothing is watched, or it is not there.
+        TransientError: the place or the origin is out of reach.
+    """
+    source = watched(request.deployment)
+    found = pending(source, open_store(source).items(), _committed(request.deployment))
+    files = sorted({f"{item.key} {item.version}\n" for pair in found for item in pair.items})
+    return Arrivals(new=len(files), digest=hashlib.sha256("".join(files).encode()).hexdigest())
+
+
+def watched(deployment: Deployment) -> str:
+    """Where new data arrives.
+
+    Raises:
+        ConfigurationError: nowhere.
+    """
+    if deployment.arrivals is None:
+        raise ConfigurationError("`arrivals` of alambique.yaml is empty; name an s3://bucket/prefix or a folder")
+    return deployment.arrivals.rstrip("/")
+
+
+def _committed(deployment: Deployment) -> list[Record]:
+    with tempfile.TemporaryDirectory(prefix="alambique-arrivals-") as name:
+        folder = Path(name) / "project"
+        git("clone", "--quiet", "--depth=1", "--branch", deployment.branch, deployment.origin, str(folder))
+        return load(folder)
+
+
+def _versions(record: Record) -> Iterator[tuple[str, str]]:
+    for fate in record.fates:
+        yield from fate.versions.items()
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _beside(image: str) -> str:
+    return str(PurePosixPath(image).with_suffix(".txt"))
+
+
+def _nearest(label: Item | None, classes: dict[str, Item]) -> Item | None:
+    if label is None:
+        return None
+    above = (str(folder) for folder in PurePosixPath(label.key).parents)
+    return next((classes[folder] for folder in above if folder in classes), None)
