@@ -1,7 +1,13 @@
-"""Every week: snapshot → the stages of dvc.yaml → register → gate → record, which may announce a challenger."""
+"""Every week, and when data or drift came in: snapshot → the stages of dvc.yaml → register → gate → record."""
 
 from pathlib import Path
 
-from alambique.airflow import DistillDag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 
-distill = DistillDag(Path(__file__).resolve().parents[1], schedule="@weekly")
+from alambique.airflow import DistillDag, Project
+
+root = Path(__file__).resolve().parents[1]
+project = Project.load(root)
+weekly = CronTriggerTimetable("@weekly", timezone="UTC")
+
+distill = DistillDag(root, schedule=AssetOrTimeSchedule(timetable=weekly, assets=project.data | project.drift))

@@ -13,8 +13,16 @@ import pytest
 import yaml
 from airflow_project import SOURCE, environment, lay_out
 
-AROUND = ["snapshot", "register", "gate", "record"]
+AROUND = ["cooldown", "snapshot", "changes", "no_new_data", "register", "gate", "record"]
 PICO = yaml.safe_load((SOURCE / "params.yaml").read_text())["networks"]["pico"]
+LIVING = {"arrivals": "s3://lab/new", "production": "s3://lab/field", "releases": "s3://lab/out"}
+
+
+def parse(project: Path, python: Path, home: Path) -> dict[str, Any]:
+    """What an environment makes of the project's DAG files."""
+    command = [python, Path(__file__).with_name("load_dags.py"), project / "dags"]
+    done = subprocess.run(command, env=environment(home, project), stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +34,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def parsed(project: Path, base_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the base-only environment makes of the project's DAG files."""
-    command = [base_python, Path(__file__).with_name("load_dags.py"), project / "dags"]
-    home = tmp_path_factory.mktemp("airflow")
-    done = subprocess.run(command, env=environment(home, project), stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return parse(project, base_python, tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def living(base_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The DAGs of a project to which data arrives, and in which a person promotes."""
+    asks = {"policy": "approval", "timeout_hours": 2.0, "objective": "latency"}
+    root = lay_out(tmp_path_factory.mktemp("living"), deployment=LIVING, project="cells", promotion=asks)
+    found = parse(root, base_python, tmp_path_factory.mktemp("airflow"))
+    assert found["errors"] == {}
+    return found["dags"]
 
 
 @pytest.fixture(scope="module")
 def tasks(parsed: dict[str, Any]) -> dict[str, Any]:
-    return parsed["dags"]["cells_distill"]
+    return parsed["dags"]["cells_distill"]["tasks"]
 
 
 def dvc(project: Path, *arguments: str) -> list[str]:
@@ -44,7 +59,8 @@ def dvc(project: Path, *arguments: str) -> list[str]:
 
 def test_every_dag_parses_without_any_ml_library(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
-    assert set(parsed["dags"]) == {"cells_distill", "cells_promote", "cells_rollback"}
+    verbs = ("distill", "ingest", "promote", "rollback", "watch_drift")
+    assert set(parsed["dags"]) == {f"cells_{verb}" for verb in verbs}
     assert (parsed["installed"], parsed["imported"]) == ([], [])
 
 
@@ -72,7 +88,7 @@ def test_edges_between_stages_are_those_of_dvc(project: Path, tasks: dict[str, A
 
 def test_every_stage_comes_after_the_snapshot_and_before_the_gate(tasks: dict[str, Any]) -> None:
     stages = {task_id for task_id, task in tasks.items() if task["stage"]}
-    assert set(tasks["snapshot"]["downstream"]) == stages | {"register", "gate", "record"}
+    assert set(tasks["snapshot"]["downstream"]) == stages | {"changes", "register", "gate", "record"}
     for task_id in stages | {"register"}:
         assert "gate" in tasks[task_id]["downstream"]
     assert tasks["gate"]["downstream"] == ["record"]
@@ -94,11 +110,62 @@ def test_a_students_stages_are_in_its_group(tasks: dict[str, Any], stage: str, t
     assert tasks[task_id]["stage"] == stage
 
 
+def test_a_run_waits_before_its_snapshot_and_its_first_stage_comes_after_the_look_for_changes(
+    tasks: dict[str, Any],
+) -> None:
+    assert tasks["cooldown"]["downstream"] == ["snapshot"]
+    assert tasks["changes"]["downstream"] == ["no_new_data", "validate"]
+
+
+def test_a_distillation_starts_by_time_by_new_data_and_by_drift(parsed: dict[str, Any]) -> None:
+    distill = parsed["dags"]["cells_distill"]
+    assert (distill["schedule"], distill["assets"]) == ("AssetOrTimeSchedule", ["cells_data", "cells_drift"])
+    assert distill["params"] == {"branch": "main", "again": False}
+
+
+def test_where_nothing_arrives_the_dags_are_idle_and_say_so(parsed: dict[str, Any]) -> None:
+    for verb, key in (("ingest", "arrivals"), ("watch_drift", "production")):
+        dag = parsed["dags"][f"cells_{verb}"]
+        assert dag["schedule"] == "NullTimetable"
+        assert f"set `{key}` in alambique.yaml" in dag["description"]
+
+
+def test_new_data_is_watched_for_and_drift_is_looked_for(living: dict[str, Any]) -> None:
+    assert living["cells_ingest"]["assets"] == ["cells_arrivals"]
+    (trigger,) = living["cells_ingest"]["watched"]
+    assert trigger["classpath"] == "alambique.airflow.triggers.ArrivalsTrigger"
+    assert (trigger["kwargs"]["interval"], trigger["kwargs"]["deployment"]["arrivals"]) == (60, "s3://lab/new")
+    assert living["cells_watch_drift"]["schedule"] == "CronTriggerTimetable"
+
+
+def test_an_automatic_promotion_asks_nobody(parsed: dict[str, Any]) -> None:
+    promote = parsed["dags"]["cells_promote"]
+    assert set(promote["tasks"]) == {"promote"}
+    assert (promote["assets"], promote["runs"]) == (["cells_challenger"], 1)
+
+
+def test_under_approval_a_person_is_asked_between_proposal_and_promotion(living: dict[str, Any]) -> None:
+    tasks = living["cells_promote"]["tasks"]
+    assert {name: task["downstream"] for name, task in tasks.items()} == {
+        "propose": ["approve", "promote"],
+        "approve": ["promote"],
+        "promote": ["publish"],
+        "publish": [],
+    }
+
+
+def test_those_who_have_not_answered_do_not_keep_the_next_from_being_asked(living: dict[str, Any]) -> None:
+    assert living["cells_promote"]["runs"] > 16
+
+
+def test_a_rollback_reaches_devices_too(parsed: dict[str, Any], living: dict[str, Any]) -> None:
+    assert set(parsed["dags"]["cells_rollback"]["tasks"]) == {"rollback"}
+    assert living["cells_rollback"]["tasks"]["rollback"]["downstream"] == ["publish"]
+
+
 def test_a_project_that_is_not_one_says_what_is_missing(project: Path, base_python: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     (broken / "dags").mkdir(parents=True)
     (broken / "dags" / "distill.py").write_text((project / "dags" / "distill.py").read_text())
-    command = [base_python, Path(__file__).with_name("load_dags.py"), broken / "dags"]
-    done = subprocess.run(command, env=environment(tmp_path, broken), stdout=subprocess.PIPE, text=True, check=True)
-    (error,) = json.loads(done.stdout.splitlines()[-1])["errors"].values()
+    (error,) = parse(broken, base_python, tmp_path)["errors"].values()
     assert "params.yaml" in error

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import DAG, Asset, Context
+from airflow.sdk import DAG, Asset, AssetAlias, Context
 from stub import alive, eventually, interpreter
 
 from alambique.airflow import operators
-from alambique.airflow.operators import PromoteOperator, RollbackOperator, SnapshotOperator, ref_name
+from alambique.airflow.operators import SnapshotOperator, ref_name
+from alambique.airflow.promotion import PromoteApprovedOperator, PromoteOperator, ProposeOperator, RollbackOperator
 from alambique.deployment import Deployment
 from alambique.errors import AlambiqueError, DataError
 from alambique.git import git
@@ -20,6 +21,12 @@ from alambique.git import git
 def deployment(folder: Path, verb: str) -> Deployment:
     """One whose ML interpreter does `verb`, lines of Python, whatever it is asked."""
     return Deployment(origin=str(folder / "origin.git"), home=folder, python=interpreter(folder, verb))
+
+
+def announcements(*tags: str) -> Any:
+    """Events of a challenger as Airflow hands them to a run: an alias has each once more, and none is in order."""
+    events = [SimpleNamespace(extra={"tag": tag}, timestamp=second) for second, tag in enumerate(tags)]
+    return {Asset("cells_challenger"): events[::-1], AssetAlias("cells_challenger"): events}
 
 
 def context(**values: Any) -> Context:
@@ -53,10 +60,45 @@ def test_announced_challengers_are_promoted_oldest_first_and_the_last_of_a_model
         "result.write_text(json.dumps({'champions': [version]}))"
     )
     task = PromoteOperator(task_id="promote", deployment=deployment(tmp_path, verb), tag="")
-    events = [SimpleNamespace(extra={"tag": tag}) for tag in ("runs/1", "runs/2")]
-    (champion,) = task.answer(context(triggering_asset_events={Asset("cells_challenger"): events})).champions
+    (champion,) = task.answer(context(triggering_asset_events=announcements("runs/1", "runs/2"))).champions
     assert champion.version == "runs/2"
     assert champion.sha256 == "cells_promote/asset_triggered__1"
+
+
+def test_an_event_that_came_by_an_alias_is_promoted_once(tmp_path: Path) -> None:
+    tags = str(tmp_path / "tags")
+    verb = f"open({tags!r}, 'a').write(request['tag'] + ' '); result.write_text(json.dumps({{'champions': []}}))"
+    task = PromoteOperator(task_id="promote", deployment=deployment(tmp_path, verb), tag="")
+    task.answer(context(triggering_asset_events=announcements("runs/1", "runs/2")))
+    assert (tmp_path / "tags").read_text().split() == ["runs/1", "runs/2"]
+
+
+def test_a_person_is_asked_about_the_newest_announcement_alone(tmp_path: Path) -> None:
+    verb = "result.write_text(json.dumps({'tag': request['tag'], 'judgement': '1', 'subject': '', 'body': ''}))"
+    task = ProposeOperator(task_id="propose", deployment=deployment(tmp_path, verb), tag="")
+    assert task.answer(context(triggering_asset_events=announcements("runs/1", "runs/2"))).tag == "runs/2"
+
+
+@pytest.mark.parametrize(
+    ("approval", "by", "why"),
+    [
+        ({"responded_by_user": {"id": "7", "name": "Ana"}, "params_input": {"why": "lighter"}}, "Ana", "lighter"),
+        ({"responded_by_user": {"id": "7", "name": None}, "params_input": {}}, "7", ""),
+        (None, "cells_promote/asset_triggered__1", ""),  # the task was marked a success
+    ],
+)
+def test_an_approved_promotion_is_in_the_name_of_who_answered(
+    tmp_path: Path, approval: dict[str, Any] | None, by: str, why: str
+) -> None:
+    verb = (
+        "version = dict(candidate=request['tag'], model=request['judgement'], version=request['by'])\n"
+        "result.write_text(json.dumps({'champions': [version | {'sha256': request['why']}]}))"
+    )
+    proposal = {"tag": "runs/1", "judgement": "abc", "subject": "?", "body": "?"}
+    here = deployment(tmp_path, verb)
+    task = PromoteApprovedOperator(task_id="promote", deployment=here, proposal=proposal, approval=approval)
+    (version,) = task.answer(context()).champions
+    assert (version.candidate, version.model, version.version, version.sha256) == ("runs/1", "abc", by, why)
 
 
 def test_a_promotion_without_an_announcement_asks_for_a_tag(tmp_path: Path) -> None:
@@ -68,7 +110,7 @@ def test_a_promotion_without_an_announcement_asks_for_a_tag(tmp_path: Path) -> N
 def test_permanent_errors_fail_a_task_for_good() -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
-    with pytest.raises(AirflowFailException, match="DataError: empty"), operators._permanent_errors_fail():
+    with pytest.raises(AirflowFailException, match="DataError: empty"), operators.permanent_errors_fail():
         raise DataError("empty")
 
 

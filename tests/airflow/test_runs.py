@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_project import environment, lay_out
+from airflow_project import environment, lay_out, make_origin, stand_in
 
 HERE = Path(__file__).parent
 UNANSWERABLE = ["benchmark", "compare", "distill@pico-0", "prune@pico", "search", "soft_labels@0", "soft_labels@1"]
@@ -18,14 +18,21 @@ UNANSWERABLE = ["benchmark", "compare", "distill@pico-0", "prune@pico", "search"
 
 RUNS = {
     "first": ("distill", {}),
-    "second": ("distill", {"branch": "nothing-passes"}),
+    "nothing new": ("distill", {}),
+    "again": ("distill", {"again": True, "branch": "nothing-passes"}),
     "stale": ("distill", {"branch": "another-pipeline"}),
     "by hand": ("promote", {"tag": "runs/r1"}),
+    "another champion": ("distill", {"branch": "nothing-passes"}),
     "tagless": ("promote", {}),
-    "rollback": ("rollback", {}),
+    "rollback": ("rollback", {"why": "flicker"}),
     "DataError": ("promote", {"tag": "DataError"}),
     "ConfigurationError": ("promote", {"tag": "ConfigurationError"}),
     "TransientError": ("promote", {"tag": "TransientError"}),
+    "drift": ("watch_drift", {}),
+    "no drift": ("watch_drift", {}),
+    "ingest": ("ingest", {}),
+    "nothing to ingest": ("ingest", {}),
+    "new data": ("distill", {}),
 }
 """All of them in one process and one project, one after the other: Airflow takes longer to start than they to run."""
 
@@ -33,10 +40,13 @@ RUNS = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
-    python = root.with_suffix(".python")
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "verbs.py"}" "$@"\n')
-    python.chmod(0o755)
-    lay_out(root, python=python, project="cells", runtimes=["onnx"], int8=["onnx"])
+    places = {"arrivals": str(root / "new"), "production": str(root / "field"), "releases": "s3://lab/out"}
+    python = stand_in(tmp_path_factory.mktemp("python"))
+    lay_out(root, python=python, deployment=places, project="cells", runtimes=["onnx"], int8=["onnx"])
+    make_origin(root)
+    for name in ("new/1.png", "field/drifted.png"):
+        (root / name).parent.mkdir()
+        (root / name).touch()
     dags = root / "dags" / "promote.py"
     at_once = "PromoteDag(project, default_args={'retry_delay': 0})"
     dags.write_text(dags.read_text().replace("PromoteDag(project)", at_once))
@@ -59,34 +69,78 @@ def outcomes(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.fixture(scope="module")
-def calls(project: Path, outcomes: dict[str, Any]) -> list[dict[str, str]]:
+def calls(project: Path, outcomes: dict[str, Any]) -> list[dict[str, Any]]:
     """What the verbs were asked, in order."""
     return [json.loads(line) for line in (project / "calls").read_text().splitlines()]
 
 
-def stages(calls: list[dict[str, str]], branch: str) -> list[str]:
-    return sorted(call["stage"] for call in calls if call["verb"] == "run-stage" and call["branch"] == branch)
+def stages(calls: list[dict[str, Any]], run: str) -> list[str]:
+    """The stages that the run named so in RUNS did, in order."""
+    of_runs: list[list[str]] = []
+    for call in calls:
+        if call["verb"] == "snapshot":
+            of_runs.append([])
+        elif call["verb"] == "run-stage":
+            of_runs[-1].append(call["stage"])
+    distilled = [name for name, (dag, _) in RUNS.items() if dag == "distill"]
+    return sorted(of_runs[distilled.index(run)])
 
 
 def test_a_first_run_does_every_stage_once(
-    project: Path, outcomes: dict[str, Any], calls: list[dict[str, str]]
+    project: Path, outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
     assert outcomes["first"]["state"] == "success"
-    assert stages(calls, "main") == sorted(json.loads((project / "pipeline.json").read_text())["stages"])
+    assert stages(calls, "first") == sorted(json.loads((project / "pipeline.json").read_text())["stages"])
 
 
-def test_a_second_run_starts_the_ml_side_only_for_what_the_lock_cannot_answer(
-    outcomes: dict[str, Any], calls: list[dict[str, str]]
+def test_a_run_for_which_nothing_changed_succeeds_without_doing_anything(
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
-    assert outcomes["second"]["state"] == "success"
-    assert stages(calls, "nothing-passes") == UNANSWERABLE
+    assert outcomes["nothing new"]["state"] == "success"
+    assert stages(calls, "nothing new") == []
+    done = {name for name, task in outcomes["nothing new"]["tasks"].items() if task["state"] != "skipped"}
+    assert done == {"cooldown", "snapshot", "changes", "no_new_data"}
+
+
+def test_a_run_that_is_wanted_again_starts_the_ml_side_only_for_what_the_lock_cannot_answer(
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
+) -> None:
+    assert outcomes["again"]["state"] == "success"
+    assert outcomes["again"]["tasks"]["no_new_data"]["state"] == "skipped"
+    assert stages(calls, "again") == UNANSWERABLE
+
+
+def test_another_champion_makes_work_for_those_that_compare_with_it(
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
+) -> None:
+    assert outcomes["another champion"]["state"] == "success"
+    assert stages(calls, "another champion") == sorted([*UNANSWERABLE, "evaluate_champion@onnx"])
+
+
+def test_new_data_makes_a_new_run(outcomes: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    assert outcomes["new data"]["state"] == "success"
+    assert {"validate", "teacher@main", "distill@pico-0"} <= set(stages(calls, "new data"))
 
 
 def test_a_run_whose_dag_was_meanwhile_built_from_another_pipeline_fails(
-    outcomes: dict[str, Any], calls: list[dict[str, str]]
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
-    assert outcomes["stale"]["tasks"]["validate"] == {"state": "failed", "tries": 1}
-    assert stages(calls, "another-pipeline") == []
+    assert outcomes["stale"]["tasks"]["changes"] == {"state": "failed", "tries": 1}
+    assert stages(calls, "stale") == []
+
+
+def test_data_that_joined_is_announced_with_its_revision(outcomes: dict[str, Any]) -> None:
+    assert outcomes["ingest"]["events"] == [{"revision": "2" * 40, "batch": "b1"}]
+
+
+@pytest.mark.parametrize("run", ["nothing to ingest", "no drift"])
+def test_that_nothing_came_or_drifted_is_a_quiet_success(outcomes: dict[str, Any], run: str) -> None:
+    assert (outcomes[run]["state"], outcomes[run]["events"]) == ("success", [])
+
+
+def test_drift_that_joined_is_announced_with_its_reasons(outcomes: dict[str, Any]) -> None:
+    expected = {"revision": "2" * 40, "report": "report.html", "signals": ["embedding_mmd"]}
+    assert outcomes["drift"]["events"] == [expected]
 
 
 def test_a_challenger_is_announced_with_the_runs_tag(outcomes: dict[str, Any]) -> None:
@@ -95,11 +149,11 @@ def test_a_challenger_is_announced_with_the_runs_tag(outcomes: dict[str, Any]) -
 
 
 def test_without_a_challenger_nothing_is_announced(outcomes: dict[str, Any]) -> None:
-    assert outcomes["second"]["events"] == []
+    assert outcomes["again"]["events"] == []
 
 
 def test_a_promotion_by_hand_takes_the_given_tag_and_says_who_decided(
-    outcomes: dict[str, Any], calls: list[dict[str, str]]
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
     assert outcomes["by hand"]["state"] == "success"
     (call,) = (call for call in calls if call["tag"] == "runs/r1")
@@ -107,15 +161,27 @@ def test_a_promotion_by_hand_takes_the_given_tag_and_says_who_decided(
 
 
 def test_a_promotion_with_neither_tag_nor_event_fails_before_any_verb(
-    outcomes: dict[str, Any], calls: list[dict[str, str]]
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
     assert outcomes["tagless"]["state"] == "failed"
     assert all(call["tag"] for call in calls if call["verb"] == "promote")
 
 
-def test_a_rollback_is_about_one_of_the_projects_models(outcomes: dict[str, Any], calls: list[dict[str, str]]) -> None:
-    assert outcomes["rollback"]["state"] == "success"
-    assert [call["model"] for call in calls if call["verb"] == "rollback"] == ["cells-onnx"]
+def test_a_new_champion_is_published(outcomes: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    assert outcomes["by hand"]["tasks"]["publish"]["state"] == "success"
+    by_hand = next(number for number, call in enumerate(calls) if call["tag"] == "runs/r1")
+    assert (calls[by_hand + 1]["verb"], calls[by_hand + 1]["models"]) == ("publish", ["cells-onnx"])
+
+
+def test_a_rollback_is_about_one_of_the_projects_models_has_a_reason_and_is_published(
+    outcomes: dict[str, Any], calls: list[dict[str, Any]]
+) -> None:
+    assert {name: task["state"] for name, task in outcomes["rollback"]["tasks"].items()} == {
+        "rollback": "success",
+        "publish": "success",
+    }
+    (call,) = (call for call in calls if call["verb"] == "rollback")
+    assert (call["model"], call["why"]) == ("cells-onnx", "flicker")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +189,7 @@ def test_a_rollback_is_about_one_of_the_projects_models(outcomes: dict[str, Any]
     [("DataError", "failed", 1), ("ConfigurationError", "failed", 1), ("TransientError", "success", 2)],
 )
 def test_only_errors_that_may_pass_are_retried(
-    outcomes: dict[str, Any], calls: list[dict[str, str]], error: str, state: str, tries: int
+    outcomes: dict[str, Any], calls: list[dict[str, Any]], error: str, state: str, tries: int
 ) -> None:
     assert outcomes[error]["tasks"]["promote"] == {"state": state, "tries": tries}
     assert len([call for call in calls if call["tag"] == error]) == tries

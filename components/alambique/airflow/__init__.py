@@ -6,18 +6,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alambique.airflow.dag import DistillDag, PromoteDag, RollbackDag
+    from alambique.airflow.dag import DistillDag, IngestDag, PromoteDag, RollbackDag, WatchDriftDag
     from alambique.airflow.project import Project
     from alambique.airflow.task_group import AlambiqueTaskGroup
 
-__all__ = ["AlambiqueTaskGroup", "DistillDag", "Project", "PromoteDag", "RollbackDag"]
+__all__ = [
+    "AlambiqueTaskGroup",
+    "DistillDag",
+    "IngestDag",
+    "Project",
+    "PromoteDag",
+    "RollbackDag",
+    "WatchDriftDag",
+]
 
 _MODULES = {
     "AlambiqueTaskGroup": "task_group",
     "DistillDag": "dag",
+    "IngestDag": "dag",
     "Project": "project",
     "PromoteDag": "dag",
     "RollbackDag": "dag",
+    "WatchDriftDag": "dag",
 }
 
 

@@ -1,4 +1,7 @@
-"""One small operator for each verb. What comes from an upstream task is a templated field, so it makes the edge."""
+"""One small operator for each verb of a run. What comes from an upstream task is a templated field: it makes the edge.
+
+The verbs before and after a run have theirs in `ingestion` and `promotion`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from alambique import messages, pipeline
 from alambique.airflow.process import Result, Verb
 from alambique.deployment import Deployment
-from alambique.errors import ConflictError, DataError, PermanentError
+from alambique.errors import ConflictError, PermanentError
 from alambique.pipeline import Graph
 
 Output = XComArg | Mapping[str, Any]
@@ -39,7 +42,7 @@ class VerbOperator(BaseOperator):
         self._verb: Verb | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with _permanent_errors_fail():
+        with permanent_errors_fail():
             return self.answer(context).model_dump(mode="json")
 
     def answer(self, context: Context) -> messages.Message:
@@ -54,6 +57,24 @@ class VerbOperator(BaseOperator):
     def on_kill(self) -> None:
         if self._verb:
             self._verb.kill()
+
+
+class AnnouncingOperator(VerbOperator):
+    """The base of what may announce something: an event of an asset, with which Airflow starts other DAGs.
+
+    Args:
+        announces: the asset.
+    """
+
+    def __init__(self, *, announces: Asset, **kwargs: Any) -> None:
+        # An asset as an outlet has an event at every success; through an alias it has one when told to.
+        self.alias = AssetAlias(announces.name)
+        super().__init__(outlets=[self.alias], **kwargs)
+        self.announces = announces
+
+    def announce(self, context: Context, extra: dict[str, Any]) -> None:
+        """Add an event, which counts when the task succeeds."""
+        context["outlet_events"][self.alias].add(self.announces, extra=extra)
 
 
 class SnapshotOperator(VerbOperator):
@@ -100,18 +121,11 @@ class StageOperator(VerbOperator):
         request = messages.StageRequest.model_validate(
             {"deployment": self.deployment, "run": self.run, "stage": self.stage, "upstream": self.upstream}
         )
-        self._refuse_another_graph(request.run)
+        refuse_another_graph(request.run, self.graph)
         found = pipeline.answer(self.graph, request.run, self.stage, request.upstream)
         if found:
             self.log.info("%s is unchanged: its result is in dvc.lock", self.stage)
         return found or self.ask("run-stage", request, messages.StageResult)
-
-    def _refuse_another_graph(self, run: messages.Run) -> None:
-        if run.digest != self.graph.digest:
-            raise ConflictError(
-                f"run {run.run_id} began with the pipeline {run.digest[:12]}, but the DAG is now built from "
-                f"{self.graph.digest[:12]}; start a new run"
-            )
 
 
 class RunOperator(VerbOperator):
@@ -160,74 +174,25 @@ class GateOperator(RunOperator):
         return self.ask("gate", request, messages.Decisions)
 
 
-class RecordOperator(RunOperator):
-    """Keeps the run in git and announces its challenger, if it has one; returns `messages.Recorded`.
+class RecordOperator(AnnouncingOperator, RunOperator):
+    """Keeps the run in git and announces its challenger, if it has one, by the run's tag; returns `messages.Recorded`.
 
     Args:
         decisions: the gate task's output.
-        challenger: the asset whose event says that there is one, with the run's tag.
     """
 
     template_fields = (*RunOperator.template_fields, "decisions")
 
-    def __init__(self, *, decisions: Output, challenger: Asset, **kwargs: Any) -> None:
-        # An asset as an outlet has an event at every success; through an alias it has one when told to.
-        self.alias = AssetAlias(challenger.name)
-        super().__init__(outlets=[self.alias], **kwargs)
+    def __init__(self, *, decisions: Output, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.decisions = decisions
-        self.challenger = challenger
 
     def answer(self, context: Context) -> messages.Recorded:
         request = messages.RecordRequest.model_validate({**self.fields(), "decisions": self.decisions})
         recorded = self.ask("record", request, messages.Recorded)
         if request.decisions.challengers:
-            context["outlet_events"][self.alias].add(self.challenger, extra={"tag": recorded.tag})
+            self.announce(context, {"tag": recorded.tag})
         return recorded
-
-
-class PromoteOperator(VerbOperator):
-    """Makes challengers champions; returns `messages.Promoted`.
-
-    Args:
-        tag: of the recorded run whose challengers are meant. Empty: those of the asset events that started this DAG's
-            run, oldest first.
-    """
-
-    template_fields = (*VerbOperator.template_fields, "tag")
-
-    def __init__(self, *, tag: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.tag = tag
-
-    def answer(self, context: Context) -> messages.Promoted:
-        champions: dict[str, messages.Version] = {}
-        for tag in [self.tag] if self.tag else _announced(context):
-            request = messages.PromoteRequest.model_validate(
-                {"deployment": self.deployment, "tag": tag, "by": _author(context)}
-            )
-            promoted = self.ask("promote", request, messages.Promoted)
-            champions |= {version.model: version for version in promoted.champions}
-        return messages.Promoted(champions=list(champions.values()))
-
-
-class RollbackOperator(VerbOperator):
-    """Makes a model's previous champion its champion again; returns `messages.Promoted`.
-
-    Args:
-        model: the registered model, <project>-<runtime>.
-    """
-
-    template_fields = (*VerbOperator.template_fields, "model")
-
-    def __init__(self, *, model: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-
-    def answer(self, context: Context) -> messages.Promoted:
-        request = messages.RollbackRequest.model_validate(
-            {"deployment": self.deployment, "model": self.model, "by": _author(context)}
-        )
-        return self.ask("rollback", request, messages.Promoted)
 
 
 def ref_name(run_id: str) -> str:
@@ -235,23 +200,29 @@ def ref_name(run_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-")
 
 
+def refuse_another_graph(run: messages.Run, graph: Graph) -> None:
+    """Airflow may parse a DAG anew while it runs.
+
+    Raises:
+        ConflictError: the run began with another pipeline than `graph`.
+    """
+    if run.digest != graph.digest:
+        raise ConflictError(
+            f"run {run.run_id} began with the pipeline {run.digest[:12]}, but the DAG is now built from "
+            f"{graph.digest[:12]}; start a new run"
+        )
+
+
+def author(context: Context) -> str:
+    """Who decides: the person who started this DAG's run, or else the DAG itself."""
+    dag_run = context["dag_run"]
+    return dag_run.triggering_user_name or f"{dag_run.dag_id}/{dag_run.run_id}"
+
+
 @contextmanager
-def _permanent_errors_fail() -> Iterator[None]:
+def permanent_errors_fail() -> Iterator[None]:
+    """Let Airflow retry no error that a retry would meet again."""
     try:
         yield
     except PermanentError as error:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-
-
-def _announced(context: Context) -> list[str]:
-    """The tags in the asset events that started this run."""
-    events = [event for events in context["triggering_asset_events"].values() for event in events]
-    if not events:
-        raise DataError("there is no run to promote: give the param `tag`, such as runs/<run id>")
-    return [event.extra["tag"] for event in events]
-
-
-def _author(context: Context) -> str:
-    """Who decides: the person who started this DAG's run, or else the DAG itself."""
-    dag_run = context["dag_run"]
-    return dag_run.triggering_user_name or f"{dag_run.dag_id}/{dag_run.run_id}"

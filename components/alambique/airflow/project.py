@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
 
 from alambique import config, pipeline
+from alambique.airflow.triggers import ArrivalsTrigger
 from alambique.config import Params
 from alambique.deployment import Deployment
 from alambique.pipeline import Graph
@@ -35,12 +37,30 @@ class Project:
     def name(self) -> str:
         return self.params.project
 
+    def arrivals(self, interval: float) -> Asset:
+        """What lies at the deployment's `arrivals`, watched by Airflow's triggerer every `interval` seconds."""
+        trigger = ArrivalsTrigger(self.deployment.model_dump(mode="json"), interval)
+        return self._asset("arrivals", watchers=[AssetWatcher(name=f"{self.name}_arrivals", trigger=trigger)])
+
+    @property
+    def data(self) -> Asset:
+        """Announced when images joined the dataset; the event's `extra` holds the branch's revision and the batch."""
+        return self._asset("data")
+
+    @property
+    def drift(self) -> Asset:
+        """Announced when a drifted batch joined the dataset; `extra` holds revision, report and signals."""
+        return self._asset("drift")
+
     @property
     def challenger(self) -> Asset:
         """Announced by a run of which a candidate passed every gate; the event's `extra` holds the run's tag."""
-        return Asset(name=f"{self.name}_challenger", uri=f"alambique://{self.name}/challenger")
+        return self._asset("challenger")
 
     @property
     def models(self) -> list[str]:
         """The project's registered models."""
         return [f"{self.name}-{runtime}" for runtime in self.params.runtimes]
+
+    def _asset(self, what: str, **arguments: Any) -> Asset:
+        return Asset(name=f"{self.name}_{what}", uri=f"alambique://{self.name}/{what}", **arguments)

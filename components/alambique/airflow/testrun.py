@@ -29,7 +29,10 @@ from alambique.airflow.project import Project
 
 
 class Progress:
-    """Shows the task that runs, and leaves a line when it ends: its id, seconds, how the stage's result was found."""
+    """Shows the task that runs, and leaves a line when it ends: its id, seconds, how the stage's result was found.
+
+    What Airflow skips never runs, so it has no line.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -45,8 +48,9 @@ class Progress:
     @hookimpl
     def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
         result = task_instance.xcom_pull(task_ids=task_instance.task_id)
-        found = {"lock": "unchanged", "store": "found on the remote"}.get(result.get("found"), "")
-        self._say("[green]✓[/]", task_instance, f"[dim]{found}[/]")
+        found = result.get("found", "") if isinstance(result, dict) else ""
+        remark = {"lock": "unchanged", "store": "found on the remote"}.get(found, "")
+        self._say("[green]✓[/]", task_instance, f"[dim]{remark}[/]")
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
@@ -76,7 +80,8 @@ def run(root: Path, name: str, console: Console) -> bool:
         task.retries = 0
     conf = {"tag": _announced(project)} if name == "promote" else {}
     get_listener_manager().add_listener(Progress(console))  # type: ignore[no-untyped-call]
-    return bool(dag.test(run_conf=conf).state == "success")
+    # Whoever starts a promotion here has decided: nobody else is there to ask.
+    return bool(dag.test(run_conf=conf, mark_success_pattern="approve").state == "success")
 
 
 def _announced(project: Project) -> str:
