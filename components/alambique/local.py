@@ -1,4 +1,4 @@
-"""A deployment on this machine: Airflow and MLflow on loopback, everything they keep inside the project's .alambique/.
+"""A deployment on this machine: Airflow, MLflow and S3 on loopback, all they keep inside the project's .alambique/.
 
 Airflow runs on SQLite with the simple auth manager, everyone an admin: right for one person on loopback, and for
 nothing else.
@@ -6,6 +6,7 @@ nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+from alambique import config, local_s3
 from alambique.deployment import Deployment
 from alambique.errors import AlambiqueError
 
@@ -50,7 +53,9 @@ def _secret(path: Path) -> str:
 
 
 def up(project: Path) -> None:
-    """Run Airflow and MLflow for the project until interrupted; neither outlives this process.
+    """Run Airflow, MLflow and an S3 server for the project until interrupted; none outlives this process.
+
+    S3 is served only where the project names no place for arrivals, production images and releases.
 
     Raises:
         AlambiqueError: one of them ended by itself.
@@ -60,20 +65,57 @@ def up(project: Path) -> None:
     # Airflow's standalone starts its parts by the name `airflow`.
     path = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     environment = {**os.environ, **airflow_environment(project), "PATH": path, "DO_NOT_TRACK": "true"}
-    commands = [["airflow", "standalone"]]
+    servers = [Server(["airflow", "standalone"], environment)]
+    told = [f"Airflow  {AIRFLOW}"]
     if deployment.tracking_uri and deployment.tracking_uri.startswith("sqlite:"):
         serve = ["server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
-        commands.append(["mlflow", *serve, "--backend-store-uri", deployment.tracking_uri])
-    print(f"Airflow  {AIRFLOW}\nMLflow   {MLFLOW}\nCtrl-C ends both.", flush=True)  # noqa: T201
-    children = [subprocess.Popen(command, env=environment, start_new_session=True) for command in commands]
+        servers.append(Server(["mlflow", *serve, "--backend-store-uri", deployment.tracking_uri], environment))
+        told.append(f"MLflow   {MLFLOW}")
+    if (weed := local_s3.program()) and not (deployment.arrivals or deployment.production or deployment.releases):
+        home = project.resolve() / ".alambique" / "s3"
+        configuration = local_s3.configuration(home)
+        places = local_s3.places(config.load(project).project)
+        environment |= {"AWS_CONFIG_FILE": str(configuration), **places}
+        (home / "files").mkdir(exist_ok=True)
+        served = local_s3.command(weed, home / "files", local_s3.PORTS)
+        # Its log names every file.
+        servers.insert(0, Server(served, {**os.environ, **local_s3.keys(configuration)}, home / "log"))
+        told += [f"S3       {local_s3.ENDPOINT}, keys in {configuration}"]
+        told += [f"         {place}" for place in places.values()]
+    print("\n".join([*told, "Ctrl-C ends all."]), flush=True)  # noqa: T201
+    _serve(servers)
+
+
+class Server(NamedTuple):
+    """A process to be kept running.
+
+    Attributes:
+        log: where its output goes; None: to the terminal.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    log: Path | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it as the leader of a process group."""
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self.log.open("wb")) if self.log else None
+            return subprocess.Popen(
+                self.command, env=self.environment, stdout=output, stderr=output, start_new_session=True
+            )
+
+
+def _serve(servers: list[Server]) -> None:
+    children = [server.start() for server in servers]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
-            for command, child in zip(commands, children, strict=True):
+            for server, child in zip(servers, children, strict=True):
                 if child.poll() is not None:
                     raise AlambiqueError(
-                        f"`{' '.join(command[:2])}` ended with exit code {child.returncode}; its output is above. "
-                        "Is its port taken?"
+                        f"`{' '.join(server.command[:2])}` ended with exit code {child.returncode}; its output is "
+                        f"{f'in {server.log}' if server.log else 'above'}. Is its port taken?"
                     )
             time.sleep(0.5)
     except KeyboardInterrupt:

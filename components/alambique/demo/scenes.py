@@ -26,7 +26,7 @@ class Scenes:
         unlabelled: scenes without boxes.
         size: side of a scene, pixels.
         digits: most digits in a scene (at least one).
-        seed: equal seeds give equal files.
+        seed: equal seeds give equal files; whatever it is, a digit belongs to one split.
     """
 
     train: int
@@ -41,7 +41,8 @@ class Scenes:
         """Write a YOLO dataset: data.yaml, images/, labels/."""
         source = load_digits()
         generator = np.random.default_rng(self.seed)
-        order = generator.permutation(len(source.target))
+        generator.permutation(len(source.target))  # as many draws as the order takes
+        order = np.random.default_rng(0).permutation(len(source.target))
         pools = dict(zip(("train", "unlabelled", "val", "test"), np.array_split(order, 4), strict=True))
         for split, pool in pools.items():
             count: int = getattr(self, split)
