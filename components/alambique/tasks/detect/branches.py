@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 from ultralytics.utils.tal import TaskAlignedAssigner
 
-from alambique.tasks.detect.losses import KD_LOSS, strength, tempered_kl
+from alambique.tasks.detect.losses import KD_LOSS, strength, tempered_binary_kl, tempered_kl
 
 TEACHER = "teacher_logits"
 """The batch's key for the teacher's class logits, (boxes, classes), NaN where a box has no teacher."""
@@ -82,7 +81,9 @@ class TaughtLoss(v8DetectionLoss):  # type: ignore[misc]
         logits = teacher[image, owner[image, anchor].long()]
         taught = ~logits.isnan().any(1)
         student = preds["scores"].permute(0, 2, 1)[image, anchor]
-        divergence = tempered_kl(_choices(student[taught]), _choices(logits[taught]), self.temperature)
+        # A box is of one class, so classes are told apart; a lone class is told from its absence.
+        distance = tempered_kl if logits.shape[1] > 1 else tempered_binary_kl
+        divergence = distance(student[taught], logits[taught], self.temperature)
         heard = self.weight * strength(batch[PROGRESS], self.fade)
         total: Tensor = torch.cat((losses, heard * divergence[None])) * len(batch["img"])
         return total, {**items, KD_LOSS: divergence.detach()}
@@ -100,8 +101,3 @@ class TaughtLoss(v8DetectionLoss):  # type: ignore[misc]
             torch.cat(columns, 1).to(self.device), size, scale_tensor=torch.ones(4, device=self.device)
         )
         return padded[..., 6:], padded[..., 5]
-
-
-def _choices(logits: Tensor) -> Tensor:
-    """A lone class has no distribution: it is weighed against its absence, whose logit is 0, as its sigmoid does."""
-    return functional.pad(logits, (0, 1)) if logits.shape[1] == 1 else logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +30,24 @@ def tempered_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     log_student = functional.log_softmax(student.float() / temperature, dim=1)
     target = functional.softmax(teacher.float() / temperature, dim=1)
     return functional.kl_div(log_student, target, reduction="batchmean") * temperature**2
+
+
+def tempered_binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The same where classes do not exclude each other, as under YOLO's sigmoids: one coin for every class.
+
+    Args:
+        student: logits, (boxes, classes).
+        teacher: logits, (boxes, classes); −inf is certain of no.
+        temperature: softens both; > 0.
+    Returns:
+        scalar, nats, sum over the classes and mean over the boxes; 0 without boxes.
+    """
+    if not len(student):
+        return student.sum()
+    target = (teacher.float() / temperature).sigmoid()
+    crossed = functional.binary_cross_entropy_with_logits(student.float() / temperature, target, reduction="none")
+    entropy = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
+    return (crossed - entropy).sum() / len(student) * temperature**2
 
 
 def strength(progress: float, fade: float) -> float:
