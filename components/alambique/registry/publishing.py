@@ -1,0 +1,233 @@
+"""The verb `publish`: champions where devices fetch them from, with `alambique.pull`.
+
+    <releases>/<model>/
+        champion.json               the pointer, which names the release to run; nothing else there ever changes
+        <release>/
+            manifest.json           name, size and sha256 of every file; written last
+            model.onnx, card.json … the artifact
+
+A release is named by the sha256 of its manifest, so whoever writes it writes the same bytes. The artifact's digest
+would not do: the same artifact may come again from another run, with another card. The pointer moves by
+compare-and-swap on its ETag, and only forward in the ledger's history, which a rollback continues, too.
+
+champion.json
+    {
+      "schema": 1,
+      "model": "cells-onnx", "version": "7", "candidate": "pico-onnx-int8", "tag": "runs/20260101-abc",
+      "digest": "<sha256 of the artifact, as its card and the ledger say>",
+      "manifest": "<the release>",
+      "commit": "<the ledger's, at which this is champion>",
+      "sequence": 4                 how many commits the ledger has up to there
+    }
+manifest.json
+    {
+      "schema": 1, "model", "version", "candidate", "tag", "digest",
+      "gate_digest": "<sha256 of the decisions.json that the promotion rests on>",
+      "files": [{"name": "card.json", "size": 1234, "sha256": "…"}, …]
+    }
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alambique.data import recorded
+from alambique.data.store import S3, client, reaching
+from alambique.deployment import Deployment
+from alambique.errors import ConfigurationError, ConflictError, IntegrityError, TransientError
+from alambique.files import json_text, sha256
+from alambique.messages import Published, PublishRequest
+from alambique.registry.ledger import Entry, Ledger
+from alambique.scratch import scratch
+
+SCHEMA = 1
+POINTER, MANIFEST = "champion.json", "manifest.json"
+LARGE = 64 * 2**20
+"""Bytes from which on a file is uploaded in parts."""
+TRIES = 8
+OVERTAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+"""What S3 says when an object is not, or no longer, what a put expects."""
+
+
+def publish(request: PublishRequest) -> Published:
+    """Put the present champion of each model on S3, and let its pointer name it; what is there already stays.
+
+    Raises:
+        ConfigurationError: `releases` is not set, or S3 refuses.
+        IntegrityError: an object of the release holds other bytes than were published.
+        ConflictError: the pointer is that of another ledger.
+        TransientError: S3, the origin or the DVC remote is out of reach.
+    """
+    releases = request.deployment.releases
+    if not (releases or "").startswith(S3):
+        raise ConfigurationError(
+            f"releases of alambique.yaml is {releases!r}, so there is nowhere to publish to; write s3://bucket/prefix"
+        )
+    published = {}
+    for model in request.models:
+        place = _Place.at(f"{str(releases).rstrip('/')}/{model}")
+        if release := _publish(place, Ledger(request.deployment.origin, model), request.deployment):
+            published[model] = f"{place.url}/{release}"
+    return Published(releases=published)
+
+
+def _publish(place: _Place, ledger: Ledger, deployment: Deployment) -> str | None:
+    """The release of the present champion, once the pointer names it; None without a champion."""
+    for _ in range(TRIES):
+        # In this order, whoever wrote what is found: the ledger was there before.
+        found = place.read(POINTER)
+        state, history = ledger.read(), [change.sha for change in reversed(ledger.history())]
+        if state is None:
+            return None
+        if found and (other := _commit(found, place)) not in history:
+            raise ConflictError(
+                f"{place.url}/{POINTER} was moved by another ledger than {ledger.ref} of {ledger.origin}, which has no "
+                f"commit {other[:12]}; publish somewhere else, or remove it if that ledger is no more"
+            )
+        release = _upload(place, state.champion, deployment)
+        position = {"manifest": release, "commit": state.sha, "sequence": history.index(str(state.sha)) + 1}
+        content = json_text({"schema": SCHEMA, **_told(state.champion), **position}).encode()
+        condition = {"IfMatch": found.etag} if found else {"IfNoneMatch": "*"}
+        if (found and found.content == content) or place.put(POINTER, content, condition):
+            return release
+    raise TransientError(f"{place.url}/{POINTER} was moved by others {TRIES} times while this wanted to move it; retry")
+
+
+def _upload(place: _Place, entry: Entry, deployment: Deployment) -> str:
+    """Put what is missing of a champion's release; returns its name."""
+    with scratch(deployment.home.absolute() / "workspaces", "publish") as workspace:
+        artifact = workspace / entry.candidate
+        recorded.fetch_artifact(entry, workspace / "none", deployment.origin, artifact)
+        manifest = workspace / MANIFEST
+        manifest.write_text(json_text(_manifest(entry, artifact)))
+        release = sha256(manifest)
+        for path in sorted(path for path in artifact.rglob("*") if path.is_file()):
+            place.create(f"{release}/{path.relative_to(artifact).as_posix()}", path)
+        place.create(f"{release}/{MANIFEST}", manifest)
+    return release
+
+
+def _manifest(entry: Entry, artifact: Path) -> dict[str, Any]:
+    files = [
+        {"name": path.relative_to(artifact).as_posix(), "size": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(artifact.rglob("*"))
+        if path.is_file()
+    ]
+    return {"schema": SCHEMA, **_told(entry), "gate_digest": entry.gate_digest, "files": files}
+
+
+def _told(entry: Entry) -> dict[str, str]:
+    """What both files say of a champion."""
+    known = asdict(entry)
+    return {name: known[name] for name in ("model", "version", "candidate", "tag", "digest")}
+
+
+def _commit(found: _Found, place: _Place) -> str:
+    try:
+        return str(json.loads(found.content)["commit"])
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError(
+            f"{place.url}/{POINTER} is not what was published there; remove it and publish again"
+        ) from None
+
+
+class _Found(NamedTuple):
+    """An object's content and its version."""
+
+    content: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A model's folder on S3."""
+
+    url: str
+    bucket: str
+    prefix: str
+    s3: Any
+
+    @classmethod
+    def at(cls, url: str) -> _Place:
+        bucket, _, prefix = url.removeprefix(S3).partition("/")
+        return cls(url, bucket, prefix, client())
+
+    def read(self, name: str) -> _Found | None:
+        """A small object; None if there is none."""
+        from botocore.exceptions import ClientError
+
+        with reaching(f"{self.url}/{name}"):
+            try:
+                answer = self.s3.get_object(**self._key(name))
+                return _Found(answer["Body"].read(), answer["ETag"])
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    return None
+                raise
+
+    def create(self, name: str, path: Path) -> None:
+        """Put a file that nobody changes afterwards, unless it is there already.
+
+        Raises:
+            IntegrityError: other bytes are there.
+        """
+        size, digest = path.stat().st_size, sha256(path)
+        if self._holds(name, size, digest):
+            return
+        if size < LARGE:
+            self.put(name, path.read_bytes(), {"IfNoneMatch": "*"})
+        else:
+            # boto3's upload in parts takes no condition. None is needed: the name goes with the content.
+            with reaching(f"{self.url}/{name}"):
+                extra = {"Metadata": {"sha256": digest}}
+                self.s3.upload_file(str(path), self.bucket, f"{self.prefix}/{name}", ExtraArgs=extra)
+        if not self._holds(name, size, digest):
+            raise TransientError(f"{self.url}/{name} was uploaded and is not there; does somebody remove releases?")
+
+    def put(self, name: str, content: bytes, condition: Mapping[str, str]) -> bool:
+        """Put a small object if `condition` holds; False if it doesn't. S3 checks that it got these bytes."""
+        from botocore.exceptions import ClientError
+
+        hashed = hashlib.sha256(content)
+        wanted = {
+            **self._key(name),
+            "Body": content,
+            "Metadata": {"sha256": hashed.hexdigest()},
+            "ChecksumSHA256": base64.b64encode(hashed.digest()).decode(),
+        }
+        with reaching(f"{self.url}/{name}"):
+            try:
+                self.s3.put_object(**wanted, **condition)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in OVERTAKEN:
+                    return False
+                raise
+        return True
+
+    def _holds(self, name: str, size: int, digest: str) -> bool:
+        """Whether a file is there; what was put here tells its sha256 in its metadata."""
+        from botocore.exceptions import ClientError
+
+        with reaching(f"{self.url}/{name}"):
+            try:
+                answer = self.s3.head_object(**self._key(name))
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return False
+                raise
+        found = (answer["ContentLength"], answer["Metadata"].get("sha256", "unknown"))
+        if found != (size, digest):
+            raise IntegrityError(
+                f"{self.url}/{name} has {found[0]} bytes of sha256 {found[1]}, and was published with {size} of "
+                f"{digest}: somebody replaced it; remove it and publish again"
+            )
+        return True
+
+    def _key(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{name}"}
