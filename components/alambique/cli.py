@@ -103,6 +103,57 @@ def gate(
 
 
 @app.command()
+def rollback(
+    model: Annotated[str | None, typer.Argument(help="The registered model, such as cells-onnx.")] = None,
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
+    by: Annotated[str | None, typer.Option(help="Who decides; default: git's user.name, or the login name.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, for the ledger and MLflow.")] = "",
+    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Make a model's previous champion its champion again, and publish it where `releases` is set."""
+    if request and result:
+        from alambique.verbs import call
+
+        _guarded(lambda: call("rollback", request, result))
+    elif model:
+        from alambique.registry.by_hand import rollback as work
+
+        typer.echo(_guarded(lambda: work(project, model, by, why)))
+    else:
+        raise typer.BadParameter("name the registered model")
+
+
+@app.command()
+def publish(
+    models: Annotated[list[str] | None, typer.Argument(help="Registered models; default: all of the project.")] = None,
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
+    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Put the present champions where devices pull them from, `releases` of alambique.yaml."""
+    if request and result:
+        from alambique.verbs import call
+
+        _guarded(lambda: call("publish", request, result))
+    else:
+        from alambique.registry.by_hand import publish as work
+
+        typer.echo(_guarded(lambda: work(project, models or [])))
+
+
+@app.command()
+def pull(
+    url: Annotated[str, typer.Argument(help="s3://bucket/prefix/MODEL, as published.")],
+    target: Annotated[Path, typer.Argument(help="The link that shall lead to the model's folder.")],
+) -> None:
+    """Bring a published champion to this device, whole or not at all."""
+    from alambique.pull import main as work
+
+    raise typer.Exit(work([url, str(target)]))
+
+
+@app.command()
 def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run one stage of dvc.yaml in the current folder."""
     from alambique.stages.command import run
@@ -162,5 +213,5 @@ def _add_verb(name: str) -> None:
         _guarded(lambda: call(name, request, result))
 
 
-for _verb in ("snapshot", "run-stage", "register", "record", "promote", "rollback"):
+for _verb in ("snapshot", "run-stage", "register", "record", "propose", "promote"):
     _add_verb(_verb)

@@ -60,6 +60,20 @@ def rollback(request: messages.RollbackRequest) -> messages.Promoted:
     return work(request)
 
 
+def propose(request: messages.ProposeRequest) -> messages.Proposal:
+    """Say what promoting a run's challengers would mean, for the person who decides."""
+    from alambique.registry.proposal import propose as work
+
+    return work(request)
+
+
+def publish(request: messages.PublishRequest) -> messages.Published:
+    """Put the present champions where devices fetch them from."""
+    from alambique.registry.publishing import publish as work
+
+    return work(request)
+
+
 VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]]] = {
     "snapshot": (messages.SnapshotRequest, snapshot),
     "run-stage": (messages.StageRequest, run_stage),
@@ -68,6 +82,8 @@ VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]
     "record": (messages.RecordRequest, record),
     "promote": (messages.PromoteRequest, promote),
     "rollback": (messages.RollbackRequest, rollback),
+    "propose": (messages.ProposeRequest, propose),
+    "publish": (messages.PublishRequest, publish),
 }
 
 
