@@ -15,6 +15,8 @@ from alambique.files import sha256
 
 LABELLED = ("train", "val", "test")
 SPLITS = (*LABELLED, "unlabelled")
+FIELD = "field"
+"""The folder of the unlabelled split with the images that joined when production had drifted."""
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -64,6 +66,13 @@ class Dataset:
             return []
         folder = self.root / self.folders[split]
         return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+    def field(self) -> list[Path]:
+        """The images that came from the field, without labels, when production had drifted; see `images`."""
+        if not self.has("unlabelled"):
+            return []
+        folder = self.root / self.folders["unlabelled"] / FIELD
+        return [path for path in self.images("unlabelled") if path.is_relative_to(folder)]
 
     def label(self, image: Path) -> Path:
         """Where an image's label file is, whether or not it exists: images/a/b.jpg → labels/a/b.txt."""

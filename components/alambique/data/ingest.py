@@ -48,7 +48,7 @@ def ingest(request: IngestRequest) -> Ingested:
 
 
 def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item], by: str) -> Ingested:
-    """Let images of `store` join the dataset without labels; see `ingest`.
+    """Let images from the field join the dataset without labels, in a folder of their own; see `ingest`.
 
     Args:
         items: images; those that joined before are passed over, and so is what is no image.
@@ -57,7 +57,7 @@ def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item],
     with versioning.workspace(deployment, "ingest") as workspace:
         images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
         batch = arrivals.pending(store.url, images, arrivals.load(workspace))
-        return _join(workspace, deployment, store, batch, by)
+        return _join(workspace, deployment, store, batch, by, field=True)
 
 
 def run(project: Path) -> str:
@@ -71,13 +71,16 @@ def run(project: Path) -> str:
     return f"Batch {done.batch}: {joined}{left_out} (commit {done.revision[:12]})"
 
 
-def _join(workspace: Path, deployment: Deployment, store: Store, batch: list[Pair], by: str) -> Ingested:
+def _join(
+    workspace: Path, deployment: Deployment, store: Store, batch: list[Pair], by: str, field: bool = False
+) -> Ingested:
     if not batch:
         return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
     root = _dataset(workspace, deployment)
     staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
     history = _history(arrivals.load(workspace), store.url)
-    record = Record(store.url, by, Merger(root, config.load(workspace).arriving, history).merge(staged))
+    merger = Merger(root, config.load(workspace).arriving, history, field)
+    record = Record(store.url, by, merger.merge(staged))
     _report(record)
     if _added(record.fates):
         _version(workspace, deployment)

@@ -14,7 +14,7 @@ import numpy as np
 
 from alambique.config import Arriving
 from alambique.data.arrivals import Fate, Outcome
-from alambique.data.dataset import LABELLED, SPLITS, Dataset, read_boxes
+from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
 from alambique.data.resemblance import fingerprints, nearest
 from alambique.data.staging import Staged
 from alambique.files import sha256, write_bytes, write_text
@@ -42,12 +42,14 @@ class Merger:
         root: the dataset's folder, which is changed; its files may be read-only links, which are replaced.
         shares: how labelled images are spread over the splits.
         history: of earlier ingestions.
+        field: whether the images come from the field, and are kept together.
     """
 
-    def __init__(self, root: Path, shares: Arriving, history: History) -> None:
+    def __init__(self, root: Path, shares: Arriving, history: History, field: bool = False) -> None:
         self.dataset = Dataset.load(root)
         self.shares = shares
         self.history = history
+        self.folder = FIELD if field else ""
         self.paths = [path for split in SPLITS for path in self.dataset.images(split)]
         self.prints = fingerprints(self.paths)
         self.twins: dict[str, list[Path]] = {}
@@ -134,7 +136,7 @@ class Merger:
             source = self.dataset.root / "data.yaml"
             write_text(source, f"{source.read_text().rstrip()}\n{split}: images/{split}\n")
             self.dataset = Dataset.load(self.dataset.root)
-        target = self.dataset.root / self.dataset.folders[split] / _file_name(each)
+        target = self.dataset.root / self.dataset.folders[split] / self.folder / _file_name(each)
         if each.label:  # first, so that nobody ever sees the image without
             write_bytes(self.dataset.label(target), each.label.read_bytes())
         write_bytes(target, Path(str(each.image)).read_bytes())

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from alambique.config import Reference
 from alambique.layout import Candidate, Subject, subjects
 from alambique.report import latency, pareto
-from alambique.report.leaderboard import SCHEMA, Delta, Gain, Leaderboard, Parity, Row, rank, reference
+from alambique.report.leaderboard import SCHEMA, Delta, Field, Gain, Leaderboard, Parity, Row, rank, reference
 from alambique.tasks import Interval
 
 
@@ -29,6 +29,7 @@ def leaderboard(
     gains: Mapping[str, Interval | None],
     intervals: Mapping[tuple[str, str], Interval],
     benchmark: Mapping[str, Any],
+    agreements: Mapping[tuple[str, str], float | None],
 ) -> Leaderboard:
     """One table of all that was measured; see `Leaderboard`.
 
@@ -39,6 +40,7 @@ def leaderboard(
         gains: of distilled over control, by student; None where it is unknown.
         intervals: of the first subject's mAP50-95 minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
+        agreements: of each subject with each teacher on the images from the field.
     Raises:
         KeyError: a subject of the run has no evaluation, or a student no gain.
     """
@@ -51,6 +53,9 @@ def leaderboard(
         _compare(row, rows.values(), intervals, times)
     teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy")[0]
     ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective)
+    for row in rows.values():
+        if row["field"]:
+            row["field"]["agreement"] = agreements.get((row["subject"], teacher["subject"]))
     return {
         "schema": SCHEMA,
         "project": project,
@@ -92,6 +97,7 @@ def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any
         "ece": _number(metrics.get("ece")),
         "confidence": _number(metrics.get("confidence")),
         "parity": _parity(metrics.get("parity")),
+        "field": _field(metrics.get("field")),
         "latency_p50_ms": _number(latency.get("p50_ms")),
         "latency_p95_ms": _number(latency.get("p95_ms")),
         "latency_p99_ms": _number(latency.get("p99_ms")),
@@ -148,6 +154,19 @@ def _parity(found: Mapping[str, Any] | None) -> Parity | None:
         "max_score_difference": _number(found["max_score_difference"]),
         "max_box_difference": _number(found["max_box_difference"]),
         "agreement": _number(found["agreement"]),
+    }
+
+
+def _field(found: Mapping[str, Any] | None) -> Field | None:
+    if found is None:
+        return None
+    return {
+        "images": found["images"],
+        "threshold": found["threshold"],
+        "boxes": found["boxes"],
+        "confidence": _number(found["confidence"]),
+        "empty": found["empty"],
+        "agreement": None,
     }
 
 

@@ -1,7 +1,7 @@
 """`report/leaderboard.json`: every subject of a run in one table. Gates read this file and nothing else.
 
     {
-      "schema": 3,
+      "schema": 4,
       "project": "cells",
       "objective": "accuracy",
       "students": ["pico"],
@@ -33,7 +33,7 @@ from alambique.config import Reference
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json
 
-SCHEMA = 3
+SCHEMA = 4
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
 """The kind of the checkpoint that a subject of this kind was made from."""
 
@@ -70,6 +70,21 @@ class Parity(TypedDict):
     agreement: float | None
 
 
+class Field(TypedDict):
+    """What a subject finds in images from the field, which have no labels; see `alambique.tasks.detect.field`.
+
+    Attributes:
+        agreement: with the most accurate teacher, 0 to 1.
+    """
+
+    images: int
+    threshold: float
+    boxes: float
+    confidence: float | None
+    empty: float
+    agreement: float | None
+
+
 class Row(TypedDict):
     """One subject.
 
@@ -84,6 +99,7 @@ class Row(TypedDict):
         f1, recall: at the deployment threshold (`evaluate.threshold`) and IoU 0.50; recall by class name.
         ece, confidence: expected calibration error, and the mean score of the right detections, both at IoU 0.50.
         parity: of a candidate with its checkpoint; null for the others.
+        field: null where production never drifted.
         latency_p50_ms, latency_p95_ms, latency_p99_ms: one image, on its own runtime; null for teachers and
             checkpoints, as are the two that follow.
         cold_start_ms: from the beginning of loading to the first answer, in a fresh process.
@@ -112,6 +128,7 @@ class Row(TypedDict):
     ece: float | None
     confidence: float | None
     parity: Parity | None
+    field: Field | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
     latency_p99_ms: float | None

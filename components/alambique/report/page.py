@@ -71,6 +71,7 @@ def render(
         students={student: steps(student, board, rows) for student in board["students"]},
         artifacts=artifacts(board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
+        field=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, wanted),
         reach=checks.interval,
         search=choice,

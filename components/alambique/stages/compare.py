@@ -7,7 +7,7 @@ Writes  report/leaderboard.json, report/report.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from alambique.config import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json, write_text
-from alambique.layout import DATA, METRICS, REPORT, evaluation, evaluation_metrics, subjects
+from alambique.layout import DATA, METRICS, REPORT, Subject, evaluation, evaluation_metrics, subjects
 from alambique.report import build, page, pictures, search
 from alambique.report.leaderboard import Leaderboard
 from alambique.tasks import Interval
@@ -51,6 +51,9 @@ def compare(project: Path, params: Params) -> Leaderboard:
         for name, metrics in evaluations.items()
         if metrics.get("map50_95") is not None and metrics.get("data") == data
     }
+    task = tasks.load(params.task)
+    seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
+    teachers = [name for name in seen if Subject.parse(name).kind == "teacher"]
     return build.leaderboard(
         project=params.project,
         objective=params.promotion.objective,
@@ -64,8 +67,12 @@ def compare(project: Path, params: Params) -> Leaderboard:
         classes=dataset.classes,
         evaluations=evaluations,
         gains={student: _gain(params, student, today) for student in params.students},
-        intervals=tasks.load(params.task).intervals(today, list(permutations(today, 2))),
+        intervals=task.intervals(today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
+        agreements={
+            (name, teacher): task.agreement(project / evaluation(name), project / evaluation(teacher), params)
+            for name, teacher in product(seen, teachers)
+        },
     )
 
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alambique.config import Params
 from alambique.errors import ConfigurationError
 from alambique.layout import Candidate
@@ -28,6 +31,24 @@ class Interval(NamedTuple):
     high: float
     seeds: int
     images: int
+
+
+class Observed(NamedTuple):
+    """What a network makes of n images, in numbers by which two sets of images can be compared.
+
+    Attributes:
+        embeddings: of each image, (n, d).
+        numbers: of each image by name, as in "confidence", (n,).
+        counts: how often each class is predicted in each image, (n, classes).
+        classes: their names.
+        uncertainty: of each image's predictions, 0 to 1, (n,).
+    """
+
+    embeddings: NDArray[np.float64]
+    numbers: dict[str, NDArray[np.float64]]
+    counts: NDArray[np.float64]
+    classes: list[str]
+    uncertainty: NDArray[np.float64]
 
 
 class Task(Protocol):
@@ -83,6 +104,19 @@ class Task(Protocol):
             evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
             pairs: two of these names each.
         """
+
+    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
+        """How far two subjects agree on images from the field, 0 to 1; None where there are none.
+
+        Args:
+            first, second: folders of their evaluations.
+        """
+
+    def observe(self, checkpoint: Path, images: Sequence[Path], params: Params) -> Observed:
+        """What the checkpoint in a folder makes of some images, for `drift` to compare."""
+
+    def headline(self, evaluation: Path) -> Interval:
+        """The headline metric of one evaluation, over other images like these; see `evaluate`."""
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         """A candidate's inference on one image of noise, loaded and ready, for `benchmark` to time."""

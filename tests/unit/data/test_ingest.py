@@ -245,6 +245,7 @@ def test_production_images_join_without_labels(deployment: Deployment, tmp_path:
     store = open_store(str(field))
     done = join_unlabelled(deployment, store, list(store.items()), "drift")
     assert done.added == {"unlabelled": 2}
+    assert len(committed(deployment, tmp_path / "data").field()) == 2
     assert join_unlabelled(deployment, store, list(store.items()), "drift").batch is None
 
 

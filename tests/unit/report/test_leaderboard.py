@@ -55,6 +55,7 @@ def build(
     objective: str = "accuracy",
     gain: Interval | None = GAIN,
     champion_times: list[float] | None = None,
+    agreements: dict[tuple[str, str], float | None] | None = None,
 ) -> Leaderboard:
     figures = {name: metrics.get("map50_95") for name, metrics in measured.items()}
     known = {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
@@ -86,6 +87,7 @@ def build(
                 },
             },
         },
+        agreements=agreements or {},
     )
 
 
@@ -95,6 +97,17 @@ def _interval(value: float) -> Interval:
 
 def rows(board: Leaderboard) -> dict[str, Row]:
     return {row["subject"]: row for row in board["rows"]}
+
+
+def test_what_is_found_in_the_field_stands_beside_the_best_teacher() -> None:
+    measured = evaluations()
+    found = {"images": 9, "threshold": 0.25, "boxes": 2.5, "confidence": math.nan, "empty": 0.1}
+    measured["teacher-main"]["map50_95"] = 0.7
+    measured["pico-pruned"]["field"] = found
+    agreements = {("pico-pruned", "teacher-main"): 0.8, ("pico-pruned", "teacher-other"): 0.2}
+    found_rows = rows(build(measured, agreements=agreements))
+    assert found_rows["pico-pruned"]["field"] == {**found, "confidence": None, "agreement": 0.8}
+    assert found_rows["pico-control-0"]["field"] is None
 
 
 def test_every_subject_has_a_row_with_every_key() -> None:

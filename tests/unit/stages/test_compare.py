@@ -14,7 +14,7 @@ from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.stages import compare
 from alambique.stages.environment import prepare
-from alambique.tasks.detect import bootstrap
+from alambique.tasks.detect import bootstrap, field
 
 prepare()
 
@@ -45,7 +45,7 @@ def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
     ]
     assert [row["subject"] for row in board["rows"]] == expected
     assert board["best"] == "pico-openvino-fp32"
-    assert board["schema"] == 3
+    assert board["schema"] == 4
     assert {row["data"] for row in board["rows"] if row["present"]} == {board["data"]}
 
 
@@ -58,6 +58,21 @@ def test_the_page_names_every_subject_and_needs_no_other_host(project: Path) -> 
     assert not re.search(r"<(script|link|iframe)\b|@import|url\((?!#)", html)
     assert html.count("<svg") == 2
     assert html.count("data:image/jpeg") == 15
+
+
+def test_the_page_shows_what_is_found_in_the_field_where_production_has_drifted(project: Path) -> None:
+    assert "In the field" not in page(project)
+    found = {"images": 2, "threshold": 0.25, "boxes": 1.5, "confidence": 0.625, "empty": 0.5}
+    for name in ("teacher-main", "pico-onnx-int8"):
+        metrics = project / layout.evaluation_metrics(name)
+        write_json(metrics, {**read_json(metrics), "field": found})
+        boxes = [[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.6, 0.6]][: 2 if name == "teacher-main" else 1]
+        seen = {"image": "a.png", "boxes": boxes, "scores": [0.9] * len(boxes), "classes": [0] * len(boxes)}
+        field.write(project / layout.evaluation(name) / field.RESULTS, [seen])
+    section = page(project).partition("In the field")[2].partition("</table>")[0]
+    words = " ".join(re.sub(r"<[^>]+>", " ", section).split())
+    assert "pico-onnx-int8 1.50 0.625 50 % 67 %" in words
+    assert "teacher-main 1.50 0.625 50 % 100 %" in words
 
 
 def test_the_page_shows_what_a_device_gets(project: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alambique.config import Params
 from alambique.layout import Candidate
-from alambique.tasks import Interval, Metrics
+from alambique.tasks import Interval, Metrics, Observed
 
 
 class Detect:
@@ -74,6 +74,21 @@ class Detect:
         from alambique.tasks.detect.bootstrap import intervals
 
         return intervals(evaluations, pairs)
+
+    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
+        from alambique.tasks.detect.field import agreement
+
+        return agreement(first, second, params.evaluate)
+
+    def observe(self, checkpoint: Path, images: Sequence[Path], params: Params) -> Observed:
+        from alambique.tasks.detect.watch import observe
+
+        return observe(checkpoint, images, params.evaluate)
+
+    def headline(self, evaluation: Path) -> Interval:
+        from alambique.tasks.detect.bootstrap import headline
+
+        return headline(evaluation)
 
     def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
         from alambique.tasks.detect.predict import runner

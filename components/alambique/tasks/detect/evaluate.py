@@ -15,7 +15,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.layout import CARD, DATA, Subject, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect import average_precision, confidence, operating_point, parity
+from alambique.tasks.detect import average_precision, confidence, field, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched
 from alambique.tasks.detect.predict import Predictor, load, read_card
 from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
@@ -38,6 +38,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
     """Measure `subject`; see `alambique.tasks.Task.evaluate`.
 
     Writes  images.arrow: what it found in each test image, and which of that is right.
+            field.arrow: what it found in images from the field, where there are some.
     Raises:
         IntegrityError: the subject's files are not what its card says, or a candidate was made from another checkpoint
             than the one that lies there.
@@ -53,6 +54,10 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
         source = project / checkpoint(str(named.student), "pruned")
         metrics["parity"] = compare(folder, source, dataset, SPLIT, params.evaluate)
     write_results(target / RESULTS, rows)
+    if images := field.chosen(dataset):
+        seen = look(folder, images, dataset, params.evaluate)
+        metrics["field"] = field.summarize(seen, params.evaluate)
+        field.write(target / field.RESULTS, seen)
     return {"subject": subject, "present": True, **metrics}
 
 
@@ -120,6 +125,21 @@ def detect(folder: Path, images: list[Path], dataset: Dataset, settings: Evaluat
     predict = load(folder, torch.get_num_threads())
     inputs = (preprocess(image, card["image_size"])[0] for image in images)
     return [_detect(predict, pixels, classes, settings.min_score, settings.max_boxes) for pixels in inputs]
+
+
+def look(folder: Path, images: list[Path], dataset: Dataset, settings: Evaluate) -> list[dict[str, Any]]:
+    """What a checkpoint or candidate finds in images without labels, as rows of `field.SCHEMA`; see `measure`."""
+    card = read_card(folder)
+    letterboxes = (preprocess(image, card["image_size"])[1] for image in images)
+    return [
+        {
+            "image": image.relative_to(dataset.root / "images").as_posix(),
+            "boxes": restore(found.boxes, letterbox).tolist(),
+            "scores": found.scores.tolist(),
+            "classes": found.classes.tolist(),
+        }
+        for image, letterbox, found in zip(images, letterboxes, detect(folder, images, dataset, settings), strict=True)
+    ]
 
 
 def judge(
