@@ -1,7 +1,7 @@
 """Keep a device's model the one that is published: `python -m alambique.pull s3://bucket/prefix/MODEL TARGET`.
 
-Needs boto3 and nothing else of Alambique: this one file, copied to a device, is enough. What it reads is described in
-`alambique.registry.publishing`.
+Needs boto3, on Linux or macOS, and nothing else of Alambique: this one file, copied to a device, is enough. What it
+reads is described in `alambique.registry.publishing`.
 
 TARGET is a symbolic link to one of the releases that lie in a folder beside it:
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         line = pull(given.url, Path(given.target))
-    except (PullError, Boto3Error, BotoCoreError, ClientError, OSError) as error:
+    except (PullError, Boto3Error, BotoCoreError, ClientError, OSError, ValueError) as error:
         sys.stderr.write(f"{given.target} stays as it was: {' '.join(str(error).split())}\n")
         return 1
     sys.stdout.write(f"{line}\n")
@@ -79,10 +79,11 @@ def pull(url: str, target: Path) -> str:
     Raises:
         PullError: there is no usable release, or `target` is not for us to replace.
         BotoCoreError, ClientError, Boto3Error, OSError: S3 or the disk failed.
+        ValueError: the endpoint of S3 is no URL.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would follow the link
     releases = target.parent / f".{target.name}.releases"
-    before = _linked(target, releases)
+    _linked(target, releases)  # before anything is made
     source = _Source(url)
     releases.mkdir(parents=True, exist_ok=True)
     with _locked(releases / "lock"):
@@ -253,7 +254,7 @@ def _link(target: Path, folder: Path) -> None:
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         if path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # what stays is in nobody's way, and the next change tries again
         else:
             path.unlink()
 

@@ -5,7 +5,7 @@ Nothing is decided by what stands here. MLflow has no compare-and-set for aliase
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from alambique.errors import IntegrityError
@@ -91,8 +91,8 @@ def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Map
         wanted[previous.version] = {**change, DEED: "rolled back"}
     for version, tags in wanted.items():
         for name, value in tags.items():
-            if version in known and known[version].get(name) != value:
-                client.set_model_version_tag(model, version, name, value)
+            if version in known and known[version].get(name, "") != value:
+                _twice(client.set_model_version_tag, model, version, name, value)
 
 
 def verify(tracking_uri: str | None, version: Version) -> None:
@@ -124,7 +124,20 @@ def _set(tracking_uri: str, model: str, wanted: Mapping[str, str | None]) -> Non
             if version is None and alias in present:
                 client.delete_registered_model_alias(model, alias)
             elif version is not None and present.get(alias) != version:
-                client.set_registered_model_alias(model, alias, version)
+                _twice(client.set_registered_model_alias, model, alias, version)
+
+
+def _twice(write: Callable[..., None], *arguments: str) -> None:
+    """Write to MLflow, and once more where another writer was quicker.
+
+    Its database inserts what it did not find, and fails where that has appeared meanwhile; then there is one to change.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*arguments)
+    except MlflowException:
+        write(*arguments)
 
 
 def _present(aliases: Mapping[str, object]) -> dict[str, str]:
