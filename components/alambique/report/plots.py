@@ -67,7 +67,7 @@ def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: str, la
         axes.set(xlabel=label, ylabel="mAP50-95, points")
         axes.grid(linewidth=0.8)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg(figure)
 
 
 def histogram(shares: Sequence[float], label: str) -> str:
@@ -88,7 +88,7 @@ def histogram(shares: Sequence[float], label: str) -> str:
         axes.set(xlabel=label, ylabel="share, %", xlim=(0, 1))
         axes.grid(axis="y", linewidth=0.8)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg(figure)
 
 
 def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
@@ -112,7 +112,7 @@ def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
         axes.set(xlabel="mAP50-95 lost on val, points", ylabel="layer")
         axes.grid(axis="x", linewidth=0.8)
         axes.set_axisbelow(True)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _point(axes: Axes, x: float, y: float, row: Row, opacity: float) -> None:
@@ -129,7 +129,7 @@ def _point(axes: Axes, x: float, y: float, row: Row, opacity: float) -> None:
     axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=9)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """The figure's <svg> alone: no prolog, no date, no metadata with addresses in it."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})

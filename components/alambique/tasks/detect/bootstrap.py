@@ -60,6 +60,16 @@ def gain(first: Sequence[Path], second: Sequence[Path]) -> Interval:
     return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, images)
 
 
+def headline(folder: Path) -> Interval:
+    """mAP50-95 of one evaluation; see `alambique.tasks.Task.headline`.
+
+    Raises:
+        as `intervals`.
+    """
+    values, images = resample([folder])
+    return _interval(values[0], 1, images)
+
+
 def resample(folders: Sequence[Path]) -> tuple[NDArray[np.float64], int]:
     """mAP50-95 on the test images as they are, then on `RESAMPLES` resamples of them.
 
