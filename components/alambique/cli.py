@@ -154,6 +154,25 @@ def pull(
 
 
 @app.command()
+def drift(
+    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
+    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Judge whether the newest images at `production` of alambique.yaml differ from those of the champion."""
+    if request and result:
+        from alambique.verbs import call
+
+        _guarded(lambda: call("drift", request, result))
+    else:
+        from alambique.drift.command import run
+        from alambique.stages.environment import prepare
+
+        prepare()
+        _guarded(lambda: run(project))
+
+
+@app.command()
 def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run one stage of dvc.yaml in the current folder."""
     from alambique.stages.command import run

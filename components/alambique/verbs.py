@@ -74,6 +74,13 @@ def publish(request: messages.PublishRequest) -> messages.Published:
     return work(request)
 
 
+def drift(request: messages.DriftRequest) -> messages.Drift:
+    """Compare the newest production images with what the champion was made from."""
+    from alambique.drift.watch import drift as work
+
+    return work(request)
+
+
 VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]]] = {
     "snapshot": (messages.SnapshotRequest, snapshot),
     "run-stage": (messages.StageRequest, run_stage),
@@ -84,6 +91,7 @@ VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]
     "rollback": (messages.RollbackRequest, rollback),
     "propose": (messages.ProposeRequest, propose),
     "publish": (messages.PublishRequest, publish),
+    "drift": (messages.DriftRequest, drift),
 }
 
 

@@ -1,0 +1,1 @@
+"""Whether images from production are still like those that the champion learned from."""

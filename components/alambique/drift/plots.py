@@ -1,0 +1,67 @@
+"""The reference beside the batch, as plots in the page's colours."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from alambique.drift.twosample import standardised
+from alambique.report.plots import COLORS, STYLE, svg
+
+REFERENCE, BATCH = COLORS["coreml"], COLORS["openvino"]
+BINS = 24
+
+
+def histograms(reference: NDArray[np.float64], batch: NDArray[np.float64], label: str) -> str:
+    """Both distributions of a number over the same bins, as shares of either; an <svg> element.
+
+    Args:
+        reference, batch: (n,) and (m,).
+        label: of the x axis.
+    """
+    edges = _edges(np.concatenate([reference, batch]))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.7, 2.3), layout="constrained")
+        axes = figure.add_subplot()
+        for sample, color in ((reference, REFERENCE), (batch, BATCH)):
+            shares = 100 * np.histogram(sample, edges)[0] / len(sample)
+            axes.stairs(shares, edges, color=color, fill=True, alpha=0.3)
+            axes.stairs(shares, edges, color=color, linewidth=1.6)
+        axes.set(xlabel=label, ylabel="share, %")
+        axes.grid(axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        return svg(figure)
+
+
+def scatter(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> str:
+    """Embeddings of either along the two directions in which all of them vary most; an <svg> element.
+
+    Args:
+        reference, batch: (n, d) and (m, d).
+    """
+    vectors = standardised(np.concatenate([reference, batch]))
+    analysis = PCA(2, svd_solver="full").fit(vectors)
+    places = analysis.transform(vectors)
+    shares = analysis.explained_variance_ratio_
+    first, second = (f"component {number}, {100 * share:.0f} %" for number, share in enumerate(shares, 1))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for part, color in ((places[: len(reference)], REFERENCE), (places[len(reference) :], BATCH)):
+            axes.scatter(part[:, 0], part[:, 1], s=13, color=color, alpha=0.6, linewidths=0)
+        axes.set(xlabel=f"{first} of the variance", ylabel=second)
+        axes.grid(linewidth=0.8)
+        axes.set_axisbelow(True)
+        return svg(figure)
+
+
+def _edges(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bins of equal width; of counts, one for each, or for several of them."""
+    low, high = float(pooled.min()), float(pooled.max())
+    if np.array_equal(pooled, np.rint(pooled)):
+        step = max(round((high - low + 1) / BINS), 1)
+        return np.arange(low - 0.5, high + 0.5 + step, step)
+    return np.linspace(low, high, BINS + 1)
