@@ -283,6 +283,12 @@ class Watching(Section):
     min_images: Annotated[int, Field(ge=20)] = 100
     false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
+    @model_validator(mode="after")
+    def _window_holds_enough(self) -> Self:
+        if self.min_images > self.window:
+            raise ValueError(f"min_images {self.min_images} is more than the window {self.window} holds; lower it")
+        return self
+
 
 class Params(Section):
     """All of `params.yaml`."""

@@ -46,6 +46,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("distill.epochs", "30", "distill.epochs: Input should be a valid integer"),
         ("distill.epochs", 1.5, "distill.epochs"),
         ("distill.weight", 0.0, "distill.weight"),
+        ("drift.min_images", 501, "drift: min_images 501 is more than the window 500 holds"),
         ("students", ["../pico"], "students.0: '../pico' is not a name"),
         ("students", ["a-b"], "students.0"),
         ("students", [], "students"),

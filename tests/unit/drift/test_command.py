@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+from typer.testing import CliRunner
+from watched import World
+
+from alambique.cli import app
+from alambique.messages import Drift
+
+
+def settle(world: World, folder: Path) -> Path:
+    """A working folder with the world's alambique.yaml."""
+    folder.mkdir()
+    content = world.deployment.model_dump(mode="json", exclude_none=True)
+    (folder / "alambique.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def test_people_get_the_table_and_the_report(world: World, alike: list[Path], tmp_path: Path) -> None:
+    for path in alike[:50]:
+        shutil.copy(path, world.production)
+    done = CliRunner().invoke(app, ["drift", "--project", str(settle(world, tmp_path / "project"))])
+    assert done.exit_code == 0, done.output
+    assert "sharpness" in done.output and "MMD²" in done.output
+    assert "The newest 50 images cannot be told from those that pico-onnx-int8 was made from" in done.output
+    assert Path(done.output.strip().splitlines()[-1].removeprefix("Report: ")).is_file()
+
+
+def test_people_are_told_why_there_is_no_verdict(world: World, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["drift", "--project", str(settle(world, tmp_path / "project"))])
+    assert done.exit_code == 0
+    assert "0 readable images are too few" in done.output
+
+
+def test_airflow_gets_a_message(world: World, tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(world.request.model_dump_json())
+    arguments = ["--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json")]
+    done = CliRunner().invoke(app, ["drift", *arguments])
+    assert done.exit_code == 0, done.output
+    assert Drift.model_validate_json((tmp_path / "result.json").read_text()).verdict == "too_few"
