@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,16 @@ from alambique.git import git
 from alambique.registry.ledger import Entry, Ledger, State
 
 
-def entry(version: str, by: str) -> Entry:
+def entry(version: str, by: str, why: str = "") -> Entry:
     digests = {"digest": "0" * 64, "gate_digest": "1" * 64}
     return Entry(
-        model="cells-onnx", version=version, candidate="pico-onnx-int8", tag=f"runs/r{version}", by=by, **digests
+        model="cells-onnx",
+        version=version,
+        candidate="pico-onnx-int8",
+        tag=f"runs/r{version}",
+        by=by,
+        why=why,
+        **digests,
     )
 
 
@@ -44,10 +51,11 @@ def page(monkeypatch: pytest.MonkeyPatch) -> TestClient:
 def test_the_page_shows_who_is_champion_and_who_was(project: Path, page: TestClient) -> None:
     ledger = Ledger(str(project / "origin.git"), "cells-onnx")
     first = ledger.move(State(entry("1", "ana")), None, "first")
-    ledger.move(State(entry("2", "<b>eve</b>"), first.champion), first.sha, "second")
+    ledger.move(State(entry("2", "<b>eve</b>", "lighter"), first.champion), first.sha, "second")
     text = page.get("/champions").text
     assert "pico-onnx-int8, version 2" in text
     assert "runs/r2" in text
+    assert re.search(r"<td>20\d\d-\d\d-\d\d \d\d:\d\d</td><td>lighter</td>", text)
     assert "pico-onnx-int8, version 1" in text
     assert "cells-openvino</td><td>none yet" in text
     assert "&lt;b&gt;eve&lt;/b&gt;" in text

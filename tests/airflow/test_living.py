@@ -19,6 +19,31 @@ pytestmark = pytest.mark.slow
 TIMEOUT = 36.0
 """Seconds in which a person must answer."""
 
+PROMOTE = """
+from pathlib import Path
+
+from airflow.sdk import BaseNotifier
+
+from alambique.airflow import PromoteDag
+
+root = Path(__file__).resolve().parents[1]
+
+
+class Notifier(BaseNotifier):
+    template_fields = ("text",)
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def notify(self, context):
+        with (root / "told").open("a") as told:
+            told.write(self.text)
+
+
+promote = PromoteDag(root, notifiers=[Notifier("{{ task.subject }} {{ task.generate_link_to_ui(task_instance=ti) }}\\n")])
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,6 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     places = {"arrivals": str(root / "new"), "releases": "s3://lab/out"}
     lay_out(root, python=python, deployment=places, project="cells", runtimes=["onnx"], int8=[], **asks)
     make_origin(root)
+    (root / "dags" / "promote.py").write_text(PROMOTE)
     ingest = root / "dags" / "ingest.py"
     ingest.write_text(ingest.read_text().replace(".parents[1])", ".parents[1], interval=1)"))
     return root
@@ -88,6 +114,7 @@ def test_a_dropped_file_becomes_a_champion_once_a_person_approves(project: Path,
     tag = calls(project, "propose")[-1]["tag"]
     assert asked["subject"] == f"Promote {tag}?"
     assert "{{ 1 + 1 }}" in asked["body"]
+    assert f"{asked['subject']} {airflow.client.base_url.join('/dags/cells_promote')}" in (project / "told").read_text()
     assert tag not in promoted(project)
 
     airflow.respond("cells_promote", promote, "Approve", "lighter")

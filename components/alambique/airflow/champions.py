@@ -21,7 +21,7 @@ from alambique.airflow.project import Project
 from alambique.errors import AlambiqueError
 from alambique.registry.ledger import Entry, Ledger
 
-HEAD = ("project", "model", "champion", "since run", "decided by", "previous")
+HEAD = ("project", "model", "champion", "since run", "decided by", "at", "why", "previous")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Champions</title>
 <style>
 :root {{ color-scheme: light dark }} body {{ font: 14px system-ui, sans-serif; margin: 2em }}
@@ -65,6 +65,8 @@ def _project(root: Path) -> Iterator[tuple[str, ...]]:
                     _version(champion),
                     champion.tag,
                     champion.by,
+                    (state.at or "")[:16].replace("T", " "),
+                    champion.why,
                     _version(state.previous) if state.previous else "none",
                 )
     except AlambiqueError as error:
