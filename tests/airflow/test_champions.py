@@ -12,16 +12,8 @@ from alambique.registry.ledger import Entry, Ledger, State
 
 
 def entry(version: str, by: str, why: str = "") -> Entry:
-    digests = {"digest": "0" * 64, "gate_digest": "1" * 64}
-    return Entry(
-        model="cells-onnx",
-        version=version,
-        candidate="pico-onnx-int8",
-        tag=f"runs/r{version}",
-        by=by,
-        why=why,
-        **digests,
-    )
+    said = {"digest": "0" * 64, "gate_digest": "1" * 64, "by": by, "why": why}
+    return Entry(model="cells-onnx", version=version, candidate="pico-onnx-int8", tag=f"runs/r{version}", **said)
 
 
 @pytest.fixture

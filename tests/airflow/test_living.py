@@ -41,7 +41,8 @@ class Notifier(BaseNotifier):
             told.write(self.text)
 
 
-promote = PromoteDag(root, notifiers=[Notifier("{{ task.subject }} {{ task.generate_link_to_ui(task_instance=ti) }}\\n")])
+asked = Notifier("{{ task.subject }} {{ task.generate_link_to_ui(task_instance=ti) }}\\n")
+promote = PromoteDag(root, notifiers=[asked])
 """
 
 
