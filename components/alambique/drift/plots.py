@@ -31,6 +31,7 @@ def histograms(reference: NDArray[np.float64], batch: NDArray[np.float64], label
             axes.stairs(shares, edges, color=color, fill=True, alpha=0.3)
             axes.stairs(shares, edges, color=color, linewidth=1.6)
         axes.set(xlabel=label, ylabel="share, %")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="y", linewidth=0.8)
         axes.set_axisbelow(True)
         return svg(figure)

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from s3 import s3_server
 from watched import PARAMS, World
 
+from alambique.data.store import client
 from alambique.drift import features
 from alambique.drift.watch import drift, look
 from alambique.errors import ConfigurationError, IntegrityError
@@ -42,6 +44,9 @@ def test_images_like_the_champions_have_not_drifted(world: World, alike: list[Pa
     folder = Path(str(found.report)).parent
     assert {path.name for path in folder.iterdir()} == {"drift.json", "report.html"}
     assert folder.parent == world.deployment.home / "drift"
+    assert not list((world.deployment.home / "workspaces").glob("drift-*"))
+    objects = [path for path in (world.deployment.home / "cache").rglob("*") if path.is_file()]
+    assert 120 <= len(objects) < 130  # the images of either reference, the checkpoint, and no label
 
 
 def test_darker_images_have_and_join_the_dataset_once(world: World, alike: list[Path]) -> None:
@@ -55,8 +60,17 @@ def test_darker_images_have_and_join_the_dataset_once(world: World, alike: list[
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, len(rows) + 1)]
     assert {row["key"] for row in rows} <= {path.name for path in alike[:60]}
     assert len(rows) == 50
+    needs_nothing_but_itself(Path(str(folder)) / "report.html")
     again = drift(world.request)
     assert again.verdict == "drift" and again.ingested is not None and again.ingested.batch is None
+
+
+def needs_nothing_but_itself(report: Path) -> None:
+    page = report.read_text()
+    assert "have drifted" in page and "brightness" in page
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert page.count("data:image/jpeg;base64,") == 24
+    assert page.count("<svg") >= 8
 
 
 def test_the_same_batch_has_the_same_verdict_on_another_machine(world: World, alike: list[Path]) -> None:
@@ -118,14 +132,6 @@ def test_without_enough_images_that_the_network_never_saw_only_pixels_count(
     assert "60 images, and" in (Path(str(folder)) / "report.html").read_text()
 
 
-def test_the_reference_lies_in_the_machines_cache_not_in_a_checkout(world: World, alike: list[Path]) -> None:
-    put(world, alike[:60])
-    drift(world.request)
-    assert not list((world.deployment.home / "workspaces").glob("drift-*"))
-    objects = [path for path in (world.deployment.home / "cache").rglob("*") if path.is_file()]
-    assert len(objects) >= 120  # the images of either reference, and no label
-
-
 def test_a_damaged_image_of_the_reference_is_told(recorded: Path, world: World, alike: list[Path]) -> None:
     put(world, alike[:60])
     remote = world.deployment.home.parent / "remote"
@@ -179,16 +185,16 @@ def test_few_labelled_images_tell_nothing(world: World, photographs: Path, alike
     assert read_json(Path(str(folder)) / "drift.json")["performance"] is None
 
 
+def test_images_in_a_bucket_are_judged_too(world: World, alike: list[Path], tmp_path: Path) -> None:
+    with s3_server(tmp_path / "s3"):
+        for path in alike[:50]:
+            client().upload_file(str(path), "bucket", f"field/{path.name}")
+        deployment = world.deployment.model_copy(update={"production": "s3://bucket/field"})
+        found = drift(world.request.model_copy(update={"deployment": deployment}))
+    assert (found.verdict, found.n) == ("no_drift", 50)
+
+
 def test_a_project_that_watches_nothing_says_so(world: World) -> None:
     request = world.request.model_copy(update={"deployment": world.deployment.model_copy(update={"production": None})})
     with pytest.raises(ConfigurationError, match=r"`production` of alambique\.yaml is empty"):
         drift(request)
-
-
-def test_the_report_needs_nothing_but_itself(world: World, alike: list[Path]) -> None:
-    put(world, alike[:60], 0.5)
-    page = Path(str(drift(world.request).report)).read_text()
-    assert "have drifted" in page and "brightness" in page
-    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
-    assert page.count("data:image/jpeg;base64,") == 24
-    assert page.count("<svg") >= 8
