@@ -17,6 +17,12 @@ softlabels = typer.Typer(no_args_is_help=True, help="The cache of the teachers' 
 app.add_typer(softlabels, name="softlabels")
 
 
+InProject = Annotated[Path, typer.Option(help="The project's folder.")]
+Request = Annotated[Path | None, typer.Option(hidden=True)]
+"""Of the verbs that Airflow's side calls: JSON files, see `alambique.verbs`."""
+Result = Request
+
+
 @app.callback()
 def main() -> None:
     """Distill, compress and promote edge-ready students from a DVC-versioned dataset."""
@@ -33,6 +39,16 @@ def _guarded(work: Callable[[], Any]) -> Any:
     except Exception as error:
         write_error(error)
         raise
+
+
+def _answer(verb: str, request: Path | None, result: Path | None, by_hand: Callable[[], Any]) -> None:
+    """Do a verb as Airflow's side asks for it, or else what a person at a terminal wants; print what that returns."""
+    if request and result:
+        from alambique.verbs import call
+
+        _guarded(lambda: call(verb, request, result))
+    elif told := _guarded(by_hand):
+        typer.echo(told)
 
 
 @app.command()
@@ -63,7 +79,7 @@ def demo(target: Annotated[Path, typer.Argument(help="Where the demo's project l
 
 @app.command()
 def up(project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
-    """Serve Airflow and MLflow for a project on this machine's loopback, until Ctrl-C."""
+    """Serve Airflow, MLflow and S3 for a project on this machine's loopback, until Ctrl-C."""
     from alambique.local import up as work
 
     _guarded(lambda: work(project))
@@ -86,20 +102,35 @@ def gate(
         bool, typer.Option("--explain", help="Print each candidate's verdicts, and exit with 0.")
     ] = False,
     project: Annotated[Path, typer.Option(help="The project's folder, with --explain.")] = Path(),
-    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    request: Request = None,
+    result: Result = None,
 ) -> None:
     """Judge the candidates of report/leaderboard.json by the gates of params.yaml."""
-    if explain:
+
+    def by_hand() -> None:
+        if not explain:
+            raise typer.BadParameter("give --explain; what is registered is judged by the distill DAG")
         from alambique.report.checks import explain as work
 
-        _guarded(lambda: work(project))
-    elif request and result:
-        from alambique.verbs import call
+        work(project)
 
-        _guarded(lambda: call("gate", request, result))
-    else:
-        raise typer.BadParameter("give --explain; what is registered is judged by the distill DAG")
+    _answer("gate", request, result, by_hand)
+
+
+@app.command()
+def ingest(
+    project: InProject = Path(),
+    request: Request = None,
+    result: Result = None,
+) -> None:
+    """Merge what is new at `arrivals` of alambique.yaml into the dataset: validated, versioned, committed, pushed."""
+
+    def by_hand() -> str:
+        from alambique.data.ingest import run
+
+        return run(project)
+
+    _answer("ingest", request, result, by_hand)
 
 
 @app.command()
@@ -108,38 +139,36 @@ def rollback(
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
     by: Annotated[str | None, typer.Option(help="Who decides; default: git's user.name, or the login name.")] = None,
     why: Annotated[str, typer.Option(help="The reason, for the ledger and MLflow.")] = "",
-    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    request: Request = None,
+    result: Result = None,
 ) -> None:
     """Make a model's previous champion its champion again, and publish it where `releases` is set."""
-    if request and result:
-        from alambique.verbs import call
 
-        _guarded(lambda: call("rollback", request, result))
-    elif model:
+    def by_hand() -> str:
+        if model is None:
+            raise typer.BadParameter("name the registered model")
         from alambique.registry.by_hand import rollback as work
 
-        typer.echo(_guarded(lambda: work(project, model, by, why)))
-    else:
-        raise typer.BadParameter("name the registered model")
+        return work(project, model, by, why)
+
+    _answer("rollback", request, result, by_hand)
 
 
 @app.command()
 def publish(
     models: Annotated[list[str] | None, typer.Argument(help="Registered models; default: all of the project.")] = None,
-    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
-    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    project: InProject = Path(),
+    request: Request = None,
+    result: Result = None,
 ) -> None:
     """Put the present champions where devices pull them from, `releases` of alambique.yaml."""
-    if request and result:
-        from alambique.verbs import call
 
-        _guarded(lambda: call("publish", request, result))
-    else:
+    def by_hand() -> str:
         from alambique.registry.by_hand import publish as work
 
-        typer.echo(_guarded(lambda: work(project, models or [])))
+        return work(project, models or [])
+
+    _answer("publish", request, result, by_hand)
 
 
 @app.command()
@@ -155,21 +184,20 @@ def pull(
 
 @app.command()
 def drift(
-    project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
-    request: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    result: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    project: InProject = Path(),
+    request: Request = None,
+    result: Result = None,
 ) -> None:
     """Judge whether the newest images at `production` of alambique.yaml differ from those of the champion."""
-    if request and result:
-        from alambique.verbs import call
 
-        _guarded(lambda: call("drift", request, result))
-    else:
+    def by_hand() -> None:
         from alambique.drift.command import run
         from alambique.stages.environment import prepare
 
         prepare()
-        _guarded(lambda: run(project))
+        run(project)
+
+    _answer("drift", request, result, by_hand)
 
 
 @app.command()
@@ -232,5 +260,5 @@ def _add_verb(name: str) -> None:
         _guarded(lambda: call(name, request, result))
 
 
-for _verb in ("snapshot", "run-stage", "register", "record", "propose", "promote"):
+for _verb in ("snapshot", "arrivals", "run-stage", "register", "record", "propose", "promote"):
     _add_verb(_verb)

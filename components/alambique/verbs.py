@@ -18,6 +18,20 @@ def snapshot(request: messages.SnapshotRequest) -> messages.Run:
     return work(request)
 
 
+def arrivals(request: messages.ArrivalsRequest) -> messages.Arrivals:
+    """Count what is new where data arrives."""
+    from alambique.data.arrivals import look as work
+
+    return work(request)
+
+
+def ingest(request: messages.IngestRequest) -> messages.Ingested:
+    """Merge what arrived into the dataset."""
+    from alambique.data.ingest import ingest as work
+
+    return work(request)
+
+
 def run_stage(request: messages.StageRequest) -> messages.StageResult:
     """Do one stage of one commit in its own workspace."""
     from alambique.workspace import run_stage as work
@@ -83,15 +97,17 @@ def drift(request: messages.DriftRequest) -> messages.Drift:
 
 VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]]] = {
     "snapshot": (messages.SnapshotRequest, snapshot),
+    "arrivals": (messages.ArrivalsRequest, arrivals),
+    "ingest": (messages.IngestRequest, ingest),
     "run-stage": (messages.StageRequest, run_stage),
     "register": (messages.RunRequest, register),
     "gate": (messages.GateRequest, gate),
     "record": (messages.RecordRequest, record),
     "promote": (messages.PromoteRequest, promote),
     "rollback": (messages.RollbackRequest, rollback),
+    "drift": (messages.DriftRequest, drift),
     "propose": (messages.ProposeRequest, propose),
     "publish": (messages.PublishRequest, publish),
-    "drift": (messages.DriftRequest, drift),
 }
 
 
