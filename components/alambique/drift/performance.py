@@ -34,7 +34,10 @@ class Performance(NamedTuple):
 
     @property
     def drifted(self) -> bool:
-        """Whether the intervals are apart, production's below: about one in 300 undrifted batches."""
+        """Whether the intervals are apart, production's below.
+
+        Without a drift so are one in 300 where both are as wide, and one in 40 where the test split is far larger.
+        """
         return self.production.high < self.test.low
 
 

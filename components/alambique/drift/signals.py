@@ -10,7 +10,6 @@ import numpy as np
 
 from alambique.drift import effects, statistics, twosample
 from alambique.drift.features import Batch, Reference
-from alambique.drift.twosample import Result
 from alambique.tasks import Observed
 
 
@@ -62,28 +61,17 @@ def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:
         first, second = reference.statistics[:, index], batch.statistics[:, index]
         if np.ptp(np.concatenate([first, second])) > 0:  # all images of one camera have one width and height
             result = twosample.kolmogorov_smirnov(first, second)
-            yield _signal(name, "image", "KS", result, effects.stability_index(first, second), "PSI")
+            yield Signal(name, "image", "KS", *result, effects.stability_index(first, second), "PSI")
 
 
 def _network_signals(reference: Observed, batch: Observed, permutations: int, classes: bool) -> Iterator[Signal]:
     result = twosample.maximum_mean_discrepancy(reference.embeddings, batch.embeddings, permutations)
-    yield _signal("embedding", "network", "MMD²", result, float(np.sqrt(max(result.statistic, 0))), "MMD")
+    yield Signal("embedding", "network", "MMD²", *result, float(np.sqrt(max(result.statistic, 0))), "MMD")
     for name, first in reference.numbers.items():
         second = batch.numbers[name]
         result = twosample.kolmogorov_smirnov(first, second)
-        yield _signal(name, "network", "KS", result, effects.stability_index(first, second), "PSI")
+        yield Signal(name, "network", "KS", *result, effects.stability_index(first, second), "PSI")
     result = twosample.class_counts(reference.counts, batch.counts, permutations)
     totals = reference.counts.sum(axis=0), batch.counts.sum(axis=0)
     effect = effects.class_divergence(*totals, reference.classes) if classes else None
-    yield _signal("classes", "network", "χ²", result, effect, "KL")
-
-
-def _signal(
-    name: str,
-    source: Literal["image", "network"],
-    test: Literal["KS", "MMD²", "χ²"],
-    result: Result,
-    effect: float | None,
-    measure: Literal["PSI", "KL", "MMD"],
-) -> Signal:
-    return Signal(name, source, test, result.statistic, result.p, effect, measure)
+    yield Signal("classes", "network", "χ²", *result, effect, "KL")

@@ -31,7 +31,7 @@ PERFORMANCE = "performance"
 def identity(entry: Entry, source: str, batch: Sequence[Pair], params: Params) -> str:
     """A name for the verdict on these files, in these versions, by this champion: of equals it is the same."""
     files = sorted((item.key, item.version) for pair in batch for item in pair.items)
-    settings = [params.drift.model_dump(), params.evaluate.model_dump(), params.image_size]
+    settings = [params.drift.model_dump(), params.evaluate.model_dump()]
     content = [SCHEMA, VERSION, entry.tag, entry.digest, source, files, settings]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
