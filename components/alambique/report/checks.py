@@ -63,7 +63,7 @@ def wide_console() -> Console:
 def show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
     """Print one line a check, grouped by candidate, and below in words why candidates are rejected."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("gate", no_wrap=True)
+    table.add_column("gate")  # gives way first where the terminal is narrow
     for column in ("value", "bound", "difference, 95 %", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
