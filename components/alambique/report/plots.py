@@ -95,19 +95,20 @@ def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
     """What is lost by narrowing each layer alone: a row a layer, a dot for each share of its channels.
 
     Args:
-        drops: of mAP50-95, 0 to 1, by layer and, as text, the share of its channels that was removed.
+        drops: of mAP50-95, 0 to 1, by layer ("4 hidden") and, as text, the share of its channels that was removed.
     Returns:
         an <svg> element.
     """
+    layers = sorted(drops, key=lambda name: (int(name.partition(" ")[0]), name))  # as the image goes through them
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 0.8 + 0.2 * len(drops)), layout="constrained")
         axes = figure.add_subplot()
-        for row, points in enumerate(drops.values()):
+        for row, points in enumerate(drops[layer] for layer in layers):
             lost = [100 * drop for drop in points.values()]
             axes.plot(lost, [row] * len(lost), color=COLORS["openvino"], alpha=FADED, zorder=2)
             for x, share in zip(lost, points, strict=True):
                 axes.scatter(x, row, s=12 + 60 * float(share), color=COLORS["openvino"], linewidths=0, zorder=3)
-        axes.set_yticks(range(len(drops)), drops, fontsize=8)
+        axes.set_yticks(range(len(layers)), layers, fontsize=8)
         axes.invert_yaxis()
         axes.set(xlabel="mAP50-95 lost on val, points", ylabel="layer")
         axes.grid(axis="x", linewidth=0.8)

@@ -6,12 +6,18 @@ import pytest
 from finished_run import row
 
 from alambique.config import Runtime
-from alambique.report.plots import COLORS, FADED, accuracy_against
+from alambique.report.plots import COLORS, FADED, accuracy_against, losses
 
 
 def test_every_runtime_has_a_colour_of_its_own() -> None:
     assert set(COLORS) == set(get_args(Runtime))
     assert len(set(COLORS.values())) == len(COLORS)
+
+
+def test_layers_stand_in_the_order_of_the_network() -> None:
+    svg = losses({name: {"0.25": 0.01, "0.5": 0.1} for name in ("10 out", "2 hidden", "2 out", "0 out")})
+    labels = [svg.index(f">{name}<") for name in ("0 out", "2 hidden", "2 out", "10 out")]
+    assert labels == sorted(labels)
 
 
 @pytest.mark.parametrize(("fronts", "faded"), [(["pico-onnx-fp32"], 1), (["pico-onnx-fp32", "pico-onnx-int8"], 0)])
