@@ -87,7 +87,7 @@ class Scale:
     epochs: int
 
 
-FULL = Scale(train=480, unseen=1600, batch=200, batches=300, epochs=20)
+FULL = Scale(train=480, unseen=1600, batch=200, batches=200, epochs=20)
 QUICK = Scale(train=48, unseen=180, batch=60, batches=20, epochs=1)
 
 
@@ -126,7 +126,7 @@ def main(
         network = project / teacher("main")
         pools = {name: _pool(network, unseen, params, Path(scratch) / name, name) for name in ("", *CORRUPTIONS)}
         training = statistics.statistics(trained)[0]
-    shares = _second_half(splits.dataset, unseen)
+        shares = _second_half(splits.dataset, unseen)
     rates = [("false_alarm_rate", "", "≤ 0.05"), *((f"detection_{name}", name, "≥ 0.95") for name in CORRUPTIONS)]
     rows = []
     for number, (id, name, goal) in enumerate([*rates, ("detection_class", "", "≥ 0.95")]):
