@@ -156,6 +156,7 @@ class Budget(Section):
 class Quantize(Section):
     images: Annotated[int, Field(ge=1)] = 128
     max_drop: Probability = 0.01
+    qat_epochs: Annotated[int, Field(ge=0)] = 0
 
 
 class Evaluate(Section):
