@@ -1,6 +1,6 @@
-"""Quantize the pruned student to INT8, calibrated on training images.
+"""Quantize the pruned student to INT8, calibrated on training images, and trained on for it where that is asked for.
 
-Reads   data/, models/pruned/<student>/
+Reads   data/, models/pruned/<student>/, and soft_labels/ and models/teacher/ for a training
 Writes  candidates/<student>-<runtime>-int8/, metrics/export/<student>-<runtime>-int8.json
 """
 

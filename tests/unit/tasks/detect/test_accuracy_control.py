@@ -54,11 +54,17 @@ class Detector(nn.Module):
         return torch.cat([boxes, scores, torch.zeros_like(scores)], 2)
 
 
+def exported(bias: float) -> onnx.ModelProto:
+    """The detector with this constant in place of 300."""
+    detector, made = Detector(), io.BytesIO()
+    detector.stem.bias.data[0] = bias
+    torch.onnx.export(detector.eval(), (torch.zeros(1, 3, SIZE, SIZE),), made, opset_version=17, dynamo=False)
+    return onnx.load_from_string(made.getvalue())
+
+
 @pytest.fixture(scope="module")
 def graph() -> onnx.ModelProto:
-    made = io.BytesIO()
-    torch.onnx.export(Detector().eval(), (torch.zeros(1, 3, SIZE, SIZE),), made, opset_version=17, dynamo=False)
-    return onnx.load_from_string(made.getvalue())
+    return exported(300)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +98,8 @@ def made(
     graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, max_drop: float, folder: Path
 ) -> tuple[Made, Budget]:
     validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
-    return within_budget(quantizer(runtime), graph, inputs, validation, runtime, max_drop, folder)
+    tried = within_budget(quantizer(runtime), graph, inputs, validation, runtime, max_drop, folder)
+    return tried.best, tried.budget
 
 
 def test_a_wrecked_network_is_recovered_with_few_float_layers(
@@ -107,6 +114,63 @@ def test_a_wrecked_network_is_recovered_with_few_float_layers(
     assert controlled.method == "accuracy_control"
     assert controlled.float_layers
     assert set(controlled.float_layers) <= SENSITIVE
+
+
+@pytest.mark.parametrize(
+    ("constant", "max_drop", "methods", "retrained"),
+    [
+        (0, 0.2, ["ptq", "qat"], True),  # what was retrained holds the budget: no layer stays in float
+        (60, 0.05, ["ptq", "qat", "accuracy_control"], True),  # it loses less: layers are sought in it
+        (3000, 0.2, ["ptq", "qat", "accuracy_control"], False),  # it loses more: they are sought in the first weights
+    ],
+)
+def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
+    constant: float,
+    max_drop: float,
+    methods: list[str],
+    retrained: bool,
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    dataset: Dataset,
+    runtime: str,
+    tmp_path: Path,
+) -> None:
+    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
+    tool = quantizer(runtime)
+    tried = within_budget(tool, graph, inputs, validation, runtime, max_drop, tmp_path, lambda: exported(constant))
+    assert [each.method for each in tried.made] == methods
+    assert tried.best == tried.made[-1]
+    assert tried.best.map50_95 >= tried.budget.floor > max(each.map50_95 for each in tried.made[:-1])
+    assert tried.best.retrained is retrained
+    assert bool(tried.best.float_layers) is (methods[-1] == "accuracy_control")
+    assert tried.retrained_fp32 == pytest.approx(tried.budget.fp32, abs=0.02)
+
+
+def test_nothing_is_trained_where_plain_int8_holds_the_budget(
+    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, tmp_path: Path
+) -> None:
+    def refuse() -> onnx.ModelProto:
+        raise AssertionError("trained in vain")
+
+    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
+    tried = within_budget(quantizer(runtime), graph, inputs, validation, runtime, 1.0, tmp_path, refuse)
+    assert [each.method for each in tried.made] == ["ptq"]
+    assert tried.retrained_fp32 is None
+
+
+def test_weights_whose_fp32_misses_the_budget_are_not_searched(
+    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, tmp_path: Path
+) -> None:
+    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
+    worse = exported(0)
+    for tensor in worse.graph.initializer:
+        if tensor.name == "scores.weight":
+            tensor.raw_data = bytes(len(tensor.raw_data))
+    tried = within_budget(quantizer("onnx"), graph, inputs, validation, "onnx", 0.2, tmp_path, lambda: worse)
+    assert tried.retrained_fp32 is not None
+    assert tried.retrained_fp32 < tried.budget.floor
+    assert (tried.best.method, tried.best.retrained) == ("accuracy_control", False)
+    assert tried.best.map50_95 >= tried.budget.floor
 
 
 def test_accuracy_control_is_deterministic(

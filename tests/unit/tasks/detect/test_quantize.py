@@ -18,7 +18,7 @@ from alambique.tasks import Metrics
 from alambique.tasks.detect.export import export
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import Made, quantize, quantizer, report
+from alambique.tasks.detect.quantize import Made, Tried, quantize, quantizer, report
 from alambique.tasks.detect.validation import Budget, Validation
 
 SCORE_TOLERANCE = 0.08
@@ -109,9 +109,30 @@ def test_a_drop_within_the_budget_leaves_plain_int8(root: Path, made: tuple[Path
     assert metrics["drop"] == metrics["fp32_map50_95"] - metrics["int8_map50_95"]
 
 
+def test_nothing_is_trained_where_plain_int8_holds_the_budget(
+    root: Path, made: tuple[Path, Path, Metrics], tmp_path: Path
+) -> None:
+    card = read_json(made[1] / "card.json")
+    asked = params(root).model_copy(update={"quantize": config.Quantize(images=12, qat_epochs=1)})
+    metrics = quantize(root, asked, Candidate.parse(card["candidate"]), tmp_path)  # there is no soft label to read
+    assert metrics == made[2]
+    assert (metrics["retrained"], metrics["tried"]) == (False, {"ptq": metrics["int8_map50_95"]})
+    assert read_json(tmp_path / "card.json") == card
+
+
+def test_the_card_tells_all_that_was_tried() -> None:
+    path = Path("model.onnx")
+    tried = Tried(Budget(0.5, 0.125), [Made("ptq", path, 0.25, []), Made("qat", path, 0.375, [], True)], 0.4375)
+    told = report(Candidate("pico", "onnx", "int8"), tried)
+    assert (told["method"], told["retrained"], told["within_budget"], told["drop"]) == ("qat", True, True, 0.125)
+    assert told["tried"] == {"ptq": 0.25, "qat": 0.375}
+    assert told["retrained_fp32_map50_95"] == 0.4375
+
+
 def test_a_missed_budget_is_warned_of_and_told(warned: list[str]) -> None:
     candidate = Candidate("pico", "onnx", "int8")
-    told = report(candidate, Made("accuracy_control", Path("model.onnx"), 0.25, ["stem"]), Budget(0.5, 0.125))
+    tried = Tried(Budget(0.5, 0.125), [Made("accuracy_control", Path("model.onnx"), 0.25, ["stem"])])
+    told = report(candidate, tried)
     assert (told["within_budget"], told["drop"], told["float_layers"]) == (False, 0.25, 1)
     assert warned == [
         "pico-onnx-int8: mAP50-95 on val is 0.2500 in INT8 and 0.5000 in FP32, and quantize.max_drop allows 0.1250; "
