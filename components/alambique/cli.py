@@ -260,5 +260,5 @@ def _add_verb(name: str) -> None:
         _guarded(lambda: call(name, request, result))
 
 
-for _verb in ("snapshot", "arrivals", "run-stage", "register", "record", "propose", "promote"):
+for _verb in ("snapshot", "arrivals", "run-stage", "register", "record", "unchanged", "propose", "promote"):
     _add_verb(_verb)

@@ -157,6 +157,19 @@ class Decisions(Message):
     champions: dict[str, str] = {}
 
 
+class UnchangedRequest(Message):
+    """End a run for which nothing changed since the last recorded one."""
+
+    deployment: Deployment
+    run: Run
+
+
+class Unchanged(Message):
+    """The commit that holds every result already."""
+
+    revision: str
+
+
 class RecordRequest(RunRequest):
     decisions: Decisions
 

@@ -60,6 +60,13 @@ def record(request: messages.RecordRequest) -> messages.Recorded:
     return work(request)
 
 
+def unchanged(request: messages.UnchangedRequest) -> messages.Unchanged:
+    """End a run for which nothing changed."""
+    from alambique.registry.record import unchanged as work
+
+    return work(request)
+
+
 def promote(request: messages.PromoteRequest) -> messages.Promoted:
     """Make the challengers of a recorded run champions."""
     from alambique.registry.promotion import promote as work
@@ -103,6 +110,7 @@ VERBS: dict[str, tuple[type[messages.Message], Callable[[Any], messages.Message]
     "register": (messages.RunRequest, register),
     "gate": (messages.GateRequest, gate),
     "record": (messages.RecordRequest, record),
+    "unchanged": (messages.UnchangedRequest, unchanged),
     "promote": (messages.PromoteRequest, promote),
     "rollback": (messages.RollbackRequest, rollback),
     "drift": (messages.DriftRequest, drift),

@@ -88,7 +88,7 @@ def test_edges_between_stages_are_those_of_dvc(project: Path, tasks: dict[str, A
 
 def test_every_stage_comes_after_the_snapshot_and_before_the_gate(tasks: dict[str, Any]) -> None:
     stages = {task_id for task_id, task in tasks.items() if task["stage"]}
-    assert set(tasks["snapshot"]["downstream"]) == stages | {"changes", "register", "gate", "record"}
+    assert set(tasks["snapshot"]["downstream"]) == stages | {"changes", "no_new_data", "register", "gate", "record"}
     for task_id in stages | {"register"}:
         assert "gate" in tasks[task_id]["downstream"]
     assert tasks["gate"]["downstream"] == ["record"]

@@ -31,6 +31,7 @@ from alambique.messages import (
     Registered,
     Run,
     StageResult,
+    Unchanged,
     Version,
 )
 
@@ -83,6 +84,10 @@ def record(root: Path, request: dict[str, Any]) -> Recorded:
         git("tag", tag, cwd=clone)
         git("push", "--quiet", "origin", "main", tag, cwd=clone)
         return Recorded(tag=tag, revision=git("rev-parse", "HEAD", cwd=clone), branch_moved=True)
+
+
+def unchanged(root: Path, request: dict[str, Any]) -> Unchanged:
+    return Unchanged(revision=request["run"]["revision"])
 
 
 def propose(root: Path, request: dict[str, Any]) -> Proposal:
@@ -144,6 +149,7 @@ VERBS: dict[str, Callable[[Path, dict[str, Any]], Message]] = {
     "register": register,
     "gate": gate,
     "record": record,
+    "unchanged": unchanged,
     "propose": propose,
     "promote": promote,
     "publish": publish,

@@ -125,6 +125,14 @@ def test_a_second_run_trains_nothing_and_makes_no_challenger(project: Path) -> N
     assert {found["teacher@main"], found["distill@pico-0"]} <= {"lock", "store"}
 
 
+def test_a_third_run_ends_when_it_sees_that_nothing_changed(project: Path) -> None:
+    before = {child.info.run_id for child in _children(project)}
+    run_dag(project, "distill")
+    assert {child.info.run_id for child in _children(project)} == before
+    newest = _client(project).search_runs([_experiment(project)], max_results=1)[0]
+    assert (newest.data.tags["alambique.outcome"], newest.info.status) == ("no_new_data", "FINISHED")
+
+
 def test_a_pruned_student_trains_on_in_plain_ultralytics(project: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "pull", "--quiet"], cwd=project, check=True)
     code = f"""
@@ -151,9 +159,12 @@ def _client(project: Path):  # type: ignore[no-untyped-def]
     return MlflowClient(f"sqlite:///{project}/.alambique/mlflow.db")
 
 
-def _children(project: Path):  # type: ignore[no-untyped-def]
-    client = _client(project)
-    experiment = client.get_experiment_by_name("tiny")
+def _experiment(project: Path) -> str:
+    experiment = _client(project).get_experiment_by_name("tiny")
     assert experiment is not None
+    return str(experiment.experiment_id)
+
+
+def _children(project: Path):  # type: ignore[no-untyped-def]
     query = "tags.`alambique.stage` LIKE '%'"
-    return client.search_runs([experiment.experiment_id], query, max_results=1000)
+    return _client(project).search_runs([_experiment(project)], query, max_results=1000)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseNotifier, Param, XComArg
 
@@ -22,7 +21,7 @@ from alambique.airflow.promotion import (
     PublishOperator,
     RollbackOperator,
 )
-from alambique.airflow.retraining import ChangesOperator, CooldownOperator
+from alambique.airflow.retraining import ChangesOperator, CooldownOperator, UnchangedOperator
 from alambique.airflow.task_group import AlambiqueTaskGroup
 
 # Of transient errors: permanent ones fail at once.
@@ -181,7 +180,7 @@ def _distill(project: Project) -> None:
     run = snapshot.output
     changes = ChangesOperator(task_id="changes", graph=project.graph, run=run, unchanged="no_new_data", **here)
     cooldown >> snapshot
-    changes >> EmptyOperator(task_id="no_new_data")
+    changes >> UnchangedOperator(task_id="no_new_data", run=run, **here)
     group = AlambiqueTaskGroup(project, run, prefix_group_id=False)
     stages = group.results
     changes >> group  # its first stages; a stage after one that was skipped is skipped

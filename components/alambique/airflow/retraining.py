@@ -13,7 +13,7 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 
 from alambique import messages, pipeline
-from alambique.airflow.operators import Output, permanent_errors_fail, refuse_another_graph
+from alambique.airflow.operators import Output, VerbOperator, permanent_errors_fail, refuse_another_graph
 from alambique.deployment import Deployment
 from alambique.git import git
 from alambique.messages import Run
@@ -122,6 +122,24 @@ class ChangesOperator(BaseBranchOperator):
     def _recorded(self, run: Run) -> bool:
         last = last_lock_commit(self.deployment["origin"], run.revision)
         return last is not None and last.recorded
+
+
+class UnchangedOperator(VerbOperator):
+    """Ends a run for which nothing changed; returns `messages.Unchanged`.
+
+    Args:
+        run: the snapshot's output.
+    """
+
+    template_fields = (*VerbOperator.template_fields, "run")
+
+    def __init__(self, *, run: Output, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run = run
+
+    def answer(self, context: Context) -> messages.Unchanged:
+        request = messages.UnchangedRequest.model_validate({"deployment": self.deployment, "run": self.run})
+        return self.ask("unchanged", request, messages.Unchanged)
 
 
 def changed(graph: Graph, run: Run, *, recorded: bool) -> list[str]:

@@ -33,7 +33,8 @@ def demo(project: Path) -> None:
     """Lay out the demo's project where it is missing, run its DAGs, and say what came out.
 
     Args:
-        project: the project's folder; a second run in the same folder finds nothing changed.
+        project: the project's folder. A second run there trains nothing: it measures the champion that the first one
+            made, and one after it ends at once.
     Raises:
         AlambiqueError: a DAG failed.
     """

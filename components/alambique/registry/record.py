@@ -13,7 +13,7 @@ from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import write_json
 from alambique.git import git
 from alambique.layout import DECISIONS
-from alambique.messages import Recorded, RecordRequest
+from alambique.messages import Recorded, RecordRequest, Unchanged, UnchangedRequest
 from alambique.registry.checkout import checked_out
 from alambique.registry.client import connect, reachable
 from alambique.registry.tracking import start_run
@@ -21,6 +21,7 @@ from alambique.registry.tracking import start_run
 log = logging.getLogger(__name__)
 
 LOCK = "dvc.lock"
+OUTCOME = "alambique.outcome"
 
 
 def record(request: RecordRequest) -> Recorded:
@@ -38,6 +39,21 @@ def record(request: RecordRequest) -> Recorded:
         moved = _fast_forward(workspace, revision, request.deployment.branch)
         _end_run(request, workspace, tag, revision)
     return Recorded(tag=tag, revision=revision, branch_moved=moved)
+
+
+def unchanged(request: UnchangedRequest) -> Unchanged:
+    """End the MLflow run of a run that ends before its stages, since nothing changed; nothing is recorded.
+
+    Raises:
+        TransientError: MLflow is out of reach.
+    """
+    uri, run = request.deployment.tracking_uri, request.run
+    if uri and run.tracking_run:
+        client = connect(uri)
+        with reachable(uri):
+            client.set_tag(run.tracking_run, OUTCOME, "no_new_data")
+            client.set_terminated(run.tracking_run, "FINISHED")
+    return Unchanged(revision=run.revision)
 
 
 def _recorded(workspace: Path, tag: str) -> str | None:

@@ -10,8 +10,9 @@ from alambique import dvcrepo, transfer
 from alambique.errors import ConflictError
 from alambique.files import read_json
 from alambique.git import git
-from alambique.messages import Decisions, RecordRequest, RunRequest, Version
-from alambique.registry.record import record
+from alambique.messages import Decisions, RecordRequest, RunRequest, UnchangedRequest, Version
+from alambique.registry.record import record, unchanged
+from alambique.registry.tracking import start_run
 from alambique.registry.versions import verified_card
 
 VERSION = Version(candidate=NAMES[0], model="tiny-onnx", version="1", sha256="a" * 64)
@@ -53,6 +54,18 @@ def test_everything_comes_back_from_the_tag(request_: RecordRequest, tmp_path: P
     for name in NAMES:
         assert verified_card(tmp_path / "clone/candidates" / name)["candidate"] == name
     assert Decisions(**read_json(tmp_path / "clone/decisions.json")) == request_.decisions
+
+
+def test_a_run_for_which_nothing_changed_ends_in_mlflow_and_leaves_no_tag(
+    tracked: RunRequest, client: MlflowClient
+) -> None:
+    tracking_run = start_run(tracked.deployment.tracking_uri, "tiny", "unchanged", {})
+    run = tracked.run.model_copy(update={"tracking_run": tracking_run})
+    assert unchanged(UnchangedRequest(deployment=tracked.deployment, run=run)).revision == run.revision
+    found = client.get_run(str(tracking_run))
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["alambique.outcome"] == "no_new_data"
+    assert git("tag", "--list", "runs/*", cwd=Path(tracked.deployment.origin)) == ""
 
 
 def test_recording_again_changes_nothing(request_: RecordRequest) -> None:
