@@ -83,7 +83,8 @@ def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
     tables = [_read(folder / RESULTS) for folder in (first, second)]
     if tables[0].column("image") != tables[1].column("image"):
         raise IntegrityError(f"{first} and {second} are about different images: evaluate both anew (`dvc repro`)")
-    share: float | None = parity(*(_detections(table) for table in tables), settings.threshold)["agreement"]
+    one, other = (_detections(table) for table in tables)
+    share: float | None = parity(one, other, settings.threshold)["agreement"]
     return share
 
 
