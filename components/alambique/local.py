@@ -37,7 +37,9 @@ def airflow_environment(project: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",  # a challenger is promoted without a click
-        "AIRFLOW__CORE__PARALLELISM": "2",
+        # Two trainings at once fill a small machine; a person's answer or new data must not wait for their end.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "2",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__SECRET_KEY": _secret(home / "api-secret"),
         "AIRFLOW__API_AUTH__JWT_SECRET": _secret(home / "jwt-secret"),
