@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from alambique.files import write_bytes
 from alambique.tasks import Observed
 
-VERSION = 1
+VERSION = 2
 """Of all that the features are computed by: whoever changes that counts up, and old references are made anew."""
 
 

@@ -2,6 +2,8 @@
 
 Training images tell how images look. What a network makes of its own training images says nothing about others, since
 it knows them by heart: there val and test are the reference. Neither is compared as training saw it, augmented.
+
+Images from the field that joined when production had drifted are a reference of their own: what is like them is known.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 
 from alambique import transfer
 from alambique.config import Params
-from alambique.data import recorded
+from alambique.data import dataset, recorded
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
 from alambique.data.versioning import data_hash
 from alambique.deployment import Deployment
@@ -35,7 +37,10 @@ SAMPLE = 400
 """Images of either kind at most, which bounds what the first look at a champion costs."""
 
 ENOUGH = 50
-"""Images of val and test below which nothing that comes from the network is compared."""
+"""Images of val and test below which nothing that comes from the network is compared; and images from the field below
+which nothing is compared with them."""
+
+ORIGIN, FIELD = "origin.npz", "field.npz"
 
 SEED = 0
 """Of the choice of images."""
@@ -85,8 +90,20 @@ def check_out(project: Path, entry: Entry) -> Champion:
     return Champion(entry, project, folder, card["image_size"], card["classes"], data_hash(project))
 
 
-def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> Reference:
-    """The champion's reference, from this machine's `home` if it was computed there before.
+class Known(NamedTuple):
+    """All that a batch may be like.
+
+    Attributes:
+        origin: the dataset without what joined from the field.
+        field: that, if it is enough to compare with.
+    """
+
+    origin: Reference
+    field: Reference | None
+
+
+def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> Known:
+    """The champion's references, from this machine's `home` if they were computed there before.
 
     Raises:
         DataError: none of the training images can be read.
@@ -94,17 +111,28 @@ def load(champion: Champion, deployment: Deployment, task: Task, params: Params)
     """
     settings = [champion.entry.digest, champion.data, champion.image_size, params.evaluate.threshold, VERSION]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
-    path = deployment.home.absolute() / "drift" / "reference" / f"{key}.npz"
-    if not path.exists():
-        features.save(path, _make(champion, task, params))
-    return features.load(path)
+    folder = deployment.home.absolute() / "drift" / "reference" / key
+    if not (folder / ORIGIN).exists():
+        _make(champion, task, params, folder)
+    field = features.load(folder / FIELD) if (folder / FIELD).exists() else None
+    return Known(features.load(folder / ORIGIN), field)
 
 
-def _make(champion: Champion, task: Task, params: Params) -> Reference:
+def _make(champion: Champion, task: Task, params: Params, folder: Path) -> None:
     with tracked.files(champion.project, DATA) as files:
         trained, held_out = (_images(files, champion.project / DATA, splits) for splits in (TRAINED, HELD_OUT))
-        enough = len(held_out) >= ENOUGH
-        seen, unseen = files.fetch(trained), files.fetch(held_out if enough else [])
+        joined = [name for name in trained if f"/{dataset.FIELD}/" in name]
+        if len(joined) >= ENOUGH:
+            features.save(folder / FIELD, _describe(champion, task, params, files, _some(joined), _some(joined)))
+        others = [name for name in trained if name not in set(joined)]
+        features.save(folder / ORIGIN, _describe(champion, task, params, files, _some(others), _some(held_out)))
+
+
+def _describe(
+    champion: Champion, task: Task, params: Params, files: Files, trained: Sequence[str], held_out: Sequence[str]
+) -> Reference:
+    enough = len(held_out) >= ENOUGH
+    seen, unseen = files.fetch(trained), files.fetch(held_out if enough else [])
     table, read = statistics(seen)
     if not read.any():
         raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to a champion whose can")
@@ -114,16 +142,20 @@ def _make(champion: Champion, task: Task, params: Params) -> Reference:
 
 
 def _images(files: Files, root: Path, splits: Sequence[str]) -> list[str]:
-    """Names of some of the images of these splits, at most `SAMPLE`."""
+    """Names of the images of these splits."""
     (described,) = files.fetch(["data.yaml"])
     write_bytes(root / "data.yaml", described.read_bytes())
     folders = Dataset.load(root).folders
     wanted = tuple(f"{folders[split].as_posix()}/" for split in splits if split in folders)
-    found = sorted(name for name in files.hashes if name.startswith(wanted) and _is_image(name))
-    if len(found) <= SAMPLE:
-        return found
-    chosen = np.random.default_rng(SEED).choice(len(found), SAMPLE, replace=False)
-    return [found[index] for index in sorted(chosen)]
+    return sorted(name for name in files.hashes if name.startswith(wanted) and _is_image(name))
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """At most `SAMPLE` of them, in their order."""
+    if len(names) <= SAMPLE:
+        return list(names)
+    chosen = np.random.default_rng(SEED).choice(len(names), SAMPLE, replace=False)
+    return [names[index] for index in sorted(chosen)]
 
 
 def _is_image(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,6 +54,11 @@ def compare(reference: Reference, batch: Batch, false_alarms: float, classes: bo
         found += _network_signals(reference.observed, batch.observed, permutations, classes)
     adjusted = twosample.holm([signal.p for signal in found])
     return [replace(signal, adjusted=p, drifted=p <= false_alarms) for signal, p in zip(found, adjusted, strict=True)]
+
+
+def any_drifted(signals: Iterable[Signal]) -> bool:
+    """Whether the batch differs in anything."""
+    return any(signal.drifted for signal in signals)
 
 
 def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:

@@ -42,11 +42,17 @@ def content(
     reference: Reference,
     fetched: Fetched,
     signals: Sequence[Signal],
+    familiar: bool,
     performance: Performance | None,
     params: Params,
 ) -> dict[str, Any]:
-    """What goes into `drift.json`; no date is in it."""
-    drifted = [signal.name for signal in signals if signal.drifted]
+    """What goes into `drift.json`; no date is in it.
+
+    Args:
+        familiar: whether the batch is like images from the field that the champion learned from: then it may differ
+            from all others.
+    """
+    drifted = [signal.name for signal in signals if signal.drifted and not familiar]
     if performance and performance.drifted:
         drifted.append(PERFORMANCE)
     return {
@@ -55,6 +61,7 @@ def content(
         "project": params.project,
         "verdict": "drift" if drifted else "no_drift",
         "drifted": drifted,
+        "familiar": familiar,
         "false_alarms": params.drift.false_alarms,
         "champion": {
             **{key: getattr(champion.entry, key) for key in ("model", "version", "candidate", "tag", "digest")},
@@ -82,6 +89,11 @@ def content(
 def sentence(found: dict[str, Any]) -> str:
     """The verdict in words."""
     images, candidate = found["batch"]["images"], found["champion"]["candidate"]
+    if found["verdict"] == "no_drift" and any(signal["drifted"] for signal in found["signals"]):
+        return (
+            f"The newest {images} images differ from those that {candidate} was first made from, but not from those "
+            "that joined from the field since"
+        )
     if found["verdict"] == "no_drift":
         return f"The newest {images} images cannot be told from those that {candidate} was made from"
     names = found["drifted"]

@@ -80,11 +80,14 @@ def _judge(
 ) -> None:
     """Compare the batch with the reference, and keep what came out in the new folder `folder`."""
     task = tasks.load(params.task)
-    known = reference.load(champion, deployment, task, params)
+    known, field = reference.load(champion, deployment, task, params)
     seen = Batch(fetched.statistics, task.observe(champion.project / champion.checkpoint, fetched.images, params))
     asked = signals.compare(known, seen, params.drift.false_alarms)
+    familiar = field is not None and not signals.any_drifted(
+        signals.compare(field, seen, params.drift.false_alarms, classes=False)
+    )
     measured = performance.measure(champion, fetched, champion.project.parent, task, params)
-    found = verdict.content(name, champion, known, fetched, asked, measured, params)
+    found = verdict.content(name, champion, known, fetched, asked, familiar, measured, params)
     # Without a reference of its own the batch is its own: then nothing in it is strange, and doubt alone decides.
     embeddings = (known.observed or seen.observed).embeddings
     strange = selection.strangeness(embeddings, seen.observed.embeddings)

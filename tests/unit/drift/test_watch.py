@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from alambique.drift.watch import drift, look
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json
 from alambique.git import git
+from alambique.registry.ledger import Ledger, State
 
 
 def put(world: World, images: Sequence[Path], factor: float = 1.0) -> None:
@@ -63,6 +65,36 @@ def test_darker_images_have_and_join_the_dataset_once(world: World, alike: list[
     needs_nothing_but_itself(Path(str(folder)) / "report.html")
     again = drift(world.request)
     assert again.verdict == "drift" and again.ingested is not None and again.ingested.batch is None
+
+
+def test_what_the_champion_learned_from_the_field_is_drift_no_more(world: World, alike: list[Path]) -> None:
+    put(world, alike[:60], 0.5)
+    assert drift(world.request).verdict == "drift"
+    promote_what_joined(world)
+    for path in world.production.iterdir():
+        path.unlink()
+    put(world, alike[40:100], 0.5)
+    found, folder = look(world.request)
+    assert (found.verdict, found.signals, found.ingested) == ("no_drift", [], None)
+    told = read_json(Path(str(folder)) / "drift.json")
+    assert told["familiar"] is True
+    assert "brightness" in {signal["name"] for signal in told["signals"] if signal["drifted"]}
+    assert "not from those that joined from the field" in (Path(str(folder)) / "report.html").read_text()
+    for path in world.production.iterdir():
+        path.unlink()
+    put(world, alike[40:100], 1.8)
+    assert drift(world.request).verdict == "drift"
+
+
+def promote_what_joined(world: World) -> None:
+    """Record the branch as another run, whose student is champion."""
+    origin = world.deployment.origin
+    git("tag", "runs/r2", "main", cwd=Path(origin))
+    ledger = Ledger(origin, "tiny-onnx")
+    state = ledger.read()
+    assert state is not None
+    entry = replace(state.champion, tag="runs/r2", digest="e" * 64)
+    ledger.move(State(entry, state.champion), state.sha, "Promote")
 
 
 def needs_nothing_but_itself(report: Path) -> None:
