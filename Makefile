@@ -6,14 +6,18 @@ BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint up batch drifted clean lock
+.PHONY: demo test slow lint up batch drifted clean lock
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo
 
 test: $(VENV)/.ready $(BASE)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
+
+# Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
+slow: $(VENV)/.ready $(BASE)/.ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -47,10 +47,17 @@ class Airflow:
         return str(answer.json()["dag_run_id"])
 
     def respond(self, dag: str, run: str, option: str, why: str) -> None:
-        """Answer the task `approve`, as somebody does in the UI."""
+        """Answer the task `approve`, as somebody does in the UI, and once more where it asks again; see `waiting`."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
-        answer = self.client.patch(path, json={"chosen_options": [option], "params_input": {"why": why}})
-        answer.raise_for_status()
+
+        def taken() -> bool:
+            state = self.tasks(dag, run)["approve"]
+            if state == "awaiting_input" and not self.get(path)["response_received"]:
+                answer = self.client.patch(path, json={"chosen_options": [option], "params_input": {"why": why}})
+                answer.raise_for_status()
+            return state == "success"
+
+        self.eventually(taken, f"the answer to {run} of {dag} to be taken")
 
     def runs(self, dag: str) -> dict[str, str]:
         """The state of each of its runs, oldest first."""

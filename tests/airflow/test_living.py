@@ -16,7 +16,7 @@ from tests.airflow.servers import Airflow, serve
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = 36.0
+TIMEOUT = 90.0
 """Seconds in which a person must answer."""
 
 PROMOTE = """

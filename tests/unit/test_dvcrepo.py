@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,10 @@ def test_sources_and_params_read_as_in_dvc_lock(project: Project, tmp_path: Path
     dvcrepo.clone(project.deployment, "main", clone)
     dvcrepo.configure_dvc(clone, project.deployment)
     pull(clone, ["data"])
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "--single-item", "left"], cwd=clone, check=True)
+    # Stages call `python`, which a machine may have under another name; in a shell, the virtual environment has it.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "left"]
+    subprocess.run(command, cwd=clone, check=True, env={**os.environ, "PATH": path})
     entry = dvcrepo.lock_entries(clone)["left"]
     (dep,) = entry["deps"]
     assert {"path": "data", **dvcrepo.source_hashes(clone)["data"]} == dep
