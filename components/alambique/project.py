@@ -125,6 +125,8 @@ def _deploy(folder: Path, target: Path, origin: str | None) -> None:
         # Elsewhere there is no such folder: runs take what is committed unless ALAMBIQUE_DATA names one.
         "data": None if origin else str(target / DATA),
         "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{local}/mlflow.db",
+        # s3://bucket/prefix or a folder, where new data and images from the field appear; and where champions go.
+        **dict.fromkeys(("arrivals", "production", "releases")),
     }
     comment = "# Where this project runs. An environment variable ALAMBIQUE_<FIELD> overrides a field.\n"
     write_text(folder / "alambique.yaml", comment + yaml.safe_dump(content, sort_keys=False))
