@@ -43,8 +43,9 @@ def ingest(request: IngestRequest) -> Ingested:
     deployment = request.deployment
     store = open_store(arrivals.watched(deployment))
     with versioning.workspace(deployment, "ingest") as workspace:
-        batch = arrivals.pending(store.url, store.items(), arrivals.load(workspace))
-        return _join(workspace, deployment, store, batch, request.by)
+        records = arrivals.load(workspace)
+        batch = arrivals.pending(store.url, store.items(), records)
+        return _join(workspace, deployment, store, batch, records, request.by)
 
 
 def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item], by: str) -> Ingested:
@@ -56,8 +57,9 @@ def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item],
     """
     with versioning.workspace(deployment, "ingest") as workspace:
         images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
-        batch = arrivals.pending(store.url, images, arrivals.load(workspace))
-        return _join(workspace, deployment, store, batch, by, field=True)
+        records = arrivals.load(workspace)
+        batch = arrivals.pending(store.url, images, records)
+        return _join(workspace, deployment, store, batch, records, by, field=True)
 
 
 def run(project: Path) -> str:
@@ -72,13 +74,19 @@ def run(project: Path) -> str:
 
 
 def _join(
-    workspace: Path, deployment: Deployment, store: Store, batch: list[Pair], by: str, field: bool = False
+    workspace: Path,
+    deployment: Deployment,
+    store: Store,
+    batch: list[Pair],
+    records: list[Record],
+    by: str,
+    field: bool = False,
 ) -> Ingested:
     if not batch:
         return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
     root = _dataset(workspace, deployment)
     staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
-    history = _history(arrivals.load(workspace), store.url)
+    history = _history(records, store.url)
     merger = Merger(root, config.load(workspace).arriving, history, field)
     record = Record(store.url, by, merger.merge(staged))
     _report(record)

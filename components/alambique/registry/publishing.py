@@ -43,11 +43,10 @@ from alambique.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, TransientError
 from alambique.files import json_text, sha256
 from alambique.messages import Published, PublishRequest
+from alambique.pull import MANIFEST, POINTER, SCHEMA
 from alambique.registry.ledger import Entry, Ledger
 from alambique.scratch import scratch
 
-SCHEMA = 1
-POINTER, MANIFEST = "champion.json", "manifest.json"
 LARGE = 64 * 2**20
 """Bytes from which on a file is uploaded in parts."""
 TRIES = 8

@@ -130,16 +130,14 @@ def detect(folder: Path, images: list[Path], dataset: Dataset, settings: Evaluat
 def look(folder: Path, images: list[Path], dataset: Dataset, settings: Evaluate) -> list[dict[str, Any]]:
     """What a checkpoint or candidate finds in images without labels, as rows of `field.SCHEMA`; see `measure`."""
     card = read_card(folder)
-    letterboxes = (preprocess(image, card["image_size"])[1] for image in images)
-    return [
-        {
-            "image": image.relative_to(dataset.root / "images").as_posix(),
-            "boxes": restore(found.boxes, letterbox).tolist(),
-            "scores": found.scores.tolist(),
-            "classes": found.classes.tolist(),
-        }
-        for image, letterbox, found in zip(images, letterboxes, detect(folder, images, dataset, settings), strict=True)
-    ]
+    classes = class_indices(card["classes"], dataset.classes, folder)
+    predict = load(folder, torch.get_num_threads())
+    rows = []
+    for image in images:
+        pixels, letterbox = preprocess(image, card["image_size"])
+        found = _detect(predict, pixels, classes, settings.min_score, settings.max_boxes)
+        rows.append(_found(image.relative_to(dataset.root / "images"), found, letterbox))
+    return rows
 
 
 def judge(
@@ -205,13 +203,17 @@ def _match(found: Detections, labels: NDArray[np.float64], letterbox: Letterbox)
 
 
 def _row(image: Path, found: Detections, matched: Matched, letterbox: Letterbox) -> dict[str, Any]:
+    correct = average_precision.pack(matched.correct).tolist()
+    return {**_found(image, found, letterbox), "correct": correct, "truth": matched.truth.tolist()}
+
+
+def _found(image: Path, found: Detections, letterbox: Letterbox) -> dict[str, Any]:
+    """A row of `field.SCHEMA`, which `SCHEMA` begins with, too."""
     return {
         "image": image.as_posix(),
         "boxes": restore(found.boxes, letterbox).tolist(),
         "scores": found.scores.tolist(),
         "classes": found.classes.tolist(),
-        "correct": average_precision.pack(matched.correct).tolist(),
-        "truth": matched.truth.tolist(),
     }
 
 
