@@ -12,7 +12,10 @@ from alambique.errors import ConfigurationError
 from alambique.files import write_text
 
 FILE = "versions.yaml"
-PACKAGES = ("alambique", "nncf", "onnx", "onnxruntime", "openvino", "optuna", "torch", "torch-pruning", "ultralytics")
+PACKAGES = (
+    *("alambique", "nncf", "onnx", "onnxruntime", "openvino", "optuna", "timm", "torch", "torch-pruning"),
+    *("transformers", "ultralytics"),
+)
 COMMENT = (
     "# Written by `alambique versions`: what the results depend on besides data and parameters. "
     "A change re-runs every stage.\n"
