@@ -28,7 +28,7 @@ from rich.table import Table
 
 import alambique
 from alambique import config
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.errors import AlambiqueError
 from alambique.files import read_json, sha256, write_json
 from alambique.git import git
@@ -133,7 +133,7 @@ def params(**changes: Any) -> Params:
     content = config.read_yaml(template_dir() / "params.yaml")
     for key, value in changes.items():
         content[key] = {**content[key], **value} if isinstance(value, dict) else value
-    return config.parse(content, "params.yaml")
+    return Params.model_validate_json(json.dumps(content), strict=True)
 
 
 def state(name: str, **setting: Any) -> Path:

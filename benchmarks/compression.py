@@ -74,10 +74,7 @@ def latencies(artifacts: Artifacts, warmup: int, runs: int) -> dict[str, list[fl
     """Milliseconds of one image's inference, round by round, by the artifact's name."""
     task = tasks.load("detect")
     with pinned(THREADS):
-        runners = {
-            each.name: task.runner(folder / each.folder, _card(each, folder)["image_size"], THREADS)
-            for each, folder in artifacts.items()
-        }
+        runners = {each.name: task.runner(folder / each.folder, THREADS) for each, folder in artifacts.items()}
         return measure(runners, warmup, runs)
 
 

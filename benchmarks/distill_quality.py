@@ -37,13 +37,14 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 import typer
 
 from alambique import config, layout
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
@@ -208,13 +209,13 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
     epochs = scale.teacher_epochs * (KEEP if setting.labels == "few" else 1)
     source = "train" if setting.teacher == "tuned" else "fetch"
     return {
-        "image_size": scale.image_size,
+        "input_size": scale.image_size,
         "seeds": list(scale.seeds),
         "teacher": {
             TEACHER: {
                 "source": source,
                 "weights": weights and str(weights.resolve()),
-                "image_size": scale.teacher_size,
+                "input_size": scale.teacher_size,
                 "epochs": epochs,
             }
         },
@@ -244,7 +245,7 @@ def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
 
 def entropy_at_labels(project: Path) -> Row:
     """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
-    params, data = config.load(project), Dataset.load(project / layout.DATA)
+    params, data = cast("Params", config.load(project)), Dataset.load(project / layout.DATA)
     cache = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
     lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))

@@ -41,7 +41,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from ultralytics.utils import LOGGER, NUM_THREADS
 
 from alambique import layout, tasks
-from alambique.config import Network, Params
+from alambique.config.detect import Network, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError
 from alambique.files import write_json

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from alambique import tasks
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import LABELLED, Dataset
 from alambique.drift import signals, statistics
 from alambique.drift.features import Batch, Reference
@@ -169,7 +169,7 @@ def _splits(data: Path | None, scenes: Path, scale: Scale) -> Splits:
 def _trained(splits: Splits, scale: Scale, size: int, scratch: Path, quick: bool) -> tuple[Scale, Path, Params]:
     """The project with its trained network, as far as it was not trained before."""
     changes: dict[str, Any] = {
-        "image_size": size,
+        "input_size": size,
         "teacher": {"main": {"weights": None, "network": NETWORK, "epochs": scale.epochs}},
         "training": {"learning_rate": 0.003, "mosaic": 0.0, "flip": 0.0},
         "validation": {"min_boxes_per_class": 0},

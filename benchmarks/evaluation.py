@@ -28,7 +28,7 @@ from ultralytics import YOLO
 from ultralytics.utils import LOGGER
 
 from alambique import layout, tasks
-from alambique.config import Evaluate, Params
+from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, WEIGHTS, Candidate
 from alambique.stages.benchmark import in_turn

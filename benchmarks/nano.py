@@ -111,7 +111,7 @@ def _changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
     start = weights and str(weights.resolve())
     network = {"family": "yolo26", "scale": list(scale.network) if isinstance(scale.network, tuple) else scale.network}
     return {
-        "image_size": scale.image_size,
+        "input_size": scale.image_size,
         "students": [STUDENT],
         "networks": {STUDENT: {**network, "start": start}},
         "teacher": {TEACHER: {"weights": start, "network": network, "epochs": scale.epochs}},

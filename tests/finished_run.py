@@ -32,7 +32,7 @@ TEST_SPLIT = "d" * 64
 SIZE = 64
 PARAMS = {
     "project": "tiny",
-    "image_size": SIZE,
+    "input_size": SIZE,
     "students": ["pico"],
     "runtimes": ["onnx", "openvino"],
     "int8": ["onnx", "openvino"],
@@ -117,6 +117,7 @@ def write_candidate(folder: Path, name: str) -> dict[str, Any]:
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     card = {
         **candidate._asdict(),
+        "task": "detect",
         "candidate": name,
         "file": "model.onnx" if candidate.runtime == "onnx" else "model.xml",
         "files": files,

@@ -40,7 +40,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
         write_json(project / evaluation_metrics(subject.name), metrics)
     timed = [subject for subject in present if subject.runtime]
     latencies = {subject.name: _latency(subject) for subject in timed}
-    conditions = {"cpu": "Abacus 9000", "device": "cpu", "threads": 1, "runs": 100, "image_size": params.image_size}
+    conditions = {"cpu": "Abacus 9000", "device": "cpu", "threads": 1, "runs": 100, "input_size": params.input_size}
     write_json(project / METRICS / "benchmark.json", {**conditions, "latencies": latencies})
 
 

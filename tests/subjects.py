@@ -11,7 +11,7 @@ import yaml
 from tiny import NETWORK
 
 from alambique import config, layout
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, Candidate
 from alambique.tasks.detect import network

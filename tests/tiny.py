@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alambique import config, files
-from alambique.config import Network, Params
+from alambique.config.detect import Network, Params
 
 NETWORK = Network(scale=(0.34, 0.0625, 256))
 FAMILIES = {
@@ -24,7 +24,7 @@ def params(**changes: Any) -> Params:
     return config.parse(
         {
             "project": "tiny",
-            "image_size": 64,
+            "input_size": 64,
             "students": ["pico"],
             "runtimes": ["onnx"],
             "int8": ["onnx"],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.tasks.detect import network
 
 SMALLEST = (0.50, 0.125, 1024)

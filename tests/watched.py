@@ -25,7 +25,7 @@ TAG = "runs/r1"
 SUBJECT = "pico-pruned"
 PARAMS: dict[str, Any] = {
     "project": "tiny",
-    "image_size": 64,
+    "input_size": 64,
     "students": ["pico"],
     "runtimes": ["openvino", "onnx"],
     "networks": {"pico": {}},

@@ -54,8 +54,8 @@ def _answer(verb: str, request: Path | None, result: Path | None, by_hand: Calla
 @app.command()
 def init(
     target: Annotated[Path, typer.Argument(help="The project's folder, which must not exist yet.")],
-    data: Annotated[str, typer.Option(help="A YOLO-format dataset: its folder or data.yaml, or an Ultralytics name.")],
-    task: Annotated[str, typer.Option(help="What the models do.")] = "detect",
+    data: Annotated[str, typer.Option(help="The dataset: its folder or data.yaml, or an Ultralytics name.")],
+    task: Annotated[str, typer.Option(help="What the models do; see `alambique tasks`.")] = "detect",
     params: Annotated[Path | None, typer.Option(help="YAML merged over the default params.yaml.")] = None,
     origin: Annotated[str | None, typer.Option(help="Git URL; default: a bare repository inside the project.")] = None,
     remote: Annotated[str | None, typer.Option(help="DVC remote URL; default: a folder inside the project.")] = None,
@@ -235,18 +235,33 @@ def graph_check() -> None:
 @softlabels.command("inspect")
 def softlabels_inspect(
     project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
-    output: Annotated[Path, typer.Option(help="The page, with pictures.")] = Path("soft_labels.html"),
-    image: Annotated[str | None, typer.Option(help="Show this image's boxes instead, as in train/x.png.")] = None,
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("soft_labels.html"),
+    sample: Annotated[
+        str | None, typer.Option("--sample", "--image", help="Show this sample's instead, as in train/x.png.")
+    ] = None,
 ) -> None:
-    """Show what the cache holds: how sure the teachers are, of what, and which labelled boxes they know."""
+    """Show what the cache holds: how sure the teachers are, of what, and what they know beyond the labels."""
     from rich.console import Console
 
-    from alambique.softlabels.command import show, show_image
+    from alambique import config
+    from alambique import tasks as all_tasks
 
-    if image:
-        _guarded(lambda: show_image(project, image, Console()))
-    else:
-        _guarded(lambda: show(project, output, Console()))
+    def work() -> None:
+        task = all_tasks.load(config.load(project).task)
+        if sample:
+            task.inspect_sample(project, sample, Console())
+        else:
+            task.inspect(project, output, Console())
+
+    _guarded(work)
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks: what each one's students do, how they are distilled, and where they run."""
+    from alambique.tasks.listing import table
+
+    _guarded(table)
 
 
 def _add_verb(name: str) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, isfinite
 from typing import Any, NamedTuple
 
-from alambique.config import AtLeast, AtMost, Budget, EachClass, Gate, NotWorseThan, Params
+from alambique.config.gates import AtLeast, AtMost, EachClass, Gate, NotWorseThan
+from alambique.config.params import Budget, Params
 from alambique.messages import Check
 from alambique.report import leaderboard
 from alambique.report.leaderboard import Delta, Leaderboard, Row
@@ -29,7 +30,7 @@ LOWER_IS_BETTER = {
 ON_IMAGES = {"map50_95", "map50", "ap", "f1", "recall", "ece", "confidence"}
 """The metrics that are estimated from the test images."""
 DELTAS = {"map50_95": "deltas", "latency_p50_ms": "latency_deltas"}
-"""The row's key of a metric's differences; see `alambique.config.WITH_INTERVAL`."""
+"""The row's key of a metric's differences; only these have an interval."""
 
 
 class Judged(NamedTuple):
@@ -117,7 +118,8 @@ def _limit(gate: AtLeast | AtMost, row: Row, board: Leaderboard) -> Check:
 def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
     """The lowest class's figure is the value; all that are too low are named."""
     name = f"{gate.metric} of each class at least {gate.value:g}"
-    known = row[gate.metric]
+    columns: Mapping[str, Any] = row
+    known = columns.get(gate.metric) or {}
     found = {each: _entry(known, each) for each in board["classes"]}
     for each, (value, refusal) in found.items():
         if value is None:

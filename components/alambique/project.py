@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from alambique import config, expansion, transfer
+from alambique import config, expansion, tasks, transfer
 from alambique.config import Params, read_yaml
-from alambique.data import adopt, inputs, versions
+from alambique.data import inputs, versions
+from alambique.data.expectations import failures, judge
 from alambique.data.snapshot import prepare
-from alambique.errors import ConfigurationError
+from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
 from alambique.git import git
 from alambique.layout import DATA
@@ -36,8 +37,8 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
     """Lay out a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
-        data: a YOLO dataset: a data.yaml, a folder with one, or a name that Ultralytics knows.
-        task: what the models do: detect.
+        data: the dataset, as the task takes it: see each task's `adopt`.
+        task: what the models do; see `alambique tasks`.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
@@ -50,7 +51,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
         raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
     with fresh_folder(target) as folder:
         params = _lay_out(folder, target, task, overrides)
-        adopt.adopt(data, folder / DATA, params.validation.min_boxes_per_class)
+        _adopt(data, folder / DATA, params)
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
 
@@ -59,6 +60,14 @@ def template_dir() -> Path:
     """The files that a project begins with: inside the installed package, or the root of a source checkout."""
     packaged = Path(__file__).parent / "template"
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def _template(task: str) -> Path:
+    """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
+    if task not in config.TASKS:
+        raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
+    own = Path(tasks.__file__).parent / task / "params.yaml"
+    return own if own.is_file() else template_dir() / "params.yaml"
 
 
 def project_name(folder: str) -> str:
@@ -79,6 +88,15 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
     params = config.load(folder)
     versions.write(folder)
     return params
+
+
+def _adopt(data: str, target: Path, params: Params) -> None:
+    """Copy the dataset `data` to `target` and judge it there."""
+    task = tasks.load(params.task)
+    task.adopt(data, target)
+    facts = task.facts(target, params)
+    if wrong := failures(judge(facts.tables, facts.contract)):
+        raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *wrong]))
 
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -102,7 +120,7 @@ def _write_params(path: Path, overrides: dict[str, Any]) -> None:
     editor.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    content = editor.load(template_dir() / "params.yaml")
+    content = editor.load(_template(overrides["task"]))
     _merge(content, overrides)
     with path.open("w") as file:
         editor.dump(content, file)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 NETWORK = {"family": "yolo26", "scale": [0.34, 0.0625, 256]}
 PARAMS = {
     "project": "tiny",
-    "image_size": 64,
+    "input_size": 64,
     "runtimes": ["onnx"],
     "int8": ["onnx"],
     "networks": {"pico": {**NETWORK, "start": None}},

@@ -55,7 +55,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("runtimes", ["tensorflow"], "runtimes.0"),
         ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),
         ("int8", ["onnx", "ncnn"], "int8: ncnn cannot be quantized for; only onnx, openvino, engine can"),
-        ("image_size", 100, "image_size: Input should be a multiple of 32"),
+        ("input_size", 100, "input_size: Input should be a multiple of 32"),
         ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
         ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),
         ("teacher.main", {"source": "fetch", "weights": "champion:tflite"}, "'tflite' is no runtime: champion:<one of"),
@@ -66,7 +66,11 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("gates", [{"kind": "better"}], "gates.0"),
         ("gates", [{**NOT_WORSE, "metric": "size_mb", "limit": 1.0}], "size_mb has no interval, only map50_95 and"),
         ("gates", [{**NOT_WORSE, "margin": 0.02, "limit": 0.01}], "limit: 0.01 is less than the margin 0.02"),
-        ("gates", [{"kind": "each_class", "metric": "map50_95", "value": 0.5}], "gates.0.each_class.metric"),
+        (
+            "gates",
+            [{"kind": "each_class", "metric": "map50_95", "value": 0.5}],
+            "gates.0.metric: map50_95 is not measured of each class",
+        ),
     ],
 )
 def test_what_is_impossible_is_refused_by_its_path(path: str, value: Any, words: str) -> None:

@@ -67,8 +67,8 @@ def test_a_changed_value_that_changes_no_stage_passes(project: Path) -> None:
 
 
 def test_bad_params_are_refused_before_the_graph_is_written(project: Path) -> None:
-    edit(project / "params.yaml", image_size=100)
-    with pytest.raises(ConfigurationError, match="image_size"):
+    edit(project / "params.yaml", input_size=100)
+    with pytest.raises(ConfigurationError, match="input_size"):
         expansion.write(project)
     assert not (project / pipeline.FILE).exists()
 

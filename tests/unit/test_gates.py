@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from alambique import gates
-from alambique.config import AtLeast, AtMost, Budget, EachClass, Gate, NotWorseThan, Reference
+from alambique.config.gates import AtLeast, AtMost, EachClass, Gate, NotWorseThan, Reference
+from alambique.config.params import Budget
 from alambique.messages import Check, Decisions, Version
 from alambique.registry import gates as registered
 from alambique.registry import terminal

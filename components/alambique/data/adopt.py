@@ -12,9 +12,7 @@ from typing import Any
 import yaml
 
 from alambique.config import read_yaml
-from alambique.data import manifest
-from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, SPLITS, Dataset, class_names
-from alambique.data.expectations import failures, judge, suites
+from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, SPLITS, class_names
 from alambique.errors import DataError, TransientError
 
 Pairs = dict[Path, Path]
@@ -30,13 +28,12 @@ class Source:
     splits: dict[str, Pairs]
 
 
-def adopt(data: str, target: Path, min_boxes_per_class: int) -> None:
-    """Copy the dataset `data` to `target` and judge it there.
+def adopt(data: str, target: Path) -> None:
+    """Copy the dataset `data` to `target`.
 
     Args:
         data: a data.yaml, a folder with one, or the name of a dataset that Ultralytics downloads.
         target: to be made: data.yaml, images/<split>, labels/<split>.
-        min_boxes_per_class: part of the contract, see `expectations.suites`.
     Raises:
         DataError: what is wrong with it, and where.
         TransientError: Ultralytics' dataset could not be downloaded.
@@ -46,9 +43,6 @@ def adopt(data: str, target: Path, min_boxes_per_class: int) -> None:
         _copy(pairs, target, split)
     content = {split: f"images/{split}" for split in source.splits} | {"names": dict(enumerate(source.classes))}
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    facts = manifest.build(Dataset.load(target))
-    if wrong := failures(judge(facts, suites(len(source.classes), min_boxes_per_class))):
-        raise DataError("\n- ".join([f"{source.file} describes a dataset that breaks its contract:", *wrong]))
 
 
 def describe(data: str) -> Source:

@@ -1,10 +1,11 @@
-"""The data contract: a Great Expectations suite over the manifest, and its verdict in words."""
+"""A dataset judged by its contract, Great Expectations suites over tables of its facts, and the verdict in words."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,88 +13,24 @@ from typing import Any
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 import great_expectations as gx
-import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.checkpoint import Checkpoint
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from alambique.data.dataset import LABELLED, SPLITS
-from alambique.data.manifest import Manifest
 from alambique.errors import AlambiqueError
 
 NAMED = 20
 """How many offenders a failure names."""
 
-MIN_SIDE = 10
-"""Pixels. Ultralytics drops smaller images without failing, and the splits would no longer be what they say."""
+Suites = Mapping[str, list[Any]]
+"""The expectations on each of a dataset's tables; their notes are what a failure says."""
 
 
-Suites = dict[str, list[Any]]
-"""The expectations on each of the manifest's tables; their notes are what a failure says."""
-
-
-def suites(classes: int, min_boxes_per_class: int) -> Suites:
-    """What a dataset promises: its files, and that every split and class is there.
+def judge(tables: Mapping[str, pd.DataFrame], contract: Suites, docs: Path | None = None) -> dict[str, Any]:
+    """Run the contract on a dataset's facts.
 
     Args:
-        classes: how many classes the dataset names.
-        min_boxes_per_class: in each labelled split.
-    """
-    files = file_suites(classes)
-    return {
-        "images": [
-            gxe.ExpectColumnDistinctValuesToContainSet(
-                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
-            ),
-            *files["images"],
-            gxe.ExpectColumnValuesToBeInSet(
-                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
-            ),
-        ],
-        "boxes": files["boxes"],
-        "counts": [
-            gxe.ExpectColumnValuesToBeBetween(
-                column="boxes",
-                min_value=min_boxes_per_class,
-                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
-            )
-        ],
-    }
-
-
-def file_suites(classes: int) -> Suites:
-    """What every image and every label file promises by itself."""
-    return {
-        "images": [
-            gxe.ExpectColumnValuesToBeInSet(
-                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
-            ),
-            *(
-                gxe.ExpectColumnValuesToBeBetween(
-                    column=side,
-                    min_value=MIN_SIDE,
-                    notes=f"every image's {side} is at least {MIN_SIDE} pixels",
-                )
-                for side in ("width", "height")
-            ),
-            gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row is a class and four numbers"),
-        ],
-        "boxes": [
-            gxe.ExpectColumnValuesToBeInSet(
-                column="class", value_set=list(range(classes)), notes="every box is of a class that data.yaml names"
-            ),
-            gxe.ExpectColumnValuesToBeInSet(column="inside", value_set=[True], notes="every box lies inside its image"),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="area", min_value=0, strict_min=True, notes="every box has a positive width and height"
-            ),
-        ],
-    }
-
-
-def judge(manifest: Manifest, contract: Suites, docs: Path | None = None) -> dict[str, Any]:
-    """Run the contract on `manifest`.
-
-    Args:
+        tables: by name; the column `path` names a row to people.
         docs: a folder to be made for Great Expectations' own HTML report (Data Docs).
     Returns:
         each table's result as Great Expectations describes it, without dates and run ids.
@@ -106,8 +43,7 @@ def judge(manifest: Manifest, contract: Suites, docs: Path | None = None) -> dic
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_pandas("manifest")
         results = {
-            table: _run(context, source, table, getattr(manifest, table), expectations)
-            for table, expectations in contract.items()
+            table: _run(context, source, table, tables[table], expectations) for table, expectations in contract.items()
         }
         if docs:
             context.build_data_docs()

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from alambique import config, transfer
+from alambique import config, tasks, transfer
 from alambique.data import arrivals, versioning
 from alambique.data.arrivals import Fate, Pair, Record
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
@@ -84,10 +84,12 @@ def _join(
 ) -> Ingested:
     if not batch:
         return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
+    params = config.load(workspace)
+    tasks.require(params.task, "ingest")
     root = _dataset(workspace, deployment)
     staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
     history = _history(records, store.url)
-    merger = Merger(root, config.load(workspace).arriving, history, field)
+    merger = Merger(root, params.arriving, history, field)
     record = Record(store.url, by, merger.merge(staged))
     _report(record)
     if _added(record.fates):

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alambique.config import CHAMPION, Params
+from alambique.config.params import Params
+from alambique.config.section import CHAMPION
 from alambique.data import recorded, sources
 from alambique.errors import IntegrityError
 from alambique.files import fresh_folder, read_json, sha256, write_json
@@ -53,6 +54,30 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
     _weights(project / INPUTS / "teachers", teachers, places)
     _weights(project / INPUTS / "students", students, places)
     _champions(project / INPUTS / "champions", params, origin)
+
+
+def given(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
+    """The weights that `snapshot` put into `folder`, checked, and where they came from; None where it put none.
+
+    Args:
+        folder: inputs/teachers or inputs/students, with its index.json.
+        name: of the entry.
+        pinned: the sha256 that params.yaml insists on.
+    Raises:
+        IntegrityError: the file differs from the index or from `pinned`.
+    """
+    entry = read_json(folder / INDEX)[name]
+    if entry["file"] is None:
+        return None, None
+    path = folder / entry["file"]
+    found = sha256(path)
+    for whose, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
+        if expected not in (None, found):
+            raise IntegrityError(
+                f"{path} has sha256 {found[:12]}, but {whose} says {expected[:12]}; "
+                "give the right file, or correct the sha256 after you have checked who changed it"
+            )
+    return path, entry["uri"]
 
 
 @dataclass(frozen=True)

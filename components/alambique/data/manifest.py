@@ -53,6 +53,11 @@ class Manifest:
     boxes: pd.DataFrame
     counts: pd.DataFrame
 
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All three, for `expectations.judge`."""
+        return {"images": self.images, "boxes": self.boxes, "counts": self.counts}
+
 
 def build(dataset: Dataset) -> Manifest:
     """Read every image and label of `dataset`. Nothing broken stops it: what is broken becomes a row that says so."""
@@ -68,6 +73,16 @@ def build(dataset: Dataset) -> Manifest:
     return Manifest(
         images=_table(images, IMAGES), boxes=_table(boxes, BOXES), counts=_table(_counts(dataset, boxes), COUNTS)
     )
+
+
+def counts(dataset: Dataset, facts: Manifest) -> dict[str, Any]:
+    """How many images and boxes each split holds, and how many boxes each class has."""
+    boxes = facts.boxes
+    return {
+        "images": {split: int((facts.images["split"] == split).sum()) for split in dataset.folders},
+        "boxes": {split: int((boxes["split"] == split).sum()) for split in LABELLED},
+        "classes": {name: int((boxes["class"] == index).sum()) for index, name in enumerate(dataset.classes)},
+    }
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from alambique.config import Arriving
+from alambique.config.params import Arriving
 from alambique.data.arrivals import Fate, Outcome
 from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
 from alambique.data.resemblance import fingerprints, nearest

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from alambique.config import CHAMPION
+from alambique.config.section import CHAMPION
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import read_json, sha256
 from alambique.layout import CANDIDATES, CARD, WEIGHTS, Candidate, artifact_digest, checkpoint

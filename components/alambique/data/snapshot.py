@@ -32,7 +32,7 @@ def snapshot(request: SnapshotRequest) -> Run:
         params = config.load(workspace)
         _check(workspace, request.digest)
         tasks.require_available(tasks.load(params.task), params.runtimes)
-        _version_data(workspace, deployment)
+        _version_data(workspace, params, deployment)
         _version_inputs(workspace, params, deployment)
         changed = (versioning.DATA_FILE, str(INPUTS))
         revision = versioning.commit(workspace, deployment.branch, changed, "Snapshot data and inputs")
@@ -73,8 +73,9 @@ def _check(workspace: Path, digest: str) -> None:
     versions.check(workspace)
 
 
-def _version_data(workspace: Path, deployment: Deployment) -> None:
+def _version_data(workspace: Path, params: Params, deployment: Deployment) -> None:
     if deployment.data is not None:
+        tasks.load(params.task).data(deployment.data)  # what is no dataset at all shall not become a commit
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
     elif not (workspace / versioning.DATA_FILE).exists():

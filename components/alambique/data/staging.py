@@ -13,8 +13,9 @@ import yaml
 from alambique.config import read_yaml
 from alambique.data import manifest
 from alambique.data.arrivals import Pair
+from alambique.data.contract import file_suites
 from alambique.data.dataset import Dataset, class_names, read_boxes
-from alambique.data.expectations import file_suites, judge, offenders
+from alambique.data.expectations import judge, offenders
 from alambique.data.store import Item, Store
 from alambique.errors import AlambiqueError, DataError
 from alambique.files import sha256, write_text
@@ -128,6 +129,6 @@ def _judge(fetched: list[Staged], folder: Path, classes: list[str]) -> None:
         return
     content = {"train": "images/train", "unlabelled": "images/unlabelled", "names": dict(enumerate(classes))}
     write_text(folder / "data.yaml", yaml.safe_dump(content))
-    broken = offenders(judge(manifest.build(Dataset.load(folder)), file_suites(len(classes))))
+    broken = offenders(judge(manifest.build(Dataset.load(folder)).tables, file_suites(len(classes))))
     for each in fetched:
         each.wrong += broken.get(Path(str(each.image)).relative_to(folder).as_posix(), [])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from alambique import dvcrepo
-from alambique.data.dataset import Dataset
 from alambique.deployment import Deployment
 from alambique.errors import AlambiqueError, TransientError
 from alambique.git import git
@@ -91,7 +90,6 @@ def track(workspace: Path, source: Path) -> None:
     `dvc add` wants the folder inside the repository, and its `--out` form takes no notice of .dvcignore.
 
     Raises:
-        DataError: `source` is not a dataset in the canonical layout.
         TransientError: a file could not be copied, or changed meanwhile.
     """
     from dvc.fs import localfs
@@ -99,7 +97,6 @@ def track(workspace: Path, source: Path) -> None:
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.transfer import transfer
 
-    Dataset.load(source)
     with dvcrepo.opened(workspace) as repo:
         cache = repo.cache.local
         staging, meta, tree = build(cache, str(source.resolve()), localfs, "md5", ignore=_WithoutCaches())

@@ -109,7 +109,7 @@ def load(champion: Champion, deployment: Deployment, task: Task, params: Params)
         DataError: none of the training images can be read.
         IntegrityError, TransientError: the DVC remote lacks an image, or is out of reach.
     """
-    settings = [champion.entry.digest, champion.data, champion.image_size, params.evaluate.threshold, VERSION]
+    settings = [champion.entry.digest, champion.data, champion.image_size, params.evaluate.model_dump(), VERSION]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     folder = deployment.home.absolute() / "drift" / "reference" / key
     if not (folder / ORIGIN).exists():

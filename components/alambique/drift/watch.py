@@ -47,6 +47,7 @@ def look(request: DriftRequest) -> Looked:
     store = open_store(_watched(deployment))
     with versioning.workspace(deployment, "drift") as project:
         params = config.load(project)
+        tasks.require(params.task, "drift")
         if (entry := reference.present(params, deployment.origin)) is None:
             return Looked(Drift(verdict="no_champion", n=0))
         wanted = batch.newest(store.items(), params.drift.window)

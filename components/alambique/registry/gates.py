@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from alambique import config, gates
-from alambique.config import Gate
+from alambique.config.gates import Gate
 from alambique.errors import IntegrityError
 from alambique.layout import REPORT
 from alambique.messages import Decision, Decisions, GateRequest, Version

@@ -1,36 +1,48 @@
 """How MLflow loads a candidate: as a pyfunc, on the runtime and from the very bytes that the gate judged.
 
-`mlflow.pyfunc.load_model("models:/cells-openvino@champion").predict(image)`: one preprocessed image, (1, 3, size,
-size), float32, RGB, 0 to 1, in; its boxes, (1, n, 6), out: x1, y1, x2, y2 in input pixels, score, class index.
+`mlflow.pyfunc.load_model("models:/cells-openvino@champion").predict(image)`: what the task's `Task.predictor` takes in,
+its answer out; a detector's is one preprocessed image, (1, 3, size, size), float32, RGB, 0 to 1, and its boxes,
+(1, n, 6): x1, y1, x2, y2 in input pixels, score, class index. Where there are several inputs, they come by name or in
+a list.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks.detect.predict import Predictor, load
+from alambique import tasks
+from alambique.files import read_json
+from alambique.layout import CARD
 
 
-class Detector:
+class Student:
     """What MLflow's pyfunc flavour expects of a model."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Callable[..., NDArray[Any]]) -> None:
         self._predictor = predictor
 
-    def predict(self, model_input: NDArray[np.float32], params: dict[str, Any] | None = None) -> NDArray[np.float32]:
-        """Boxes of one image; see the module's docstring. There are no `params`."""
-        return self._predictor(model_input)[None]
+    def predict(
+        self,
+        model_input: NDArray[Any] | Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
+        params: dict[str, Any] | None = None,
+    ) -> NDArray[Any]:
+        """The answer to one input; see the module's docstring. There are no `params`."""
+        if isinstance(model_input, Mapping):
+            return self._predictor(*model_input.values())
+        return self._predictor(*model_input) if isinstance(model_input, list | tuple) else self._predictor(model_input)
 
 
-def _load_pyfunc(data_path: str) -> Detector:
+def _load_pyfunc(data_path: str) -> Student:
     """Called by MLflow with the candidate's folder.
 
     Raises:
         IntegrityError: its files are not what its card says.
     """
-    return Detector(load(Path(data_path), threads=os.cpu_count() or 1))
+    folder = Path(data_path)
+    task = tasks.load(read_json(folder / CARD)["task"])
+    return Student(task.predictor(folder, threads=os.cpu_count() or 1))

@@ -11,7 +11,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alambique import config
+from alambique import config, tasks
 from alambique.errors import IntegrityError
 from alambique.files import read_json
 from alambique.layout import CANDIDATES, CARD, REPORT, Candidate, artifact_digest
@@ -155,14 +155,16 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
 
 
 def _signature(card: Mapping[str, Any]) -> Any:
-    """What the loader takes and gives on every runtime, whatever the shapes that the artifact itself works with."""
+    """What the loader takes and gives on every runtime."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    def schema(*shape: int) -> Any:
-        # Without a name, so that MLflow passes an array on as it is and not inside a dictionary.
-        return Schema([TensorSpec(np.dtype(np.float32), shape)])
+    def schema(tensors: tasks.Tensors) -> Any:
+        # A lone tensor has no name, so that MLflow passes an array on as it is and not inside a dictionary.
+        names = [None] if len(tensors) == 1 else [f"input{index}" for index in range(len(tensors))]
+        specs = zip(tensors, names, strict=True)
+        return Schema([TensorSpec(np.dtype(kind), tuple(shape), name) for (kind, shape), name in specs])
 
-    size = card["image_size"]
-    return ModelSignature(schema(1, 3, size, size), schema(1, -1, 6))
+    given, answer = tasks.load(card["task"]).tensors(card)
+    return ModelSignature(schema(given), schema(answer))

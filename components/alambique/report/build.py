@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
-from alambique.config import Reference
+from alambique.config.gates import Reference
 from alambique.layout import Candidate, Subject, subjects
 from alambique.report import latency, pareto
 from alambique.report.leaderboard import SCHEMA, Delta, Field, Gain, Leaderboard, Parity, Row, rank, reference

@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from alambique.config import Reference
+from alambique.config.gates import Reference
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json
 

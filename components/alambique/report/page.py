@@ -9,7 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alambique import gates
-from alambique.config import Gate
+from alambique.config.gates import Gate
 from alambique.report import checks, plots, search
 from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, number, points, signed

@@ -20,7 +20,7 @@ import numpy as np
 
 from alambique import config, tasks
 from alambique.config import Params
-from alambique.files import read_json, write_json
+from alambique.files import write_json
 from alambique.layout import CARD, METRICS, Subject, subjects
 from alambique.stages import cold_start
 from alambique.stages.cores import pinned
@@ -37,11 +37,7 @@ def run(project: Path) -> None:
     """
     params = config.load(project)
     task, settings = tasks.load(params.task), params.benchmark
-    works = {}
-    for subject in artifacts(project, params):
-        card = project / subject.folder / CARD
-        size = read_json(card)["image_size"] if card.exists() else params.image_size
-        works[subject.name] = (project / subject.folder, size, settings.threads)
+    works = {subject.name: (project / subject.folder, settings.threads) for subject in artifacts(project, params)}
     with pinned(settings.threads) as cores:
         runners = {name: task.runner(*work) for name, work in works.items()}
         times = measure(runners, settings.warmup, settings.runs)
@@ -50,7 +46,7 @@ def run(project: Path) -> None:
     content = {
         "cpu": cpu(),
         "device": "cpu",
-        "image_size": params.image_size,
+        "input_size": params.input_size,
         "threads": settings.threads,
         "cores": cores,
         "runs": settings.runs,

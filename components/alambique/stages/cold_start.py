@@ -1,6 +1,6 @@
 """What an artifact takes before its first answer, measured by a process that does nothing else.
 
-    python -m alambique.stages.cold_start TASK FOLDER IMAGE_SIZE THREADS RESULT
+    python -m alambique.stages.cold_start TASK FOLDER THREADS RESULT
 
 Cold is the process, not the disk: the artifact's files have just been read. Counted are the engine's own import,
 verifying and loading the files, and one image; not the interpreter, nor what every engine here is called through.
@@ -45,20 +45,19 @@ class Start(NamedTuple):
     megabytes: float | None
 
 
-def measure(task: str, folder: Path, image_size: int, threads: int) -> Start:
+def measure(task: str, folder: Path, threads: int) -> Start:
     """Start an artifact in a fresh interpreter.
 
     Args:
         task: as in params.yaml.
         folder: of the candidate or champion.
-        image_size: side of its input, pixels.
         threads: the engine computes with.
     Raises:
         TransientError: the child did not answer, or ended without an answer.
     """
     with TemporaryDirectory() as home:
         result = Path(home) / "start.json"
-        arguments = [task, folder.absolute(), image_size, threads, result]
+        arguments = [task, folder.absolute(), threads, result]
         environment = {
             **{name: os.environ[name] for name in PASSED if name in os.environ},
             "HOME": home,
@@ -95,10 +94,10 @@ def summarize(starts: Sequence[Start]) -> dict[str, float | None]:
     }
 
 
-def start(task: str, folder: Path, image_size: int, threads: int) -> Start:
+def start(task: str, folder: Path, threads: int) -> Start:
     """Load an artifact in this process, have one answer, and say what that took."""
     before, begin = _memory("VmRSS"), time.perf_counter()
-    tasks.load(task).runner(folder, image_size, threads)()
+    tasks.load(task).runner(folder, threads)()
     seconds, peak = time.perf_counter() - begin, _memory("VmHWM")
     return Start(seconds * 1000, None if before is None or peak is None else (peak - before) / 1e6)
 
@@ -112,5 +111,5 @@ def _memory(entry: str) -> int | None:
 
 if __name__ == "__main__":
     prepare()
-    name, path, size, count, target = sys.argv[1:]
-    write_json(Path(target), start(name, Path(path), int(size), int(count))._asdict())
+    name, path, count, target = sys.argv[1:]
+    write_json(Path(target), start(name, Path(path), int(count))._asdict())

@@ -13,11 +13,10 @@ from typing import Any
 
 from alambique import config, gates, tasks
 from alambique.config import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.layout import DATA, METRICS, REPORT, Subject, evaluation, evaluation_metrics, subjects
-from alambique.report import build, page, pictures, search
+from alambique.report import build, page, search
 from alambique.report.leaderboard import Leaderboard
 from alambique.tasks import Interval
 
@@ -33,14 +32,15 @@ def run(project: Path) -> None:
     found = search.read(project) if params.budget.asked else None
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        images = pictures.choose(project, board)
+        images = tasks.load(params.task).pictures(project, params, board)
         html = page.render(board, images, gates.wanted(params), found, sensitivities(project, params))
         write_text(target / "report.html", html)
 
 
 def compare(project: Path, params: Params) -> Leaderboard:
     """Join the metrics files; see `run`."""
-    dataset = Dataset.load(project / DATA)
+    task = tasks.load(params.task)
+    dataset = task.data(project / DATA)
     data = dataset.digest("test")
     evaluations = {
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
@@ -51,7 +51,6 @@ def compare(project: Path, params: Params) -> Leaderboard:
         for name, metrics in evaluations.items()
         if metrics.get("map50_95") is not None and metrics.get("data") == data
     }
-    task = tasks.load(params.task)
     seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
     teachers = [name for name in seen if Subject.parse(name).kind == "teacher"]
     return build.leaderboard(
@@ -62,7 +61,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
         seeds=params.seeds,
         runtimes=params.runtimes,
         int8=params.int8,
-        image_size=params.image_size,
+        image_size=params.input_size,
         data=data,
         classes=dataset.classes,
         evaluations=evaluations,

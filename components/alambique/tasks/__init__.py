@@ -1,17 +1,28 @@
-"""What differs between detection and the other tasks, behind one protocol."""
+"""What differs between detection and the other tasks, behind one protocol.
+
+Adding a task is a folder here which implements `Task`, with a params.yaml for new projects, and its sections in
+`alambique.config`: no stage, operator or gate knows one task from another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.config import Params
+from alambique import config
 from alambique.errors import ConfigurationError
 from alambique.layout import Candidate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from alambique.report.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
 
 Metrics = dict[str, Any]
 """Goes to a metrics file: numbers and strings by name, two levels of nesting at most."""
@@ -31,6 +42,57 @@ class Interval(NamedTuple):
     high: float
     seeds: int
     images: int
+
+
+class Measure(NamedTuple):
+    """How a figure of a task's evaluations is shown and compared.
+
+    Attributes:
+        label: its name in tables.
+        unit: points: a share from 0 to 1, shown as 0 to 100; number: as it is.
+        lower_is_better: of two figures.
+        shown: whether tables have a column for it; gates may name it in any case.
+    """
+
+    label: str
+    unit: Literal["points", "number"] = "points"
+    lower_is_better: bool = False
+    shown: bool = False
+
+
+class Facts(NamedTuple):
+    """A dataset's facts as tables, and what it promises of them.
+
+    Attributes:
+        tables: by name, with a column `path` that names a row to people.
+        contract: Great Expectations' expectations on each table.
+        counts: for the metrics of `validate`: how many samples each split holds, how many labels each class, ...
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    contract: Mapping[str, list[Any]]
+    counts: Metrics
+
+
+class Data(Protocol):
+    """A dataset in the task's layout, read-only."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Names in index order; none where the task has no classes."""
+
+    def has(self, split: str) -> bool:
+        """Whether the dataset has this split: train, val, test or unlabelled."""
+
+    def digest(self, split: str) -> str:
+        """sha256 over all of a split that a result can depend on."""
+
+
+Tensors = list[tuple[str, list[int]]]
+"""NumPy's name of a type and the shape, −1 where it is free, of each tensor."""
+
+Ability = Literal["search", "ingest", "drift"]
+"""What a task may do beyond the pipeline: find what meets a budget, take in new data, tell drifted production data."""
 
 
 class Observed(NamedTuple):
@@ -54,38 +116,71 @@ class Observed(NamedTuple):
 class Task(Protocol):
     """How one task does each stage's work.
 
-    Every method reads the project at `project`, writes the stage's files into the empty folder `target` (which becomes
-    the stage's out only if the method returns), and returns the stage's metrics.
+    The methods of stages read the project at `project`, write the stage's files into the empty folder `target` (which
+    becomes the stage's out only if the method returns), and return the stage's metrics. All `params` are of the task's
+    own class, see `config.TASKS`.
+
+    Attributes:
+        about: what its students do, in a few words.
+        samples: what a dataset consists of, in the plural: images, texts.
+        measures: the figures of its evaluations by their names in metrics files, `Params.HEADLINE` first.
+        by_class: the measures that evaluations give for each class of the dataset.
+        methods: what `distill.method` may be.
+        abilities: what it can do beyond the pipeline.
     """
 
-    def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
+    about: ClassVar[str]
+    samples: ClassVar[str]
+    measures: ClassVar[Mapping[str, Measure]]
+    by_class: ClassVar[Mapping[str, Measure]]
+    methods: ClassVar[tuple[str, ...]]
+    abilities: ClassVar[frozenset[Ability]]
+
+    def adopt(self, source: str, target: Path) -> None:
+        """Copy a dataset as people have it into the task's layout, `target`, which is made.
+
+        Raises:
+            DataError: what is wrong with it, and where.
+        """
+
+    def data(self, root: Path) -> Data:
+        """The dataset in the folder `root`.
+
+        Raises:
+            DataError: there is none in the task's layout.
+        """
+
+    def facts(self, root: Path, params: Any) -> Facts:
+        """What there is to judge about the dataset in `root`. What is broken becomes a row that says so."""
+
+    def teacher(self, project: Path, params: Any, name: str, target: Path) -> Metrics:
         """Train or take a teacher: weights.pt, card.json, curves.csv."""
 
-    def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
+    def soft_labels(self, project: Path, params: Any, shard: int, target: Path) -> Metrics:
         """Run the teachers over one shard of the train and unlabelled images: soft_labels.arrow, manifest.json."""
 
-    def distill(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
+    def distill(self, project: Path, params: Any, student: str, seed: int, target: Path) -> Metrics:
         """Train a student from labels and soft labels: weights.pt, card.json, curves.csv."""
 
-    def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
+    def control(self, project: Path, params: Any, student: str, seed: int, target: Path) -> Metrics:
         """Train the same student, from the same start, for as many steps, without the teacher."""
 
-    def search(self, project: Path, params: Params, target: Path) -> Metrics:
+    def search(self, project: Path, params: Any, target: Path) -> Metrics:
         """Find the combination that meets `params.budget`, which asks for something: choice.json."""
 
-    def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
+    def prune(self, project: Path, params: Any, student: str, target: Path) -> Metrics:
         """Remove channels of the first seed's distilled student and recover by distillation."""
 
-    def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+    def export(self, project: Path, params: Any, candidate: Candidate, target: Path) -> Metrics:
         """Export the pruned student in FP32: the runtime's files, card.json."""
 
     def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
         """Why each of these runtimes' files cannot be made on this machine; those that can are left out."""
 
-    def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
+    def quantize(self, project: Path, params: Any, candidate: Candidate, target: Path) -> Metrics:
         """Quantize the pruned student to INT8: the runtime's files, card.json."""
 
-    def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
+    def evaluate(self, project: Path, params: Any, subject: str, target: Path) -> Metrics:
         """Measure a subject on the test split, a candidate on its own runtime: images.arrow."""
 
     def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
@@ -105,21 +200,36 @@ class Task(Protocol):
             pairs: two of these names each.
         """
 
-    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
+    def agreement(self, first: Path, second: Path, params: Any) -> float | None:
         """How far two subjects agree on images from the field, 0 to 1; None where there are none.
 
         Args:
             first, second: folders of their evaluations.
         """
 
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Params) -> Observed:
+    def observe(self, checkpoint: Path, images: Sequence[Path], params: Any) -> Observed:
         """What the checkpoint in a folder makes of some images, for `drift` to compare."""
 
     def headline(self, evaluation: Path) -> Interval:
         """The headline metric of one evaluation, over other images like these; see `evaluate`."""
 
-    def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
-        """A candidate's inference on one image of noise, loaded and ready, for `benchmark` to time."""
+    def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
+        """Test samples for the report, with what the teacher, the control and the best candidate make of each."""
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        """Print what the cache of soft labels holds, and write a page about it to `output`."""
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        """Print what the teachers know about one sample of the cache, beyond its label."""
+
+    def tensors(self, card: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
+        """What `predictor` takes and gives for the artifact of this card: for MLflow's signature."""
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        """A candidate, verified, loaded and ready: from its input tensors, in order, to its answer."""
+
+    def runner(self, folder: Path, threads: int) -> Callable[[], None]:
+        """A candidate's inference on one input of noise, loaded and ready, for `benchmark` to time."""
 
 
 def require_available(task: Task, runtimes: Iterable[str]) -> None:
@@ -133,6 +243,20 @@ def require_available(task: Task, runtimes: Iterable[str]) -> None:
         raise ConfigurationError(
             f"runtimes: these cannot be made here; take them out of params.yaml, or change the reason:\n{listed}"
         )
+
+
+def require(name: str, ability: Ability) -> None:
+    """Refuse what a task cannot do.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if ability not in load(name).abilities:
+        able = [each for each in TASKS if ability in load(each).abilities]
+        raise ConfigurationError(f"task: {name} has no `{ability}` yet; {', '.join(able)} have")
+
+
+TASKS = tuple(config.TASKS)
 
 
 def load(name: str) -> Task:

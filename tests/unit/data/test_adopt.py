@@ -39,12 +39,12 @@ def roboflow(dataset: Path) -> Path:
 
 
 def test_the_canonical_layout_arrives_as_it_is(scenes: Path, tmp_path: Path) -> None:
-    adopt(str(scenes), tmp_path / "data", 0)
+    adopt(str(scenes), tmp_path / "data")
     assert content_of(tmp_path / "data") == content_of(scenes)
 
 
 def test_a_roboflow_export_arrives_in_the_canonical_layout(roboflow: Path, scenes: Path, tmp_path: Path) -> None:
-    adopt(str(roboflow / "data.yaml"), tmp_path / "data", 0)
+    adopt(str(roboflow / "data.yaml"), tmp_path / "data")
     assert content_of(tmp_path / "data") == content_of(scenes)
 
 
@@ -66,7 +66,7 @@ def test_a_split_may_be_a_list_file_and_a_list_of_folders(dataset: Path, scenes:
         for path in sorted((dataset / kind / "train").iterdir())[:4]:
             path.rename(dataset / "more" / kind / path.name)
     rewrite(dataset, val="val.txt", train=["images/train", "more/images"])
-    adopt(str(dataset), tmp_path / "data", 0)
+    adopt(str(dataset), tmp_path / "data")
     copy, source = Dataset.load(tmp_path / "data"), Dataset.load(scenes)
     assert [path.name for path in copy.images("val")] == names[:5]
     assert sorted(path.name for path in copy.images("train")) == [path.name for path in source.images("train")]
@@ -76,7 +76,7 @@ def test_a_split_may_be_a_list_file_and_a_list_of_folders(dataset: Path, scenes:
 
 
 def test_unlabelled_images_come_without_labels(scenes: Path, tmp_path: Path) -> None:
-    adopt(str(scenes), tmp_path / "data", 0)
+    adopt(str(scenes), tmp_path / "data")
     assert len(Dataset.load(tmp_path / "data").images("unlabelled")) == 8
     assert not (tmp_path / "data/labels/unlabelled").exists()
 
@@ -136,7 +136,7 @@ def test_whatever_breaks_the_contract_is_refused_at_once(dataset: Path, tmp_path
     (dataset / "labels/train/00001.txt").write_text("10 0.5 0.5 0.1 0.1\n")
     (dataset / "images/test/00002.png").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        adopt(str(dataset), tmp_path / "data", 0)
+        adopt(str(dataset), tmp_path / "data")
     message = str(caught.value)
     for offender in ("train/00000.png (found_in: train, val)", "00001.png (class: 10)", "00002.png (readable: False)"):
         assert offender in message

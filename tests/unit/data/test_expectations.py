@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from alambique.data import expectations, manifest
+from alambique.data.contract import suites
 from alambique.data.dataset import Dataset
-from alambique.data.expectations import failures, judge, suites
+from alambique.data.expectations import failures, judge
 
 
 def verdict(dataset: Path, min_boxes_per_class: int = 0) -> list[str]:
     data = Dataset.load(dataset)
-    return failures(judge(manifest.build(data), suites(len(data.classes), min_boxes_per_class)))
+    return failures(judge(manifest.build(data).tables, suites(len(data.classes), min_boxes_per_class)))
 
 
 def _append(row: str) -> Callable[[Path], None]:

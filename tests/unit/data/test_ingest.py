@@ -14,8 +14,9 @@ from s3 import s3_server
 
 from alambique import files, project, transfer
 from alambique.data import arrivals, ingest, manifest, merge, versioning
+from alambique.data.contract import suites
 from alambique.data.dataset import LABELLED, Dataset
-from alambique.data.expectations import failures, judge, suites
+from alambique.data.expectations import failures, judge
 from alambique.data.ingest import join_unlabelled
 from alambique.data.store import open_store
 from alambique.deployment import Deployment
@@ -97,7 +98,7 @@ def committed(deployment: Deployment, target: Path) -> Dataset:
         transfer.pull(workspace, ["data"])
         shutil.copytree(workspace / "data", target)
     data = Dataset.load(target)
-    assert failures(judge(manifest.build(data), suites(len(data.classes), 0))) == []
+    assert failures(judge(manifest.build(data).tables, suites(len(data.classes), 0))) == []
     return data
 
 

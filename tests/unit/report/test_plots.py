@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 from finished_run import row
 
-from alambique.config import Runtime
+from alambique.config.section import Runtime
 from alambique.report.plots import COLORS, FADED, accuracy_against, losses
 
 

@@ -59,7 +59,7 @@ def test_every_candidate_is_timed_under_the_configured_conditions(project: Path)
     benchmark.run(project)
     result = read_json(project / "metrics/benchmark.json")
     assert sorted(result["latencies"]) == sorted(NAMES)
-    assert (result["threads"], result["runs"], result["device"], result["image_size"]) == (1, 3, "cpu", subjects.SIZE)
+    assert (result["threads"], result["runs"], result["device"], result["input_size"]) == (1, 3, "cpu", subjects.SIZE)
     assert result["cpu"]
     for latency in result["latencies"].values():
         assert latency["n"] == len(latency["times_ms"]) == 3

@@ -4,14 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from alambique.config import Params
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.config.detect import Params
 from alambique.layout import Candidate
-from alambique.tasks import Interval, Metrics, Observed
+from alambique.tasks import Ability, Facts, Interval, Measure, Metrics, Observed, Tensors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from alambique.data.dataset import Dataset
+    from alambique.report.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
 
 
 class Detect:
     """The task protocol for detectors: one module each, imported when its stage runs."""
+
+    about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
+    samples: ClassVar[str] = "images"
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "map50_95": Measure("mAP50-95", shown=True),
+        "map50": Measure("mAP50", shown=True),
+        "f1": Measure("F1"),
+        "ece": Measure("calibration error", lower_is_better=True),
+        "confidence": Measure("confidence"),
+    }
+    by_class: ClassVar[Mapping[str, Measure]] = {"ap": Measure("AP"), "recall": Measure("recall")}
+    methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
+
+    def adopt(self, source: str, target: Path) -> None:
+        from alambique.data.adopt import adopt
+
+        adopt(source, target)
+
+    def data(self, root: Path) -> Dataset:
+        from alambique.data.dataset import Dataset
+
+        return Dataset.load(root)
+
+    def facts(self, root: Path, params: Params) -> Facts:
+        from alambique.data import contract, manifest
+
+        dataset = self.data(root)
+        found = manifest.build(dataset)
+        promised = contract.suites(len(dataset.classes), params.validation.min_boxes_per_class)
+        return Facts(found.tables, promised, manifest.counts(dataset, found))
 
     def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
         from alambique.tasks.detect.teacher import teacher
@@ -90,10 +132,36 @@ class Detect:
 
         return headline(evaluation)
 
-    def runner(self, folder: Path, image_size: int, threads: int) -> Callable[[], None]:
+    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+        from alambique.report.pictures import choose
+
+        return choose(project, board)
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        from alambique.softlabels.command import show
+
+        show(project, output, console)
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        from alambique.softlabels.command import show_image
+
+        show_image(project, sample, console)
+
+    def tensors(self, card: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
+        # The same on every runtime, whatever the shapes that the artifact itself works with.
+        size = card["image_size"]
+        return [("float32", [1, 3, size, size])], [("float32", [1, -1, 6])]
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        from alambique.tasks.detect.predict import load
+
+        predict = load(folder, threads)
+        return lambda image: predict(image)[np.newaxis]
+
+    def runner(self, folder: Path, threads: int) -> Callable[[], None]:
         from alambique.tasks.detect.predict import runner
 
-        return runner(folder, image_size, threads)
+        return runner(folder, threads)
 
 
 DETECT = Detect()

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from alambique.config import Budget
+from alambique.config.params import Budget
 from alambique.layout import Candidate
 
 RULE = (

@@ -62,6 +62,7 @@ def write_candidate_card(
     }
     shutil.copyfile(EXAMPLES / f"{candidate.runtime}.py", target / EXAMPLE)
     card = {
+        "task": "detect",
         "candidate": candidate.name,
         **candidate._asdict(),
         "arithmetic": _arithmetic(candidate),

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Target
+from alambique.config.detect import Target
 from alambique.layout import WEIGHTS
 from alambique.stages.benchmark import measure
 from alambique.stages.cores import pinned

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Params
+from alambique.config.detect import Params
+from alambique.data import inputs
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network, samples, trainer, trust
 from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.resume import NOTHING, Earlier
 from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.soft_labels import recipe
-from alambique.tasks.detect.teacher import given_weights
 from alambique.tasks.detect.teaching import Teaching
 
 Lesson = tuple[list[Sample], Teaching]
@@ -86,7 +86,7 @@ def _student(
 ) -> Metrics:
     """Train a student from its start, the same for `distill` and `control`, and describe it."""
     model = network.build(params.networks[student], data.classes, seed)
-    given, source = given_weights(project / INPUTS / "students", student)
+    given, source = inputs.given(project / INPUTS / "students", student)
     if given is not None:
         network.start_from(model, given)
     metrics = _learn(model, data, params, lesson, params.distill.epochs, seed, target)
@@ -94,7 +94,7 @@ def _student(
         target,
         kind=kind,
         student=student,
-        image_size=params.image_size,
+        image_size=params.input_size,
         data=data.digest("train"),
         teachers=heard,
         source=source,
@@ -118,7 +118,7 @@ def _learn(
         data,
         own,
         target,
-        image_size=params.image_size,
+        image_size=params.input_size,
         epochs=epochs,
         training=params.training,
         seed=seed,

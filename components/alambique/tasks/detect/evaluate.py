@@ -10,14 +10,15 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from alambique.config import Evaluate, Params
+from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.layout import CARD, DATA, Subject, checkpoint
 from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, confidence, field, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched
-from alambique.tasks.detect.predict import Predictor, load, read_card
+from alambique.tasks.detect.predict import Predictor, load
 from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
 
 SPLIT = "test"

@@ -16,13 +16,13 @@ import onnx
 import openvino
 from ultralytics import YOLO
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import ptq_tensorrt
 from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.network import has_one_to_one
-from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.suppression import end_to_end
 from alambique.tasks.detect.traced import to_coreml, to_executorch, to_ncnn, to_torchscript
 

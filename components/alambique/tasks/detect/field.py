@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.tasks import Metrics

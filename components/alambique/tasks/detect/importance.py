@@ -16,7 +16,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Importance
+from alambique.config.detect import Importance
 from alambique.data.dataset import Dataset
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.samples import labelled

@@ -23,7 +23,7 @@ from ultralytics import __version__
 from ultralytics.nn.modules import Detect
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, WEIGHTS, Kind

@@ -11,7 +11,7 @@ import onnx
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import WEIGHTS, checkpoint
@@ -52,7 +52,7 @@ class Workshop:
     @cached_property
     def scorer(self) -> Scorer:
         """Tells which channels go, as `prune.importance` says."""
-        return scorer(self.params.prune.importance, self.dataset, self.params.image_size, self.params.seed)
+        return scorer(self.params.prune.importance, self.dataset, self.params.input_size, self.params.seed)
 
     def distilled(self, student: str) -> Path:
         """Folder of the student's checkpoint as it was distilled."""
@@ -68,7 +68,7 @@ class Workshop:
         """
         wide = network.load(self.distilled(student) / WEIGHTS)
         how = self.params.prune
-        chosen = choose(wide, how.target, share, self.params.image_size, self._pain(student, wide))
+        chosen = choose(wide, how.target, share, self.params.input_size, self._pain(student, wide))
         return shrink(wide, build(wide, chosen), scorer)
 
     def _pain(self, student: str, wide: DetectionModel) -> Pain:
@@ -89,7 +89,7 @@ class Workshop:
             the file that the runtime opens.
         """
         folder.mkdir(parents=True)
-        path, size = folder / FILES[combination.runtime], self.params.image_size
+        path, size = folder / FILES[combination.runtime], self.params.input_size
         if combination.runtime in TRACED:
             TRACED[combination.runtime](weights, size, path)
             return path
@@ -105,7 +105,7 @@ class Workshop:
         path = self.scratch / "graphs" / weights.relative_to(weights.anchor).with_suffix(".onnx")
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            onnx.save(to_onnx(weights, self.params.image_size), path)
+            onnx.save(to_onnx(weights, self.params.input_size), path)
         return onnx.load(path)
 
     def costs(self) -> tuple[dict[Combination, Cost], dict[str, Any]]:
@@ -114,7 +114,7 @@ class Workshop:
         Returns:
             the cost of every combination that there is; processor, threads, cores and runs.
         """
-        settings, size = self.params.benchmark, self.params.image_size
+        settings, size = self.params.benchmark, self.params.input_size
         files = dict(self._prototypes())
         before = torch.get_num_threads()
         with pinned(settings.threads) as cores:
@@ -138,7 +138,7 @@ class Workshop:
                 except ConfigurationError:
                     continue  # this network's widths come in steps too large for it
                 folder.mkdir(parents=True)
-                network.save(model, folder / WEIGHTS, self.params.image_size)
+                network.save(model, folder / WEIGHTS, self.params.input_size)
                 for runtime, precision in self._targets():
                     combination = Combination(student, share, runtime, precision)
                     target = folder / f"{runtime}-{precision}"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Params, Prune
+from alambique.config.detect import Params, Prune
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
 from alambique.stages.benchmark import cpu
 from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import costs, network
-from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.rounds import prune_and_recover
 
 SENSITIVITY = "sensitivity.json"
@@ -51,7 +51,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         target,
         kind="pruned",
         student=student,
-        image_size=params.image_size,
+        image_size=params.input_size,
         data=data.digest("train"),
         teachers=distilled["teachers"],
         source=distilled["sha256"],
@@ -63,7 +63,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         "macs_before": distilled["macs"],
         "importance": how.importance,
         "rounds": how.rounds,
-        **_removed(wide, network.load(target / WEIGHTS), how, params.image_size),
+        **_removed(wide, network.load(target / WEIGHTS), how, params.input_size),
     }
 
 

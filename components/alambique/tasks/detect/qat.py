@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules import Conv, DWConv
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.layout import WEIGHTS, Candidate
 from alambique.tasks.detect import network
 from alambique.tasks.detect.calibration import Inputs

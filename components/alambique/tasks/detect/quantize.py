@@ -17,16 +17,16 @@ from typing import Any, NamedTuple, Protocol
 
 import onnx
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import DATA, Candidate, checkpoint
 from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import ptq_onnx, ptq_openvino, ptq_tensorrt, qat
 from alambique.tasks.detect.calibration import Inputs, calibration_images, describe
 from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.export import FILES, OPSET, student_graph, to_onnx
-from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.validation import Budget, Validation
 
@@ -131,7 +131,7 @@ def quantize(project: Path, params: Params, candidate: Candidate, target: Path) 
 def _retrained(project: Path, params: Params, candidate: Candidate, inputs: Inputs, scratch: Path) -> onnx.ModelProto:
     target = scratch / "weights"
     target.mkdir()
-    return to_onnx(qat.learn(project, params, candidate, inputs, target), params.image_size)
+    return to_onnx(qat.learn(project, params, candidate, inputs, target), params.input_size)
 
 
 def quantizer(runtime: str) -> Quantizer:

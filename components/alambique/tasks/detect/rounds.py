@@ -15,7 +15,7 @@ import torch
 import ultralytics
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import CURVES, WEIGHTS
@@ -86,16 +86,16 @@ def prune_and_recover(
             )
         if start.number == len(start.plans):
             return metrics, start.scan
-        which = scorer(params.prune.importance, data, params.image_size, params.seed)
+        which = scorer(params.prune.importance, data, params.input_size, params.seed)
         narrow = shrink(recovered, build(wide, start.plans[start.number]), which)
         start = start._replace(number=start.number + 1, model=narrow, curves=curves.read(target / CURVES))
 
 
 def _first(wide: DetectionModel, params: Params, data: Dataset) -> Start:
     how = params.prune
-    which = scorer(how.importance, data, params.image_size, params.seed)
+    which = scorer(how.importance, data, params.input_size, params.seed)
     scan = sensitivity.asked(wide, data, params, which)
-    plans = schedule(wide, how.target, shares(how.share, how.rounds), params.image_size, sensitivity.pain(scan))
+    plans = schedule(wide, how.target, shares(how.share, how.rounds), params.input_size, sensitivity.pain(scan))
     return Start(1, plans, shrink(wide, build(wide, plans[0]), which), scan, [])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import CHOICE, DATA, WEIGHTS
@@ -48,9 +48,9 @@ def search(project: Path, params: Params, target: Path) -> Metrics:
         IntegrityError: a distilled checkpoint is not what its card says, or the soft labels are damaged.
     """
     dataset = Dataset.load(project / DATA)
-    validation = Validation(dataset, dataset.classes, params.image_size, params.evaluate)
+    validation = Validation(dataset, dataset.classes, params.input_size, params.evaluate)
     images = calibration_images(dataset, params.quantize.images, params.seed) if params.int8 else []
-    inputs = [preprocess(image, params.image_size)[0] for image in images]
+    inputs = [preprocess(image, params.input_size)[0] for image in images]
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
         workshop = Workshop(project, params, dataset, inputs, Path(scratch))
         unpruned = {

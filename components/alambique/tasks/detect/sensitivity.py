@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Evaluate, Params
+from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.layout import WEIGHTS
@@ -81,7 +81,7 @@ def asked(model: DetectionModel, data: Dataset, params: Params, scorer: Scorer) 
     if params.prune.widths == "uniform":
         return None
     # Evaluation's own settings are no parameters of pruning: `evaluate.threshold` shall not prune anew.
-    validation = Validation(data, network.class_names(model), params.image_size, Evaluate())
+    validation = Validation(data, network.class_names(model), params.input_size, Evaluate())
     return scan(model, validation, scorer, params.seed)
 
 

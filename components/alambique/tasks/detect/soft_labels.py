@@ -15,14 +15,15 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 
 from alambique import layout
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import writer
 from alambique.softlabels.key import Recipe
 from alambique.softlabels.schema import SoftLabels
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, predict
+from alambique.tasks.cards import read_card
+from alambique.tasks.detect import network
 from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
@@ -126,7 +127,7 @@ def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
     """A teacher's card, verified."""
-    card = predict.read_card(folder)
+    card = read_card(folder)
     if card["classes"] != classes:
         raise IntegrityError(
             f"the teacher in {folder} knows the classes {card['classes']}, but the dataset's are {classes}; "

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from alambique import files
-from alambique.config import Evaluate, Params, Teacher
+from alambique.config.detect import Evaluate, Params, Teacher
+from alambique.data import inputs
 from alambique.data.dataset import Dataset
-from alambique.errors import DataError, IntegrityError
+from alambique.errors import DataError
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
 from alambique.tasks import Metrics
 from alambique.tasks.detect import classes, network, samples, trainer
@@ -27,38 +28,14 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
         DataError: they are no detector, of another architecture (train), or lack one of the dataset's classes (fetch).
     """
     data, asked = Dataset.load(project / DATA), params.teacher[name]
-    size = asked.image_size or params.image_size
-    given, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
+    size = asked.input_size or params.input_size
+    given, source = inputs.given(project / INPUTS / "teachers", name, asked.sha256)
     if asked.source == "fetch":
         metrics = _take(given, data, size, target)
     else:
         metrics = _train(given, data, params, asked, target)
     card = network.write_card(target, kind="teacher", image_size=size, data=data.digest("train"), source=source)
     return {**metrics, **_measure(target, card, data), **network.figures(card)}
-
-
-def given_weights(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
-    """The weights that `snapshot` put into `folder`, checked, and where they came from; None where it put none.
-
-    Args:
-        folder: inputs/teachers or inputs/students, with its index.json.
-        name: of the entry.
-        pinned: the sha256 that params.yaml insists on.
-    Raises:
-        IntegrityError: the file differs from the index or from `pinned`.
-    """
-    entry = files.read_json(folder / "index.json")[name]
-    if entry["file"] is None:
-        return None, None
-    path = folder / entry["file"]
-    found = files.sha256(path)
-    for whose, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
-        if expected not in (None, found):
-            raise IntegrityError(
-                f"{path} has sha256 {found[:12]}, but {whose} says {expected[:12]}; "
-                "give the right file, or correct the sha256 after you have checked who changed it"
-            )
-    return path, entry["uri"]
 
 
 def _take(given: Path | None, data: Dataset, image_size: int, target: Path) -> Metrics:
@@ -83,7 +60,7 @@ def _train(given: Path | None, data: Dataset, params: Params, asked: Teacher, ta
         data,
         samples.labelled(data, "train"),
         target,
-        image_size=asked.image_size or params.image_size,
+        image_size=asked.input_size or params.input_size,
         epochs=asked.epochs,
         training=params.training,
         seed=params.seed,

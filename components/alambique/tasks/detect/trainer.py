@@ -21,7 +21,7 @@ from ultralytics.data import build_dataloader
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
 
-from alambique.config import Training
+from alambique.config.detect import Training
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import CURVES, WEIGHTS

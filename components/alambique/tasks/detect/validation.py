@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.tasks.detect import average_precision

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.layout import WEIGHTS
 from alambique.tasks import Observed
+from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
-from alambique.tasks.detect.predict import read_card
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.suppression import end_to_end
 

@@ -16,7 +16,7 @@ import torch
 from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Target
+from alambique.config.detect import Target
 from alambique.errors import ConfigurationError
 from alambique.tasks.detect import costs
 from alambique.tasks.detect.costs import Costs

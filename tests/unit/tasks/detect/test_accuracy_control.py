@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.tasks.detect.accuracy_control import fewest, makers, rank, regions, to_float
 from alambique.tasks.detect.calibration import Inputs

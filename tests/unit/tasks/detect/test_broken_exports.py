@@ -13,6 +13,7 @@ import subjects
 from onnx import helper, numpy_helper
 
 from alambique import config
+from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, artifact_digest
@@ -29,7 +30,7 @@ THRESHOLD = 0.5
 
 
 def measured(project: Path, target: Path) -> dict[str, Any]:
-    params = config.load(project).model_copy(update={"evaluate": config.Evaluate(threshold=THRESHOLD)})
+    params = config.load(project).model_copy(update={"evaluate": detect.Evaluate(threshold=THRESHOLD)})
     return evaluate(project, params, NAME, target)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from alambique.config import Budget
+from alambique.config.params import Budget
 from alambique.tasks.detect.budget import Combination, Cost, Figures
 
 SHARES = (0.0, 0.3, 0.6)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.tasks.detect import costs, network
 from alambique.tasks.detect.widths import build, narrowings, widths
 

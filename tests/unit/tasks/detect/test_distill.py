@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import CLASSES, NETWORK, out, params, project
 
 from alambique import files
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.errors import IntegrityError
 from alambique.tasks.detect import network
 from alambique.tasks.detect.distill import control, distill, recover

@@ -11,6 +11,7 @@ import subjects
 from PIL import Image
 
 from alambique import config
+from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
@@ -197,7 +198,7 @@ def test_a_dataset_without_test_images_is_refused(project: Path, tmp_path: Path)
 
 def test_scores_below_the_minimum_and_boxes_above_the_maximum_are_left_out(project: Path, tmp_path: Path) -> None:
     params = config.load(project)
-    few = params.model_copy(update={"evaluate": config.Evaluate(min_score=0.3, max_boxes=2)})
+    few = params.model_copy(update={"evaluate": detect.Evaluate(min_score=0.3, max_boxes=2)})
     evaluate(project, few, "teacher-main", tmp_path)
     found = rows(tmp_path)
     assert max(len(row["scores"]) for row in found) == 2

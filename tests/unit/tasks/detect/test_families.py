@@ -12,7 +12,7 @@ from trained import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.tasks.detect import network
 from alambique.tasks.detect.prunable import SplitBlock, shrink, split
 from alambique.tasks.detect.widths import build, choose, narrowings, widths

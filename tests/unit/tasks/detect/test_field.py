@@ -7,7 +7,7 @@ import pytest
 import subjects
 
 from alambique import config
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import DATA

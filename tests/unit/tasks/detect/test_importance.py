@@ -9,7 +9,7 @@ from tiny import CLASSES
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Importance, Network
+from alambique.config.detect import Importance, Network
 from alambique.data.dataset import Dataset
 from alambique.tasks.detect import network
 from alambique.tasks.detect.importance import accumulate_gradients, bn_scale, labelled_batches, scorer

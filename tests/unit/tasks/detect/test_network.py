@@ -12,7 +12,7 @@ from tiny import CLASSES, NETWORK
 from ultralytics import YOLO
 from ultralytics.nn.distill_model import FeatureHook
 
-from alambique.config import Network
+from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import read_json, sha256
 from alambique.tasks.detect import network

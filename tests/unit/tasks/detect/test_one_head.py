@@ -13,7 +13,7 @@ import tiny
 import torch
 from ultralytics.utils.metrics import box_iou
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, sha256

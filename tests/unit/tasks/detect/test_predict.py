@@ -10,7 +10,8 @@ import subjects
 from alambique.errors import DataError, IntegrityError
 from alambique.files import folder_sha256, read_json, sha256, write_json
 from alambique.stages.environment import prepare
-from alambique.tasks.detect.predict import load, read_card, runner
+from alambique.tasks.cards import read_card
+from alambique.tasks.detect.predict import load, runner
 from alambique.tasks.detect.preprocess import preprocess
 
 prepare()
@@ -103,10 +104,10 @@ def test_an_export_that_is_not_end_to_end_is_refused(project: Path, tmp_path: Pa
     files = {"model.onnx": sha256(tmp_path / "subject/model.onnx")}
     write_json(tmp_path / "subject/card.json", {**card, "files": files, "digest": digest})
     with pytest.raises(DataError, match="end-to-end"):
-        runner(tmp_path / "subject", subjects.SIZE, threads=1)()
+        runner(tmp_path / "subject", threads=1)()
 
 
 def test_a_runner_runs_as_often_as_it_is_called(project: Path) -> None:
-    run = runner(project / "candidates/pico-onnx-fp32", subjects.SIZE, threads=1)
+    run = runner(project / "candidates/pico-onnx-fp32", threads=1)
     assert run() is None
     assert run() is None

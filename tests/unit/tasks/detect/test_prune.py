@@ -12,7 +12,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils import callbacks
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json, sha256

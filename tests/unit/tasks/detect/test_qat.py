@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint

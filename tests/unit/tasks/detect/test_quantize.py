@@ -9,7 +9,8 @@ import pytest
 import subjects
 
 from alambique import config
-from alambique.config import Params
+from alambique.config import detect
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.files import read_json
@@ -36,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
 
 
 def params(root: Path) -> Params:
-    return config.load(root).model_copy(update={"quantize": config.Quantize(images=12)})
+    return config.load(root).model_copy(update={"quantize": detect.Quantize(images=12)})
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
@@ -113,7 +114,7 @@ def test_nothing_is_trained_where_plain_int8_holds_the_budget(
     root: Path, made: tuple[Path, Path, Metrics], tmp_path: Path
 ) -> None:
     card = read_json(made[1] / "card.json")
-    asked = params(root).model_copy(update={"quantize": config.Quantize(images=12, qat_epochs=1)})
+    asked = params(root).model_copy(update={"quantize": detect.Quantize(images=12, qat_epochs=1)})
     metrics = quantize(root, asked, Candidate.parse(card["candidate"]), tmp_path)  # there is no soft label to read
     assert metrics == made[2]
     assert (metrics["retrained"], metrics["tried"]) == (False, {"ptq": metrics["int8_map50_95"]})

@@ -10,7 +10,7 @@ import tiny
 import yaml
 from pytest import MonkeyPatch
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json

@@ -6,7 +6,7 @@ import pytest
 import subjects
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Evaluate
+from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.tasks.detect import network, sensitivity

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tiny import params, project
 
-from alambique.config import Params
+from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.files import read_json, write_json

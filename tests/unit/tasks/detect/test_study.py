@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from alambique.config import Budget
+from alambique.config.params import Budget
 from alambique.tasks.detect.budget import Combination, Cost, Figures
 from alambique.tasks.detect.study import explore
 

@@ -8,7 +8,7 @@ import torch
 from tiny import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
-from alambique import config, files
+from alambique.config import detect, files
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.tasks.detect import network, widths
@@ -83,7 +83,7 @@ def test_the_card_tells_how_good_the_teacher_is_on_val(
     root = project(tmp_path, scenes)
     give(root)
     metrics, card = make(root, **changes)
-    measured, _ = measure(root / TEACHER, Dataset.load(root / "data"), "val", config.Evaluate())
+    measured, _ = measure(root / TEACHER, Dataset.load(root / "data"), "val", detect.Evaluate())
     assert card["val_map50_95"] == metrics["val_map50_95"] == measured["map50_95"]
     assert card["val_ap"] == measured["ap"]
     assert list(card["val_ap"]) == sorted(CLASSES)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.config import Network, Target
+from alambique.config.detect import Network, Target
 from alambique.errors import ConfigurationError
 from alambique.tasks.detect import network
 from alambique.tasks.detect.widths import Slot, build, choose, narrowings, widths

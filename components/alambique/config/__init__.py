@@ -1,0 +1,76 @@
+"""`params.yaml`, checked: one frozen model per section, unknown keys refused before any work.
+
+`params` holds what is the same for every task, and a module beside it each task's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from alambique.config import detect
+from alambique.config.params import Params
+from alambique.errors import ConfigurationError
+
+__all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
+
+TASKS: dict[str, type[Params]] = {"detect": detect.Params}
+"""What reads a task's params.yaml."""
+
+
+def load(project: Path) -> Params:
+    """Read and check `params.yaml`.
+
+    Args:
+        project: the project's root.
+    Raises:
+        ConfigurationError: missing, unreadable or impossible; every offending key is named by its path.
+    """
+    return parse(read_yaml(project / "params.yaml"), "params.yaml")
+
+
+def parse(content: Any, source: str) -> Params:
+    """Check the content of a `params.yaml`; see `load`."""
+    task = content.get("task", "detect") if isinstance(content, dict) else "detect"
+    if task not in TASKS:
+        raise ConfigurationError(f"{source}: task: there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+    try:
+        # As JSON, since only there strict types let a list be a tuple: YAML has no tuples.
+        return TASKS[task].model_validate_json(json.dumps(content, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigurationError(describe(error, source)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file.
+
+    Raises:
+        ConfigurationError: it is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; is this the project's root?") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from None
+
+
+def describe(error: ValidationError, source: str) -> str:
+    """One line per offence: the key's path, what is wrong, the value."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        message = item["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(item["input"], dict) else f" (got {_redacted(repr(item['input']))})"
+        lines.append(f"{source}: {path}: {message}{given}")
+    return "\n".join(lines)
+
+
+def _redacted(text: str) -> str:
+    """Without what stands before the @ of a URL."""
+    return re.sub(r"(\w+://)[^/@]*@", r"\1…@", text)

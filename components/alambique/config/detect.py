@@ -1,0 +1,118 @@
+"""`params.yaml` of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from alambique.config import params
+from alambique.config.section import Count, Name, Positive, Probability, Runtime, Section
+
+Target = Literal["macs", "parameters", "latency"]
+Importance = Literal["magnitude", "bn_scale", "taylor"]
+Side = Annotated[int, Field(ge=32, multiple_of=32)]
+
+SUPPRESSING = ("onnx", "openvino", "torchscript")
+"""The runtimes whose files can hold the suppression that a head with one branch needs, as YOLO11's and YOLOv8's do."""
+
+
+class Network(Section):
+    """An architecture: a family and its compound scale (a letter, or depth, width, largest number of channels)."""
+
+    family: Literal["yolo26", "yolo11", "yolov8"] = "yolo26"
+    scale: Literal["n", "s", "m", "l", "x"] | tuple[float, float, int] = "n"
+
+
+class Student(Network, params.Student):
+    """A student's architecture and the weights it and its control start from."""
+
+
+class Teacher(params.Teacher):
+    network: Network = Network()
+    input_size: Side | None = None
+
+
+class SoftLabels(params.SoftLabels):
+    combine: Literal["average", "best_per_class"] = "average"
+    min_score: Probability = 0.05
+    top_k: Count = 10
+    max_boxes: Count = 100
+
+
+class Training(params.Training):
+    optimizer: Literal["AdamW", "SGD", "MuSGD"] = "AdamW"
+    mosaic: Probability = 1.0
+    flip: Probability = 0.5
+
+
+class Distill(params.Distill):
+    method: Literal["soft", "feature", "hybrid", "none"] = "soft"
+    feature_weight: Positive = 6.0
+    fade: Probability = 0.0
+    min_trust: Probability = 0.2
+
+
+class Prune(params.Prune):
+    target: Target = "macs"
+    importance: Importance = "magnitude"
+    widths: Literal["uniform", "sensitivity"] = "uniform"
+    rounds: Count = 1
+
+
+class Quantize(params.Quantize):
+    images: Count = 128
+    qat_epochs: Annotated[int, Field(ge=0)] = 0
+
+
+class Evaluate(params.Evaluate):
+    min_score: Probability = 0.001
+    max_boxes: Count = 300
+    threshold: Probability = 0.25
+
+
+class Validation(params.Validation):
+    min_boxes_per_class: Annotated[int, Field(ge=0)] = 1
+
+
+class Params(params.Params):
+    """All of a detector's `params.yaml`."""
+
+    HEADLINE: ClassVar[str] = "map50_95"
+    BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
+    RUNTIMES: ClassVar[tuple[Runtime, ...]] = get_args(Runtime)
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "engine")
+
+    task: Literal["detect"] = "detect"
+    input_size: Side = 320
+    networks: Mapping[Name, Student]
+    teacher: Mapping[Name, Teacher]
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _features_are_of_one(self) -> Self:
+        if self.distill.method in {"feature", "hybrid"} and len(self.teachers) > 1:
+            raise ValueError(
+                f"distill.method: {self.distill.method} matches the features of one teacher, but teachers names "
+                f"{list(self.teachers)}; name one, or choose soft"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _families_can(self) -> Self:
+        never = [runtime for runtime in self.runtimes if runtime not in SUPPRESSING]
+        for student in self.students:
+            family = self.networks[student].family
+            if never and family != "yolo26":
+                raise ValueError(
+                    f"runtimes: {', '.join(never)} cannot suppress overlapping boxes, as {student}, a {family}, needs; "
+                    f"only {', '.join(SUPPRESSING)} can: take the others out, or choose family: yolo26"
+                )
+        return self

@@ -1,0 +1,62 @@
+"""The gates of params.yaml: what a candidate has to hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from alambique.config.section import Probability, Section
+
+Reference = Literal["champion", "teacher", "control", "checkpoint", "distilled"]
+
+
+class AtLeast(Section):
+    """The candidate's metric has a floor."""
+
+    kind: Literal["at_least"]
+    metric: str
+    value: float
+
+
+class AtMost(Section):
+    """The candidate's metric has a ceiling: also latency (`latency_p50_ms`) and size (`size_mb`) budgets."""
+
+    kind: Literal["at_most"]
+    metric: str
+    value: float
+
+
+class NotWorseThan(Section):
+    """The candidate's metric may be worse than the reference's by `margin`, and the interval may reach `limit`.
+
+    Attributes:
+        margin: of the difference itself, in the metric's unit.
+        limit: of the unfavourable end of its 95 % interval; null: the interval is not asked.
+    """
+
+    kind: Literal["not_worse_than"]
+    metric: str
+    reference: Reference
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    limit: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _limit_is_further(self) -> Self:
+        if self.limit is not None and self.limit < self.margin:
+            raise ValueError(
+                f"limit: {self.limit:g} is less than the margin {self.margin:g}, but an interval reaches further than "
+                "the difference itself; raise it"
+            )
+        return self
+
+
+class EachClass(Section):
+    """The candidate's figure of every class of the dataset has a floor."""
+
+    kind: Literal["each_class"]
+    metric: str
+    value: Probability
+
+
+Gate = Annotated[AtLeast | AtMost | NotWorseThan | EachClass, Field(discriminator="kind")]

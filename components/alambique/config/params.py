@@ -1,0 +1,257 @@
+"""`params.yaml` as far as it is the same for every task; each task's own module adds to these sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from alambique.config.gates import EachClass, Gate, NotWorseThan
+from alambique.config.section import CHAMPION, Count, Name, Positive, Probability, Runtime, Section, Sha256
+
+
+class Student(Section):
+    """What a student is built from, and the weights it and its control start from."""
+
+    start: str | None = None
+
+
+class Teacher(Section):
+    source: Literal["train", "fetch"] = "train"
+    weights: str | None = None
+    sha256: Sha256 | None = None
+    epochs: Count = 30
+
+    @model_validator(mode="after")
+    def _fetch_needs_weights(self) -> Self:
+        if self.source == "fetch" and self.weights is None:
+            raise ValueError("source: fetch needs `weights`: a file, s3:// or models:/ URI, or an Ultralytics asset")
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 pins `weights`, but there are none")
+        return self
+
+    @model_validator(mode="after")
+    def _champion_is_fetched(self) -> Self:
+        if self.weights is None or not self.weights.startswith(CHAMPION):
+            return self
+        if (runtime := self.weights.removeprefix(CHAMPION)) not in get_args(Runtime):
+            raise ValueError(f"weights: {runtime!r} is no runtime: champion:<one of {', '.join(get_args(Runtime))}>")
+        if self.source != "fetch":
+            raise ValueError(f"weights: {self.weights} is taken as it is: self-distillation needs source: fetch")
+        return self
+
+
+class SoftLabels(Section):
+    shards: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+
+    @model_validator(mode="after")
+    def _shards_count_up(self) -> Self:
+        if self.shards != tuple(range(len(self.shards))):
+            raise ValueError(f"shards must count up from 0, as in [0, 1, 2]; got {list(self.shards)}")
+        return self
+
+
+class Training(Section):
+    batch: Count = 16
+    learning_rate: Positive = 0.002
+    optimizer: str = "AdamW"
+    workers: Annotated[int, Field(ge=0)] = 0
+    patience: Count | None = None
+
+
+class Distill(Section):
+    epochs: Count = 30
+    temperature: Positive = 2.0
+    weight: Positive = 0.5
+
+
+class Prune(Section):
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    epochs: Count = 10
+
+
+class Budget(Section):
+    """What the deployed artifact may cost. With any limit set, a search finds student, pruning share and precision.
+
+    Attributes:
+        latency_p95_ms: of one input, on the machine that searches.
+        size_mb: 10⁶ bytes of all the artifact's files.
+        max_drop: of the headline metric against the distilled student with the best one, unpruned.
+        trials: trainings at most.
+        epochs: of recovery in each.
+    """
+
+    latency_p95_ms: Positive | None = None
+    size_mb: Positive | None = None
+    max_drop: Probability | None = None
+    trials: Count = 12
+    epochs: Count = 3
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is anything to search for."""
+        return (self.latency_p95_ms, self.size_mb, self.max_drop) != (None, None, None)
+
+
+class Quantize(Section):
+    max_drop: Probability = 0.01
+
+
+class Evaluate(Section):
+    pass
+
+
+class Benchmark(Section):
+    threads: Count = 1
+    warmup: Annotated[int, Field(ge=0)] = 10
+    runs: Count = 100
+    cold_starts: Count = 3
+
+
+class Validation(Section):
+    pass
+
+
+class Promotion(Section):
+    """Which candidate becomes champion, and who decides.
+
+    Attributes:
+        policy: whether a challenger is promoted by itself, or when a person approved it in Airflow's UI.
+        timeout_hours: after which an approval that nobody answered is a rejection.
+    """
+
+    objective: Literal["accuracy", "latency", "size"] = "accuracy"
+    policy: Literal["automatic", "approval"] = "automatic"
+    timeout_hours: Positive = 72.0
+
+
+class Retraining(Section):
+    """When new data or drift may start a run: so many hours after the last one was recorded."""
+
+    cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+
+
+class Arriving(Section):
+    """How new data joins the dataset.
+
+    Attributes:
+        val, test: shares of the labelled samples that go there; the rest goes to train.
+        max_bad: share of a batch's files that may be broken; above it none of the batch joins.
+    """
+
+    val: Probability = 0.1
+    test: Probability = 0.1
+    max_bad: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _some_are_left_to_train(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val:g} and test {self.test:g} leave nothing to train on; lower them")
+        return self
+
+
+class Watching(Section):
+    """How production is compared with the champion's training data.
+
+    Attributes:
+        window: newest images that are looked at.
+        min_images: below it there is no verdict.
+        false_alarms: share of batches of the training distribution that may be called drifted.
+    """
+
+    window: Annotated[int, Field(ge=20)] = 500
+    min_images: Annotated[int, Field(ge=20)] = 100
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _window_holds_enough(self) -> Self:
+        if self.min_images > self.window:
+            raise ValueError(f"min_images {self.min_images} is more than the window {self.window} holds; lower it")
+        return self
+
+
+class Params(Section):
+    """All of `params.yaml`; a task's own class adds to the sections, and says which task it is.
+
+    Attributes:
+        HEADLINE: the task's headline metric, a share from 0 to 1 where more is better.
+        BY_CLASS: what it measures of each class.
+        RUNTIMES, INT8: what the task's students are exported, and quantized, for.
+    """
+
+    HEADLINE: ClassVar[str]
+    BY_CLASS: ClassVar[tuple[str, ...]]
+    RUNTIMES: ClassVar[tuple[Runtime, ...]]
+    INT8: ClassVar[tuple[Runtime, ...]]
+
+    project: Name
+    task: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    input_size: Count
+    students: Annotated[tuple[Name, ...], Field(min_length=1)]
+    runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
+    int8: tuple[Runtime, ...] = ()
+    networks: Mapping[Name, Student]
+    teachers: Annotated[tuple[Name, ...], Field(min_length=1)]
+    teacher: Mapping[Name, Teacher]
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    budget: Budget = Budget()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    benchmark: Benchmark = Benchmark()
+    validation: Validation = Validation()
+    gates: tuple[Gate, ...] = ()
+    promotion: Promotion = Promotion()
+    retraining: Retraining = Retraining()
+    arriving: Arriving = Arriving()
+    drift: Watching = Watching()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        for student in self.students:
+            if student in {"teacher", "champion"}:
+                raise ValueError(f"students: {student!r} is reserved; choose another name")
+            if student not in self.networks:
+                raise ValueError(f"students: {student!r} has no entry in `networks`")
+        for teacher in self.teachers:
+            if teacher not in self.teacher:
+                raise ValueError(f"teachers: {teacher!r} has no entry in `teacher`")
+        for key in ("students", "runtimes", "int8", "teachers", "seeds"):
+            names = getattr(self, key)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: one stands twice in {list(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _runtimes_can(self) -> Self:
+        if never := [runtime for runtime in self.runtimes if runtime not in self.RUNTIMES]:
+            raise ValueError(
+                f"runtimes: {', '.join(never)} cannot run a {self.task} student here; only "
+                f"{', '.join(self.RUNTIMES)} can"
+            )
+        if never := [runtime for runtime in self.int8 if runtime not in self.INT8]:
+            raise ValueError(f"int8: {', '.join(never)} cannot be quantized for; only {', '.join(self.INT8)} can")
+        if without := [runtime for runtime in self.int8 if runtime not in self.runtimes]:
+            raise ValueError(f"int8: {', '.join(without)} must stand among the runtimes too")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_can_be_judged(self) -> Self:
+        known = (self.HEADLINE, "latency_p50_ms")
+        for number, gate in enumerate(self.gates):
+            if isinstance(gate, EachClass) and gate.metric not in self.BY_CLASS:
+                raise ValueError(
+                    f"gates.{number}.metric: {gate.metric} is not measured of each class, only "
+                    f"{' and '.join(self.BY_CLASS) or 'nothing'} is"
+                )
+            if isinstance(gate, NotWorseThan) and gate.limit is not None and gate.metric not in known:
+                raise ValueError(
+                    f"gates.{number}.limit: {gate.metric} has no interval, only {' and '.join(known)} have; "
+                    "leave it out"
+                )
+        return self

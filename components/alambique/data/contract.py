@@ -1,0 +1,69 @@
+"""What a dataset of images and boxes promises, as expectations on the tables of its manifest."""
+
+from __future__ import annotations
+
+import great_expectations.expectations as gxe
+
+from alambique.data.dataset import LABELLED, SPLITS
+from alambique.data.expectations import Suites
+
+MIN_SIDE = 10
+"""Pixels. Ultralytics drops smaller images without failing, and the splits would no longer be what they say."""
+
+
+def suites(classes: int, min_boxes_per_class: int) -> Suites:
+    """What a dataset promises: its files, and that every split and class is there.
+
+    Args:
+        classes: how many classes the dataset names.
+        min_boxes_per_class: in each labelled split.
+    """
+    files = file_suites(classes)
+    return {
+        "images": [
+            gxe.ExpectColumnDistinctValuesToContainSet(
+                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
+            ),
+            *files["images"],
+            gxe.ExpectColumnValuesToBeInSet(
+                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
+            ),
+        ],
+        "boxes": files["boxes"],
+        "counts": [
+            gxe.ExpectColumnValuesToBeBetween(
+                column="boxes",
+                min_value=min_boxes_per_class,
+                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
+            )
+        ],
+    }
+
+
+def file_suites(classes: int) -> Suites:
+    """What every image and every label file promises by itself."""
+    return {
+        "images": [
+            gxe.ExpectColumnValuesToBeInSet(
+                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
+            ),
+            *(
+                gxe.ExpectColumnValuesToBeBetween(
+                    column=side,
+                    min_value=MIN_SIDE,
+                    notes=f"every image's {side} is at least {MIN_SIDE} pixels",
+                )
+                for side in ("width", "height")
+            ),
+            gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row is a class and four numbers"),
+        ],
+        "boxes": [
+            gxe.ExpectColumnValuesToBeInSet(
+                column="class", value_set=list(range(classes)), notes="every box is of a class that data.yaml names"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(column="inside", value_set=[True], notes="every box lies inside its image"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="area", min_value=0, strict_min=True, notes="every box has a positive width and height"
+            ),
+        ],
+    }
