@@ -16,10 +16,10 @@ from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network, samples, trainer, trust
 from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.resume import NOTHING, Earlier
 from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teaching import Teaching
+from alambique.tasks.states import NOTHING, Earlier
 
 Lesson = tuple[list[Sample], Teaching]
 """What is learned from, an epoch of it, and what is heard of teachers."""

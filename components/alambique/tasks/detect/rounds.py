@@ -20,14 +20,14 @@ from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import CURVES, WEIGHTS
 from alambique.stages.resume import state_file
-from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, network, resume, sensitivity
+from alambique.tasks import Metrics, curves, states
+from alambique.tasks.detect import network, sensitivity
 from alambique.tasks.detect.distill import recover, teachers
 from alambique.tasks.detect.importance import scorer
 from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.resume import Earlier, State
 from alambique.tasks.detect.sensitivity import Scan
 from alambique.tasks.detect.widths import Slot, Widths, build, schedule
+from alambique.tasks.states import Earlier, State
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _state(start: Start) -> State:
 def _resumed(wide: DetectionModel, stage: str) -> Start | None:
     """The round in which an earlier try was killed."""
     file = state_file()
-    earlier = resume.earlier(file, stage) if file else None
+    earlier = states.earlier(file, stage) if file else None
     if earlier is None:
         return None
     begun = earlier.begun

@@ -27,13 +27,14 @@ from alambique.errors import ConfigurationError
 from alambique.layout import CURVES, WEIGHTS
 from alambique.stages import events
 from alambique.stages.resume import state_file
-from alambique.tasks import Metrics
-from alambique.tasks.detect import curves, distributed, network, resume, upstream
+from alambique.tasks import Metrics, curves
+from alambique.tasks.detect import distributed, network, resume, upstream
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.resume import NOTHING, Earlier
+from alambique.tasks.detect.losses import DISTILLATION_LOSSES
 from alambique.tasks.detect.samples import Sample, labelled
 from alambique.tasks.detect.teaching import Teaching, student
+from alambique.tasks.states import INTERVAL, NOTHING, Earlier, StateFile
 
 BY_PEOPLE = Teaching()
 
@@ -54,7 +55,7 @@ def train(
     training: Training,
     seed: int,
     teaching: Teaching = BY_PEOPLE,
-    state_interval: float = resume.INTERVAL,
+    state_interval: float = INTERVAL,
     earlier: Earlier = NOTHING,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
@@ -80,7 +81,7 @@ def train(
     states = None
     if file := state_file():
         which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
-        states = resume.StateFile(file, which, state_interval, earlier)
+        states = StateFile(file, which, state_interval, earlier)
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
         trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states, earlier)
         trainer.train()
@@ -137,7 +138,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         samples: list[Sample],
         teaching: Teaching,
         settings: dict[str, Any],
-        states: resume.StateFile | None = None,
+        states: StateFile | None = None,
         earlier: Earlier = NOTHING,
     ) -> None:
         self.dataset = data
@@ -205,7 +206,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         if self.args.val:
             row["map50_95"] = float(self.metrics[MAP50_95])
         self.curves.append(row)
-        curves.require_teacher(self.curves)
+        curves.require_teacher(self.curves, DISTILLATION_LOSSES)
         events.emit(len(self.before) + self.epoch, **row)
         log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - self.epoch_started))
 

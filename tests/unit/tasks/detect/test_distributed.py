@@ -123,7 +123,7 @@ def test_several_gpus_train_as_ranks_and_refuse_a_batch_that_they_cannot_share(
 
 
 def test_what_stops_one_rank_stops_both(tmp_path: Path, data: Dataset) -> None:
-    with pytest.raises(ConfigurationError, match="no box of epoch 1 had a teacher"):
+    with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
         distributed.run(partial(ranks.train, **distillation(tmp_path, data, logit=np.nan)), processes=2)
     assert not list(tmp_path.iterdir())
 

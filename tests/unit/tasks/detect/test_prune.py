@@ -19,9 +19,9 @@ from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
 from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
-from alambique.tasks.detect import network, prune, resume, rounds, sensitivity
-from alambique.tasks.detect.resume import Earlier, StateFile
+from alambique.tasks.detect import network, prune, rounds, sensitivity
 from alambique.tasks.detect.soft_labels import soft_labels
+from alambique.tasks.states import Earlier, State, StateFile
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
@@ -108,7 +108,7 @@ def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
     states, write = [], StateFile.write
 
-    def write_and_stop(self: StateFile, state: resume.State) -> None:
+    def write_and_stop(self: StateFile, state: State) -> None:
         self.interval = 0.0
         write(self, state)
         states.append(state)

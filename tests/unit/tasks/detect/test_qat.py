@@ -22,13 +22,13 @@ from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.stages.resume import RESUME_FOLDER
-from alambique.tasks.detect import network, qat, resume
+from alambique.tasks.detect import network, qat
 from alambique.tasks.detect.calibration import Inputs
 from alambique.tasks.detect.export import FILES, to_onnx
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.resume import StateFile
 from alambique.tasks.detect.soft_labels import soft_labels
+from alambique.tasks.states import State, StateFile
 
 PRUNED = checkpoint("pico", "pruned")
 INT8 = Candidate("pico", "onnx", "int8")
@@ -193,7 +193,7 @@ def interrupted(root: Path, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
     write = StateFile.write
 
-    def write_and_stop(self: StateFile, state: resume.State) -> None:
+    def write_and_stop(self: StateFile, state: State) -> None:
         write(self, state)
         raise InterruptedTraining
 

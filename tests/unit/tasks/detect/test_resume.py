@@ -22,8 +22,8 @@ from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks import Metrics
 from alambique.tasks.detect import distributed, network, resume, samples, trainer
 from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.resume import StateFile
 from alambique.tasks.detect.teaching import Teaching
+from alambique.tasks.states import State, StateFile
 
 EPOCHS = 6
 """The last two without mosaic."""
@@ -85,7 +85,7 @@ def interrupt_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop the next training once the state of an epoch is written."""
     write = StateFile.write
 
-    def write_and_stop(self: StateFile, state: resume.State) -> None:
+    def write_and_stop(self: StateFile, state: State) -> None:
         write(self, state)
         if len(state["curves"]) == epoch:
             monkeypatch.setattr(StateFile, "write", write)

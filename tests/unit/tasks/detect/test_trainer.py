@@ -103,7 +103,7 @@ def test_training_that_diverges_says_so(tmp_path: Path, data: Dataset) -> None:
 
 
 def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: Dataset) -> None:
-    with pytest.raises(ConfigurationError, match="no box of epoch 1 had a teacher"):
+    with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
         run(tmp_path, data, with_teacher(data, np.nan), teaching=SOFT)
 
 

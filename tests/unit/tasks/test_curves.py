@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect import curves
+from alambique.tasks import curves
+from alambique.tasks.detect.losses import DISTILLATION_LOSSES
 
 
 def divergence(*values: float) -> list[curves.Row]:
@@ -30,17 +31,17 @@ def test_an_epoch_in_words() -> None:
     ids=["falls", "two epochs tell nothing", "hardly moves", "no teacher"],
 )
 def test_a_teacher_that_is_heard_passes(rows: list[curves.Row]) -> None:
-    curves.require_teacher(rows)
+    curves.require_teacher(rows, DISTILLATION_LOSSES)
 
 
 def test_a_divergence_of_zero_has_no_teacher() -> None:
-    with pytest.raises(ConfigurationError, match="no box of epoch 2 had a teacher"):
-        curves.require_teacher(divergence(0.5, 0.0))
+    with pytest.raises(ConfigurationError, match="nothing in epoch 2 had a teacher"):
+        curves.require_teacher(divergence(0.5, 0.0), DISTILLATION_LOSSES)
 
 
 def test_a_divergence_that_stands_still_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"kd_loss has been 0\.25 for 3 epochs, up to epoch 5"):
-        curves.require_teacher(divergence(0.5, 0.4, 0.25, 0.25 + 1e-12, 0.25))
+        curves.require_teacher(divergence(0.5, 0.4, 0.25, 0.25 + 1e-12, 0.25), DISTILLATION_LOSSES)
 
 
 def test_epochs_are_rows_counted_from_one(tmp_path: Path) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect.losses import DISTILLATION_LOSSES
 
 Row = dict[str, float]
-"""An epoch's mean losses and its learning rate by name; `map50_95` where val is measured."""
+"""An epoch's mean losses and its learning rate by name, and the headline metric where val is measured."""
 
 CONSTANT_EPOCHS = 3
 CONSTANT_CHANGE = 1e-9
@@ -31,13 +30,16 @@ def line(epochs: int, curves: Sequence[Row], seconds: float) -> str:
     return f"epoch {done}/{epochs}: {', '.join(numbers)}; {seconds:.1f} s, {left} left"
 
 
-def require_teacher(curves: Sequence[Row]) -> None:
+def require_teacher(curves: Sequence[Row], divergences: Iterable[str]) -> None:
     """Refuse a training whose teacher does nothing; one without a teacher passes.
 
+    Args:
+        curves: the epochs that are done.
+        divergences: the losses that measure how far the student is from its teacher.
     Raises:
         ConfigurationError: the divergence from the teacher is zero, or does not change from epoch to epoch.
     """
-    for name in DISTILLATION_LOSSES:
+    for name in divergences:
         _require(name, [row[name] for row in curves if name in row])
 
 
@@ -45,8 +47,8 @@ def _require(name: str, divergence: Sequence[float]) -> None:
     epochs = len(divergence)
     if divergence and divergence[-1] == 0:
         raise ConfigurationError(
-            f"no box of epoch {epochs} had a teacher: {name} is 0; "
-            "check the teacher's metrics, and lower soft_labels.min_score or distill.min_trust"
+            f"nothing in epoch {epochs} had a teacher: {name} is 0; "
+            "check the teacher's metrics, and whether soft_labels and distill keep what it says"
         )
     last = divergence[-CONSTANT_EPOCHS:]
     if len(last) == CONSTANT_EPOCHS and max(last) - min(last) <= CONSTANT_CHANGE * max(map(abs, last)):

@@ -1,0 +1,106 @@
+"""The state of a training that may be killed: one file, which the next try of the same stage begins with.
+
+The file holds tensors and plain values only: it comes from a remote, and loading it must not run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from alambique.files import write_bytes
+from alambique.tasks.curves import Row
+
+INTERVAL = 10.0
+"""Least seconds between two states: epochs may be shorter than writing one takes."""
+
+State = dict[str, Any]
+
+
+class Earlier(NamedTuple):
+    """What came before a training in its stage: each of its states keeps that, so that a retry begins with it.
+
+    Attributes:
+        stage: tells the stage's work from any other; empty where nothing came before.
+        curves: epochs of the trainings before.
+        begun: what the stage needs to begin this training again; tensors and plain values only.
+    """
+
+    stage: str = ""
+    curves: list[Row] = []  # noqa: RUF012  never changed
+    begun: State = {}  # noqa: RUF012
+
+
+NOTHING = Earlier()
+
+log = logging.getLogger(__name__)
+
+
+class StateFile:
+    """Where a training's state is kept: the sha256 of what follows, then what `torch.save` writes.
+
+    Args:
+        path: the file; its folder may not exist yet.
+        training: fingerprint of the training; the state of another one is not read.
+        interval: least seconds between two writes; the first is due at once.
+        earlier: kept in it.
+    """
+
+    def __init__(self, path: Path, training: str, interval: float, earlier: Earlier = NOTHING) -> None:
+        self.path = path
+        self.training = training
+        self.interval = interval
+        self.earlier = earlier
+        self._written = float("-inf")
+
+    def read(self) -> State | None:
+        """The state to go on from; None, with a warning where there is something to warn of, to start over."""
+        if (state := _read(self.path)) is None:
+            return None
+        if state["training"] != self.training:
+            if _of_stage(state, self.earlier.stage):  # the training before, which has ended
+                return None
+            log.warning("the state at %s is another training's; this training starts at its beginning", self.path)
+            return None
+        return state
+
+    def is_due(self) -> bool:
+        """Whether the last write is long enough ago."""
+        return time.monotonic() - self._written >= self.interval
+
+    def write(self, state: State) -> None:
+        """Replace the file's content, at once."""
+        body = io.BytesIO()
+        torch.save({**state, "training": self.training, "earlier": self.earlier._asdict()}, body)
+        content = body.getvalue()
+        write_bytes(self.path, hashlib.sha256(content).digest() + content)
+        self._written = time.monotonic()
+
+
+def earlier(path: Path, stage: str) -> Earlier | None:
+    """What came before the training whose state is at `path`; None where that is of another stage, or nothing is."""
+    state = _read(path)
+    return Earlier(**state["earlier"]) if state and _of_stage(state, stage) else None
+
+
+def _read(path: Path) -> State | None:
+    """A file's state, if it has one that is not damaged."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    digest, body = content[:32], content[32:]
+    if hashlib.sha256(body).digest() != digest:
+        log.warning("the training state at %s is damaged; the training starts over", path)
+        return None
+    state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    return state
+
+
+def _of_stage(state: State, stage: str) -> bool:
+    return bool(stage) and state.get("earlier", {}).get("stage") == stage
