@@ -6,11 +6,15 @@ BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 
+# What the demo's students do: `make demo TASK=classify`; `alambique tasks` lists them.
+TASK ?= detect
+DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
+
 .PHONY: demo test slow lint up batch drifted clean lock
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
-	$(BIN)/alambique demo
+	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
 test: $(VENV)/.ready $(BASE)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
@@ -26,7 +30,7 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 up: $(VENV)/.ready
-	$(BIN)/alambique up .demo
+	$(BIN)/alambique up $(DEMO)
 
 # What happens to a pipeline that lives, while `make up` runs: new labelled data; worse images from the field.
 batch: $(VENV)/.ready
@@ -36,8 +40,8 @@ drifted: $(VENV)/.ready
 	$(BIN)/python -m alambique.demo.batch .demo --drifted
 
 clean:
-	chmod -R u+w .demo 2>/dev/null || true
-	rm -rf .demo $(VENV) $(BASE) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	chmod -R u+w .demo* 2>/dev/null || true
+	rm -rf .demo* $(VENV) $(BASE) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)

@@ -70,11 +70,14 @@ def init(
 
 
 @app.command()
-def demo(target: Annotated[Path, typer.Argument(help="Where the demo's project lives.")] = Path(".demo")) -> None:
-    """Take the embedded dataset through the real DAG, to a promoted student."""
+def demo(
+    target: Annotated[Path, typer.Argument(help="Where the demo's project lives.")] = Path(".demo"),
+    task: Annotated[str, typer.Option(help="What its students do; see `alambique tasks`.")] = "detect",
+) -> None:
+    """Take an embedded dataset through the real DAG, to a promoted student."""
     from alambique.demo.run import demo as work
 
-    _guarded(lambda: work(target))
+    _guarded(lambda: work(target, task))
 
 
 @app.command()

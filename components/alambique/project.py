@@ -62,7 +62,7 @@ def template_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 
 
-def _template(task: str) -> Path:
+def template_for(task: str) -> Path:
     """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
@@ -120,7 +120,7 @@ def _write_params(path: Path, overrides: dict[str, Any]) -> None:
     editor.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    content = editor.load(_template(overrides["task"]))
+    content = editor.load(template_for(overrides["task"]))
     _merge(content, overrides)
     with path.open("w") as file:
         editor.dump(content, file)

@@ -1,69 +1,74 @@
-"""The main job on the embedded dataset: the real DAGs, by Airflow's own test runner, to a promoted student."""
+"""The main job on an embedded dataset: the real DAGs, by Airflow's own test runner, to a promoted student."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from alambique.demo.scenes import Scenes
-from alambique.errors import AlambiqueError
+from alambique import config
+from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DECISIONS
 from alambique.local import airflow_environment
 from alambique.project import init
 from alambique.results import fetch, show
 
-SCENES = Scenes(train=160, val=40, test=200, unlabelled=640)
 
-SETTING = (
-    f"Handwritten digits in scenes of {SCENES.size} px, {SCENES.train} labelled and {SCENES.unlabelled} unlabelled. "
-    "The teacher is a YOLO26n trained on the labelled scenes. The student has a quarter of its parameters and learns "
-    "from the labels and, where there are none, from the teacher's soft labels; its control sees the labels alone, "
-    "from the same start and for as many steps.\n"
-)
-
-
-def demo(project: Path) -> None:
+def demo(project: Path, task: str) -> None:
     """Lay out the demo's project where it is missing, run its DAGs, and say what came out.
 
     Args:
+        task: what its students do.
         project: the project's folder. A second run there trains nothing: it measures the champion that the first one
             made, and one after it ends at once.
     Raises:
+        ConfigurationError: there is no such task, or the folder's project is of another.
         AlambiqueError: a DAG failed.
     """
+    if task not in config.TASKS:
+        raise ConfigurationError(f"there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
     console = Console()
     begun = time.monotonic()
-    console.print(SETTING, highlight=False)
+    console.print(_module(task).SETTING, highlight=False)
     if not (project / "alambique.yaml").exists():
         console.print(f"Laying out a project in {project}", highlight=False)
-        lay_out(project)
+        lay_out(project, task)
+    elif (found := config.load(project).task) != task:
+        raise ConfigurationError(f"{project} holds a project of the task {found}; choose another folder for {task}")
     run_dag(project, "distill")
     fetch(project)
     if read_json(project / DECISIONS)["challengers"]:
         run_dag(project, "promote")
     show(project, console)
+    up = "make up" if task == "detect" else f"make up TASK={task}"
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     console.print(f"\nDone in {minutes} min {seconds} s. Next:", highlight=False)
     console.print(f"  the report       {project}/report/report.html", highlight=False)
-    console.print("  make up          Airflow and MLflow on this machine, with this run in them", highlight=False)
-    console.print("  your own data    .venv/bin/alambique init my-project --data PATH", highlight=False)
+    console.print(f"  {up:<16} Airflow and MLflow on this machine, with this run in them", highlight=False)
+    chosen = "" if task == "detect" else f" --task {task}"
+    console.print(f"  your own data    .venv/bin/alambique init my-project --data PATH{chosen}", highlight=False)
 
 
-def lay_out(project: Path) -> None:
+def lay_out(project: Path, task: str) -> None:
     """Make the demo's dataset and a project around it, which keeps its own copy."""
     with tempfile.TemporaryDirectory() as folder:
-        scenes = Path(folder) / "scenes"
-        SCENES.write(scenes)
-        init(
-            project, str(scenes), "detect", overrides=Path(__file__).with_name("params.yaml"), origin=None, remote=None
-        )
+        source = Path(folder) / "data"
+        _module(task).write(source)
+        overrides = Path(__file__).with_name(f"{task}.yaml")
+        init(project, str(source), task, overrides=overrides, origin=None, remote=None)
+
+
+def _module(task: str) -> Any:
+    """What makes a task's dataset, and tells of it."""
+    return importlib.import_module(f"alambique.demo.{task}")
 
 
 def run_dag(project: Path, name: str) -> None:
