@@ -65,7 +65,7 @@ def project(root: Path, scenes: Path) -> Path:
     shutil.copytree(scenes, root / DATA)
     params = {
         "project": "tiny",
-        "image_size": SIZE,
+        "input_size": SIZE,
         "students": ["pico"],
         "runtimes": ["onnx", "openvino"],
         "int8": ["onnx", "openvino"],

@@ -25,12 +25,9 @@ from alambique.report.leaderboard import Delta, Leaderboard, Row
 
 LOWER_IS_BETTER = {
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
-    *("size_mb", "parameters", "macs", "ece", "parity.max_score_difference", "parity.max_box_difference"),
+    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_box_difference"),
 }
-ON_IMAGES = {"map50_95", "map50", "ap", "f1", "recall", "ece", "confidence"}
-"""The metrics that are estimated from the test images."""
-DELTAS = {"map50_95": "deltas", "latency_p50_ms": "latency_deltas"}
-"""The row's key of a metric's differences; only these have an interval."""
+"""Of what is measured of every task; the board's `measures` say it of its own."""
 
 
 class Judged(NamedTuple):
@@ -46,17 +43,17 @@ class Judged(NamedTuple):
 
 def wanted(params: Params) -> tuple[Gate, ...]:
     """The gates of params.yaml, and those of its budget, which binds whether or not a search could meet it."""
-    return (*params.gates, *of_budget(params.budget))
+    return (*params.gates, *of_budget(params.budget, params.HEADLINE))
 
 
-def of_budget(budget: Budget) -> Iterator[Gate]:
-    """A gate for each limit that is set."""
+def of_budget(budget: Budget, headline: str) -> Iterator[Gate]:
+    """A gate for each limit that is set; `headline` is the measure that may drop."""
     if budget.latency_p95_ms is not None:
         yield AtMost(kind="at_most", metric="latency_p95_ms", value=budget.latency_p95_ms)
     if budget.size_mb is not None:
         yield AtMost(kind="at_most", metric="size_mb", value=budget.size_mb)
     if budget.max_drop is not None:
-        yield NotWorseThan(kind="not_worse_than", metric="map50_95", reference="distilled", margin=budget.max_drop)
+        yield NotWorseThan(kind="not_worse_than", metric=headline, reference="distilled", margin=budget.max_drop)
 
 
 def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[Judged]:
@@ -104,7 +101,7 @@ def _identity(row: Row, board: Leaderboard, sha256: str | None) -> Check:
 
 def _limit(gate: AtLeast | AtMost, row: Row, board: Leaderboard) -> Check:
     name = f"{gate.metric} {gate.kind.replace('_', ' ')} {gate.value:g}"
-    value, refusal = _number(row, gate.metric)
+    value, refusal = _number(_figures(row), gate.metric)
     if value is None:
         return _refused(name, refusal, _unknown(refusal, gate.metric), bound=gate.value)
     evidence = {"value": value, "bound": gate.value, "n": _samples(gate.metric, board)}
@@ -118,8 +115,7 @@ def _limit(gate: AtLeast | AtMost, row: Row, board: Leaderboard) -> Check:
 def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
     """The lowest class's figure is the value; all that are too low are named."""
     name = f"{gate.metric} of each class at least {gate.value:g}"
-    columns: Mapping[str, Any] = row
-    known = columns.get(gate.metric) or {}
+    known = row["by_class"].get(gate.metric) or {}
     found = {each: _entry(known, each) for each in board["classes"]}
     for each, (value, refusal) in found.items():
         if value is None:
@@ -133,35 +129,34 @@ def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
 
 def _compare(gate: NotWorseThan, row: Row, board: Leaderboard) -> Check:
     name = f"{gate.metric} not worse than {gate.reference}"
-    value, refusal = _number(row, gate.metric)
+    value, refusal = _number(_figures(row), gate.metric)
     if value is None:
         return _refused(name, refusal, _unknown(refusal, gate.metric))
-    reference = leaderboard.reference(gate.reference, row, board["rows"])
+    reference = leaderboard.reference(gate.reference, row, board["rows"], board["headline"])
     if gate.reference == "champion" and reference is not None and not reference["present"]:
         words = "there is no champion yet"
         return Check(gate=name, passed=True, reason="first_model", explanation=words, value=value)
-    known = _number(reference, gate.metric)[0] if reference is not None and reference["present"] else None
+    present = reference is not None and reference["present"]
+    known = _number(_figures(reference), gate.metric)[0] if reference is not None and present else None
     if reference is None or known is None:
         words = f"the leaderboard has no {gate.metric} of its {gate.reference}"
         return _refused(name, "missing_reference", words, value=value)
     if not row["data"] or row["data"] != reference["data"]:
         words = f"{reference['subject']} was measured on another test split"
         return _refused(name, "other_evaluation_data", words, value=value)
-    return _weigh(gate, _delta(gate, row), value, known, _samples(gate.metric, board))
+    return _weigh(gate, row, board, value, known)
 
 
-def _weigh(gate: NotWorseThan, delta: Delta | None, value: float, known: float, n: int | None) -> Check:
+def _weigh(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known: float) -> Check:
     """The verdict, once both figures are known.
 
     Args:
-        delta: their difference with its interval, if it has one.
         value, known: the candidate's figure and the reference's.
-        n: samples behind them.
     """
     name = f"{gate.metric} not worse than {gate.reference}"
-    sign = 1 if gate.metric in LOWER_IS_BETTER else -1  # of a change for the worse
-    bound = known + sign * gate.margin
-    evidence: dict[str, Any] = {"value": value, "bound": bound, "n": n}
+    sign = 1 if _lower_is_better(gate.metric, board) else -1  # of a change for the worse
+    bound, delta = known + sign * gate.margin, _delta(gate, row, board)
+    evidence: dict[str, Any] = {"value": value, "bound": bound, "n": _samples(gate.metric, board)}
     if delta is not None:
         evidence |= {"low": delta["low"], "high": delta["high"], "n": delta["n"]}
     if sign * (value - bound) > 0:
@@ -175,30 +170,42 @@ def _weigh(gate: NotWorseThan, delta: Delta | None, value: float, known: float, 
         return _refused(name, "missing_interval", words, **evidence)
     worst = sign * (delta["high"] if sign > 0 else delta["low"])
     if worst > gate.limit:
-        words = _doubt(worst, sign * delta["value"], gate, delta["n"])
+        words = _doubt(worst, sign * delta["value"], gate, delta["n"], board["samples"])
         return _refused(name, f"uncertain_against_{gate.reference}", words, **evidence)
     return _passed(name, **evidence)
 
 
-def _doubt(worst: float, loss: float, gate: NotWorseThan, n: int) -> str:
+def _doubt(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) -> str:
     """How far the interval reaches, and how many samples would narrow it enough: its width falls with their root.
 
     Args:
         worst: how much worse the interval says that it may be.
         loss: how much worse it is on these samples.
+        samples: what they are, in the plural.
     """
     words = f"may be {worst:.3g} worse, {gate.limit:g} allowed"
     room = (gate.limit or 0.0) - loss
     if room <= 0:
         return f"{words}; no more samples could show it"
-    unit = "runs of the benchmark" if gate.metric.startswith("latency_") else "test images"
+    unit = "runs of the benchmark" if gate.metric.startswith("latency_") else f"test {samples}"
     return f"{words}; about {ceil(n * ((worst - loss) / room) ** 2)} {unit} would tell, {n} are there"
 
 
-def _delta(gate: NotWorseThan, row: Row) -> Delta | None:
-    columns: Mapping[str, Any] = row
-    found: Delta | None = columns[DELTAS[gate.metric]].get(gate.reference) if gate.metric in DELTAS else None
-    return found
+def _delta(gate: NotWorseThan, row: Row, board: Leaderboard) -> Delta | None:
+    """The difference from the reference with its interval, which two metrics alone have."""
+    if gate.metric == board["headline"]:
+        return row["deltas"].get(gate.reference)
+    return row["latency_deltas"].get(gate.reference) if gate.metric == "latency_p50_ms" else None
+
+
+def _lower_is_better(metric: str, board: Leaderboard) -> bool:
+    measure = board["measures"].get(metric)
+    return measure["lower_is_better"] if measure else metric in LOWER_IS_BETTER
+
+
+def _figures(row: Row) -> dict[str, Any]:
+    """The task's measures by name, and the row's own columns."""
+    return {**row, **row["by_class"], **row["metrics"]}
 
 
 def _number(columns: Mapping[str, Any], metric: str) -> tuple[float | None, str]:
@@ -224,11 +231,11 @@ def _unknown(refusal: str, metric: str) -> str:
 
 
 def _samples(metric: str, board: Leaderboard) -> int | None:
-    """How many images or timed runs a metric was estimated from; None where it is no estimate."""
-    if metric.startswith("latency_"):
+    """How many samples or timed runs a metric was estimated from; None where it is no estimate."""
+    if metric.startswith("latency_") or metric == leaderboard.THROUGHPUT:
         runs: int | None = board["benchmark"]["runs"]
         return runs
-    return board["images"] if metric in ON_IMAGES else None
+    return board["images"] if metric in board["measures"] else None
 
 
 def _passed(gate: str, **evidence: Any) -> Check:

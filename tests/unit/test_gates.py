@@ -107,8 +107,8 @@ def test_the_distilled_student_is_the_most_accurate_of_the_seed_that_is_deployed
 
 
 def test_each_limit_of_a_budget_is_a_gate() -> None:
-    assert list(gates.of_budget(Budget(trials=3))) == []
-    wanted = list(gates.of_budget(Budget(latency_p95_ms=5.5, size_mb=1.5, max_drop=0.02)))
+    assert list(gates.of_budget(Budget(trials=3), "map50_95")) == []
+    wanted = list(gates.of_budget(Budget(latency_p95_ms=5.5, size_mb=1.5, max_drop=0.02), "map50_95"))
     candidate = row(NAME, map50_95=0.6, latency_p95_ms=6.0, size_mb=2.0)
     board: Any = leaderboard([candidate, row("pico-distilled-0", map50_95=0.65)])
     checks = gates.judge(candidate, board, wanted)  # type: ignore[arg-type]

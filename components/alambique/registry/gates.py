@@ -67,7 +67,7 @@ def challengers(
     """
     passed = {decision.version.candidate: decision.version for decision in decisions if decision.passed}
     best: dict[str, Version] = {}
-    for row in rank((row for row in board["rows"] if row["subject"] in passed), objective):
+    for row in rank((row for row in board["rows"] if row["subject"] in passed), objective, board["headline"]):
         version = passed[row["subject"]]
         best.setdefault(version.model, version)
     return [best[model] for model in sorted(best) if best[model].sha256 != champions.get(model)]

@@ -51,7 +51,7 @@ def _subject(judgement: Judgement) -> str:
 
 
 def _sources(judgement: Judgement, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:
-    yield f"Run `{judgement.tag}` of {board['project']}, judged on {board['images']} test images."
+    yield f"Run `{judgement.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."
     if link := _link(board["project"], judgement.decisions.run_id, tracking_uri):
         yield f"[The run in MLflow]({link})"
 
@@ -75,7 +75,8 @@ def comparison(judgement: Judgement, board: Leaderboard) -> Iterator[str]:
     Raises:
         IntegrityError: the leaderboard does not know a challenger.
     """
-    yield from _header("", "candidate", "mAP50-95", "latency p50, ms", "size, MB")
+    headline = board["headline"]
+    yield from _header("", "candidate", board["measures"][headline]["label"], "latency p50, ms", "size, MB")
     rows = {row["subject"]: row for row in board["rows"]}
     for version in judgement.decisions.challengers:
         if version.candidate not in rows:
@@ -83,17 +84,17 @@ def comparison(judgement: Judgement, board: Leaderboard) -> Iterator[str]:
                 f"the leaderboard of {judgement.tag} has no row {version.candidate}; start another run"
             )
         row = rows[version.candidate]
-        yield _row(f"challenger of {version.model}", version.candidate, *_figures(row))
-        champion = leaderboard.reference("champion", row, board["rows"])
+        yield _row(f"challenger of {version.model}", version.candidate, *_figures(row, headline))
+        champion = leaderboard.reference("champion", row, board["rows"], headline)
         if champion and champion["present"]:
             name = "-".join(str(champion[part]) for part in ("student", "runtime", "precision"))
-            yield _row("its champion", name, *_figures(champion))
+            yield _row("its champion", name, *_figures(champion, headline))
         else:
             yield _row("its champion", "none yet", "", "", "")
 
 
-def _figures(row: Row) -> tuple[str, str, str]:
-    return points(row["map50_95"]), number(row["latency_p50_ms"]), number(row["size_mb"])
+def _figures(row: Row, headline: str) -> tuple[str, str, str]:
+    return points(row["metrics"][headline]), number(row["latency_p50_ms"]), number(row["size_mb"])
 
 
 def _overtaken(judgement: Judgement, origin: str) -> Iterator[str]:

@@ -19,6 +19,8 @@ from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.client import connect, global_uri, reachable
 from alambique.registry.tracking import log_reused, start_run
+from alambique.report import leaderboard
+from alambique.report.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,8 +39,8 @@ ENGINES = {
 
 DIGEST = "alambique.digest"
 CANDIDATE = "alambique.candidate"
-MEASURED = ("map50_95", "latency_p50_ms", "size_mb")
-"""Columns of the leaderboard that a version shows as tags."""
+MEASURED = ("latency_p50_ms", "size_mb")
+"""Columns of the leaderboard that a version shows as tags, beside the headline."""
 
 
 def register(request: RunRequest) -> Registered:
@@ -59,10 +61,10 @@ def register(request: RunRequest) -> Registered:
         if uri is None:
             return Registered(versions=versions)
         client, parent = connect(uri), run.tracking_run or start_run(uri, name, run.run_id, {})
-        rows = {row["subject"]: row for row in read_json(project / LEADERBOARD)["rows"]}
+        board = leaderboard.load(project / LEADERBOARD)
         with reachable(uri):
             versions = [
-                _registered(client, str(parent), project / folder, version, card, _tags(request, folder, card, rows))
+                _registered(client, str(parent), project / folder, version, card, _tags(request, folder, card, board))
                 for (folder, card), version in zip(cards.items(), versions, strict=True)
             ]
     log_reused(uri, parent, request.stages)
@@ -92,12 +94,10 @@ def _version(project: str, card: Mapping[str, Any], version: str) -> Version:
     )
 
 
-def _tags(
-    request: RunRequest, folder: Path, card: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def _tags(request: RunRequest, folder: Path, card: Mapping[str, Any], board: Leaderboard) -> dict[str, str]:
     """What the version came from, and how it did on that run's test split."""
     candidate = Candidate.parse(card["candidate"])
-    row = rows.get(candidate.name, {})
+    rows = {row["subject"]: row for row in board["rows"]}
     known = {
         DIGEST: card["digest"],
         CANDIDATE: candidate.name,
@@ -106,9 +106,12 @@ def _tags(
         "alambique.run": request.run.run_id,
         "alambique.key": producer(request, folder).key,
         "alambique.data": request.run.sources.get("data", {}).get("md5"),
-        "alambique.teacher": " ".join(each["digest"] for each in rows.values() if each["kind"] == "teacher") or None,
-        **{f"alambique.{name}": row.get(name) for name in MEASURED},
+        "alambique.teacher": " ".join(str(each["digest"]) for each in rows.values() if each["kind"] == "teacher")
+        or None,
     }
+    if row := rows.get(candidate.name):
+        figures: Mapping[str, Any] = {**row, **row["metrics"]}
+        known |= {f"alambique.{name}": figures[name] for name in (board["headline"], *MEASURED)}
     return {name: str(value) for name, value in known.items() if value is not None}
 
 

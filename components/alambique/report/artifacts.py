@@ -13,20 +13,25 @@ class Artifact(NamedTuple):
 
     Attributes:
         row: of a candidate, a champion, or the checkpoint of candidates.
-        weakest: the class of the lowest recall, and that recall; None where none is known.
+        weakest: the class of the lowest figure by class, and that figure; None where none is known.
     """
 
     row: Row
     weakest: tuple[str, float] | None
 
 
-def artifacts(rows: Iterable[Row]) -> list[Artifact]:
-    """What is deployed or could be, each student's checkpoint first, in the order of the leaderboard."""
+def artifacts(rows: Iterable[Row], by_class: str | None) -> list[Artifact]:
+    """What is deployed or could be, each student's checkpoint first, in the order of the leaderboard.
+
+    Args:
+        by_class: the measure whose lowest class is wanted; None if there is none.
+    """
     kinds = {"pruned", "candidate", "champion"}
-    return [Artifact(row, weakest(row["recall"])) for row in rows if row["kind"] in kinds and row["present"]]
+    there = [row for row in rows if row["kind"] in kinds and row["present"]]
+    return [Artifact(row, weakest(row["by_class"].get(by_class or "", {}))) for row in there]
 
 
-def weakest(recall: Mapping[str, float | None]) -> tuple[str, float] | None:
-    """The class of which the smallest share is found; the first of several."""
-    known = [(name, value) for name, value in recall.items() if value is not None]
+def weakest(figures: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """The class of the lowest figure; the first of several."""
+    known = [(name, value) for name, value in figures.items() if value is not None]
     return min(known, key=lambda entry: entry[1], default=None)

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from alambique.config.gates import Reference
 from alambique.layout import Candidate, Subject, subjects
 from alambique.report import latency, pareto
-from alambique.report.leaderboard import SCHEMA, Delta, Field, Gain, Leaderboard, Parity, Row, rank, reference
+from alambique.report.leaderboard import (
+    SCHEMA,
+    THROUGHPUT,
+    Delta,
+    Field,
+    Gain,
+    Leaderboard,
+    Measure,
+    Parity,
+    Row,
+    rank,
+    reference,
+)
 from alambique.tasks import Interval
+from alambique.tasks import Measure as TaskMeasure
 
 
 def leaderboard(
     *,
     project: str,
+    task: str,
+    samples: str,
+    headline: str,
+    measures: Mapping[str, TaskMeasure],
+    by_class: Mapping[str, TaskMeasure],
     objective: str,
     teachers: Sequence[str],
     students: Sequence[str],
     seeds: Sequence[int],
     runtimes: Sequence[str],
     int8: Sequence[str],
-    image_size: int,
+    input_size: int,
     data: str,
     classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
@@ -34,31 +52,41 @@ def leaderboard(
     """One table of all that was measured; see `Leaderboard`.
 
     Args:
+        samples, headline, measures, by_class: the task's, see `alambique.tasks.Task`.
         data: digest of today's test split.
         classes: names in index order.
         evaluations: content of metrics/evaluate/<subject>.json, by subject.
         gains: of distilled over control, by student; None where it is unknown.
-        intervals: of the first subject's mAP50-95 minus the second's, for all pairs where it is known.
+        intervals: of the first subject's headline minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
         agreements: of each subject with each teacher on the images from the field.
     Raises:
         KeyError: a subject of the run has no evaluation, or a student no gain.
     """
     rows = {
-        subject.name: _row(subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}))
+        subject.name: _row(
+            subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}), measures, by_class
+        )
         for subject in subjects(teachers, students, seeds, runtimes, int8)
     }
     times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():
-        _compare(row, rows.values(), intervals, times)
-    teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy")[0]
-    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective)
+        _compare(row, rows.values(), headline, intervals, times)
+        if THROUGHPUT in measures and row["latency_p50_ms"]:
+            row["metrics"][THROUGHPUT] = 1000 * input_size / row["latency_p50_ms"]
+    teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy", headline)[0]
+    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective, headline)
     for row in rows.values():
         if row["field"]:
             row["field"]["agreement"] = agreements.get((row["subject"], teacher["subject"]))
     return {
         "schema": SCHEMA,
         "project": project,
+        "task": task,
+        "samples": samples,
+        "headline": headline,
+        "measures": {name: _measure(each) for name, each in measures.items()},
+        "by_class": {name: _measure(each) for name, each in by_class.items()},
         "objective": objective,
         "students": list(students),
         "seeds": list(seeds),
@@ -66,19 +94,31 @@ def leaderboard(
         "data": data,
         "classes": list(classes),
         "images": evaluations[teacher["subject"]].get("images"),
-        "image_size": image_size,
+        "input_size": input_size,
         "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
-        "best": ranked[0]["subject"] if ranked and ranked[0]["map50_95"] is not None else None,
+        "best": ranked[0]["subject"] if ranked and ranked[0]["metrics"][headline] is not None else None,
         "teacher": teacher["subject"],
         "distillation_gain": {student: _gain(gains[student]) for student in students},
         "pareto": {
-            runtime: pareto.front(row for row in rows.values() if row["runtime"] == runtime) for runtime in runtimes
+            runtime: pareto.front((row for row in rows.values() if row["runtime"] == runtime), headline)
+            for runtime in runtimes
         },
         "rows": list(rows.values()),
     }
 
 
-def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any]) -> Row:
+def _measure(measure: TaskMeasure) -> Measure:
+    label, unit, lower_is_better, shown, about = measure
+    return {"label": label, "unit": unit, "lower_is_better": lower_is_better, "shown": shown, "about": about}
+
+
+def _row(
+    subject: Subject,
+    metrics: Mapping[str, Any],
+    latency: Mapping[str, Any],
+    measures: Iterable[str],
+    by_class: Iterable[str],
+) -> Row:
     was = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
     size = _number(metrics.get("size_bytes"))
     return {
@@ -89,13 +129,8 @@ def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any
         "precision": was.precision if was else subject.precision,
         "seed": subject.seed,
         "present": bool(metrics.get("present", False)),
-        "map50_95": _number(metrics.get("map50_95")),
-        "map50": _number(metrics.get("map50")),
-        "ap": _numbers(metrics.get("ap")),
-        "f1": _number(metrics.get("f1")),
-        "recall": _numbers(metrics.get("recall")),
-        "ece": _number(metrics.get("ece")),
-        "confidence": _number(metrics.get("confidence")),
+        "metrics": numbers({name: metrics.get(name) for name in measures}),
+        "by_class": {name: numbers(metrics.get(name)) for name in by_class},
         "parity": _parity(metrics.get("parity")),
         "field": _field(metrics.get("field")),
         "latency_p50_ms": _number(latency.get("p50_ms")),
@@ -116,11 +151,12 @@ def _row(subject: Subject, metrics: Mapping[str, Any], latency: Mapping[str, Any
 def _compare(
     row: Row,
     rows: Collection[Row],
+    headline: str,
     intervals: Mapping[tuple[str, str], Interval],
     times: Mapping[str, Sequence[float]],
 ) -> None:
     """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
-    references = {name: reference(name, row, rows) for name in get_args(Reference)}
+    references = {name: reference(name, row, rows, headline) for name in get_args(Reference)}
     row["deltas"], row["latency_deltas"] = dict.fromkeys(references), dict.fromkeys(references)
     for name, other in references.items():
         if other is None or other is row:
@@ -170,7 +206,8 @@ def _field(found: Mapping[str, Any] | None) -> Field | None:
     }
 
 
-def _numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
+def numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """What is no finite number is None."""
     return {name: _number(value) for name, value in (by_name or {}).items()}
 
 

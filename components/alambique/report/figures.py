@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 UNKNOWN = "–"
 
 
 def points(share: float | None) -> str:
-    """mAP in points: 0.605 → 60.5."""
+    """A share in points: 0.605 → 60.5."""
     return UNKNOWN if share is None else f"{share * 100:.1f}"
 
 
@@ -21,6 +23,17 @@ def signed(share: float | None) -> str:
 def number(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     return UNKNOWN if value is None else f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def in_unit(value: float | None, unit: Literal["points", "number"]) -> str:
+    """A measure's figure, as its unit wants it."""
+    return points(value) if unit == "points" else number(value)
+
+
+def singular(samples: str) -> str:
+    """One of them: images → an image."""
+    one = samples.removesuffix("s")
+    return f"{'an' if one[0] in 'aeiou' else 'a'} {one}"
 
 
 def count(value: float | None) -> str:

@@ -1,20 +1,25 @@
 """`report/leaderboard.json`: every subject of a run in one table. Gates read this file and nothing else.
 
     {
-      "schema": 4,
+      "schema": 5,
       "project": "cells",
+      "task": "detect",
+      "samples": "images",                          what the test split consists of
+      "headline": "map50_95",                       the measure that ranks, a share from 0 to 1, more is better
+      "measures": {"map50_95": Measure},            of the rows' metrics
+      "by_class": {"ap": Measure},                  of the rows' figures by class
       "objective": "accuracy",
       "students": ["pico"],
       "seeds": [0, 1],                              the first one's student goes on to be pruned and exported
       "runtimes": ["onnx", "openvino"],
       "data": "<digest of today's test split>",
       "classes": ["red", "white"],                  in index order
-      "images": 64,                                 test images
-      "image_size": 320,
+      "images": 64,                                 test samples
+      "input_size": 320,                            pixels of an image's side, tokens of a text
       "benchmark": {"cpu", "device", "threads", "runs"},
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
-      "distillation_gain": {"pico": Gain},          mAP50-95 of distilled − control; null where one is unknown
+      "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
       "pareto": {"onnx": ["pico-onnx-int8"]},       subjects of each runtime that no other beats; see `report.pareto`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
@@ -27,19 +32,31 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from alambique.config.gates import Reference
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json
 
-SCHEMA = 4
+SCHEMA = 5
+THROUGHPUT = "tokens_per_second"
+"""The measure that follows from latency: of a network that reads `input_size` tokens."""
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
 """The kind of the checkpoint that a subject of this kind was made from."""
 
 
+class Measure(TypedDict):
+    """How a figure is shown and compared; see `alambique.tasks.Measure`."""
+
+    label: str
+    unit: Literal["points", "number"]
+    lower_is_better: bool
+    shown: bool
+    about: str
+
+
 class Gain(TypedDict):
-    """mAP50-95 of distilled − control with its 95 % interval; see `alambique.tasks.Interval`."""
+    """Headline of distilled − control with its 95 % interval; see `alambique.tasks.Interval`."""
 
     value: float
     low: float
@@ -52,7 +69,7 @@ class Delta(TypedDict):
     """A row's figure minus its reference's, and the 95 % interval of that difference.
 
     Attributes:
-        n: test images, or rounds of the benchmark, which it was computed from.
+        n: test samples, or rounds of the benchmark, which it was computed from.
     """
 
     value: float
@@ -62,7 +79,10 @@ class Delta(TypedDict):
 
 
 class Parity(TypedDict):
-    """How far an artifact answers as the checkpoint it was made from; see `alambique.tasks.detect.parity`."""
+    """How far an artifact answers as the checkpoint it was made from; where there are no boxes they have no difference.
+
+    See `alambique.tasks.detect.parity`.
+    """
 
     images: int
     max_score_difference: float | None
@@ -94,13 +114,11 @@ class Row(TypedDict):
             Of a champion, student and precision are those of the candidate it once was.
         seed: that the control or the distilled student was trained with; null for the others.
         present: false for the champion of a runtime that has none yet; every metric is then null.
-        map50_95, map50: mean average precision over classes, 0..1.
-        ap: the same at IoU 0.50:0.95, by class name.
-        f1, recall: at the deployment threshold (`evaluate.threshold`) and IoU 0.50; recall by class name.
-        ece, confidence: expected calibration error, and the mean score of the right detections, both at IoU 0.50.
+        metrics: the board's `measures` by name.
+        by_class: those of its `by_class` by name, each by class name; empty where it was not evaluated.
         parity: of a candidate with its checkpoint; null for the others.
         field: null where production never drifted.
-        latency_p50_ms, latency_p95_ms, latency_p99_ms: one image, on its own runtime; null for teachers and
+        latency_p50_ms, latency_p95_ms, latency_p99_ms: one sample, on its own runtime; null for teachers and
             checkpoints, as are the two that follow.
         cold_start_ms: from the beginning of loading to the first answer, in a fresh process.
         peak_memory_mb: 10⁶ bytes which that added to the process at most.
@@ -108,8 +126,8 @@ class Row(TypedDict):
         parameters, macs: of the network.
         data: digest of the test split it was evaluated on.
         digest: of what was measured: sha256 of weights.pt, or of the artifact's folder as its card says.
-        deltas: map50_95 minus that of each `reference`; null where there is none, or not both were evaluated on today's
-            test split.
+        deltas: the headline minus that of each `reference`; null where there is none, or not both were evaluated on
+            today's test split.
         latency_deltas: latency_p50_ms minus that of each `reference`; null where not both were timed.
     """
 
@@ -120,13 +138,8 @@ class Row(TypedDict):
     precision: str | None
     seed: int | None
     present: bool
-    map50_95: float | None
-    map50: float | None
-    ap: dict[str, float | None]
-    f1: float | None
-    recall: dict[str, float | None]
-    ece: float | None
-    confidence: float | None
+    metrics: dict[str, float | None]
+    by_class: dict[str, dict[str, float | None]]
     parity: Parity | None
     field: Field | None
     latency_p50_ms: float | None
@@ -148,6 +161,11 @@ class Leaderboard(TypedDict):
 
     schema: int
     project: str
+    task: str
+    samples: str
+    headline: str
+    measures: dict[str, Measure]
+    by_class: dict[str, Measure]
     objective: str
     students: list[str]
     seeds: list[int]
@@ -155,7 +173,7 @@ class Leaderboard(TypedDict):
     data: str
     classes: list[str]
     images: int | None
-    image_size: int
+    input_size: int
     benchmark: dict[str, Any]
     best: str | None
     teacher: str
@@ -186,7 +204,13 @@ def estimate(delta: Delta | None) -> float | None:
     return None if delta is None else delta["value"]
 
 
-def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
+def columns(board: Leaderboard) -> list[str]:
+    """The measures that tables have a column for, the headline first."""
+    shown = [name for name, measure in board["measures"].items() if measure["shown"]]
+    return sorted(shown, key=lambda name: name != board["headline"])
+
+
+def reference(name: Reference, row: Row, rows: Collection[Row], headline: str) -> Row | None:
     """What a delta or a gate compares a row with; None where there is nothing of the sort.
 
     Args:
@@ -196,15 +220,16 @@ def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
             the first seed the most accurate.
         row: whose reference is wanted.
         rows: all of the leaderboard, in its order.
+        headline: the measure by which a teacher or a student is the most accurate.
     """
     match name:
         case "teacher":
-            found = rank((each for each in rows if each["kind"] == "teacher"), "accuracy")
+            found = rank((each for each in rows if each["kind"] == "teacher"), "accuracy", headline)
         case "champion":
             found = [each for each in rows if each["kind"] == "champion" and each["runtime"] == row["runtime"]]
         case "distilled":
             found = [each for each in rows if each["kind"] == "distilled"]
-            found = rank((each for each in found if each["seed"] == found[0]["seed"]), "accuracy")
+            found = rank((each for each in found if each["seed"] == found[0]["seed"]), "accuracy", headline)
         case "control" | "checkpoint":
             kind = "control" if name == "control" else CHECKPOINTS.get(row["kind"])
             found = [each for each in rows if each["kind"] == kind and each["student"] == row["student"]]
@@ -212,12 +237,15 @@ def reference(name: Reference, row: Row, rows: Collection[Row]) -> Row | None:
     return found[0] if found else None
 
 
-def rank(rows: Iterable[Row], objective: str) -> list[Row]:
+def rank(rows: Iterable[Row], objective: str, headline: str) -> list[Row]:
     """Rows from best to worst by `objective` (accuracy, latency or size), then by the other two, then by name.
 
     A row without the objective's metric comes last.
+
+    Args:
+        headline: the measure that is the accuracy.
     """
-    accuracy, latency, size = ("map50_95", -1), ("latency_p50_ms", 1), ("size_mb", 1)
+    accuracy, latency, size = (headline, -1), ("latency_p50_ms", 1), ("size_mb", 1)
     order = {
         "accuracy": (accuracy, latency, size),
         "latency": (latency, accuracy, size),
@@ -225,7 +253,7 @@ def rank(rows: Iterable[Row], objective: str) -> list[Row]:
     }[objective]
 
     def key(row: Row) -> tuple[Any, ...]:
-        metrics: Mapping[str, Any] = row
+        metrics: Mapping[str, Any] = {**row, **row["metrics"]}
         known = ((metrics[name], sign) for name, sign in order)
         return (*(math.inf if value is None else sign * value for value, sign in known), row["subject"])
 

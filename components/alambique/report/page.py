@@ -12,9 +12,10 @@ from alambique import gates
 from alambique.config.gates import Gate
 from alambique.report import checks, plots, search
 from alambique.report.artifacts import artifacts
-from alambique.report.figures import count, number, points, signed
-from alambique.report.leaderboard import Gain, Leaderboard, Row, estimate
-from alambique.report.pictures import MIN_SCORE, Picture, color
+from alambique.report.figures import count, in_unit, number, points, signed, singular
+from alambique.report.leaderboard import Gain, Leaderboard, Row, columns, estimate
+from alambique.report.pictures import Picture
+from alambique.report.plots import Axis
 from alambique.report.verdict import interval, outcome, scope, verdict
 
 SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}
@@ -41,6 +42,7 @@ class Worth(NamedTuple):
 def render(
     board: Leaderboard,
     pictures: Sequence[Picture],
+    drawn: Sequence[tuple[str, str]],
     wanted: Sequence[Gate],
     choice: Mapping[str, Any] | None = None,
     sensitivities: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
@@ -49,7 +51,8 @@ def render(
 
     Args:
         board: the leaderboard.
-        pictures: test images with boxes; the section is left out when there are none.
+        pictures: test samples and answers; the section is left out when there are none.
+        drawn: the task's own plots, title and <svg> element, of which the same holds.
         wanted: the gates of params.yaml; the page says how the candidates fare.
         choice: the content of choice.json; the section is left out where nothing was searched for.
         sensitivities: by student what each layer's narrowing cost, see `plots.losses`; of those that were scanned.
@@ -57,19 +60,38 @@ def render(
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
     best = rows.get(board["best"] or "")
+    head, *others = columns(board)
+    by_class = list(board["by_class"])
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    figures = {"points": points, "signed": signed, "number": number, "count": count, "interval": interval}
+    figures = {
+        "points": points,
+        "signed": signed,
+        "number": number,
+        "count": count,
+        "interval": interval,
+        "in_unit": in_unit,
+    }
     environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate, "figure": checks.figure}
+    environment.filters["singular"] = singular
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
+        head=head,
+        label=board["measures"][head]["label"],
+        others=others,
+        unshown=[name for name in board["measures"] if name not in {head, *others}],
+        described=[
+            measure for measure in (*board["measures"].values(), *board["by_class"].values()) if measure["about"]
+        ],
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
         worths=[worth(student, board, rows) for student in board["students"]],
-        scope=scope(len(board["seeds"]), board["images"]),
+        scope=scope(len(board["seeds"]), board["images"], board["samples"]),
         students={student: steps(student, board, rows) for student in board["students"]},
-        artifacts=artifacts(board["rows"]),
+        artifacts=artifacts(board["rows"], by_class[-1] if by_class else None),
+        lowest=board["by_class"][by_class[-1]] if by_class else None,
+        boxed=any(row["parity"] and row["parity"]["max_box_difference"] is not None for row in board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         field=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, wanted),
@@ -79,29 +101,30 @@ def render(
         asked=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
         sensitivities=[
-            (student, Markup(plots.losses(drops)))  # noqa: S704  as below
+            (student, Markup(plots.losses(drops, board["measures"][head]["label"])))  # noqa: S704  as below
             for student, drops in (sensitivities or {}).items()
         ],
         scatters=[
             (title, Markup(svg))  # noqa: S704  drawn by matplotlib, which escapes names
-            for title, svg in _scatters(deployable, fronts).items()
+            for title, svg in _scatters(deployable, fronts, board).items()
             if svg
         ],
         runtime_colors=[(name, plots.COLORS[name]) for name in board["runtimes"]],
+        barred=board["by_class"][by_class[0]] if by_class else None,
         bars=bars(board, rows, best),
+        drawn=[(title, Markup(svg)) for title, svg in drawn],  # noqa: S704  as above
         pictures=pictures,
-        min_score=MIN_SCORE,
-        colors=[(name, color(index)) for index, name in enumerate(board["classes"])],
+        colors=list(dict.fromkeys(entry for picture in pictures for entry in picture.key)),
         foreign=[row["subject"] for row in board["rows"] if row["present"] and row["data"] != board["data"]],
-        highest=max((row["map50_95"] or 0 for row in board["rows"]), default=0) or 1,
+        highest=max((row["metrics"][head] or 0 for row in board["rows"]), default=0) or 1,
     )
 
 
 def worth(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> Worth:
     """See `Worth`."""
-    gain = board["distillation_gain"][student]
+    gain, label = board["distillation_gain"][student], board["measures"][board["headline"]]["label"]
     trials = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
-    return Worth(student, verdict(student, gain), gain, trials)
+    return Worth(student, verdict(student, gain, label), gain, trials)
 
 
 def templates(*packages: str) -> Environment:
@@ -130,11 +153,11 @@ def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Ste
         chain.append((f"{runtime} FP32", f"{name}-fp32", f"{student}-pruned"))
         if f"{name}-int8" in rows:
             chain.append((f"{runtime} INT8", f"{name}-int8", f"{name}-fp32"))
-    return [_step(title, rows[subject], rows.get(before or "")) for title, subject, before in chain]
+    return [_step(title, rows[subject], rows.get(before or ""), board["headline"]) for title, subject, before in chain]
 
 
-def _step(title: str, row: Row, before: Row | None) -> Step:
-    values = (row["map50_95"], before["map50_95"] if before else None)
+def _step(title: str, row: Row, before: Row | None, headline: str) -> Step:
+    values = (row["metrics"][headline], before["metrics"][headline] if before else None)
     change = None if None in values else values[0] - values[1]  # type: ignore[operator]
     name = before["subject"].removeprefix(f"{before['student']}-") if before else None
     return Step(title, row, name, change)
@@ -143,16 +166,23 @@ def _step(title: str, row: Row, before: Row | None) -> Step:
 def bars(
     board: Leaderboard, rows: Mapping[str, Row], best: Row | None
 ) -> list[tuple[str, list[tuple[str, float | None]]]]:
-    """AP of each class by subject: the best teacher, the best candidate's control, the best candidate."""
-    columns = [rows[board["teacher"]]]
+    """The first figure by class, by subject: the best teacher, the best candidate's control, the best candidate."""
+    if not board["by_class"]:
+        return []
+    measure = next(iter(board["by_class"]))
+    compared = [rows[board["teacher"]]]
     if best:
-        columns += [rows[f"{best['student']}-control-{board['seeds'][0]}"], best]
-    return [(name, [(row["subject"], row["ap"].get(name)) for row in columns]) for name in board["classes"]]
+        compared += [rows[f"{best['student']}-control-{board['seeds'][0]}"], best]
+    return [
+        (name, [(row["subject"], row["by_class"][measure].get(name)) for row in compared]) for name in board["classes"]
+    ]
 
 
-def _scatters(rows: Sequence[Row], fronts: Collection[str]) -> dict[str, str | None]:
-    latency = plots.accuracy_against(rows, fronts, "latency_p50_ms", "median latency of one image, ms")
-    size = plots.accuracy_against(rows, fronts, "size_mb", "size of the artifact, MB")
+def _scatters(rows: Sequence[Row], fronts: Collection[str], board: Leaderboard) -> dict[str, str | None]:
+    accuracy = Axis(board["headline"], board["measures"][board["headline"]]["label"])
+    time = Axis("latency_p50_ms", f"median latency of {singular(board['samples'])}, ms")
+    latency = plots.accuracy_against(rows, fronts, time, accuracy)
+    size = plots.accuracy_against(rows, fronts, Axis("size_mb", "size of the artifact, MB"), accuracy)
     return {"Accuracy against latency": latency, "Accuracy against size": size}
 
 

@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from alambique.report.leaderboard import Row
 
 
-def front(rows: Iterable[Row]) -> list[str]:
-    """Subjects that no other row beats: as good in mAP50-95, median latency and size, and better in one of them.
+def front(rows: Iterable[Row], headline: str) -> list[str]:
+    """Subjects that no other row beats: as good in the headline, median latency and size, and better in one of them.
 
     A row without one of these figures cannot be placed, and is left out.
     """
-    costs = {row["subject"]: cost for row in rows if (cost := _cost(row)) is not None}
+    costs = {row["subject"]: cost for row in rows if (cost := _cost(row, headline)) is not None}
     return [subject for subject, cost in costs.items() if not any(_dominates(other, cost) for other in costs.values())]
 
 
-def _cost(row: Row) -> tuple[float, float, float] | None:
+def _cost(row: Row, headline: str) -> tuple[float, float, float] | None:
     """What is better the lower it is."""
-    accuracy, latency, size = row["map50_95"], row["latency_p50_ms"], row["size_mb"]
+    accuracy, latency, size = row["metrics"][headline], row["latency_p50_ms"], row["size_mb"]
     return None if accuracy is None or latency is None or size is None else (-accuracy, latency, size)
 
 

@@ -1,104 +1,42 @@
-"""A few test images with what is in them, what the teacher finds and what the best candidate finds."""
+"""Test samples as the report shows them: what people say of each, and what the networks make of it."""
 
 from __future__ import annotations
 
 import base64
 import colorsys
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from markupsafe import Markup
+from PIL import Image, ImageOps
 
-from alambique.data.dataset import Dataset
-from alambique.layout import DATA, evaluation
-from alambique.report.leaderboard import Leaderboard
-from alambique.tasks.detect import average_precision
-
-MIN_SCORE = 0.25
-"""Boxes below are neither drawn nor counted as found."""
 WIDTH = 480
-MOST_LABELS = 8
-"""In a fuller picture the names would hide what they name; the colours still tell the classes."""
-
-
-class Boxes(NamedTuple):
-    """An image's boxes, x1, y1, x2, y2 in shares of the image, (n, 4); scores, (n,); class indices, (n,)."""
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    classes: NDArray[np.int64]
 
 
 class Picture(NamedTuple):
-    """One image of the report.
+    """One sample of the report.
 
     Attributes:
-        name: path inside data/images.
-        agreement: of the two networks' boxes, the share that the other has too, 0..1.
-        panels: title and data URI.
+        name: of the sample: an image's path inside data/images.
+        agreement: how far the teacher's answer and the best candidate's are one, 0..1.
+        panels: title and what is shown below it: an image, a text, bars.
+        key: names of the colours that the panels use, if they tell something apart, as CSS.
     """
 
     name: str
     agreement: float
-    panels: list[tuple[str, str]]
+    panels: list[tuple[str, Markup]]
+    key: Sequence[tuple[str, str]] = ()
 
 
-def choose(project: Path, board: Leaderboard, disputed: int = 3, typical: int = 2) -> list[Picture]:
-    """The images on which teacher and best candidate disagree most, then some of middling agreement.
-
-    The choice hangs on the results alone: equal results give equal pictures. None without a best candidate.
-    """
-    if board["best"] is None:
-        return []
-    teacher, student = (_results(project, subject) for subject in (board["teacher"], board["best"]))
-    agreements = {name: agreement(teacher[name], student[name]) for name in sorted(teacher.keys() & student.keys())}
-    dataset = Dataset.load(project / DATA)
-    chosen = pick(agreements, disputed, typical)
-    columns = {board["teacher"]: teacher, board["best"]: student}
-    return [_picture(dataset, name, agreements[name], columns) for name in chosen]
-
-
-def pick(agreements: dict[str, float], disputed: int, typical: int) -> list[str]:
+def pick(agreements: Mapping[str, float], disputed: int = 3, typical: int = 2) -> list[str]:
     """The names of least agreement, then those nearest the median of the rest; ties go by name."""
     order = sorted(agreements, key=lambda name: (agreements[name], name))
     rest = order[disputed:]
     middle = max((len(rest) - typical) // 2, 0)
     return [*order[:disputed], *rest[middle : middle + typical]]
-
-
-def agreement(first: Boxes, second: Boxes) -> float:
-    """Share of both networks' boxes that match one of the other by class and half of the area; 1 if neither has any."""
-    if not len(first.boxes) and not len(second.boxes):
-        return 1.0
-    matched = average_precision.match(*second, first.boxes, first.classes)
-    return 2 * float(matched.correct[:, 0].sum()) / (len(first.boxes) + len(second.boxes))
-
-
-def _results(project: Path, subject: str) -> dict[str, Boxes]:
-    """What a subject found in each test image, above the minimum score."""
-    with pa.OSFile(str(project / evaluation(subject) / "images.arrow")) as file:
-        rows = pa.ipc.open_file(file).read_all().to_pylist()
-    return {row["image"]: _confident(row) for row in rows}
-
-
-def _confident(row: dict[str, Any]) -> Boxes:
-    boxes = np.array(row["boxes"], np.float32).reshape(-1, 4)
-    scores = np.array(row["scores"], np.float32)
-    kept = (scores >= MIN_SCORE) & np.isfinite(boxes).all(1)
-    return Boxes(boxes[kept], scores[kept], np.array(row["classes"], np.int64)[kept])
-
-
-def _picture(dataset: Dataset, name: str, agreed: float, columns: dict[str, dict[str, Boxes]]) -> Picture:
-    path = dataset.root / "images" / name
-    image = load(path)
-    found = {"ground truth": labelled(dataset, path)} | {title: results[name] for title, results in columns.items()}
-    panels = [(title, data_uri(draw(image, boxes, dataset.classes))) for title, boxes in found.items()]
-    return Picture(name, agreed, panels)
 
 
 def load(path: Path) -> Image.Image:
@@ -108,14 +46,6 @@ def load(path: Path) -> Image.Image:
     return image.resize((WIDTH, max(round(image.height * WIDTH / image.width), 1)), Image.Resampling.BICUBIC)
 
 
-def labelled(dataset: Dataset, path: Path) -> Boxes:
-    """The boxes that people drew in an image; their scores are NaN."""
-    labels = dataset.boxes(path)
-    centers, sizes = labels[:, 1:3], labels[:, 3:5]
-    boxes = np.hstack([centers - sizes / 2, centers + sizes / 2]).astype(np.float32)
-    return Boxes(boxes, np.full(len(boxes), np.nan, np.float32), labels[:, 0].astype(np.int64))
-
-
 def color(index: int) -> str:
     """A class's colour: hues a golden angle apart; a hue that comes near an earlier one is paler or fuller than it."""
     saturation = 0.8 if index // 8 % 2 == 0 else 0.4
@@ -123,33 +53,17 @@ def color(index: int) -> str:
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
-def draw(image: Image.Image, found: Boxes, classes: Sequence[str]) -> Image.Image:
-    """A copy of `image` with boxes in their classes' colours, and with names and scores where there is room."""
-    canvas = image.copy()
-    pen = ImageDraw.Draw(canvas)
-    scale = np.array([*image.size, *image.size])
-    # The best-scored box last: nothing covers its label.
-    for box, score, index in reversed(list(zip(*found, strict=True))):
-        x1, y1, x2, y2 = (float(value) for value in box * scale)
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=color(int(index)), width=3)
-        if len(found.boxes) <= MOST_LABELS:
-            text = classes[int(index)] if np.isnan(score) else f"{classes[int(index)]} {score:.2f}"
-            _label(pen, text, (x1, y1), color(int(index)), image.width)
-    return canvas
-
-
-def _label(pen: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], background: str, width: int) -> None:
-    """A box's name above its corner, or inside where there is no room above."""
-    font = ImageFont.load_default(16)
-    right, bottom = pen.textbbox((0, 0), text, font=font)[2:]
-    x = max(min(corner[0], width - right - 6), 0)
-    y = corner[1] - bottom - 4 if corner[1] >= bottom + 4 else corner[1]
-    pen.rectangle((x, y, x + right + 6, y + bottom + 4), fill=background)
-    pen.text((x + 3, y + 1), text, fill="#111111", font=font)
-
-
 def data_uri(image: Image.Image) -> str:
     """The image as a JPEG inside an address."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def shown(image: Image.Image, words: str) -> Markup:
+    """The image as an element of a page.
+
+    Args:
+        words: what stands in its place where images are not shown.
+    """
+    return Markup('<img src="{}" alt="{}">').format(data_uri(image), words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -42,18 +42,25 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: str, label: str) -> str | None:
-    """Scatter of mAP50-95, in points, against what it costs: colour by runtime, shape by precision.
+class Axis(NamedTuple):
+    """Which figure of a row an axis is of, and its label."""
+
+    key: str
+    label: str
+
+
+def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: Axis, accuracy: Axis) -> str | None:
+    """Scatter of a measure, in points, against what it costs: colour by runtime, shape by precision.
 
     Args:
         rows: candidates and champions; those without either figure are left out.
         fronts: subjects of the runtimes' Pareto fronts; the others are faded.
-        cost: the row's key on the x axis.
-        label: of the x axis, with its unit.
+        cost: a column of the rows, its label with the unit.
+        accuracy: one of their metrics, a share.
     Returns:
         an <svg> element; None if no row has both figures.
     """
-    points = [(row[cost], row["map50_95"], row) for row in rows]  # type: ignore[literal-required]
+    points = [(row[cost.key], row["metrics"][accuracy.key], row) for row in rows]  # type: ignore[literal-required]
     known = [(x, y * 100, row) for x, y, row in points if x is not None and y is not None]
     if not known:
         return None
@@ -64,7 +71,7 @@ def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: str, la
             _point(axes, x, y, row, 1.0 if row["subject"] in fronts else FADED)
         axes.margins(x=0.3, y=0.2)
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
-        axes.set(xlabel=label, ylabel="mAP50-95, points")
+        axes.set(xlabel=cost.label, ylabel=f"{accuracy.label}, points")
         axes.grid(linewidth=0.8)
         axes.set_axisbelow(True)
         return svg(figure)
@@ -91,11 +98,12 @@ def histogram(shares: Sequence[float], label: str) -> str:
         return svg(figure)
 
 
-def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
+def losses(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
     """What is lost by narrowing each layer alone: a row a layer, a dot for each share of its channels.
 
     Args:
-        drops: of mAP50-95, 0 to 1, by layer ("4 hidden") and, as text, the share of its channels that was removed.
+        drops: of the headline, 0 to 1, by layer ("4 hidden") and, as text, the share of its channels that was removed.
+        label: the headline's.
     Returns:
         an <svg> element.
     """
@@ -110,7 +118,7 @@ def losses(drops: Mapping[str, Mapping[str, float]]) -> str:
                 axes.scatter(x, row, s=12 + 60 * float(share), color=COLORS["openvino"], linewidths=0, zorder=3)
         axes.set_yticks(range(len(layers)), layers, fontsize=8)
         axes.invert_yaxis()
-        axes.set(xlabel="mAP50-95 lost on val, points", ylabel="layer")
+        axes.set(xlabel=f"{label} lost on val, points", ylabel="layer")
         axes.grid(axis="x", linewidth=0.8)
         axes.set_axisbelow(True)
         return svg(figure)

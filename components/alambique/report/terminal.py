@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alambique.report.figures import count, number, points, signed
-from alambique.report.leaderboard import Leaderboard, Row, estimate
+from alambique.report.figures import count, in_unit, number, signed
+from alambique.report.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.report.verdict import scope, verdict
 
 WIDTH = 100
@@ -22,12 +22,14 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
         console: where to; by default standard output.
     """
     console = console or Console()
-    if not console.is_terminal:
-        console.width = WIDTH  # a log has no width of its own
-    console.print(table(leaderboard))
+    rows = table(leaderboard)
+    if not console.is_terminal:  # a log has no width of its own
+        console.width = max(WIDTH, console.measure(rows, options=console.options.update(width=1000)).maximum)
+    console.print(rows)
+    label, samples = leaderboard["measures"][leaderboard["headline"]]["label"], leaderboard["samples"]
     for student in leaderboard["students"]:
-        console.print(escape(verdict(student, leaderboard["distillation_gain"][student])), highlight=False)
-    console.print(scope(len(leaderboard["seeds"]), leaderboard["images"]), style="dim", highlight=False)
+        console.print(escape(verdict(student, leaderboard["distillation_gain"][student], label)), highlight=False)
+    console.print(scope(len(leaderboard["seeds"]), leaderboard["images"], samples), style="dim", highlight=False)
     for runtime, front in leaderboard["pareto"].items():
         console.print(f"Pareto front of {runtime}: {', '.join(front) or 'none'}", highlight=False)
     if best := leaderboard["best"]:
@@ -36,23 +38,28 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
 
 def table(leaderboard: Leaderboard) -> Table:
     """The rows that are there, in the order of the file."""
-    title = f"{leaderboard['project']}: {leaderboard['images']} test images"
+    title = f"{leaderboard['project']}: {leaderboard['images']} test {leaderboard['samples']}"
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     result.add_column("subject", no_wrap=True)
-    for column in ("mAP50-95", "vs control", "mAP50", "ms", "MB", "params", "MACs"):
+    head, *others = (leaderboard["measures"][name]["label"] for name in columns(leaderboard))
+    for column in (head, "vs control", *others, "ms", "MB", "params", "MACs"):
         result.add_column(column, justify="right", no_wrap=True)
     for row in leaderboard["rows"]:
         if row["present"]:
-            result.add_row(*_cells(row), style="bold green" if row["subject"] == leaderboard["best"] else None)
+            result.add_row(
+                *_cells(row, leaderboard), style="bold green" if row["subject"] == leaderboard["best"] else None
+            )
     return result
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, leaderboard: Leaderboard) -> tuple[str, ...]:
+    names = columns(leaderboard)
+    head, *others = (in_unit(row["metrics"][name], leaderboard["measures"][name]["unit"]) for name in names)
     return (
         row["subject"],
-        points(row["map50_95"]),
+        head,
         signed(estimate(row["deltas"]["control"])) if row["student"] else "",
-        points(row["map50"]),
+        *others,
         number(row["latency_p50_ms"]),
         number(row["size_mb"]),
         count(row["parameters"]),

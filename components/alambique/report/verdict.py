@@ -8,7 +8,7 @@ from alambique.report.figures import points, signed
 from alambique.report.leaderboard import Delta, Gain
 
 SHOWN = 0.0005
-"""Of mAP: what is less is shown as 0.0 points."""
+"""Of a share: what is less is shown as 0.0 points."""
 
 
 def outcome(gain: Gain | None) -> Literal["gain", "loss", "even"]:
@@ -18,14 +18,14 @@ def outcome(gain: Gain | None) -> Literal["gain", "loss", "even"]:
     return "gain" if gain["value"] > 0 else "loss"
 
 
-def verdict(student: str, gain: Gain | None) -> str:
-    """Better, worse, or neither for certain; differences in points of mAP50-95, with the 95 % interval."""
+def verdict(student: str, gain: Gain | None, label: str) -> str:
+    """Better, worse, or neither for certain; differences in points of the headline, `label`, with the 95 % interval."""
     if gain is None:
         return (
             f"What distillation was worth to {student} cannot be told: "
-            "a distilled student or a control has no mAP on today's test split."
+            f"a distilled student or a control has no {label} on today's test split."
         )
-    figures = f"points of mAP50-95 {interval(gain)}"
+    figures = f"points of {label} {interval(gain)}"
     match outcome(gain):
         case "gain":
             return f"Distillation made {student} better by {points(gain['value'])} {figures}."
@@ -39,14 +39,14 @@ def interval(gain: Gain | Delta) -> str:
     return f"[{signed(gain['low'])}, {signed(gain['high'])}]"
 
 
-def scope(seeds: int, images: int | None) -> str:
+def scope(seeds: int, images: int | None, samples: str) -> str:
     """What the interval covers, and what it doesn't."""
     if seeds == 1:
         return (
             f"Distilled minus control, one training of each: the 95 % interval covers the choice of the {images} test "
-            "images only, not the training's chance. More `seeds` in params.yaml would."
+            f"{samples} only, not the training's chance. More `seeds` in params.yaml would."
         )
     return (
         f"Distilled minus control, the mean of all {seeds} seeds: the 95 % interval covers the choice of the {images} "
-        "test images and the training's chance, as far as so many seeds show it."
+        f"test {samples} and the training's chance, as far as so many seeds show it."
     )

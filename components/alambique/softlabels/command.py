@@ -10,12 +10,13 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import write_text
 from alambique.layout import DATA, SOFT_LABELS
-from alambique.report import pictures
 from alambique.softlabels import page, terminal
 from alambique.softlabels.inspect import inspect
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_manifests
+from alambique.softlabels.shards import read_recipe
 from alambique.softlabels.summary import teacher_names
+from alambique.tasks.detect import pictures
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 
 def show(project: Path, output: Path, console: Console) -> None:
@@ -46,7 +47,7 @@ def show_image(project: Path, image: str, console: Console) -> None:
     terminal.print_image(row, pictures.labelled(data, data.root / "images" / image), data.classes, console)
 
 
-def _open(project: Path) -> Cache:
+def _open(project: Path) -> Cache[SoftLabels]:
     """The cache as it lies there, by whatever recipe it was made."""
     folder = project / SOFT_LABELS
-    return Cache.open(folder, read_manifests(folder)[0].recipe)
+    return Cache.open(folder, read_recipe(folder, BoxRecipe))

@@ -15,12 +15,10 @@ from ultralytics.utils.metrics import box_iou
 
 from alambique.data.dataset import Dataset
 from alambique.layout import SOFT_LABELS
-from alambique.report import pictures
-from alambique.report.pictures import Boxes
-from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import SoftLabels
-from alambique.tasks.detect import average_precision
+from alambique.tasks.detect import average_precision, pictures
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
+from alambique.tasks.detect.pictures import Boxes
 from alambique.tasks.detect.samples import SAME_BOX
 
 BINS = 20
@@ -46,7 +44,7 @@ class Inspection:
         crowd: of each image with boxes, how many score enough to be shown in a report.
     """
 
-    recipe: Recipe
+    recipe: BoxRecipe
     size: int
     confidence: NDArray[np.int64]
     entropy: NDArray[np.int64]
@@ -58,7 +56,7 @@ class Inspection:
     crowd: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_nothing_yet(cls, recipe: Recipe, size: int) -> Self:
+    def of_nothing_yet(cls, recipe: BoxRecipe, size: int) -> Self:
         confidence, spread = np.zeros((2, BINS), np.int64)
         taught, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
         return cls(recipe, size, confidence, spread, taught, labelled, found)
@@ -78,7 +76,7 @@ class Inspection:
         return {"least certain": unsure, "most certain": sure, "most crowded": crowded}
 
 
-def inspect(project: Path, cache: Cache, data: Dataset) -> Inspection:
+def inspect(project: Path, cache: Cache[SoftLabels], data: Dataset) -> Inspection:
     """Look at every image of a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
     seen = Inspection.of_nothing_yet(cache.recipe, size)

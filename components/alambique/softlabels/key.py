@@ -4,71 +4,84 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from alambique.softlabels import schema
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
+"""A task's named tuple of one sample: its name, then the columns of the recipe's layout, in order."""
 
-class Recipe(BaseModel):
-    """Everything that decides what a cache holds.
+
+class Recipe(BaseModel, Generic[Row]):
+    """Everything that decides what a cache holds; each task adds what only its own depends on.
 
     Attributes:
         teachers: sha256 of each teacher's weights, in the order in which they are named.
-        combine: how several teachers' outputs become one: average, or best_per_class.
-        experts: for best_per_class, the number of the teacher for each class.
-        data: digests of the images seen, by split.
-        preprocessing: how an image becomes a teacher's input, in words and numbers.
-        image_sizes: side of each teacher's input, pixels; it need not be the student's.
-        top_k: class logits kept per box, at most.
-        min_score: boxes below are not kept.
-        max_boxes: boxes kept per image, at most.
-        classes: their names, in index order.
+        combine: how several teachers' outputs become one.
+        data: digests of the samples seen, by split.
+        preprocessing: how a sample becomes a teacher's input, in words and numbers.
+        top_k: logits kept of each item, at most.
+        classes: their names, in index order; none where the task has no classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     teachers: list[str]
     combine: str
-    experts: list[int] | None
     data: dict[str, str]
     preprocessing: dict[str, Any]
-    image_sizes: list[int]
     top_k: int
-    min_score: float
-    max_boxes: int
     classes: list[str]
 
+    @abstractmethod
+    def layout(self) -> pa.Schema:
+        """The columns of a shard, made by `schema.rows`."""
+
     @property
-    def width(self) -> int:
-        """Class logits kept per box: there are no more than classes."""
-        return min(self.top_k, len(self.classes))
+    @abstractmethod
+    def row(self) -> Callable[..., Row]:
+        """The class of its rows."""
+
+    def content(self) -> dict[str, Any]:
+        """All of it, as a manifest holds it."""
+        return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """The key: sha256 over the recipe, the schema's version and its types."""
-        content = {**self.model_dump(), "schema": schema.VERSION, "rows": str(schema.rows(self.width))}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """The key of what is made by it."""
+        return digest(self.content(), str(self.layout()))
 
 
 class Manifest(BaseModel):
     """Lies beside a shard and is written last: a shard without one is unfinished.
 
     Attributes:
-        recipe: how the shard was made.
+        recipe: how the shard was made, whatever the task: a `Recipe.content`.
+        columns: of the shard, with their types, in words.
         schema_version: of the code that wrote it.
         key: the recipe's digest.
         shard, shards: which of how many.
-        rows: images in this shard.
+        rows: samples in this shard.
         sha256: of the shard's file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Recipe
+    recipe: dict[str, Any]
+    columns: str
     schema_version: int
     key: str
     shard: int
     shards: int
     rows: int
     sha256: str
+
+
+def digest(recipe: Mapping[str, Any], columns: str) -> str:
+    """sha256 over a recipe's content, the schema's version and its types."""
+    content = {**recipe, "schema": schema.VERSION, "rows": columns}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -17,9 +17,10 @@ from alambique.softlabels.inspect import Inspection
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.scenes import scene
 from alambique.softlabels.summary import by_class, facts
+from alambique.tasks.detect.boxes import SoftLabels
 
 
-def render(cache: Cache, data: Dataset, seen: Inspection, teachers: Sequence[str]) -> str:
+def render(cache: Cache[SoftLabels], data: Dataset, seen: Inspection, teachers: Sequence[str]) -> str:
     """The page's HTML: no date, no address of another host.
 
     Args:

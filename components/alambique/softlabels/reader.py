@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest, Recipe
-from alambique.softlabels.schema import SoftLabels
+from alambique.softlabels.key import Manifest, Recipe, Row
 from alambique.softlabels.shards import AGAIN, open_shard, read_manifests, refuse_foreign
 
 
@@ -22,29 +21,30 @@ class Rows(NamedTuple):
     """A record batch as arrays over the mapped file: nothing of it is read before it is used.
 
     Attributes:
-        images: the rows' paths inside data/images, n of them.
-        offsets: row i has the boxes from offsets[i] up to offsets[i + 1], (n + 1,).
-        columns: boxes, logits, classes and scores of all rows, each (boxes,) or (boxes, …).
+        samples: the rows' names, n of them.
+        offsets: row i has the items from offsets[i] up to offsets[i + 1], (n + 1,).
+        columns: what each column has of all rows' items, (items,) or (items, …).
     """
 
-    images: list[str]
+    samples: list[str]
     offsets: NDArray[np.int32]
     columns: tuple[NDArray[Any], ...]
 
 
-class Cache(Mapping[str, SoftLabels]):
-    """All soft labels, by the image's path inside data/images; an image is decoded when it is asked for.
+class Cache(Mapping[str, Row], Generic[Row]):
+    """All soft labels, by the sample's name; a sample is decoded when it is asked for.
 
     Attributes:
         recipe: of every shard.
     """
 
-    def __init__(self, recipe: Recipe, batches: list[Rows]) -> None:
+    def __init__(self, recipe: Recipe[Row], batches: list[Rows]) -> None:
         self.recipe = recipe
-        self._places = {image: (rows, index) for rows in batches for index, image in enumerate(rows.images)}
+        self._row = recipe.row
+        self._places = {sample: (rows, index) for rows in batches for index, sample in enumerate(rows.samples)}
 
     @classmethod
-    def open(cls, folder: Path, recipe: Recipe) -> Self:
+    def open(cls, folder: Path, recipe: Recipe[Row]) -> Cache[Row]:
         """Open every shard below `folder`, each checked to the last byte.
 
         Args:
@@ -52,24 +52,24 @@ class Cache(Mapping[str, SoftLabels]):
             recipe: what they have to be made by, as things are now.
         Raises:
             IntegrityError: a shard is missing, surplus, unfinished or damaged, or was made by another recipe: from
-                other images, by another teacher, at another size.
+                other samples, by another teacher, at another size.
         """
         manifests = read_manifests(folder)
         refuse_foreign(folder, manifests[0].recipe, recipe)
         batches: list[Rows] = []
         for manifest in manifests:
-            batches += _read(folder / str(manifest.shard) / schema.SHARD, manifest)
+            batches += _read(folder / str(manifest.shard) / schema.SHARD, manifest, recipe.layout())
         cache = cls(recipe, batches)
         if len(cache) != (rows := sum(manifest.rows for manifest in manifests)):
             raise IntegrityError(
-                f"{folder} holds {rows} rows for {len(cache)} images: some stand in two shards; {AGAIN}"
+                f"{folder} holds {rows} rows for {len(cache)} samples: some stand in two shards; {AGAIN}"
             )
         return cache
 
-    def __getitem__(self, image: str) -> SoftLabels:
-        rows, index = self._places[image]
-        start, stop = rows.offsets[index : index + 2]
-        return SoftLabels(image, *(column[start:stop] for column in rows.columns))
+    def __getitem__(self, sample: str) -> Row:
+        rows, index = self._places[sample]
+        items = slice(rows.offsets[index], rows.offsets[index + 1])
+        return self._row(sample, *[column[items] for column in rows.columns])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -78,10 +78,10 @@ class Cache(Mapping[str, SoftLabels]):
         return len(self._places)
 
 
-def _read(path: Path, manifest: Manifest) -> list[Rows]:
+def _read(path: Path, manifest: Manifest, layout: pa.Schema) -> list[Rows]:
     """The rows of one shard, after a look at their order and their numbers, whole batches at a time."""
-    batches = [_rows(path, batch) for batch in open_shard(path, manifest)]
-    for before, after in pairwise(image for rows in batches for image in rows.images):
+    batches = [_rows(path, batch) for batch in open_shard(path, manifest, layout)]
+    for before, after in pairwise(sample for rows in batches for sample in rows.samples):
         if before >= after:
             raise IntegrityError(f"{path} is out of order: {before} stands before {after}; {AGAIN}")
     for rows in batches:
@@ -90,23 +90,23 @@ def _read(path: Path, manifest: Manifest) -> list[Rows]:
 
 
 def _rows(path: Path, batch: pa.RecordBatch) -> Rows:
-    lists = [batch.column(name) for name in SoftLabels._fields[1:]]
+    lists = [batch.column(name) for name in batch.schema.names[1:]]
     if any(not column.offsets.equals(lists[0].offsets) for column in lists):
-        raise IntegrityError(f"{path} has images with more boxes in one column than in another; {AGAIN}")
+        raise IntegrityError(f"{path} has samples with more items in one column than in another; {AGAIN}")
     columns = tuple(_values(column.values) for column in lists)
-    return Rows(batch.column("image").to_pylist(), lists[0].offsets.to_numpy(), columns)
+    return Rows(batch.column(schema.SAMPLE).to_pylist(), lists[0].offsets.to_numpy(), columns)
 
 
-def _values(boxes: pa.Array) -> NDArray[Any]:
-    """What a column has of every box: a number, (boxes,), or a fixed-size list of them, (boxes, …)."""
-    if not pa.types.is_fixed_size_list(boxes.type):
-        return np.asarray(boxes.to_numpy())
-    return np.asarray(boxes.values.to_numpy()).reshape(-1, boxes.type.list_size)
+def _values(items: pa.Array) -> NDArray[Any]:
+    """What a column has of every item: a number, (items,), or a fixed-size list of them, (items, …)."""
+    if not pa.types.is_fixed_size_list(items.type):
+        return np.asarray(items.to_numpy())
+    return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)
 
 
 def _refuse_infinite(path: Path, rows: Rows) -> None:
     for values in rows.columns:
-        if not (finite := np.isfinite(values)).all():
-            box = finite.reshape(len(values), -1).all(1).argmin()
-            image = rows.images[int(np.searchsorted(rows.offsets, box, side="right")) - 1]
-            raise IntegrityError(f"{path} holds numbers that are not finite for {image}; {AGAIN}")
+        if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+            item = finite.reshape(len(values), -1).all(1).argmin()
+            sample = rows.samples[int(np.searchsorted(rows.offsets, item, side="right")) - 1]
+            raise IntegrityError(f"{path} holds numbers that are not finite for {sample}; {AGAIN}")

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from alambique.data.dataset import Dataset
 from alambique.report import pictures
-from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.summary import chances
+from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.pictures import labelled
 
 
 class Mark(NamedTuple):
@@ -47,14 +48,14 @@ class Scene(NamedTuple):
 def scene(data: Dataset, row: SoftLabels) -> Scene:
     """An image of the cache with both kinds of boxes."""
     path = data.root / "images" / row.image
-    image, truth = pictures.load(path), pictures.labelled(data, path)
+    image, truth = pictures.load(path), labelled(data, path)
     size = np.array(image.size)
-    labelled = [_mark(box, size, index) for box, index in zip(truth.boxes, truth.classes, strict=True)]
+    marked = [_mark(box, size, index) for box, index in zip(truth.boxes, truth.classes, strict=True)]
     taught = [
         _mark(box, size, kept[0], float(score), chances(logits, kept, data.classes))
         for box, score, logits, kept in zip(row.boxes, row.scores, row.logits, row.classes, strict=True)
     ]
-    return Scene(row.image, pictures.data_uri(image), *image.size, labelled, taught[::-1])
+    return Scene(row.image, pictures.data_uri(image), *image.size, marked, taught[::-1])
 
 
 def _mark(box: NDArray[np.floating], size: NDArray[np.int64], index: int, score: float = 1.0, title: str = "") -> Mark:

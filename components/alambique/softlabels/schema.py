@@ -1,53 +1,25 @@
-"""What a shard of the cache holds: one row per image, sorted by path, in an Arrow IPC file.
+"""What a shard of the cache holds: one row per sample, sorted by name, in an Arrow IPC file.
 
-A row is a named tuple whose fields are the columns. All but the path are lists with an entry for each box; what has
-several numbers of a box holds them in fixed-size lists.
+All columns but the name are lists, in each row equally long: they have an entry for each of the sample's items, which
+are boxes, views or tokens, as the task has it. What has several numbers of an item holds them in fixed-size lists.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-VERSION = 3
+VERSION = 4
 SHARD = "soft_labels.arrow"
 MANIFEST = "manifest.json"
+SAMPLE = "sample"
+"""The first column: the samples' names."""
 
 
-class SoftLabels(NamedTuple):
-    """What the teacher sees in one image: n boxes, and the k likeliest classes of each.
-
-    Attributes:
-        image: path inside data/images, as in train/x.png.
-        boxes: x1, y1, x2, y2 as shares of the image's width and height, (n, 4).
-        logits: of the likeliest classes, descending, (n, k).
-        classes: which classes they are, (n, k).
-        scores: the sigmoid of the first logit, (n,).
-    """
-
-    image: str
-    boxes: NDArray[np.float16]
-    logits: NDArray[np.float16]
-    classes: NDArray[np.int16]
-    scores: NDArray[np.float16]
-
-
-def rows(width: int) -> pa.Schema:
-    """The Arrow schema of a shard of `SoftLabels`.
-
-    Half precision places a box to a quarter of a pixel in an image of 1,024, and keeps COCO near 1 GB.
+def rows(**items: pa.DataType) -> pa.Schema:
+    """The Arrow schema of a shard.
 
     Args:
-        width: k, class logits kept per box.
+        items: by column, what it has of each item: a number, or a fixed-size list of them (`pa.list_(number, k)`).
     """
-    columns = {
-        "image": pa.string(),
-        "boxes": pa.list_(pa.list_(pa.float16(), 4)),
-        "logits": pa.list_(pa.list_(pa.float16(), width)),
-        "classes": pa.list_(pa.list_(pa.int16(), width)),
-        "scores": pa.list_(pa.float16()),
-    }
+    columns = {SAMPLE: pa.string()} | {name: pa.list_(kind) for name, kind in items.items()}
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])

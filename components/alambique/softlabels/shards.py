@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -10,9 +11,11 @@ from pydantic import ValidationError
 from alambique.errors import IntegrityError
 from alambique.files import json_text, sha256
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest, Recipe
+from alambique.softlabels.key import Manifest, Recipe, digest
 
 AGAIN = "run the soft_labels stage again (`dvc repro soft_labels`)"
+
+Kind = TypeVar("Kind", bound=Recipe[Any])
 
 
 def read_manifests(folder: Path) -> list[Manifest]:
@@ -30,24 +33,42 @@ def read_manifests(folder: Path) -> list[Manifest]:
     return manifests
 
 
-def refuse_foreign(folder: Path, found: Recipe, expected: Recipe) -> None:
+def read_recipe(folder: Path, kind: type[Kind]) -> Kind:
+    """How the cache below `folder` was made, for those who look at it whatever it was made for.
+
+    Args:
+        folder: of the shards' folders.
+        kind: the task's class of recipes.
+    Raises:
+        IntegrityError: see `read_manifests`; or it is another task's.
+    """
+    try:
+        return kind.model_validate(read_manifests(folder)[0].recipe)
+    except ValidationError:
+        raise IntegrityError(f"soft labels in {folder} are another task's; {AGAIN}") from None
+
+
+def refuse_foreign(folder: Path, made: dict[str, Any], expected: Recipe[Any]) -> None:
     """Compare how soft labels were made with how they have to be.
 
     Raises:
         IntegrityError: the recipes differ; the message names the first part that does.
     """
-    made = found.model_dump()
-    for name, now in expected.model_dump().items():
+    wanted = expected.content()
+    if made.keys() != wanted.keys():
+        raise IntegrityError(f"soft labels in {folder} are another task's; {AGAIN}")
+    for name, now in wanted.items():
         if (value := made[name]) != now:
             raise IntegrityError(f"soft labels in {folder} were made for {name} {value}, but now it is {now}; {AGAIN}")
 
 
-def open_shard(path: Path, manifest: Manifest) -> list[pa.RecordBatch]:
+def open_shard(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.RecordBatch]:
     """Map a shard's file after checking its bytes against its manifest, then its types and its number of rows.
 
     Args:
         path: of the file.
         manifest: of its folder.
+        layout: the columns that it must have.
     Raises:
         IntegrityError: it is missing, or any of these differs.
     """
@@ -58,11 +79,11 @@ def open_shard(path: Path, manifest: Manifest) -> list[pa.RecordBatch]:
             f"changed; fetch it again (`dvc checkout --force`), or {AGAIN}"
         )
     file = pa.ipc.open_file(pa.memory_map(str(path)))
-    if file.schema != schema.rows(manifest.recipe.width):
+    if file.schema != layout:
         raise IntegrityError(f"{path} has columns {file.schema.names} of other types than this version's; {AGAIN}")
     batches = [file.get_batch(index) for index in range(file.num_record_batches)]
     if (rows := sum(len(batch) for batch in batches)) != manifest.rows:
-        raise IntegrityError(f"{path} holds {rows} images, but its manifest says {manifest.rows}; {AGAIN}")
+        raise IntegrityError(f"{path} holds {rows} samples, but its manifest says {manifest.rows}; {AGAIN}")
     return batches
 
 
@@ -75,10 +96,11 @@ def _read_manifest(shard: Path) -> Manifest:
         raise IntegrityError(f"cannot read {path}: {error.strerror}: the shard is unfinished; {AGAIN}") from None
     except ValidationError as error:
         raise IntegrityError(f"{path} is no manifest ({error.error_count()} errors); {AGAIN}") from None
-    if (manifest.schema_version, manifest.key) != (schema.VERSION, manifest.recipe.digest()):
+    key = digest(manifest.recipe, manifest.columns)
+    if (manifest.schema_version, manifest.key) != (schema.VERSION, key):
         raise IntegrityError(
             f"{path} has key {manifest.key[:12]} in version {manifest.schema_version}, but this code makes "
-            f"{manifest.recipe.digest()[:12]} in version {schema.VERSION} of the same recipe; {AGAIN}"
+            f"{key[:12]} in version {schema.VERSION} of the same recipe; {AGAIN}"
         )
     if content != json_text(manifest.model_dump()).encode() or shard.name != str(manifest.shard):
         raise IntegrityError(f"{path} is not as the manifest of shard {manifest.shard} was written; {AGAIN}")
@@ -88,9 +110,8 @@ def _read_manifest(shard: Path) -> Manifest:
 def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
     first = manifests[0]
     for manifest in manifests:
-        made = manifest.recipe.model_dump()
-        for name, expected in first.recipe.model_dump().items():
-            if (found := made[name]) != expected:
+        for name in first.recipe | manifest.recipe:
+            if (found := manifest.recipe.get(name)) != (expected := first.recipe.get(name)):
                 raise IntegrityError(
                     f"shard {manifest.shard} in {folder} was made for {name} {found}, "
                     f"but shard {first.shard} for {expected}; {AGAIN}"

@@ -13,7 +13,7 @@ from scipy.special import expit
 from alambique.files import read_json
 from alambique.layout import CARD, TEACHERS
 from alambique.softlabels.inspect import Inspection
-from alambique.softlabels.key import Recipe
+from alambique.tasks.detect.boxes import BoxRecipe
 from alambique.tasks.detect.samples import SAME_BOX
 
 
@@ -57,7 +57,7 @@ def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
     return lines
 
 
-def _kept(recipe: Recipe) -> str:
+def _kept(recipe: BoxRecipe) -> str:
     what = f"up to {recipe.max_boxes} boxes an image with a score of at least {recipe.min_score}"
     size = " and ".join(map(str, recipe.image_sizes))
     return f"{what}; logits of {recipe.width} classes each; input {size} px"
@@ -81,7 +81,7 @@ def chances(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Seque
     return " · ".join(f"{classes[index]} {value:.2g}" for index, value in zip(kept, probabilities, strict=True))
 
 
-def teacher_names(project: Path, recipe: Recipe) -> list[str]:
+def teacher_names(project: Path, recipe: BoxRecipe) -> list[str]:
     """The recipe's teachers by name and digest; by digest alone where models/teacher is not pulled, or has others."""
     names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
     return [f"{names[digest]} {digest[:12]}" if digest in names else digest[:12] for digest in recipe.teachers]

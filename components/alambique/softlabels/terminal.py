@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from alambique.report.figures import points
-from alambique.report.pictures import Boxes
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.inspect import BINS, Inspection, entropy, owners
-from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.summary import by_class, chances, facts
+from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.pictures import Boxes
 
 BAR = 36
 """Characters of the longest bar."""

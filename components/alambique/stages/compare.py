@@ -32,8 +32,15 @@ def run(project: Path) -> None:
     found = search.read(project) if params.budget.asked else None
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
-        images = tasks.load(params.task).pictures(project, params, board)
-        html = page.render(board, images, gates.wanted(params), found, sensitivities(project, params))
+        task = tasks.load(params.task)
+        html = page.render(
+            board,
+            task.pictures(project, params, board),
+            task.plots(project, params, board),
+            gates.wanted(params),
+            found,
+            sensitivities(project, params),
+        )
         write_text(target / "report.html", html)
 
 
@@ -49,19 +56,24 @@ def compare(project: Path, params: Params) -> Leaderboard:
     today = {
         name: project / evaluation(name)
         for name, metrics in evaluations.items()
-        if metrics.get("map50_95") is not None and metrics.get("data") == data
+        if metrics.get(params.HEADLINE) is not None and metrics.get("data") == data
     }
     seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
     teachers = [name for name in seen if Subject.parse(name).kind == "teacher"]
-    return build.leaderboard(
+    board = build.leaderboard(
         project=params.project,
+        task=params.task,
+        samples=task.samples,
+        headline=params.HEADLINE,
+        measures=task.measures,
+        by_class=task.by_class,
         objective=params.promotion.objective,
         teachers=params.teachers,
         students=params.students,
         seeds=params.seeds,
         runtimes=params.runtimes,
         int8=params.int8,
-        image_size=params.input_size,
+        input_size=params.input_size,
         data=data,
         classes=dataset.classes,
         evaluations=evaluations,
@@ -73,6 +85,11 @@ def compare(project: Path, params: Params) -> Leaderboard:
             for name, teacher in product(seen, teachers)
         },
     )
+    for row in board["rows"]:
+        if {row["subject"], board["teacher"]} <= today.keys():
+            figures = task.relative(today[row["subject"]], today[board["teacher"]], params)
+            row["metrics"] |= build.numbers(figures)
+    return board
 
 
 def sensitivities(project: Path, params: Params) -> dict[str, Any]:

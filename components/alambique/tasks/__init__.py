@@ -52,12 +52,14 @@ class Measure(NamedTuple):
         unit: points: a share from 0 to 1, shown as 0 to 100; number: as it is.
         lower_is_better: of two figures.
         shown: whether tables have a column for it; gates may name it in any case.
+        about: what it is, in words, for the report.
     """
 
     label: str
     unit: Literal["points", "number"] = "points"
     lower_is_better: bool = False
     shown: bool = False
+    about: str = ""
 
 
 class Facts(NamedTuple):
@@ -215,6 +217,16 @@ class Task(Protocol):
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
         """Test samples for the report, with what the teacher, the control and the best candidate make of each."""
+
+    def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
+        """What else to show of the best candidate: titles, and <svg> elements made as in `report.plots`."""
+
+    def relative(self, subject: Path, teacher: Path, params: Any) -> Metrics:
+        """The `measures` of a subject that need the most accurate teacher's answers beside its own.
+
+        Args:
+            subject, teacher: folders of their evaluations, both of today's test split.
+        """
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         """Print what the cache of soft labels holds, and write a page about it to `output`."""

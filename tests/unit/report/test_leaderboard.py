@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
 from alambique.layout import subjects
 from alambique.report import build as building
-from alambique.report.leaderboard import Leaderboard, Row, estimate, load
-from alambique.tasks import Interval
+from alambique.report.leaderboard import Leaderboard, Row, columns, estimate, load
+from alambique.tasks import Interval, Measure
+from alambique.tasks.detect import DETECT
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
@@ -56,18 +58,24 @@ def build(
     gain: Interval | None = GAIN,
     champion_times: list[float] | None = None,
     agreements: dict[tuple[str, str], float | None] | None = None,
+    measures: Mapping[str, Measure] = DETECT.measures,
 ) -> Leaderboard:
     figures = {name: metrics.get("map50_95") for name, metrics in measured.items()}
     known = {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
     return building.leaderboard(
         project="cells",
+        task="detect",
+        samples="images",
+        headline="map50_95",
+        measures=measures,
+        by_class=DETECT.by_class,
         objective=objective,
         teachers=TEACHERS,
         students=["pico"],
         seeds=SEEDS,
         runtimes=["onnx"],
         int8=["onnx"],
-        image_size=64,
+        input_size=64,
         data="today",
         classes=["red", "white"],
         evaluations=measured,
@@ -133,8 +141,8 @@ def test_a_candidates_row_joins_evaluation_benchmark_and_checkpoint() -> None:
     assert (row["kind"], row["student"], row["runtime"], row["precision"]) == ("candidate", "pico", "onnx", "int8")
     assert (row["latency_p50_ms"], row["latency_p95_ms"], row["size_mb"]) == (2.0, 3.0, 1.5)
     assert (row["latency_p99_ms"], row["cold_start_ms"], row["peak_memory_mb"]) == (3.5, 80.0, 40.0)
-    assert (row["f1"], row["ece"], row["confidence"]) == (0.7, 0.04, 0.8)
-    assert row["recall"] == {"red": 0.9, "white": None}
+    assert row["metrics"] == {"map50_95": 0.555, "map50": 0.8, "f1": 0.7, "ece": 0.04, "confidence": 0.8}
+    assert row["by_class"] == {"ap": {"red": 0.5, "white": None}, "recall": {"red": 0.9, "white": None}}
     assert row["parity"] == {**PARITY, "max_box_difference": None}
     assert (row["data"], row["digest"]) == ("today", "d-pico-onnx-int8")
     assert (row["parameters"], row["macs"]) == (680_000, 210_000_000)  # of its checkpoint: its own card has none
@@ -194,8 +202,9 @@ def test_the_gain_of_distillation_stands_with_its_interval() -> None:
 def test_an_absent_champion_has_a_row_of_nothing() -> None:
     row = rows(build(evaluations()))["champion-onnx"]
     assert not row["present"]
-    assert row["map50_95"] is row["size_mb"] is row["digest"] is row["parity"] is row["cold_start_ms"] is None
-    assert row["recall"] == {}
+    assert set(row["metrics"].values()) == {None}
+    assert row["size_mb"] is row["digest"] is row["parity"] is row["cold_start_ms"] is None
+    assert row["by_class"] == {"ap": {}, "recall": {}}
 
 
 def test_a_champion_is_the_reference_of_its_runtime_and_says_what_it_was() -> None:
@@ -213,7 +222,7 @@ def test_what_is_not_a_finite_number_is_null_and_ranks_last(value: Any) -> None:
     measured = evaluations()
     measured["pico-onnx-fp32"]["map50_95"] = value
     board = build(measured)
-    assert rows(board)["pico-onnx-fp32"]["map50_95"] is None
+    assert rows(board)["pico-onnx-fp32"]["metrics"]["map50_95"] is None
     assert estimate(rows(board)["pico-onnx-fp32"]["deltas"]["control"]) is None
     assert board["best"] == "pico-onnx-int8"
 
@@ -263,3 +272,23 @@ def test_a_leaderboard_that_is_missing_or_of_another_version_is_refused(tmp_path
     write_json(tmp_path / "leaderboard.json", {"schema": 2})
     with pytest.raises(IntegrityError, match="has schema 2"):
         load(tmp_path / "leaderboard.json")
+
+
+def test_the_board_says_what_its_figures_are_and_which_ranks() -> None:
+    board = build(evaluations())
+    assert (board["task"], board["samples"], board["headline"], board["input_size"]) == (
+        *("detect", "images", "map50_95", 64),
+    )
+    assert board["measures"]["ece"]["lower_is_better"] and not board["measures"]["ece"]["shown"]
+    assert board["by_class"]["ap"]["label"] == "AP"
+    assert columns(board) == ["map50_95", "map50"]
+    board["headline"] = "map50"
+    assert columns(board) == ["map50", "map50_95"]
+
+
+def test_tokens_a_second_follow_from_the_latency_of_an_input_of_tokens() -> None:
+    measures = {**DETECT.measures, "tokens_per_second": Measure("tokens/s", "number", shown=True)}
+    found = rows(build(evaluations(), measures=measures))
+    assert found["pico-onnx-int8"]["metrics"]["tokens_per_second"] == 64 / 0.002
+    assert found["pico-pruned"]["metrics"]["tokens_per_second"] is None
+    assert "tokens_per_second" not in rows(build(evaluations()))["pico-onnx-int8"]["metrics"]

@@ -6,7 +6,7 @@ import pytest
 from finished_run import row
 
 from alambique.config.section import Runtime
-from alambique.report.plots import COLORS, FADED, accuracy_against, losses
+from alambique.report.plots import COLORS, FADED, Axis, accuracy_against, losses
 
 
 def test_every_runtime_has_a_colour_of_its_own() -> None:
@@ -15,7 +15,7 @@ def test_every_runtime_has_a_colour_of_its_own() -> None:
 
 
 def test_layers_stand_in_the_order_of_the_network() -> None:
-    svg = losses({name: {"0.25": 0.01, "0.5": 0.1} for name in ("10 out", "2 hidden", "2 out", "0 out")})
+    svg = losses({name: {"0.25": 0.01, "0.5": 0.1} for name in ("10 out", "2 hidden", "2 out", "0 out")}, "mAP50-95")
     labels = [svg.index(f">{name}<") for name in ("0 out", "2 hidden", "2 out", "10 out")]
     assert labels == sorted(labels)
 
@@ -23,6 +23,7 @@ def test_layers_stand_in_the_order_of_the_network() -> None:
 @pytest.mark.parametrize(("fronts", "faded"), [(["pico-onnx-fp32"], 1), (["pico-onnx-fp32", "pico-onnx-int8"], 0)])
 def test_what_is_not_on_the_front_is_faded(fronts: list[str], faded: int) -> None:
     rows: Any = [row("pico-onnx-fp32"), row("pico-onnx-int8", map50_95=0.4)]
-    svg = accuracy_against(rows, fronts, "size_mb", "MB")
+    svg = accuracy_against(rows, fronts, Axis("size_mb", "MB"), Axis("map50_95", "mAP50-95"))
     assert svg is not None
+    assert "mAP50-95, points" in svg
     assert svg.count(f"fill-opacity: {FADED}") == faded

@@ -22,11 +22,12 @@ def gain(value: float, low: float, high: float) -> Gain:
     ],
 )
 def test_a_gain_is_called_one_only_where_the_interval_leaves_out_zero(worth: Gain, text: str) -> None:
-    assert verdict("pico", worth) == text
+    assert verdict("pico", worth, "mAP50-95") == text
 
 
 def test_an_unknown_gain_is_called_unknown() -> None:
-    assert "cannot be told" in verdict("pico", None)
+    words = verdict("pico", None, "top-1")
+    assert "cannot be told" in words and "has no top-1 on today's test split" in words
     assert outcome(None) == "even"
 
 
@@ -40,5 +41,6 @@ def test_what_is_shown_as_nothing_is_not_called_a_gain() -> None:
 
 
 def test_one_seed_says_nothing_about_the_chance_of_training() -> None:
-    assert "64 test images only, not the training's chance" in scope(1, 64)
-    assert "all 3 seeds" in scope(3, 64) and "only" not in scope(3, 64)
+    assert "64 test images only, not the training's chance" in scope(1, 64, "images")
+    several = scope(3, 64, "texts")
+    assert "all 3 seeds" in several and "64 test texts" in several and "only" not in several

@@ -21,8 +21,8 @@ from alambique.files import write_json
 from alambique.softlabels import command
 from alambique.softlabels.inspect import Inspection, entropy, inspect, owners
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import SoftLabels
 from alambique.softlabels.summary import by_class, facts, teacher_names
+from alambique.tasks.detect.boxes import SoftLabels
 
 CAT, DOG, EEL = range(3)
 
@@ -98,7 +98,7 @@ def test_a_labelled_box_is_found_only_by_a_box_of_its_class(project: Path) -> No
 
 
 def test_a_teachers_box_belongs_to_the_labelled_one_it_overlaps_most_whatever_the_class(project: Path) -> None:
-    from alambique.report.pictures import labelled
+    from alambique.tasks.detect.pictures import labelled
 
     truth = labelled(Dataset.load(project / "data"), project / "data/images/train/a.png")
     assert owners(ROWS[0], truth) == [0, 1]

@@ -27,13 +27,24 @@ class Detect:
     about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
     samples: ClassVar[str] = "images"
     measures: ClassVar[Mapping[str, Measure]] = {
-        "map50_95": Measure("mAP50-95", shown=True),
-        "map50": Measure("mAP50", shown=True),
-        "f1": Measure("F1"),
-        "ece": Measure("calibration error", lower_is_better=True),
-        "confidence": Measure("confidence"),
+        "map50_95": Measure(
+            "mAP50-95",
+            shown=True,
+            about="mean over the classes of average precision at IoU 0.50, 0.55 … 0.95, as Ultralytics computes it",
+        ),
+        "map50": Measure("mAP50", shown=True, about="the same at IoU 0.50 alone"),
+        "f1": Measure("F1", about="at the threshold of deployment, IoU 0.50"),
+        "confidence": Measure(
+            "score if right", "number", about="falls with a collapse of confidence, which mAP does not see"
+        ),
+        "ece": Measure(
+            "calibration error", "number", lower_is_better=True, about="how far scores are from being right so often"
+        ),
     }
-    by_class: ClassVar[Mapping[str, Measure]] = {"ap": Measure("AP"), "recall": Measure("recall")}
+    by_class: ClassVar[Mapping[str, Measure]] = {
+        "ap": Measure("AP", about="average precision at IoU 0.50 to 0.95; a class that no test image holds has none"),
+        "recall": Measure("recall", about="share of a class's objects found at the threshold of deployment, IoU 0.50"),
+    }
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
 
@@ -133,9 +144,15 @@ class Detect:
         return headline(evaluation)
 
     def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
-        from alambique.report.pictures import choose
+        from alambique.tasks.detect.pictures import choose
 
         return choose(project, board)
+
+    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
+        return []
+
+    def relative(self, subject: Path, teacher: Path, params: Params) -> Metrics:
+        return {}
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.softlabels.command import show
