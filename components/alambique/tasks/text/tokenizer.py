@@ -1,0 +1,139 @@
+"""Tokenizers: loaded from a Hugging Face folder, or trained on a dataset's texts, and told apart by what they do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from alambique.errors import DataError
+
+if TYPE_CHECKING:
+    from alambique.tasks.text.data import Texts
+
+FILE = "tokenizer.json"
+BEGIN, END, PAD = "<s>", "</s>", "<pad>"
+BERT = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+LONGEST = 10**9
+"""Tokens. Whoever encodes says where texts end; the tokenizer itself knows no limit."""
+
+
+def load(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in a Hugging Face folder; no code of the folder runs.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not (folder / FILE).is_file():
+        raise DataError(f"{folder} has no {FILE}: give a Hugging Face folder with a fast tokenizer in it")
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return]
+    except Exception as error:  # the Rust side raises no narrower one
+        raise DataError(f"cannot load the tokenizer in {folder}: {error}") from error
+
+
+def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the tokenizer as Hugging Face does."""
+    tokenizer.save_pretrained(folder)
+
+
+def corpus(dataset: Texts) -> list[str]:
+    """The texts that a tokenizer may be trained on: those that students may see."""
+    return [text.text for split in ("train", "unlabelled") for text in dataset.texts(split)]
+
+
+def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE, which can spell any text; equal texts give an equal one.
+
+    Args:
+        texts: to train on.
+        size: of the vocabulary, 260 at least: every byte, and the special tokens.
+    """
+    made = tokenizers.Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, BEGIN, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(texts, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, made.token_to_id(BEGIN))]
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=made,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
+        model_max_length=LONGEST,
+    )
+
+
+def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    """A WordPiece in lower case, as BERT's; equal texts give an equal one.
+
+    Args:
+        texts: to train on.
+        size: of the vocabulary, at most.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    texts = [normalizer.normalize_str(text) for text in texts]
+    learning = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk_token"]))
+    learning.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    # The trainer numbers what it meets inside of words in the order of a hash map that is seeded anew in each process,
+    # and breaks ties by these numbers; special tokens have theirs beforehand.
+    inner = sorted({f"##{character}" for text in texts for character in text if not character.isspace()})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=[*BERT.values(), *inner], continuing_subword_prefix="##", show_progress=False
+    )
+    learning.train_from_iterator(texts, trainer)
+    made = tokenizers.Tokenizer(models.WordPiece(learning.get_vocab(), unk_token=BERT["unk_token"]))
+    made.normalizer = normalizer
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    made.add_special_tokens(list(BERT.values()))
+    marks = [(token, made.token_to_id(token)) for token in (BERT["cls_token"], BERT["sep_token"])]
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=made, model_max_length=LONGEST, **BERT
+    )
+
+
+def digest(tokenizer: PreTrainedTokenizerFast) -> str:
+    """sha256 over all that decides which tokens a text becomes, so equal for tokenizers that are alike.
+
+    Padding and truncation are left out, since whoever encodes decides them.
+    """
+    content: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    content |= {"padding": None, "truncation": None, "special": _special(tokenizer)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def difference(first: PreTrainedTokenizerFast, second: PreTrainedTokenizerFast) -> str | None:
+    """In words, why a token's number means something else to the second; None where both mean the same by each."""
+    one, other = first.get_vocab(), second.get_vocab()
+    if differing := sorted(one.items() ^ other.items(), key=lambda item: (item[1], item[0])):
+        token, number = differing[0]
+        return (
+            f"vocabularies of {len(one):,} and {len(other):,} tokens differ in {len({t for t, _ in differing}):,}, "
+            f"first in {token!r} ({number})"
+        )
+    if (mine := _special(first)) != (theirs := _special(second)):
+        names = sorted(mine.items() ^ theirs.items())
+        return f"special tokens differ in {', '.join(dict.fromkeys(name for name, _ in names))}"
+    return None
+
+
+def _special(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
