@@ -47,9 +47,9 @@ from alambique.errors import AlambiqueError
 from alambique.files import write_json
 from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
-from alambique.softlabels.schema import SoftLabels
 from alambique.stages.benchmark import turns
 from alambique.tasks.detect import network, samples, soft_labels
+from alambique.tasks.detect.boxes import SoftLabels
 from benchmarks import common, datasets
 from benchmarks.common import Row
 

@@ -25,8 +25,7 @@ import numpy as np
 import typer
 
 from alambique.softlabels import writer
-from alambique.softlabels.key import Recipe
-from alambique.softlabels.schema import SoftLabels
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 from benchmarks import common
 from benchmarks.common import Row
 
@@ -66,7 +65,7 @@ def writer_memory_growth(rounds: int, few: int, many: int) -> Row:
 
 def write_boxes(folder: Path, images: int, boxes: float) -> None:
     """Write one shard into `folder`; at `max_boxes` every image has as many, below it the number is Poisson's."""
-    recipe = Recipe(
+    recipe = BoxRecipe(
         teachers=["0" * 64],
         experts=None,
         data={"train": "0" * 64},

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alambique.softlabels import writer
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.schema import SoftLabels
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
-RECIPE = Recipe(
+RECIPE = BoxRecipe(
     teachers=["a" * 64, "b" * 64],
     combine="average",
     experts=None,
@@ -44,8 +45,8 @@ def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
 IMAGES = [labels(f"train/{index:02d}.png", boxes=index % 3, seed=index) for index in range(9)]
 
 
-def write(folder: Path, images: Iterable[SoftLabels] = IMAGES, recipe: Recipe = RECIPE, shards: int = 2) -> Path:
+def write(folder: Path, rows: Iterable[Any] = IMAGES, recipe: Recipe[Any] = RECIPE, shards: int = 2) -> Path:
     for shard in range(shards):
         (folder / str(shard)).mkdir(parents=True)
-        writer.write(folder / str(shard), islice(images, shard, None, shards), recipe, shard, shards)
+        writer.write(folder / str(shard), islice(rows, shard, None, shards), recipe, shard, shards)
     return folder

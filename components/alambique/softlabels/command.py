@@ -26,8 +26,8 @@ def show(project: Path, output: Path, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled.
     """
-    cache, data = _open(project), Dataset.load(project / DATA)
-    seen, teachers = inspect(project, cache, data), teacher_names(project, cache.recipe)
+    (recipe, cache), data = _open(project), Dataset.load(project / DATA)
+    seen, teachers = inspect(project, recipe, cache, data), teacher_names(project, recipe)
     terminal.print_inspection(seen, teachers, console)
     write_text(output, page.render(cache, data, seen, teachers))
     console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)
@@ -40,14 +40,15 @@ def show_image(project: Path, image: str, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled, or the cache has no boxes of such an image.
     """
-    cache, data = _open(project), Dataset.load(project / DATA)
+    (_, cache), data = _open(project), Dataset.load(project / DATA)
     row = cache.get(image)
     if row is None:
         raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
     terminal.print_image(row, pictures.labelled(data, data.root / "images" / image), data.classes, console)
 
 
-def _open(project: Path) -> Cache[SoftLabels]:
-    """The cache as it lies there, by whatever recipe it was made."""
+def _open(project: Path) -> tuple[BoxRecipe, Cache[SoftLabels]]:
+    """The cache as it lies there, and how it was made."""
     folder = project / SOFT_LABELS
-    return Cache.open(folder, read_recipe(folder, BoxRecipe))
+    recipe = read_recipe(folder, BoxRecipe)
+    return recipe, Cache.open(folder, recipe)

@@ -76,10 +76,10 @@ class Inspection:
         return {"least certain": unsure, "most certain": sure, "most crowded": crowded}
 
 
-def inspect(project: Path, cache: Cache[SoftLabels], data: Dataset) -> Inspection:
+def inspect(project: Path, recipe: BoxRecipe, cache: Cache[SoftLabels], data: Dataset) -> Inspection:
     """Look at every image of a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
-    seen = Inspection.of_nothing_yet(cache.recipe, size)
+    seen = Inspection.of_nothing_yet(recipe, size)
     for image, row in cache.items():
         seen.images[image.partition("/")[0]] += 1
         _count(seen, row)

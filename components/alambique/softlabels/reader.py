@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
@@ -32,15 +32,10 @@ class Rows(NamedTuple):
 
 
 class Cache(Mapping[str, Row], Generic[Row]):
-    """All soft labels, by the sample's name; a sample is decoded when it is asked for.
+    """All soft labels, by the sample's name; a sample is decoded when it is asked for."""
 
-    Attributes:
-        recipe: of every shard.
-    """
-
-    def __init__(self, recipe: Recipe[Row], batches: list[Rows]) -> None:
-        self.recipe = recipe
-        self._row = recipe.row
+    def __init__(self, row: Callable[..., Row], batches: list[Rows]) -> None:
+        self._row = row
         self._places = {sample: (rows, index) for rows in batches for index, sample in enumerate(rows.samples)}
 
     @classmethod
@@ -59,7 +54,7 @@ class Cache(Mapping[str, Row], Generic[Row]):
         batches: list[Rows] = []
         for manifest in manifests:
             batches += _read(folder / str(manifest.shard) / schema.SHARD, manifest, recipe.layout())
-        cache = cls(recipe, batches)
+        cache = cls(recipe.row, batches)
         if len(cache) != (rows := sum(manifest.rows for manifest in manifests)):
             raise IntegrityError(
                 f"{folder} holds {rows} rows for {len(cache)} samples: some stand in two shards; {AGAIN}"

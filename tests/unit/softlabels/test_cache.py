@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from alambique.errors import IntegrityError, PermanentError
 from alambique.files import read_json, sha256, write_json
 from alambique.softlabels import schema, writer
-from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.schema import SoftLabels
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 
-def read(folder: Path, recipe: Recipe = RECIPE) -> Cache:
+def read(folder: Path, recipe: BoxRecipe = RECIPE) -> Cache[SoftLabels]:
     return Cache.open(folder, recipe)
 
 
@@ -34,16 +33,16 @@ def rewrite(folder: Path, **changes: object) -> None:
 def replace(folder: Path, images: list[SoftLabels]) -> None:
     """Put other rows into shard 0, with a manifest that agrees with their bytes."""
     shard = folder / "0" / schema.SHARD
-    with shard.open("wb") as file, pa.ipc.new_file(file, schema.rows(2)) as sink:
+    with shard.open("wb") as file, pa.ipc.new_file(file, RECIPE.layout()) as sink:
         if images:
             columns = [
                 pa.array([image.image for image in images]),
                 *(
-                    pa.array([list(getattr(image, name)) for image in images], schema.rows(2).field(name).type)
+                    pa.array([list(getattr(image, name)) for image in images], RECIPE.layout().field(name).type)
                     for name in ("boxes", "logits", "classes", "scores")
                 ),
             ]
-            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.rows(2)))
+            sink.write_batch(pa.RecordBatch.from_arrays(columns, schema=RECIPE.layout()))
     rewrite(folder, sha256=sha256(shard))
 
 
@@ -155,7 +154,7 @@ def test_an_image_in_two_shards_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(folder / "1")
     (folder / "1").mkdir()
     writer.write(folder / "1", IMAGES[:1], RECIPE, 1, 2)
-    with pytest.raises(IntegrityError, match="6 rows for 5 images"):
+    with pytest.raises(IntegrityError, match="6 rows for 5 samples"):
         read(folder)
 
 
@@ -185,7 +184,7 @@ def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
     uneven = IMAGES[2]._replace(scores=np.ones(1, np.float16))
     replace(folder, [IMAGES[0], uneven, *IMAGES[4::2]])
-    with pytest.raises(IntegrityError, match="more boxes in one column than in another"):
+    with pytest.raises(IntegrityError, match="more items in one column than in another"):
         read(folder)
 
 
@@ -231,7 +230,7 @@ def test_any_flipped_bit_is_refused(whole: Path, file: str, place: float, bit: i
 def test_a_wrong_row_count_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
     replace(folder, IMAGES[0:8:2])
-    with pytest.raises(IntegrityError, match="holds 4 images, but its manifest says 5"):
+    with pytest.raises(IntegrityError, match="holds 4 samples, but its manifest says 5"):
         read(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from alambique import cli
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
+from alambique.project import template_for
 from alambique.softlabels import command
 from alambique.softlabels.inspect import Inspection, entropy, inspect, owners
 from alambique.softlabels.reader import Cache
@@ -66,7 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 def look(project: Path) -> Inspection:
     cache = Cache.open(project / "soft_labels", RECIPE)
-    return inspect(project, cache, Dataset.load(project / "data"))
+    return inspect(project, RECIPE, cache, Dataset.load(project / "data"))
 
 
 def printed(project: Path, image: str | None = None) -> str:
@@ -174,8 +176,10 @@ def test_a_cache_that_is_not_pulled_says_how_to_get_it(project: Path) -> None:
 
 def test_the_command_prints_and_writes_the_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
+    shutil.copy(template_for("detect"), project / "params.yaml")
     result = CliRunner().invoke(cli.app, ["softlabels", "inspect"])
     assert result.exit_code == 0, result.output
     assert "labels found" in result.output
     assert (project / "soft_labels.html").exists()
-    assert CliRunner().invoke(cli.app, ["softlabels", "inspect", "missing"]).exit_code == IntegrityError.exit_code
+    shutil.rmtree(project / "soft_labels")
+    assert CliRunner().invoke(cli.app, ["softlabels", "inspect"]).exit_code == IntegrityError.exit_code

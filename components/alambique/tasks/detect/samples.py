@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.softlabels.schema import SoftLabels
+from alambique.tasks.detect.boxes import SoftLabels
 
 Trust = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32]]
 """From scores and classes of a teacher's boxes, (n,) each, to the probability that each is right, (n,)."""

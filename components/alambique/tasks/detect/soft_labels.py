@@ -19,11 +19,10 @@ from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import writer
-from alambique.softlabels.key import Recipe
-from alambique.softlabels.schema import SoftLabels
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 from alambique.tasks.detect.combine import Found, choose_experts, combine
 from alambique.tasks.detect.preprocess import DESCRIPTION, Letterbox, preprocess, restore
 from alambique.tasks.detect.samples import inside
@@ -60,7 +59,7 @@ def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metr
     }
 
 
-def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
+def recipe(project: Path, params: Params, data: Dataset) -> BoxRecipe:
     """What the soft labels of today's images, teachers and parameters are made by.
 
     Raises:
@@ -68,7 +67,7 @@ def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
     """
     cards = [_card(project / layout.teacher(name), data.classes) for name in params.teachers]
     by_class = params.soft_labels.combine == "best_per_class"
-    return Recipe(
+    return BoxRecipe(
         teachers=[card["sha256"] for card in cards],
         experts=choose_experts(cards, data.classes) if by_class else None,
         data={split: data.digest(split) for split in SPLITS if data.has(split)},
@@ -79,7 +78,9 @@ def recipe(project: Path, params: Params, data: Dataset) -> Recipe:
     )
 
 
-def look(models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: Recipe) -> Iterator[SoftLabels]:
+def look(
+    models: Sequence[DetectionModel], data: Dataset, images: list[Path], recipe: BoxRecipe
+) -> Iterator[SoftLabels]:
     """The teachers' soft labels, image by image, in the order of `images`.
 
     Args:
@@ -96,7 +97,7 @@ def look(models: Sequence[DetectionModel], data: Dataset, images: list[Path], re
             yield _keep(inside(data, image), one, recipe)
 
 
-def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: Recipe) -> list[Found]:
+def _answers(model: DetectionModel, images: list[Path], image_size: int, recipe: BoxRecipe) -> list[Found]:
     """One teacher's best boxes of each image."""
     inputs, places = zip(*(preprocess(image, image_size) for image in images), strict=True)
     boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
@@ -136,7 +137,7 @@ def _card(folder: Path, classes: list[str]) -> dict[str, Any]:
     return card
 
 
-def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe, suppress: bool) -> Found:
+def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: BoxRecipe, suppress: bool) -> Found:
     """A teacher's best boxes of an image, best first, in the image's own coordinates."""
     corners = restore(boxes.numpy(), place)
     kept = corners.astype(np.float16)
@@ -149,13 +150,13 @@ def _find(boxes: Tensor, logits: Tensor, place: Letterbox, recipe: Recipe, suppr
     return _surest(found, recipe)
 
 
-def _surest(found: Found, recipe: Recipe) -> Found:
+def _surest(found: Found, recipe: BoxRecipe) -> Found:
     scores = found.scores
     order = scores.topk(min(recipe.max_boxes, len(scores))).indices
     return found.take(order[scores[order] >= recipe.min_score])
 
 
-def _keep(image: str, found: Found, recipe: Recipe) -> SoftLabels:
+def _keep(image: str, found: Found, recipe: BoxRecipe) -> SoftLabels:
     """An image's row of the cache: its boxes with their likeliest classes."""
     top = found.logits.topk(recipe.width, dim=1)
     return SoftLabels(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from alambique.data.dataset import Dataset
-from alambique.softlabels.schema import SoftLabels
 from alambique.tasks.detect.average_precision import Matched, match
+from alambique.tasks.detect.boxes import SoftLabels
 from alambique.tasks.detect.samples import corners, seen
 
 ENOUGH = 10

@@ -9,8 +9,8 @@ from PIL import Image
 
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.softlabels.schema import SoftLabels
 from alambique.tasks.detect import samples
+from alambique.tasks.detect.boxes import SoftLabels
 
 NAN, NONE = np.nan, -np.inf
 

@@ -16,8 +16,10 @@ from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
+from alambique.softlabels.shards import read_recipe
 from alambique.tasks import Metrics
 from alambique.tasks.detect import network, predict
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 from alambique.tasks.detect.preprocess import preprocess, restore
 from alambique.tasks.detect.soft_labels import recipe, soft_labels
 
@@ -44,7 +46,9 @@ def asked(teachers: Sequence[str], **soft: object) -> Params:
     return params(teachers=list(teachers), teacher=sections, soft_labels={"shards": [0, 1], "min_score": 0.0, **soft})
 
 
-def write(root: Path, target: Path, teachers: Sequence[str] = ("main",), **soft: object) -> tuple[Cache, list[Metrics]]:
+def write(
+    root: Path, target: Path, teachers: Sequence[str] = ("main",), **soft: object
+) -> tuple[Cache[SoftLabels], list[Metrics]]:
     given = asked(teachers, **soft)
     metrics = []
     for shard in given.soft_labels.shards:
@@ -70,7 +74,7 @@ def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_pa
     card = tmp_path / "project" / subjects.TEACHER / "card.json"
     write_json(card, {**read_json(card), "image_size": size})
     cache, _ = write(tmp_path / "project", tmp_path / "cache")
-    assert cache.recipe.image_sizes == [size]
+    assert read_recipe(tmp_path / "cache", BoxRecipe).image_sizes == [size]
     teacher = predict.load(root / "models/teacher/main", threads=1)
     compared = 0
     for name, seen in cache.items():
@@ -176,7 +180,7 @@ def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, t
     options = {"min_score": 0.3, "max_boxes": 200}
     main, other = (write(two, tmp_path / name, [name], **options)[0] for name in ("main", "other"))
     both = write(two, tmp_path / "both", ["main", "other"], combine="best_per_class", **options)[0]
-    assert both.recipe.experts == [0, 1, 0]
+    assert read_recipe(tmp_path / "both", BoxRecipe).experts == [0, 1, 0]
     kept = 0
     for name, seen in both.items():
         for index, expert in enumerate((main, other, main)):
