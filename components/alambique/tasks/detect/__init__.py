@@ -35,7 +35,9 @@ class Detect:
         "map50": Measure("mAP50", shown=True, about="the same at IoU 0.50 alone"),
         "f1": Measure("F1", about="at the threshold of deployment, IoU 0.50"),
         "confidence": Measure(
-            "score if right", "number", about="falls with a collapse of confidence, which mAP does not see"
+            "score if right",
+            "number",
+            about="mean over the right detections; falls with a collapse of confidence, which mAP does not see",
         ),
         "ece": Measure(
             "calibration error", "number", lower_is_better=True, about="how far scores are from being right so often"
@@ -155,12 +157,12 @@ class Detect:
         return {}
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.softlabels.command import show
+        from alambique.tasks.detect.inspection.command import show
 
         show(project, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.softlabels.command import show_image
+        from alambique.tasks.detect.inspection.command import show_image
 
         show_image(project, sample, console)
 

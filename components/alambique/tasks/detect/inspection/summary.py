@@ -12,8 +12,8 @@ from scipy.special import expit
 
 from alambique.files import read_json
 from alambique.layout import CARD, TEACHERS
-from alambique.softlabels.inspect import Inspection
 from alambique.tasks.detect.boxes import BoxRecipe
+from alambique.tasks.detect.inspection.inspect import Inspection
 from alambique.tasks.detect.samples import SAME_BOX
 
 

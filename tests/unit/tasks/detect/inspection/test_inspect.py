@@ -20,11 +20,11 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
 from alambique.project import template_for
-from alambique.softlabels import command
-from alambique.softlabels.inspect import Inspection, entropy, inspect, owners
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.summary import by_class, facts, teacher_names
 from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.inspection import command
+from alambique.tasks.detect.inspection.inspect import Inspection, entropy, inspect, owners
+from alambique.tasks.detect.inspection.summary import by_class, facts, teacher_names
 
 CAT, DOG, EEL = range(3)
 

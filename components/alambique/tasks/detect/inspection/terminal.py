@@ -13,9 +13,9 @@ from rich.table import Table
 
 from alambique.report.figures import points
 from alambique.report.terminal import WIDTH
-from alambique.softlabels.inspect import BINS, Inspection, entropy, owners
-from alambique.softlabels.summary import by_class, chances, facts
 from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.inspection.inspect import BINS, Inspection, entropy, owners
+from alambique.tasks.detect.inspection.summary import by_class, chances, facts
 from alambique.tasks.detect.pictures import Boxes
 
 BAR = 36

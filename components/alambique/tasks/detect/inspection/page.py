@@ -13,11 +13,11 @@ from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.pictures import color
-from alambique.softlabels.inspect import Inspection
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.scenes import scene
-from alambique.softlabels.summary import by_class, facts
 from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.inspection.inspect import Inspection
+from alambique.tasks.detect.inspection.scenes import scene
+from alambique.tasks.detect.inspection.summary import by_class, facts
 
 
 def render(cache: Cache[SoftLabels], data: Dataset, seen: Inspection, teachers: Sequence[str]) -> str:
@@ -30,7 +30,7 @@ def render(cache: Cache[SoftLabels], data: Dataset, seen: Inspection, teachers: 
         teachers: their names.
     """
     histograms = {"Confidence": seen.confidence, "Entropy of the classes": seen.entropy}
-    environment = templates("alambique.softlabels", "alambique.report")
+    environment = templates("alambique.tasks.detect.inspection", "alambique.report")
     environment.filters["points"] = points
     return environment.get_template("inspect.html.j2").render(
         facts=facts(seen, teachers),

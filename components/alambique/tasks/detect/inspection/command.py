@@ -10,13 +10,13 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import write_text
 from alambique.layout import DATA, SOFT_LABELS
-from alambique.softlabels import page, terminal
-from alambique.softlabels.inspect import inspect
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
-from alambique.softlabels.summary import teacher_names
 from alambique.tasks.detect import pictures
 from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
+from alambique.tasks.detect.inspection import page, terminal
+from alambique.tasks.detect.inspection.inspect import inspect
+from alambique.tasks.detect.inspection.summary import teacher_names
 
 
 def show(project: Path, output: Path, console: Console) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from alambique.data.dataset import Dataset
 from alambique.report import pictures
-from alambique.softlabels.summary import chances
 from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.inspection.summary import chances
 from alambique.tasks.detect.pictures import labelled
 
 
