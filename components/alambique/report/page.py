@@ -97,7 +97,7 @@ def render(
         judged=gates.judge_all(board, wanted),
         reach=checks.interval,
         search=choice,
-        found=search.verdict(choice) if choice else [],
+        found=search.verdict(choice, board["measures"][head]["label"]) if choice else [],
         asked=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
         sensitivities=[

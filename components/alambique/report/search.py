@@ -9,7 +9,7 @@
       "chosen": Entry, "meets_budget": false,
       "students": {"pico": Entry},                  each one's own best
       "exceeded": [Exceeded, …],                    the limits that the chosen one misses
-      "reference": 0.61,                            mAP50-95 on val of the best distilled student, unpruned
+      "reference": 0.61,                            headline on val of the best distilled student, unpruned
       "unpruned": {"pico": 0.61},
       "trials": [Entry and "trained", …],           in their order
       "trainings": 5, "untried": 0,                 combinations that more trainings could have tried
@@ -29,7 +29,8 @@ from alambique.files import read_json
 from alambique.layout import CHOICE
 from alambique.report.figures import number, points, signed
 
-UNITS = {"latency_p95_ms": "ms", "size_mb": "MB", "max_drop": "of mAP50-95"}
+UNITS = {"latency_p95_ms": "ms", "size_mb": "MB", "max_drop": "of {label}"}
+"""Of a budget's limits; `label` is the headline's."""
 
 
 class Entry(TypedDict):
@@ -39,7 +40,8 @@ class Entry(TypedDict):
         candidate: student-runtime-precision.
         share: of `prune.target` that is removed.
         latency_p50_ms, latency_p95_ms, size_mb: of its artifact.
-        map50_95, drop: on val, after a short recovery; null where it was not tried. The drop is from the reference.
+        accuracy, drop: the headline on val, after a short recovery, and how far below the reference it is; null where
+            it was not tried.
         exceeds: names of the limits that it is known to exceed.
     """
 
@@ -51,7 +53,7 @@ class Entry(TypedDict):
     latency_p50_ms: float
     latency_p95_ms: float
     size_mb: float
-    map50_95: float | None
+    accuracy: float | None
     drop: float | None
     exceeds: list[str]
 
@@ -83,19 +85,22 @@ def read(project: Path) -> dict[str, Any]:
     return content
 
 
-def verdict(choice: Mapping[str, Any]) -> list[str]:
+def verdict(choice: Mapping[str, Any], label: str) -> list[str]:
     """Sentences: what was chosen, whether it meets the budget, and what is out of reach by how much.
 
     Args:
         choice: the content of choice.json, of a search.
+        label: the headline's.
     """
     chosen = name(choice["chosen"])
     tried = f"{_count(len(choice['trials']), 'trial')}, {_count(choice['trainings'], 'training')}"
     if choice["meets_budget"]:
-        lines = [f"{chosen} meets the budget: {figures(choice['chosen'])} ({tried})."]
+        lines = [f"{chosen} meets the budget: {figures(choice['chosen'], label)} ({tried})."]
     else:
-        lines = [f"Nothing measured meets the budget. Nearest is {chosen}: {figures(choice['chosen'])} ({tried})."]
-        lines += [_exceeded(each) for each in choice["exceeded"]]
+        lines = [
+            f"Nothing measured meets the budget. Nearest is {chosen}: {figures(choice['chosen'], label)} ({tried})."
+        ]
+        lines += [_exceeded(each, label) for each in choice["exceeded"]]
     if choice["untried"]:
         untried = _count(choice["untried"], "more combination")
         lines.append(f"{untried} could be tried with more than {_count(choice['budget']['trials'], 'training')}.")
@@ -107,12 +112,12 @@ def name(entry: Entry) -> str:
     return f"{entry['candidate']} with {100 * entry['share']:.0f} % pruned"
 
 
-def figures(entry: Entry) -> str:
+def figures(entry: Entry, label: str) -> str:
     """Latency, size and, where it was measured, accuracy."""
     words = f"{number(entry['latency_p95_ms'])} ms (p95), {number(entry['size_mb'])} MB"
     if entry["drop"] is None:
         return f"{words}, not trained"
-    return f"{words}, mAP50-95 {points(entry['map50_95'])} on val, {signed(-entry['drop'])} against the best unpruned"
+    return f"{words}, {label} {points(entry['accuracy'])} on val, {signed(-entry['drop'])} against the best unpruned"
 
 
 def limits(budget: Mapping[str, Any]) -> str:
@@ -121,11 +126,10 @@ def limits(budget: Mapping[str, Any]) -> str:
     return ", ".join(f"{each} at most {budget[each]:g}" for each in asked)
 
 
-def _exceeded(each: Exceeded) -> str:
+def _exceeded(each: Exceeded, label: str) -> str:
+    unit = UNITS[each["limit"]].format(label=label)
     value, by, least = (f"{each[key]:.3g}" for key in ("value", "by", "least"))
-    words = (
-        f"{each['limit']} {each['allowed']:g} is out of reach by {by} {UNITS[each['limit']]}: the nearest has {value}"
-    )
+    words = f"{each['limit']} {each['allowed']:g} is out of reach by {by} {unit}: the nearest has {value}"
     return f"{words}." if value == least else f"{words}; the least of all is {least}."
 
 

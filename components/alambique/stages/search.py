@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import write_json
 from alambique.layout import CHOICE, SEARCH
@@ -38,6 +39,8 @@ def run(project: Path) -> None:
     produce(project, SEARCH, "search", work)
     choice = search.read(project)
     if "chosen" in choice:
+        params = config.load(project)
+        headline = tasks.load(params.task).measures[params.HEADLINE]
         say = logger.info if choice["meets_budget"] else logger.warning
-        for line in search.verdict(choice):
+        for line in search.verdict(choice, headline.label):
             say("%s", line)

@@ -65,7 +65,8 @@ def search(project: Path, params: Params, target: Path) -> Metrics:
     write_json(target / CHOICE.name, {**choice, "unpruned": unpruned, "benchmark": conditions})
     chosen = choice["chosen"]
     return {
-        **{key: chosen[key] for key in ("latency_p95_ms", "size_mb", "map50_95", "drop")},
+        **{key: chosen[key] for key in ("latency_p95_ms", "size_mb", "drop")},
+        "map50_95": chosen["accuracy"],
         "chosen": chosen["candidate"],
         "meets_budget": choice["meets_budget"],
         "share": choice["shares"],
@@ -157,7 +158,7 @@ def entry(figures: Figures, combination: Combination) -> dict[str, Any]:
         "candidate": combination.artifact,
         **combination._asdict(),
         **figures.costs[combination]._asdict(),
-        "map50_95": figures.maps.get(combination),
+        "accuracy": figures.maps.get(combination),
         "drop": figures.drop(combination),
         "exceeds": [each.name for each in figures.excesses(combination)],
     }
