@@ -1,0 +1,48 @@
+"""For each task the smallest project that goes through every stage: its data as people have it, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tiny
+
+from alambique.demo.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Small:
+    """One task's.
+
+    Attributes:
+        student: its name.
+        write: makes the data, in a folder which is not there yet.
+        params: what params.yaml has other than the task's template.
+    """
+
+    student: str
+    write: Callable[[Path], None]
+    params: dict[str, Any]
+
+
+def detect() -> Small:
+    network = tiny.NETWORK.model_dump()
+    scenes = Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2)
+    changes = {
+        "input_size": 64,
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005},
+        "soft_labels": {"min_score": 0.0, "max_boxes": 5},
+        "distill": {"epochs": 1, "min_trust": 0.0},
+        "prune": {"epochs": 1},
+        "quantize": {"images": 12, "max_drop": 1.0},
+        "validation": {"min_boxes_per_class": 0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", scenes.write, changes)
+
+
+TASKS: dict[str, Callable[[], Small]] = {"detect": detect}

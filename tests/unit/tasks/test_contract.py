@@ -1,0 +1,338 @@
+"""What every task promises to the stages, gates and the report, whatever its models are: see `alambique.tasks.Task`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+import yaml
+from rich.console import Console
+
+from alambique import config, gates, layout, pipeline, tasks
+from alambique.config import Params
+from alambique.data.expectations import failures, judge
+from alambique.errors import ConfigurationError, DataError, IntegrityError
+from alambique.files import read_json, sha256, write_json
+from alambique.layout import Candidate
+from alambique.project import init, template_for
+from alambique.report import leaderboard
+from alambique.stages import (
+    benchmark,
+    compare,
+    control,
+    distill,
+    evaluate,
+    export,
+    prune,
+    quantize,
+    search,
+    soft_labels,
+    teacher,
+    validate,
+)
+from alambique.tasks.cards import read_card
+
+TASKS = tuple(config.TASKS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A project through which every stage has run once.
+
+    Attributes:
+        root: the project.
+        task: whose.
+        params: of its params.yaml.
+        student: its only one.
+    """
+
+    root: Path
+    task: tasks.Task
+    params: Params
+    student: str
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """A metrics file."""
+        content: dict[str, Any] = read_json(self.root / layout.METRICS / f"{name}.json")
+        return content
+
+    def evaluation(self, subject: str) -> Path:
+        """Folder of a subject's results."""
+        return self.root / layout.evaluation(subject)
+
+    @property
+    def subjects(self) -> list[str]:
+        """All that was measured, champions that are not there left out."""
+        params = self.params
+        found = layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        return [each.name for each in found if each.kind != "champion"]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All artifacts."""
+        found = (layout.Subject.parse(name) for name in self.subjects)
+        return [Candidate.parse(each.name) for each in found if each.kind == "candidate"]
+
+
+@pytest.fixture(scope="session", params=TASKS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    name = request.param
+    mine = small.TASKS[name]()
+    home = tmp_path_factory.mktemp(f"contract_{name}")
+    mine.write(home / "source")
+    (home / "changes.yaml").write_text(yaml.safe_dump(mine.params))
+    root = home / "project"
+    init(root, str(home / "source"), name, overrides=home / "changes.yaml", origin=None, remote=None)
+    params = config.load(root)
+    (student,) = params.students
+    seed = str(params.seeds[0])
+    validate.run(root)
+    for each in params.teachers:
+        teacher.run(root, each)
+    for shard in params.soft_labels.shards:
+        soft_labels.run(root, str(shard))
+    distill.run(root, student, seed)
+    control.run(root, student, seed)
+    search.run(root)
+    prune.run(root, student)
+    for runtime in params.runtimes:
+        export.run(root, student, runtime)
+    for runtime in params.int8:
+        quantize.run(root, student, runtime)
+    for subject in layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8):
+        evaluate.run(root, subject.name)
+    benchmark.run(root)
+    compare.run(root)
+    yield Run(root, tasks.load(name), params, student)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_it_says_of_itself_agrees(name: str) -> None:
+    task, params = tasks.load(name), config.TASKS[name]
+    assert next(iter(task.measures)) == params.HEADLINE
+    assert tuple(task.by_class) == params.BY_CLASS
+    assert task.measures[params.HEADLINE].shown
+    assert not task.measures[params.HEADLINE].lower_is_better
+    assert set(params.INT8) <= set(params.RUNTIMES)
+    assert task.about
+    assert task.samples
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_new_projects_parameters_hold_all_that_the_stages_declare(name: str) -> None:
+    content = yaml.safe_load(template_for(name).read_text()) | {"task": name}
+    params = config.parse(content, "params.yaml")
+    assert set(type(params).model_fields) == set(content)
+    for gate in params.gates:
+        assert gate.metric in {*tasks.load(name).measures, *params.BY_CLASS, "latency_p50_ms", "size_mb"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_ability_that_it_lacks_is_refused_in_words(name: str) -> None:
+    for ability in ("search", "ingest", "drift"):
+        if ability not in tasks.load(name).abilities:
+            with pytest.raises(ConfigurationError, match=f"{name} has no `{ability}` yet"):
+                tasks.require(name, ability)  # type: ignore[arg-type]
+
+
+def test_the_dataset_holds_its_contract_and_has_a_digest(run: Run) -> None:
+    facts = run.task.facts(run.root / layout.DATA, run.params)
+    assert failures(judge(facts.tables, facts.contract)) == []
+    data = run.task.data(run.root / layout.DATA)
+    digests = [data.digest(split) for split in ("train", "val", "test")]
+    assert len(set(digests)) == 3
+    assert digests == [run.task.data(run.root / layout.DATA).digest(split) for split in ("train", "val", "test")]
+    assert data.has("unlabelled")
+
+
+def test_a_folder_without_a_dataset_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run.task.data(tmp_path)
+    with pytest.raises(DataError):
+        run.task.adopt(str(tmp_path), tmp_path / "data")
+
+
+def test_checkpoints_are_described(run: Run) -> None:
+    folders = [layout.teacher(run.params.teachers[0]), layout.checkpoint(run.student, "pruned")]
+    folders += [layout.checkpoint(run.student, kind, run.params.seeds[0]) for kind in layout.SEEDED]
+    for folder in folders:
+        card = read_card(run.root / folder)
+        assert card["parameters"] > 0
+        assert len(card["sha256"]) == 64
+        assert (run.root / folder / layout.CURVES).exists()
+
+
+def test_the_control_takes_as_many_steps_as_the_distilled(run: Run) -> None:
+    seed = run.params.seeds[0]
+    taught, alone = (run.metrics(f"{kind}/{run.student}-{seed}") for kind in ("distill", "control"))
+    assert taught["steps"] == alone["steps"]
+
+
+def test_pruning_makes_it_smaller(run: Run) -> None:
+    seed = run.params.seeds[0]
+    wide = read_card(run.root / layout.checkpoint(run.student, "distilled", seed))
+    pruned = read_card(run.root / layout.checkpoint(run.student, "pruned"))
+    assert pruned["parameters"] < wide["parameters"]
+
+
+def test_candidates_are_described(run: Run) -> None:
+    for candidate in run.candidates:
+        card = read_card(run.root / candidate.folder)
+        assert card["task"] == run.params.task
+        assert card["candidate"] == candidate.name
+        assert card["digest"] == layout.artifact_digest(run.root / candidate.folder)
+        assert card["arithmetic"].startswith("int" if candidate.precision == "int8" else "float")
+        assert card["size_bytes"] > 0
+        assert (run.root / candidate.folder / "example.py").exists()
+
+
+def test_evaluations_are_complete(run: Run) -> None:
+    test = run.task.data(run.root / layout.DATA).digest("test")
+    for subject in run.subjects:
+        found = run.metrics(f"evaluate/{subject}")
+        assert found["present"]
+        assert found["data"] == test
+        assert 0 <= found[run.params.HEADLINE] <= 1
+        assert found["images"] > 0
+        own = run.task.headline(run.evaluation(subject))
+        assert own.value == pytest.approx(found[run.params.HEADLINE], abs=1e-6)
+        assert own.low <= own.value <= own.high
+        for name in run.params.BY_CLASS:
+            assert set(found[name]) <= set(run.task.data(run.root / layout.DATA).classes)
+
+
+def test_exports_answer_as_their_checkpoint(run: Run) -> None:
+    for candidate in run.candidates:
+        if candidate.precision == "fp32":
+            parity = run.metrics(f"evaluate/{candidate.name}")["parity"]
+            assert parity["agreement"] is None or parity["agreement"] >= 0.99
+
+
+def test_a_champion_that_is_not_there_is_said_to_be_absent(run: Run) -> None:
+    for runtime in run.params.runtimes:
+        assert run.metrics(f"evaluate/champion-{runtime}")["present"] is False
+
+
+def test_differences_are_paired(run: Run) -> None:
+    first, second = f"teacher-{run.params.teachers[0]}", f"{run.student}-pruned"
+    folders = {name: run.evaluation(name) for name in (first, second)}
+    found = run.task.intervals(folders, [(first, second), (second, first), (first, first)])
+    one, other = found[first, second], found[second, first]
+    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert found[first, first][:3] == (0, 0, 0)
+    gain = run.task.gain([folders[first]], [folders[second]])
+    assert gain.value == pytest.approx(one.value)
+    assert gain.seeds == 1
+
+
+def test_an_artifact_runs(run: Run) -> None:
+    folder = run.root / run.candidates[0].folder
+    run.task.runner(folder, threads=1)()
+    takes, gives = run.task.tensors(read_card(folder))
+    inputs = [np.ones([1 if size == -1 else size for size in shape], kind) for kind, shape in takes]
+    answer = run.task.predictor(folder, threads=1)(*inputs)
+    ((kind, shape),) = gives
+    assert answer.dtype == kind
+    assert [size for size, asked in zip(answer.shape, shape, strict=True) if asked != -1] == [
+        asked for asked in shape if asked != -1
+    ]
+
+
+def test_a_changed_artifact_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = run.root / run.candidates[0].folder
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            (copy / path.name).write_bytes(path.read_bytes())
+    card = read_json(copy / layout.CARD)
+    with (copy / card["file"]).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(IntegrityError, match=card["file"]):
+        run.task.runner(copy, threads=1)
+
+
+def test_evaluating_again_gives_the_same(run: Run, tmp_path: Path) -> None:
+    for subject in (f"{run.student}-pruned", run.candidates[0].name):
+        again = tmp_path / subject
+        again.mkdir()
+        metrics = run.task.evaluate(run.root, run.params, subject, again)
+        assert metrics == run.metrics(f"evaluate/{subject}")
+        for path in again.iterdir():
+            assert sha256(path) == sha256(run.evaluation(subject) / path.name)
+
+
+def test_equal_seeds_give_an_equal_student(run: Run, tmp_path: Path) -> None:
+    seed = run.params.seeds[0]
+    run.task.distill(run.root, run.params, run.student, seed, tmp_path)
+    before = run.root / layout.checkpoint(run.student, "distilled", seed)
+    (tmp_path / "card").write_bytes((tmp_path / layout.CARD).read_bytes())
+    assert read_json(tmp_path / layout.CARD)["sha256"] == read_json(before / layout.CARD)["sha256"]
+
+
+def test_a_damaged_cache_is_refused(run: Run, tmp_path: Path) -> None:
+    shard = run.root / layout.shard(0) / "soft_labels.arrow"
+    content = shard.read_bytes()
+    mode = shard.stat().st_mode
+    shard.unlink()
+    shard.write_bytes(content[:-8])
+    try:
+        with pytest.raises(IntegrityError):
+            run.task.distill(run.root, run.params, run.student, run.params.seeds[0], tmp_path)
+    finally:
+        shard.unlink()
+        shard.write_bytes(content)
+        shard.chmod(mode)
+
+
+def test_the_cache_can_be_looked_at(run: Run, tmp_path: Path) -> None:
+    with Console(file=(tmp_path / "said.txt").open("w"), width=160) as console:
+        run.task.inspect(run.root, tmp_path / "page.html", console)
+    page = (tmp_path / "page.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (tmp_path / "said.txt").read_text().strip()
+    with pytest.raises(DataError, match="nosuch"):
+        run.task.inspect_sample(run.root, "train/nosuch", Console(file=open(os.devnull, "w")))  # noqa: PTH123, SIM115
+
+
+def test_the_leaderboard_and_the_page_hold_every_subject(run: Run) -> None:
+    board = leaderboard.load(run.root / layout.REPORT / "leaderboard.json")
+    assert board["headline"] == run.params.HEADLINE
+    rows = {row["subject"]: row for row in board["rows"]}
+    page = (run.root / layout.REPORT / "report.html").read_text()
+    for subject in run.subjects:
+        assert rows[subject]["metrics"][run.params.HEADLINE] is not None
+        assert subject in page
+    for candidate in run.candidates:
+        assert rows[candidate.name]["latency_p50_ms"] > 0
+    assert board["best"]
+    assert run.task.measures[run.params.HEADLINE].label in page
+
+
+def test_gates_judge_its_candidates(run: Run) -> None:
+    board = leaderboard.load(run.root / layout.REPORT / "leaderboard.json")
+    for judged in gates.judge_all(board, gates.wanted(run.params)):
+        assert not {check.reason for check in judged.checks} & {"missing_metric", "not_evaluated", "missing_interval"}
+
+
+def test_the_graph_knows_no_task(run: Run) -> None:
+    kinds = {name.split("@")[0] for name in pipeline.read(run.root).stages}
+    assert {"validate", "teacher", "soft_labels", "distill", "control", "prune", "export", "compare"} <= kinds
+
+
+def test_broken_data_stops_every_later_stage(run: Run, tmp_path: Path) -> None:
+    verdict = run.root / validate.VERDICT
+    before = read_json(verdict)
+    write_json(verdict, {**before, "success": False, "failures": ["test holds no samples"]})
+    try:
+        with pytest.raises(DataError, match="test holds no samples"):
+            evaluate.run(run.root, f"{run.student}-pruned")
+    finally:
+        write_json(verdict, before)
