@@ -124,7 +124,7 @@ def test_champion_is_that_of_the_candidates_own_runtime() -> None:
     assert reasons(not_worse("champion"), row(NAME, map50_95=0.2), other) == "missing_reference"
 
 
-@pytest.mark.parametrize("metric", ["latency_p50_ms", "size_mb"])
+@pytest.mark.parametrize("metric", ["latency_p50_ms", "size_mb", "ece"])
 def test_what_costs_is_worse_when_it_is_higher(metric: str) -> None:
     gate = not_worse("champion", metric, margin=1.0)
     champion = row("champion-onnx", **{metric: 10.0})
@@ -274,12 +274,30 @@ def test_a_class_may_have_a_full_stop_in_its_name() -> None:
     assert [check.reason for check in gates.judge(candidate, board, [each_class()])] == ["passed"]
 
 
+def test_a_measure_of_the_board_that_the_row_lacks_is_missing() -> None:
+    candidate: Any = row(NAME)
+    del candidate["metrics"]["f1"]
+    assert reasons(AtLeast(kind="at_least", metric="f1", value=0.1), candidate) == "missing_metric"
+
+
+@pytest.mark.parametrize("headline", ["map50_95", "map50"])
+def test_only_the_headlines_differences_are_in_deltas(headline: str) -> None:
+    candidate: Any = row(NAME, deltas={"teacher": delta(0.0, 0.01)})
+    board: Any = {**leaderboard([candidate, row("teacher-main")]), "headline": headline, "samples": "texts"}
+    gate = not_worse("teacher", "map50", limit=0.005)
+    (check,) = gates.judge(candidate, board, [gate])
+    if headline == "map50":
+        assert "test texts would tell" in check.explanation
+    else:
+        assert check.reason == "missing_interval"
+
+
 def test_a_column_of_one_figure_has_none_inside() -> None:
     gate = AtLeast(kind="at_least", metric="map50.agreement", value=0.1)
     assert reasons(gate, row(NAME, map50=0.9)) == "missing_metric"
 
 
-@pytest.mark.parametrize(("metric", "n"), [("map50", 100), ("latency_p50_ms", 50), ("size_mb", None)])
+@pytest.mark.parametrize(("metric", "n"), [("map50", 100), ("ece", 100), ("latency_p50_ms", 50), ("size_mb", None)])
 def test_a_check_says_how_many_samples_it_rests_on(metric: str, n: int | None) -> None:
     assert judged(AtMost(kind="at_most", metric=metric, value=100), row(NAME)).n == n
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import subjects
 import yaml
 
 from alambique import layout
+from alambique.config.detect import Params
 from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.stages import compare
 from alambique.stages.environment import prepare
-from alambique.tasks.detect import bootstrap, field
+from alambique.tasks import Metrics
+from alambique.tasks.detect import Detect, bootstrap, field
 
 prepare()
 
@@ -226,3 +229,22 @@ def test_differences_have_intervals_where_both_were_evaluated_today(project: Pat
         assert deltas[name]["n"] == 8
     assert rows["pico-onnx-int8"]["latency_deltas"]["champion"]["high"] < 0
     assert rows["pico-openvino-int8"]["latency_deltas"]["champion"] is None
+
+
+def test_figures_beside_the_teachers_are_asked_of_what_was_evaluated_today(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "metrics/evaluate/pico-control-0.json"
+    write_json(path, {**read_json(path), "data": "yesterday's"})
+    asked = []
+
+    def relative(task: Detect, subject: Path, teacher: Path, params: Params) -> Metrics:
+        asked.append((subject.name, teacher.name))
+        return {"f1": math.nan if subject == teacher else 0.125}
+
+    monkeypatch.setattr(Detect, "relative", relative)
+    compare.run(project)
+    rows = {row["subject"]: row for row in read_json(project / "report/leaderboard.json")["rows"]}
+    assert {teacher for _, teacher in asked} == {"teacher-main"}
+    assert [rows[name]["metrics"]["f1"] for name in ("teacher-main", "pico-onnx-int8")] == [None, 0.125]
+    assert {"pico-control-0", "champion-openvino"}.isdisjoint(name for name, _ in asked)
