@@ -262,9 +262,9 @@ def softlabels_inspect(
 @app.command()
 def tasks() -> None:
     """List the tasks: what each one's students do, how they are distilled, and where they run."""
-    from alambique.tasks.listing import table
+    from alambique.tasks.listing import show as work
 
-    _guarded(table)
+    _guarded(work)
 
 
 def _add_verb(name: str) -> None:

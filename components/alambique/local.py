@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from alambique import config, local_s3
+from alambique import config, local_s3, tasks
 from alambique.deployment import Deployment
 from alambique.errors import AlambiqueError
 
@@ -76,7 +76,8 @@ def up(project: Path) -> None:
     if (weed := local_s3.program()) and not (deployment.arrivals or deployment.production or deployment.releases):
         home = project.resolve() / ".alambique" / "s3"
         configuration = local_s3.configuration(home)
-        places = local_s3.places(config.load(project).project)
+        params = config.load(project)
+        places = local_s3.places(params.project, tasks.load(params.task).abilities)
         environment |= {"AWS_CONFIG_FILE": str(configuration), **places}
         (home / "files").mkdir(exist_ok=True)
         served = local_s3.command(weed, home / "files", local_s3.PORTS)

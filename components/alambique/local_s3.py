@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 ENDPOINT = "http://127.0.0.1:8333"
@@ -56,7 +57,12 @@ def keys(configuration: Path) -> dict[str, str]:
     return {name.upper(): section[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
 
 
-def places(project: str) -> dict[str, str]:
-    """Where a project's data arrives and its champions go, as variables that override its alambique.yaml."""
-    names = ("arrivals", "production", "releases")
-    return {f"ALAMBIQUE_{name.upper()}": f"s3://{BUCKET}/{project}/{name}" for name in names}
+def places(project: str, abilities: Collection[str]) -> dict[str, str]:
+    """Where a project's data arrives and its champions go, as variables that override its alambique.yaml.
+
+    Args:
+        project: its name.
+        abilities: of its task: what it cannot take in has no place to arrive at.
+    """
+    names = {"arrivals": "ingest" in abilities, "production": "drift" in abilities, "releases": True}
+    return {f"ALAMBIQUE_{name.upper()}": f"s3://{BUCKET}/{project}/{name}" for name, has in names.items() if has}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image, ImageFilter
 
-from alambique import config, local_s3
+from alambique import config, local_s3, tasks
 from alambique.data.store import client, open_store, reaching
 from alambique.demo.scenes import Scenes
 
@@ -29,7 +29,8 @@ def send(project: Path, drifted: bool) -> str:
         TransientError: no `alambique up` serves it.
     """
     os.environ["AWS_CONFIG_FILE"] = str(local_s3.configuration(project.resolve() / ".alambique" / "s3"))
-    places = local_s3.places(config.load(project).project)
+    params = config.load(project)
+    places = local_s3.places(params.project, tasks.load(params.task).abilities)
     place = places["ALAMBIQUE_PRODUCTION" if drifted else "ALAMBIQUE_ARRIVALS"]
     number = 1 + len({item.key.partition("/")[0] for item in open_store(place).items()})
     with tempfile.TemporaryDirectory() as name:
