@@ -83,5 +83,7 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
 def _items(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
     """A number, or a fixed-size list of them, for each item."""
     if pa.types.is_fixed_size_list(kind):
+        if values.shape[1:] != (kind.list_size,):  # Arrow would take them, each in another's place
+            raise ValueError(f"{values.shape[1:]} numbers of an item, but the recipe's layout has {kind.list_size}")
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), kind.value_type), type=kind)
     return pa.array(values, kind)

@@ -147,3 +147,10 @@ def test_a_number_that_is_not_finite_is_refused_and_named(tmp_path: Path, value:
     broken = TEXTS[3]._replace(remainder=np.full(5, value, np.float16))
     with pytest.raises(PermanentError, match="not finite for train/03"):
         write(tmp_path / "cache", [*TEXTS[:3], broken], TOKENS)
+
+
+@pytest.mark.parametrize("width", [K - 1, K + 1, 2 * K])
+def test_rows_of_another_width_are_not_written(tmp_path: Path, width: int) -> None:
+    other = TEXTS[3]._replace(logits=np.zeros((5, width), np.float16))
+    with pytest.raises(ValueError, match="layout has 3"):
+        write(tmp_path / "cache", [other], TOKENS)
