@@ -77,7 +77,7 @@ def lay_out(project: Path, data: Path | None, images: int) -> Dataset:
     test = source.images("test")[:images]
     # `yolo val` asks for train and val, too, and writes a cache beside the labels: these are links in a folder of ours.
     dataset = datasets.link(source, project / DATA, {"train": test[:1], "val": test[:1], "test": test})
-    params = common.params(image_size=SIZE, networks={CANDIDATE.student: {"family": "yolo26", "scale": "n"}})
+    params = common.params(input_size=SIZE, networks={CANDIDATE.student: {"family": "yolo26", "scale": "n"}})
     _export(project, params, dataset)
     return dataset
 
