@@ -22,7 +22,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
 
 
 def test_loading_takes_time_and_memory(artifact: Path) -> None:
-    start = cold_start.measure("detect", artifact, subjects.SIZE, threads=1)
+    start = cold_start.measure("detect", artifact, threads=1)
     size = (artifact / "model.onnx").stat().st_size / 1e6
     assert 1 < start.milliseconds < 100_000
     assert start.megabytes is not None and size < start.megabytes < 500
@@ -32,7 +32,7 @@ def test_a_start_that_fails_says_why(artifact: Path, tmp_path: Path) -> None:
     shutil.copytree(artifact, tmp_path / "broken")
     (tmp_path / "broken/model.onnx").write_bytes(b"no graph")
     with pytest.raises(TransientError, match=r"IntegrityError.*model\.onnx"):
-        cold_start.measure("detect", tmp_path / "broken", subjects.SIZE, threads=1)
+        cold_start.measure("detect", tmp_path / "broken", threads=1)
 
 
 def test_figures_are_medians_and_unknown_where_the_platform_is_silent() -> None:
