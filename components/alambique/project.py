@@ -104,7 +104,7 @@ def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
     owners += [(network, "start") for network in (overrides.get("networks") or {}).values()]
     for section, key in owners:
-        if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).is_file():
+        if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).exists():
             section[key] = str(path.resolve())
     return overrides
 

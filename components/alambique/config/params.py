@@ -211,6 +211,10 @@ class Params(Section):
     arriving: Arriving = Arriving()
     drift: Watching = Watching()
 
+    def start(self, student: str) -> str | None:
+        """Where a student's first weights come from; None: it is initialised at random."""
+        return self.networks[student].start
+
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         for student in self.students:

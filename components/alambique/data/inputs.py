@@ -1,6 +1,6 @@
 """Turn what params.yaml names by mutable references (weights, champions) into bytes that a run can depend on.
 
-inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files
+inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
@@ -18,9 +18,9 @@ from typing import Any
 
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
-from alambique.data import recorded, sources
+from alambique.data import huggingface, recorded, sources
 from alambique.errors import IntegrityError
-from alambique.files import fresh_folder, read_json, sha256, write_json
+from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
 from alambique.layout import INPUTS
 
 INDEX = "index.json"
@@ -50,7 +50,7 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
     """
     places = _Places(params.project, origin, tracking_uri)
     teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
-    students = {name: (params.networks[name].start, None) for name in params.students}
+    students = {name: (params.start(name), None) for name in params.students}
     _weights(project / INPUTS / "teachers", teachers, places)
     _weights(project / INPUTS / "students", students, places)
     _champions(project / INPUTS / "champions", params, origin)
@@ -70,7 +70,7 @@ def given(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | No
     if entry["file"] is None:
         return None, None
     path = folder / entry["file"]
-    found = sha256(path)
+    found = _digest(path)
     for whose, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
         if expected not in (None, found):
             raise IntegrityError(
@@ -115,7 +115,8 @@ def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], p
         entries = {}
         for name, (uri, pin) in asked.items():
             old = _previous(target, index.get(name, {}))
-            entries[name] = asdict(_take(folder / f"{name}.pt", uri, pin, old, places))
+            file = name if uri and huggingface.is_folder(uri) else f"{name}.pt"
+            entries[name] = asdict(_take(folder / file, uri, pin, old, places))
         write_json(folder / INDEX, entries)
 
 
@@ -141,7 +142,7 @@ def _index(folder: Path) -> dict[str, Any]:
 def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
     """An earlier entry of an index and its file, if its bytes are still what it says."""
     entry = Weights(**content)
-    if entry.file is None or not (path := folder / entry.file).exists() or sha256(path) != entry.sha256:
+    if entry.file is None or not (path := folder / entry.file).exists() or _digest(path) != entry.sha256:
         return None
     return entry, path
 
@@ -153,16 +154,21 @@ def _take(
         return Weights()
     uri = places.pinpoint(uri)
     if previous and _same(uri, pin, previous[0]):
-        shutil.copyfile(previous[1], target)
+        copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
+        copy(previous[1], target)
     else:
         places.fetch(uri, target)
-    found = sha256(target)
+    found = _digest(target)
     if pin and found != pin:
         raise IntegrityError(
             f"{uri} has sha256 {found}, but sha256 in params.yaml pins {pin}; "
             "find out who replaced it, or pin the new bytes"
         )
     return Weights(uri, found, target.name)
+
+
+def _digest(path: Path) -> str:
+    return folder_sha256(path) if path.is_dir() else sha256(path)
 
 
 def _same(uri: str, pin: str | None, previous: Weights) -> bool:

@@ -1,4 +1,4 @@
-"""The places weights come from: a file, S3, MLflow's registry, Ultralytics' released assets."""
+"""The places weights come from: a file, S3, MLflow's registry, Ultralytics' assets, a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from alambique.data import store
+from alambique.data import huggingface, store
 from alambique.errors import ConfigurationError, DataError, TransientError
-from alambique.files import sha256
+from alambique.files import folder_sha256, sha256
 from alambique.registry.client import connect, reachable
 
 MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
@@ -17,20 +17,23 @@ ASSET = re.compile(r"[\w.-]+\.pt")
 
 
 def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
-    """Write the bytes that `uri` stands for into the file `target`.
+    """Write the bytes that `uri` stands for into the file `target`, or into the folder, where it stands for one.
 
     Args:
-        uri: an absolute path (or ~/…), s3://bucket/key, models:/name/version, models:/name@alias, or the name of an
-            Ultralytics asset such as yolo26n.pt.
+        uri: an absolute path (or ~/…), s3://bucket/key, models:/name/version, models:/name@alias, the name of an
+            Ultralytics asset such as yolo26n.pt, or a folder: see `huggingface`.
         target: in an existing folder.
         tracking_uri: the MLflow of models:/.
     Returns:
-        sha256 of the bytes.
+        sha256 of the bytes; of a folder `files.folder_sha256`.
     Raises:
         ConfigurationError: `uri` is none of these.
         DataError: there is nothing there.
         TransientError: the service is out of reach.
     """
+    if huggingface.is_folder(uri):
+        huggingface.fetch(uri, target)
+        return folder_sha256(target)
     if uri.startswith(store.S3):
         store.download(uri, target)
     elif uri.startswith("models:/"):
@@ -43,14 +46,14 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
 
 
 def pinpoint(uri: str, tracking_uri: str | None) -> str:
-    """`uri` with an MLflow alias replaced by the version that it stands for now; any other as it is.
+    """`uri` with an alias or revision replaced by the version that it stands for now; any other as it is.
 
     Raises:
         ConfigurationError: models:/ is misspelt, names what does not exist, or there is no MLflow.
         TransientError: MLflow is out of reach.
     """
     if not uri.startswith("models:/"):
-        return uri
+        return huggingface.pinpoint(uri)
     if not (match := MODEL.fullmatch(uri)):
         raise ConfigurationError(f"{uri!r} is neither models:/name/version nor models:/name@alias")
     if tracking_uri is None:
@@ -65,7 +68,7 @@ def pinpoint(uri: str, tracking_uri: str | None) -> str:
 
 def immutable(uri: str) -> bool:
     """Whether the bytes behind a pinpointed `uri` never change: released assets and registered versions."""
-    return uri.startswith("models:/") or ASSET.fullmatch(uri) is not None
+    return uri.startswith("models:/") or ASSET.fullmatch(uri) is not None or huggingface.immutable(uri)
 
 
 def _file(uri: str, target: Path) -> None:

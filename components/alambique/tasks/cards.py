@@ -19,7 +19,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not (folder / CARD).is_file():
         raise IntegrityError(f"{folder} has no {CARD}: it is not a finished checkpoint or candidate; make it again")
     card: dict[str, Any] = read_json(folder / CARD)
-    promised = card["files"] if "runtime" in card else {WEIGHTS: card["sha256"]}
+    promised = card.get("files") or {WEIGHTS: card["sha256"]}
     for name, expected in sorted(promised.items()):
         path = folder / name
         found = sha256(path) if path.is_file() else "missing"

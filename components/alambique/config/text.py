@@ -1,0 +1,152 @@
+"""`params.yaml` of a causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from alambique.config import params
+from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
+
+HUB = "hf://"
+"""Before the name of a model on Hugging Face's hub: hf://org/name, hf://org/name@revision."""
+TOKENIZER = "tokenizer:"
+"""Before a teacher's weights: the tokenizer in their folder alone, for the students that share it."""
+
+
+class Network(Section):
+    """A Llama: rotary positions, RMS norm, gated feed-forward, and the embeddings' weights for the output too.
+
+    Attributes:
+        hidden: width of the residual stream.
+        heads, kv_heads: of attention; so many heads share a key and value as there are more of them. null: as many.
+        ffn: width inside of the feed-forward.
+    """
+
+    layers: Count = 4
+    hidden: Count = 128
+    heads: Count = 4
+    kv_heads: Count | None = None
+    ffn: Count = 384
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError(
+                f"hidden {self.hidden} over {self.heads} heads must be an even whole number; give a multiple of "
+                f"{2 * self.heads}"
+            )
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is no multiple of kv_heads {self.kv_heads}")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters: all that is trained, merged into the weights at the end (Hu et al. 2021)."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+
+
+class Student(Network, params.Student):
+    """A student's sizes; or the weights that it and its control start from, which have sizes of their own."""
+
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _adapters_need_weights(self) -> Self:
+        if self.lora and not self.start:
+            raise ValueError("lora: adapters need weights to adapt; give a `start`, or no lora")
+        return self
+
+
+class Teacher(params.Teacher):
+    network: Network = Network()
+
+    @model_validator(mode="after")
+    def _weights_are_a_folder(self) -> Self:
+        if self.weights and self.weights.startswith(CHAMPION):
+            raise ValueError(f"weights: {self.weights}: a text teacher is a folder or {HUB}org/name, no champion yet")
+        return self
+
+
+class SoftLabels(params.SoftLabels):
+    top_k: Annotated[int, Field(ge=1, le=4096)] = 50
+    temperature: Positive = 1.0
+    prompt: Count | None = None
+
+
+class Training(params.Training):
+    optimizer: Literal["AdamW", "SGD"] = "AdamW"
+    vocabulary: Annotated[int, Field(ge=260)] = 2000
+
+
+class Distill(params.Distill):
+    method: Literal["soft", "sequence", "none"] = "soft"
+    divergence: Literal["forward", "reverse", "jsd"] = "forward"
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    temperature: Positive = 1.0
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class Prune(params.Prune):
+    how: Literal["depth", "width", "both"] = "width"
+
+
+class Quantize(params.Quantize):
+    bits: Literal[8, 4] = 8
+
+
+class Evaluate(params.Evaluate):
+    top_k: Annotated[int, Field(ge=1, le=4096)] = 20
+
+
+class Params(params.Params):
+    """All of a language model's `params.yaml`."""
+
+    HEADLINE: ClassVar[str] = "accuracy"
+    BY_CLASS: ClassVar[tuple[str, ...]] = ()
+    RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
+
+    task: Literal["text"] = "text"
+    input_size: Annotated[int, Field(ge=8)] = 256
+    networks: Mapping[Name, Student]
+    teacher: Mapping[Name, Teacher]
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+
+    def start(self, student: str) -> str | None:
+        """A student without weights has its teacher's tokenizer, where the teacher is given one."""
+        if given := self.networks[student].start:
+            return given
+        weights = self.teacher[self.teachers[0]].weights
+        return f"{TOKENIZER}{weights}" if weights else None
+
+    @model_validator(mode="after")
+    def _nothing_is_searched(self) -> Self:
+        if self.budget.asked:
+            raise ValueError(
+                "budget: text has no search yet; take its limits out, and choose prune.share and quantize.bits yourself"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_cache_serves(self) -> Self:
+        if self.distill.method == "soft" and self.distill.temperature != self.soft_labels.temperature:
+            raise ValueError(
+                f"distill.temperature: {self.distill.temperature:g}, but soft_labels.temperature, at which the cache "
+                f"holds the rest of the vocabulary, is {self.soft_labels.temperature:g}; give both the same"
+            )
+        if self.distill.method == "sequence" and self.soft_labels.prompt is None:
+            raise ValueError(
+                "distill.method: sequence trains on what the teacher writes, and soft_labels.prompt asks it for "
+                "nothing; say how many tokens of each text it begins with"
+            )
+        return self

@@ -1,0 +1,101 @@
+"""Models as Hugging Face folders: on this machine, or on the hub. Only safetensors and plain text, and never code."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from alambique.config.text import HUB, TOKENIZER
+from alambique.errors import ConfigurationError, DataError, TransientError
+
+OF_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "vocab.json", "vocab.txt", "merges.txt"),
+)
+OF_MODEL = (
+    *("config.json", "generation_config.json", "*.safetensors", "model.safetensors.index.json"),
+    *OF_TOKENIZER,
+)
+COMMIT = 40
+"""Hexadecimal digits of a revision that never moves."""
+
+
+def is_folder(uri: str) -> bool:
+    """Whether a reference stands for a folder, and not for a file of weights."""
+    return uri.startswith((HUB, TOKENIZER)) or Path(uri).expanduser().is_dir()
+
+
+def pinpoint(uri: str) -> str:
+    """A hub's name with the commit that it stands for now; any other reference as it is.
+
+    Raises:
+        ConfigurationError: the hub has no such model or revision.
+        TransientError: the hub is out of reach.
+    """
+    if uri.startswith(TOKENIZER):
+        return TOKENIZER + pinpoint(uri.removeprefix(TOKENIZER))
+    if not uri.startswith(HUB) or immutable(uri):
+        return uri
+    from huggingface_hub import model_info
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    name, _, revision = uri.removeprefix(HUB).partition("@")
+    try:
+        return f"{HUB}{name}@{model_info(name, revision=revision or None).sha}"
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise ConfigurationError(f"{uri}: the hub has no such model: {error}; correct the name") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise TransientError(f"cannot reach the hub for {uri}: {error}") from error
+
+
+def immutable(uri: str) -> bool:
+    """Whether a reference names a commit of the hub."""
+    _, _, revision = uri.removeprefix(TOKENIZER).removeprefix(HUB).partition("@")
+    return HUB in uri and len(revision) == COMMIT and set(revision) <= set("0123456789abcdef")
+
+
+def fetch(uri: str, target: Path) -> None:
+    """Copy a model's folder to `target`, which is made; of tokenizer: references the tokenizer alone.
+
+    Args:
+        uri: an absolute path (or ~/…), hf://org/name@commit, or either behind tokenizer:.
+    Raises:
+        ConfigurationError: the path is relative.
+        DataError: the folder holds no such model.
+        TransientError: the hub is out of reach.
+    """
+    patterns = OF_TOKENIZER if uri.startswith(TOKENIZER) else OF_MODEL
+    place = uri.removeprefix(TOKENIZER)
+    if place.startswith(HUB):
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            _download(place, Path(scratch), patterns)
+            _copy(Path(scratch), target, patterns, uri)
+        return
+    folder = Path(place).expanduser()
+    if not folder.is_absolute():
+        raise ConfigurationError(f"{place!r} is relative; give an absolute path, or {HUB}org/name")
+    _copy(folder, target, patterns, uri)
+
+
+def _download(place: str, scratch: Path, patterns: tuple[str, ...]) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = place.removeprefix(HUB).partition("@")
+    try:
+        snapshot_download(name, revision=revision or None, local_dir=scratch, allow_patterns=list(patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise TransientError(f"cannot download {place}: {error}") from error
+
+
+def _copy(folder: Path, target: Path, patterns: tuple[str, ...], uri: str) -> None:
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    needed = "tokenizer.json" if patterns is OF_TOKENIZER else "config.json"
+    if needed not in {path.name for path in files}:
+        raise DataError(f"{uri} holds no {needed}: give a Hugging Face folder")
+    if patterns is OF_MODEL and not any(path.suffix == ".safetensors" for path in files):
+        raise DataError(f"{uri} holds no .safetensors: other weights are pickles, which can run any code; convert them")
+    target.mkdir()
+    for path in files:
+        shutil.copyfile(path, target / path.name)
