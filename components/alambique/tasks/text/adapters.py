@@ -1,0 +1,31 @@
+"""Low-rank adapters: a student with given weights learns few numbers, which become part of the weights at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from alambique.config.text import Lora
+
+
+def adapt(model: PreTrainedModel, how: Lora, seed: int) -> nn.Module:
+    """The model with adapters on all its linear layers but the output; nothing else learns.
+
+    Args:
+        seed: equal seeds give equal adapters; the global generator is left as it was.
+    """
+    settings = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        learner: nn.Module = get_peft_model(model, settings)
+    return learner
+
+
+def merge(learner: Any) -> PreTrainedModel:
+    """The model that `adapt` was given, with what the adapters learned in its weights."""
+    model: PreTrainedModel = learner.merge_and_unload()
+    return model.requires_grad_(True)

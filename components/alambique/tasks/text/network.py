@@ -1,0 +1,198 @@
+"""Language models: built from an architecture, saved, loaded, counted, and described by a card.
+
+A checkpoint is a Hugging Face folder, `model/`, beside its card: `AutoModelForCausalLM.from_pretrained` loads it. Only
+safetensors are read, and no code that a folder brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from alambique.config.text import Network
+from alambique.errors import ConfigurationError, DataError
+from alambique.files import folder_sha256, sha256, write_json
+from alambique.layout import CARD, Kind
+from alambique.tasks.cards import read_card
+from alambique.tasks.text import tokenizer as tokenizers
+
+MODEL = Path("model")
+"""The Hugging Face folder inside a checkpoint's."""
+CONFIG = "config.json"
+
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def build(network: Network, tokenizer: PreTrainedTokenizerFast, max_tokens: int, seed: int) -> LlamaForCausalLM:
+    """A freshly initialised Llama.
+
+    Args:
+        network: its sizes.
+        tokenizer: whose tokens it speaks.
+        max_tokens: of a text.
+        seed: equal seeds give equal weights; the global generator is left as it was.
+    """
+    sizes = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=network.hidden,
+        intermediate_size=network.ffn,
+        num_hidden_layers=network.layers,
+        num_attention_heads=network.heads,
+        num_key_value_heads=network.kv_heads or network.heads,
+        max_position_embeddings=max_tokens,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(sizes)
+
+
+def open_folder(folder: Path, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> PreTrainedModel:
+    """The model in a Hugging Face folder, in FP32 and evaluation mode.
+
+    Raises:
+        DataError: the folder holds no causal language model in safetensors, or one of fewer tokens than the tokenizer.
+        ConfigurationError: it cannot take texts of `max_tokens`.
+    """
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"{folder} has no {CONFIG}: give a Hugging Face folder of a causal language model")
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"{folder} holds no causal language model in safetensors: {error}") from error
+    if model.config.vocab_size < len(tokenizer):
+        raise DataError(
+            f"the model in {folder} knows {model.config.vocab_size:,} tokens, and its tokenizer {len(tokenizer):,}: "
+            "they do not belong together"
+        )
+    if (longest := getattr(model.config, "max_position_embeddings", max_tokens)) < max_tokens:
+        raise ConfigurationError(
+            f"input_size: {max_tokens} tokens are more than the {longest} that the model in {folder} can take; lower it"
+        )
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A checkpoint's model and tokenizer, once its files are what the card says.
+
+    Args:
+        folder: the checkpoint's.
+    Raises:
+        IntegrityError: a file is not what the card says.
+    """
+    card = read_card(folder)
+    tokenizer = tokenizers.load(folder / MODEL)
+    return open_folder(folder / MODEL, tokenizer, card["max_tokens"]), tokenizer
+
+
+def logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
+    """What the model gives for each next token.
+
+    Texts are padded at the end, where no token before looks, so that nothing needs a mask. Some models have room for
+    more tokens than their tokenizer knows; these places are cut off.
+
+    Args:
+        ids: (batch, tokens).
+        vocabulary: tokens that the tokenizer knows.
+    Returns:
+        (batch, tokens, vocabulary).
+    """
+    found: Tensor = model(input_ids=ids, use_cache=False).logits
+    return found[..., :vocabulary]
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write model and tokenizer into a checkpoint's folder."""
+    model.save_pretrained(folder / MODEL)
+    tokenizers.save(tokenizer, folder / MODEL)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers the model learns; tied weights count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: PreTrainedModel, max_tokens: int) -> int:
+    """Multiply-accumulates of a token, at the mean over a text of full length."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(input_ids=torch.zeros(1, max_tokens, dtype=torch.long), use_cache=False)
+    return int(counter.get_total_flops()) // 2 // max_tokens
+
+
+def write_card(
+    folder: Path,
+    kind: Kind | str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    max_tokens: int,
+    data: str,
+    student: str | None = None,
+    teachers: Sequence[str] = (),
+    source: str | None = None,
+    **measured: float,
+) -> dict[str, Any]:
+    """Describe the checkpoint that `save` wrote into `folder` in card.json, and return what was written.
+
+    Args:
+        kind: teacher, distilled, control or pruned.
+        max_tokens: of a text.
+        data: digest of the split it was trained on.
+        student: its name, if it is one.
+        teachers: sha256 of those it learned from, if any.
+        source: where its first weights came from; None: initialised at random.
+        measured: figures on val.
+    """
+    files = sorted(path for path in (folder / MODEL).rglob("*") if path.is_file())
+    card = {
+        "task": "text",
+        "kind": kind,
+        "student": student,
+        "sha256": folder_sha256(folder / MODEL),
+        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+        "parameters": parameters(model),
+        "macs": macs(model, max_tokens),
+        "size_bytes": sum(path.stat().st_size for path in files),
+        "max_tokens": max_tokens,
+        "vocabulary": len(tokenizer),
+        "tokenizer": tokenizers.digest(tokenizer),
+        "network": describe(model),
+        "classes": [],
+        "data": data,
+        "teachers": list(teachers),
+        "source": source,
+        **measured,
+    }
+    write_json(folder / CARD, card)
+    return card
+
+
+def describe(model: PreTrainedModel) -> dict[str, Any]:
+    """How the model is built."""
+    config = model.config
+    return {
+        "architecture": type(model).__name__,
+        "layers": config.num_hidden_layers,
+        "hidden": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "kv_heads": getattr(config, "num_key_value_heads", config.num_attention_heads),
+        "ffn": getattr(config, "intermediate_size", None),
+    }
+
+
+def figures(card: dict[str, Any]) -> dict[str, int]:
+    """What a stage's metrics repeat of the card."""
+    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
