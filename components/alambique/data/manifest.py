@@ -65,13 +65,13 @@ def build(dataset: Dataset) -> Manifest:
     boxes: list[dict[str, Any]] = []
     for split in SPLITS:
         for path in dataset.images(split):
-            image = {"split": split, "path": path.relative_to(dataset.root).as_posix(), **_facts(path)}
+            image = {"split": split, "path": path.relative_to(dataset.root).as_posix(), **image_facts(path)}
             rows, image["label_error"] = _labels(dataset, path) if split in LABELLED else (np.empty((0, 5)), None)
             images.append(image)
             boxes += [_box(image, row) for row in rows]
-    _mark_shared(images)
+    mark_shared(images)
     return Manifest(
-        images=_table(images, IMAGES), boxes=_table(boxes, BOXES), counts=_table(_counts(dataset, boxes), COUNTS)
+        images=table(images, IMAGES), boxes=table(boxes, BOXES), counts=table(_counts(dataset, boxes), COUNTS)
     )
 
 
@@ -85,7 +85,8 @@ def counts(dataset: Dataset, facts: Manifest) -> dict[str, Any]:
     }
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def image_facts(path: Path) -> dict[str, Any]:
+    """What a row says of an image file by itself, also of one that cannot be read."""
     facts = {"readable": True, "width": None, "height": None, "bytes": path.stat().st_size, "sha256": sha256(path)}
     try:
         # Only decoding every pixel finds a truncated file; opening reads no further than the header.
@@ -121,7 +122,8 @@ def _box(image: dict[str, Any], row: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _mark_shared(images: list[dict[str, Any]]) -> None:
+def mark_shared(images: list[dict[str, Any]]) -> None:
+    """Add `found_in` to rows: every split that holds the same bytes."""
     splits: dict[str, list[str]] = {}
     for image in images:
         held = splits.setdefault(image["sha256"], [])
@@ -140,5 +142,6 @@ def _counts(dataset: Dataset, boxes: list[dict[str, Any]]) -> list[dict[str, Any
     ]
 
 
-def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    """Rows as a table with these columns, of these types, also where there are none."""
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -1,0 +1,91 @@
+"""A dataset of images, read-only, whatever is known of them: images/<split>, and a data.yaml that names both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import yaml
+
+from alambique.errors import DataError
+
+LABELLED = ("train", "val", "test")
+SPLITS = (*LABELLED, "unlabelled")
+FIELD = "field"
+"""The folder of the unlabelled split with the images that joined when production had drifted."""
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset of images; each task adds what it knows of them.
+
+    Attributes:
+        root: the folder of data.yaml.
+        classes: names by class index.
+        folders: each split's folder of images, relative to `root` and beginning with `images`.
+    """
+
+    root: Path
+    classes: list[str]
+    folders: dict[str, Path]
+
+    @classmethod
+    def load(cls, root: Path) -> Self:
+        """Read `root`/data.yaml.
+
+        Raises:
+            DataError: it is missing, not YAML, or not of the canonical layout.
+        """
+        source = root / "data.yaml"
+        try:
+            content = yaml.safe_load(source.read_text())
+        except OSError as error:
+            raise DataError(f"cannot read {source}: {error.strerror}; is the dataset pulled (`dvc pull`)?") from None
+        except yaml.YAMLError as error:
+            raise DataError(f"{source} is not YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise DataError(f"{source} holds no mapping; it needs train, val, test and names")
+        folders = {split: Path(str(content[split])) for split in SPLITS if content.get(split)}
+        for split, folder in folders.items():
+            if folder.is_absolute() or folder.parts[:1] != ("images",) or ".." in folder.parts:
+                raise DataError(f"{source}: {split}: {folder} is not a folder below images/, as in images/{split}")
+        return cls(root, class_names(content.get("names"), source), folders)
+
+    def has(self, split: str) -> bool:
+        """Whether the dataset names this split."""
+        return split in self.folders
+
+    def images(self, split: str) -> list[Path]:
+        """The images of a split, sorted by path; none if the dataset lacks the split."""
+        if not self.has(split):
+            return []
+        folder = self.root / self.folders[split]
+        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+    def field(self) -> list[Path]:
+        """The images that came from the field, without labels, when production had drifted; see `images`."""
+        if not self.has("unlabelled"):
+            return []
+        folder = self.root / self.folders["unlabelled"] / FIELD
+        return [path for path in self.images("unlabelled") if path.is_relative_to(folder)]
+
+    def inside(self, image: Path) -> str:
+        """An image's path inside `root`/images, by which caches and results know it."""
+        return image.relative_to(self.root / "images").as_posix()
+
+
+def class_names(names: object, source: Path) -> list[str]:
+    """The `names` of a data.yaml, a list or a mapping from index to name, as a list.
+
+    Raises:
+        DataError: there are none, or the indices do not count up from 0.
+    """
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise DataError(f"{source}: names: expected the class names as a list or as index: name, got {names!r}")
+    if set(names) != set(range(len(names))):
+        raise DataError(f"{source}: names: class indices must count up from 0, got {list(names)}")
+    return [str(names[index]) for index in range(len(names))]
