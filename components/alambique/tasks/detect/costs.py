@@ -17,7 +17,8 @@ from alambique.config.detect import Target
 from alambique.layout import WEIGHTS
 from alambique.stages.benchmark import measure
 from alambique.stages.cores import pinned
-from alambique.tasks.detect import engines, network, upstream
+from alambique.tasks import engines
+from alambique.tasks.detect import network, upstream
 from alambique.tasks.detect.export import FILES, to_onnx
 
 UNITS = {"macs": "multiply-accumulates", "parameters": "parameters", "latency": "ms an image"}

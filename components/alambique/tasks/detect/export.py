@@ -6,14 +6,11 @@ between them; the others are traced from PyTorch.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
-from io import BytesIO
 from pathlib import Path
 
 import onnx
-import openvino
 from ultralytics import YOLO
 
 from alambique.config.detect import Params
@@ -25,6 +22,7 @@ from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.network import has_one_to_one
 from alambique.tasks.detect.suppression import end_to_end
 from alambique.tasks.detect.traced import to_coreml, to_executorch, to_ncnn, to_torchscript
+from alambique.tasks.openvino_models import save_openvino, to_openvino
 
 OPSET = 17
 """ONNX Runtime's static quantization refuses 21 and above; runtimes of the last four years read this one."""
@@ -109,21 +107,3 @@ def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
     del graph.metadata_props[:]
     graph.metadata_props.extend(kept)
     return graph
-
-
-def to_openvino(graph: onnx.ModelProto) -> openvino.Model:
-    """The same graph for OpenVINO, in FP32."""
-    return _renamed(openvino.convert_model(BytesIO(graph.SerializeToString())))
-
-
-def save_openvino(model: openvino.Model, path: Path) -> None:
-    """Write a model's .xml and, beside it, its .bin; weights keep their precision."""
-    openvino.save_model(_renamed(model), path, compress_to_fp16=False)
-
-
-def _renamed(model: openvino.Model) -> openvino.Model:
-    # OpenVINO names what has no name by a counter of the process; equal weights shall give equal files.
-    for index, node in enumerate(model.get_ordered_ops()):
-        if re.fullmatch(r"[A-Za-z]+_\d+", node.get_friendly_name()):
-            node.set_friendly_name(f"{node.get_type_name()}_{index}")
-    return model

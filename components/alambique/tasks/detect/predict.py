@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from alambique.errors import DataError
 from alambique.layout import WEIGHTS
 from alambique.tasks.cards import read_card
-from alambique.tasks.detect.engines import ENGINES, Engine, checkpoint
+from alambique.tasks.detect.engines import ENGINES, checkpoint
+from alambique.tasks.engines import Engine
 
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From one input, (1, 3, size, size), to its boxes, (n, 6): x1, y1, x2, y2 in input pixels, score, class index."""

@@ -13,9 +13,9 @@ import onnx
 import openvino
 
 from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.export import save_openvino, to_openvino
 from alambique.tasks.detect.float_tail import CONVOLUTIONS, float_tail
 from alambique.tasks.detect.validation import Budget, Validation, mean_average_precision
+from alambique.tasks.openvino_models import save_openvino, to_openvino
 
 UNBIASED = "/WithoutBiases"
 RANKING_IMAGES = 16

@@ -1,13 +1,10 @@
 """A detector as files of the runtimes that read PyTorch's own graph: TorchScript, ncnn, ExecuTorch, Core ML.
 
-Each function writes one runtime's file, by Ultralytics' converter, and describes what goes in and what comes out.
+Each function writes one runtime's file and describes what goes in and what comes out.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +15,36 @@ from ultralytics.nn.modules import Attention, Detect
 from alambique.tasks.detect import network
 from alambique.tasks.detect.signature import PLACES, Signature, tensor
 from alambique.tasks.detect.suppression import end_to_end
+from alambique.tasks.traced import write_coreml, write_executorch, write_ncnn, write_torchscript
 
 
 def to_torchscript(weights: Path, image_size: int, path: Path) -> Signature:
-    """Write a TorchScript archive, without the names and lines of the source files that it was traced from.
-
-    Equal weights give equal bytes from a fresh process, as a stage's is: TorchScript numbers what a process has traced.
-    """
-    from ultralytics.utils.export.torchscript import torch2torchscript
-
+    """Write a TorchScript archive."""
     model, image = inference_network(weights, image_size, "torchscript")
-    with tempfile.TemporaryDirectory() as scratch:
-        # The archive's own folder is named after its file.
-        traced = torch2torchscript(model, image, Path(scratch) / path.name)
-        with zipfile.ZipFile(traced) as given, zipfile.ZipFile(path, "w") as kept:
-            for entry in given.infolist():
-                if not entry.filename.endswith(".debug_pkl"):
-                    kept.writestr(entry, given.read(entry))
+    write_torchscript(model, image, path)
     return Signature(tensor("images", image.shape), tensor("output0", model(image).shape))
 
 
 def to_executorch(weights: Path, image_size: int, path: Path) -> Signature:
-    """Write an ExecuTorch program whose convolutions XNNPACK computes."""
-    from ultralytics.utils.export.executorch import torch2executorch
-
+    """Write an ExecuTorch program."""
     model, image = inference_network(weights, image_size, "executorch")
-    with tempfile.TemporaryDirectory() as scratch:
-        made = torch2executorch(model, image, Path(scratch))
-        shutil.copyfile(Path(made) / "model.pte", path)
+    write_executorch(model, image, path)
     return Signature(tensor("images", image.shape), tensor("output0", model(image).shape))
 
 
 def to_ncnn(weights: Path, image_size: int, path: Path) -> Signature:
-    """Write ncnn's .param and, beside it, its .bin: every place's box and scores, since ncnn cannot choose the best."""
-    from ultralytics.utils.export.ncnn import torch2ncnn
-
+    """Write ncnn's .param and .bin: every place's box and scores, since ncnn cannot choose the best."""
     model, image = inference_network(weights, image_size, "ncnn")
     model.model[-1].postprocess = _as_they_are
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(torch2ncnn(model, image, Path(scratch)))
-        for suffix in (".param", ".bin"):
-            shutil.copyfile(made / f"model.ncnn{suffix}", path.with_suffix(suffix))
+    write_ncnn(model, image, path)
     return Signature(tensor("in0", image.shape[1:]), tensor("out0", model(image).shape[1:]) | PLACES)
 
 
 def to_coreml(weights: Path, image_size: int, path: Path) -> Signature:
-    """Write a Core ML package, in FP32."""
-    import coremltools
-    from ultralytics.utils.export.coreml import torch2coreml
-
+    """Write a Core ML package."""
     model, image = inference_network(weights, image_size, "coreml")
-    given = coremltools.TensorType("images", shape=tuple(image.shape))
-    made = torch2coreml(model, [given], image, classifier_names=None)
-    made.save(str(path))
-    return Signature(
-        tensor("images", image.shape), tensor(made.get_spec().description.output[0].name, model(image).shape)
-    )
+    output = write_coreml(model, image, path)
+    return Signature(tensor("images", image.shape), tensor(output, model(image).shape))
 
 
 def inference_network(weights: Path, image_size: int, runtime: str) -> tuple[Any, Tensor]:
