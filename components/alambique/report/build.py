@@ -73,7 +73,7 @@ def leaderboard(
     for row in rows.values():
         _compare(row, rows.values(), headline, intervals, times)
         if THROUGHPUT in measures and row["latency_p50_ms"]:
-            row["metrics"][THROUGHPUT] = 1000 * input_size / row["latency_p50_ms"]
+            row["metrics"][THROUGHPUT] = 1000 / row["latency_p50_ms"]
     teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy", headline)[0]
     ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective, headline)
     for row in rows.values():

@@ -40,7 +40,7 @@ from alambique.files import read_json
 
 SCHEMA = 5
 THROUGHPUT = "tokens_per_second"
-"""The measure that follows from latency: of a network that reads `input_size` tokens."""
+"""The measure that follows from latency, where that is of one token."""
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
 """The kind of the checkpoint that a subject of this kind was made from."""
 

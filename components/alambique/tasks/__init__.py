@@ -278,4 +278,8 @@ def load(name: str) -> Task:
             from alambique.tasks.detect import DETECT
 
             return DETECT
+        case "text":
+            from alambique.tasks.text import TEXT
+
+            return TEXT
     raise ValueError(name)

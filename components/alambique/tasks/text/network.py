@@ -190,6 +190,7 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
         "heads": config.num_attention_heads,
         "kv_heads": getattr(config, "num_key_value_heads", config.num_attention_heads),
         "ffn": getattr(config, "intermediate_size", None),
+        "head_width": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
     }
 
 

@@ -1,0 +1,87 @@
+"""A candidate's card: what whoever deploys the artifact, and whoever judges it, has to know."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from alambique.files import sha256, write_json
+from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
+from alambique.tasks import Metrics
+from alambique.tasks.cards import read_card
+from alambique.tasks.text import network
+from alambique.tasks.text import tokenizer as tokenizers
+
+EXAMPLE = "example.py"
+"""Goes on with a text with nothing but the artifact's runtime, NumPy and tokenizers."""
+EXAMPLES = Path(__file__).parent / "examples"
+PRODUCERS = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino")}
+QUANTIZERS = {"onnx": ("onnxruntime",), "openvino": ("nncf",)}
+
+
+def write_candidate_card(
+    project: Path, candidate: Candidate, target: Path, file: str, bits: int | None = None, **details: Any
+) -> Metrics:
+    """Lay the tokenizer and an example beside the artifact in `target`, and describe all of it in card.json.
+
+    Args:
+        project: the project's root, with the pruned checkpoint that the artifact was made of.
+        candidate: what it is.
+        target: holds the artifact's files and nothing else.
+        file: the one a runtime opens.
+        bits: of its weights; None: they are FP32.
+        details: more that belongs on the card and among the metrics.
+    Returns:
+        the stage's metrics: what the card says in plain numbers.
+    """
+    folder = project / checkpoint(candidate.student, "pruned")
+    source, tokenizer = read_card(folder), tokenizers.load(folder / network.MODEL)
+    tokenizers.save(tokenizer, target)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    metrics = {"parameters": source["parameters"], "macs": source["macs"], "size_bytes": size, **details}
+    if bits:
+        metrics["bits"] = bits
+    shutil.copyfile(EXAMPLES / f"{candidate.runtime}.py", target / EXAMPLE)
+    sizes = source["network"]
+    past = [sizes["layers"], sizes["kv_heads"], -1, sizes["head_width"]]
+    card = {
+        "task": "text",
+        "candidate": candidate.name,
+        **candidate._asdict(),
+        "arithmetic": f"int{bits}" if bits else "float32",
+        "file": file,
+        "files": {path.name: sha256(path) for path in sorted(target.iterdir())},
+        "digest": artifact_digest(target),
+        "classes": [],
+        "max_tokens": source["max_tokens"],
+        "vocabulary": source["vocabulary"],
+        "begin": tokenizer.bos_token_id,
+        "end": tokenizer.eos_token_id,
+        "chat": tokenizer.chat_template is not None,
+        "input": {
+            "ids": {"type": "int64", "shape": [1, -1], "about": "tokens"},
+            "past_keys": {"type": "float32", "shape": past, "about": "of the tokens before; none at the beginning"},
+            "past_values": {"type": "float32", "shape": past, "about": "of the tokens before"},
+        },
+        "output": {
+            "logits": {"type": "float32", "shape": [1, -1, source["vocabulary"]], "about": "of each next token"},
+            "keys": {"type": "float32", "shape": past, "about": "of all tokens: the next step's past_keys"},
+            "values": {"type": "float32", "shape": past, "about": "of all tokens: the next step's past_values"},
+        },
+        "preprocessing": {"tokenizer": "tokenizer.json", "begins_with": tokenizer.bos_token},
+        "checkpoint_sha256": source["sha256"],
+        "producers": producers(candidate),
+        **metrics,
+    }
+    write_json(target / CARD, card)
+    return metrics
+
+
+def producers(candidate: Candidate) -> dict[str, str]:
+    """The packages that had a part in the candidate's files, with their versions."""
+    packages = ["alambique", "torch", "transformers", *PRODUCERS[candidate.runtime]]
+    if candidate.precision == "int8":
+        packages += QUANTIZERS[candidate.runtime]
+    return {package: version(package) for package in packages}
