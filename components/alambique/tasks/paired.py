@@ -1,0 +1,74 @@
+"""How far a difference between two evaluations can be trusted: a bootstrap paired over test samples and training seeds.
+
+Each resample draws test samples with replacement, the same ones for every evaluation, so that what is hard for two
+networks cancels out in their difference; and, where there are several, seeds with replacement. Estimated is the mean
+gain of the recipe on samples like these and, given several seeds, over the chance of a training; one seed says nothing
+about the latter.
+
+The two are crossed, since every seed's student sees every sample; resampling each on its own is the pigeonhole
+bootstrap (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2)). The interval is the percentile one
+(Efron & Tibshirani 1993, An Introduction to the Bootstrap, §13.3). Resampling S seeds shows only (S − 1)/S of their
+variance: with two or three, the interval is rather too narrow than too wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.tasks import Interval
+
+RESAMPLES = 1000
+LEVEL = 0.95
+SEED = 0
+"""Of the resampling itself: equal evaluations give equal intervals."""
+
+Resample = Callable[[Sequence[Path]], tuple[NDArray[np.float64], int]]
+"""From e evaluations' folders to their headline metric on the samples as they are, then on each resample of them,
+(e, 1 + RESAMPLES), NaN where a resample has none; and the number of samples. See `weights`."""
+
+
+def weights(samples: int) -> Iterator[NDArray[np.int64]]:
+    """How often each sample counts: once, then as each resample draws it; depends on their number and nothing else."""
+    yield np.ones(samples, np.int64)
+    chance = np.random.default_rng(SEED)
+    for _ in range(RESAMPLES):
+        yield np.bincount(chance.integers(samples, size=samples), minlength=samples)
+
+
+def intervals(
+    resample: Resample, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Interval]:
+    """The first of each pair minus the second; see `alambique.tasks.Task.intervals`."""
+    if not pairs:
+        return {}
+    values, samples = resample(list(evaluations.values()))
+    named = dict(zip(evaluations, values, strict=True))
+    return {(first, second): _interval(named[first] - named[second], 1, samples) for first, second in pairs}
+
+
+def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> Interval:
+    """`first` minus `second`, over the seeds as well; see `alambique.tasks.Task.gain`."""
+    seeds = len(first)
+    values, samples = resample([*first, *second])
+    differences = values[:seeds] - values[seeds:]
+    chance = np.random.default_rng([SEED, 1])  # another stream than that of the samples
+    times = chance.multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
+    drawn = np.vstack([np.ones(seeds), times])  # as they are, then as each resample draws them
+    return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, samples)
+
+
+def headline(resample: Resample, folder: Path) -> Interval:
+    """One evaluation; see `alambique.tasks.Task.headline`."""
+    values, samples = resample([folder])
+    return _interval(values[0], 1, samples)
+
+
+def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
+    """Of a figure on the samples as they are, followed by those on each resample."""
+    # A resample without anything to find has no figure; it is left out.
+    low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(values[0]), float(low), float(high), seeds, samples)
