@@ -260,6 +260,28 @@ def softlabels_inspect(
 
 
 @app.command()
+def chat(
+    model: Annotated[Path, typer.Argument(help="Folder of an exported language model, as below candidates/.")],
+    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.7,
+    tokens: Annotated[int, typer.Option(min=1, help="Of an answer, at most.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="The runtime computes with.")] = 1,
+) -> None:
+    """Talk to an exported language model on its own runtime, or let it go on with what you type."""
+    from rich.console import Console
+
+    from alambique.stages.environment import prepare
+
+    def work() -> None:
+        prepare()
+        from alambique.tasks.text.chat import chat as talk
+
+        talk(model, temperature=temperature, most=tokens, seed=seed, threads=threads, console=Console())
+
+    _guarded(work)
+
+
+@app.command()
 def tasks() -> None:
     """List the tasks: what each one's students do, how they are distilled, and where they run."""
     from alambique.tasks.listing import show as work

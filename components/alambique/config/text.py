@@ -88,7 +88,7 @@ class Distill(params.Distill):
     divergence: Literal["forward", "reverse", "jsd"] = "forward"
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
     temperature: Positive = 1.0
-    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
 class Prune(params.Prune):

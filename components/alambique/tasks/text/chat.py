@@ -30,8 +30,8 @@ class Speaker:
         self.card = read_card(folder)
         if self.card.get("task") != "text":
             raise DataError(f"{folder} holds a {self.card.get('task')} artifact, which cannot talk")
-        self.tokenizer: PreTrainedTokenizerFast = tokenizers.load(folder)
         self.decoder: Decoder = open_candidate(folder, threads)
+        self.tokenizer: PreTrainedTokenizerFast = tokenizers.load(folder)
         self.temperature, self.chance = temperature, np.random.default_rng(seed)
         self.keys, self.values = self.decoder.nothing()
         self.read: list[int] = []

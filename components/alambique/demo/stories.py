@@ -1,0 +1,101 @@
+"""Tiny stories by a grammar: short, simple, and with threads that a model has to follow to foretell them.
+
+Who appears, what they want, where they look and what the weather is like come back later in a story, so that a model
+which remembers does better than one which knows common words alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+NAMES = (
+    *(("Tom", "he"), ("Ann", "she"), ("Ben", "he"), ("Lily", "she"), ("Max", "he"), ("Sue", "she")),
+    *(("Tim", "he"), ("Mia", "she"), ("Sam", "he"), ("Zoe", "she"), ("Leo", "he"), ("Eva", "she")),
+)
+ANIMALS = (
+    *(("cat", "purred"), ("dog", "barked"), ("owl", "hooted"), ("hen", "clucked"), ("frog", "croaked")),
+    *(("sheep", "bleated"), ("duck", "quacked"), ("mouse", "squeaked")),
+)
+THINGS = (
+    *(("ball", "play with"), ("kite", "fly"), ("book", "read"), ("drum", "beat"), ("boat", "sail")),
+    *(("hat", "wear"), ("apple", "eat"), ("bell", "ring")),
+)
+PLACES = (
+    *(("garden", "behind a bush"), ("park", "under a bench"), ("wood", "in a hollow tree")),
+    *(("house", "in a box"), ("barn", "on a heap of straw"), ("yard", "beside the well")),
+)
+COLORS = ("red", "blue", "green", "yellow", "white", "black")
+WEATHER = (("sunny", "the sun shone"), ("rainy", "it rained"), ("windy", "the wind blew"), ("snowy", "it snowed"))
+FEELINGS = (("sad", "cried"), ("angry", "stamped"), ("quiet", "thought"), ("brave", "stood up"))
+GIFTS = ("a cake", "some bread", "a warm soup", "a song", "a flower", "a big hug")
+
+
+@dataclass(frozen=True)
+class Stories:
+    """How many stories of each split to make; equal seeds make equal ones, and no story stands twice."""
+
+    train: int = 400
+    val: int = 60
+    test: int = 150
+    unlabelled: int = 400
+    seed: int = 0
+
+    def write(self, target: Path) -> None:
+        """Make the dataset, as people have theirs: a JSON Lines file a split."""
+        target.mkdir(parents=True)
+        chance, seen = Random(self.seed), set[str]()  # noqa: S311  nothing is secret about them
+        for split in ("train", "val", "test", "unlabelled"):
+            lines = []
+            while len(lines) < getattr(self, split):
+                if (told := story(chance)) not in seen:
+                    seen.add(told)
+                    lines.append(json.dumps({"text": told}) + "\n")
+            (target / f"{split}.jsonl").write_text("".join(lines))
+
+
+def story(chance: Random) -> str:
+    """One story."""
+    (name, he), (friend, she) = chance.sample(NAMES, 2)
+    animal, sound = chance.choice(ANIMALS)
+    thing, use = chance.choice(THINGS)
+    place, hidden = chance.choice(PLACES)
+    color, weather, feeling = chance.choice(COLORS), chance.choice(WEATHER), chance.choice(FEELINGS)
+    mine = "his" if he == "he" else "her"
+    parts = [
+        chance.choice(
+            (
+                f"One {weather[0]} day {name} went to the {place} with {mine} {animal}.",
+                f"{name} had a {color} {thing} and a little {animal}. It was a {weather[0]} day.",
+                f"There was once a {animal} that lived with {name}. One {weather[0]} day they went to the {place}.",
+            )
+        ),
+        f"{name} wanted to {use} the {color} {thing}, but {he} could not find it.",
+        chance.choice((f"{he.capitalize()} was {feeling[0]} and {feeling[1]}.", f"So {he} {feeling[1]}.")),
+        chance.choice(
+            (
+                f'"Where is my {thing}?" asked {name}. The {animal} {sound}.',
+                f"The {animal} {sound} and ran through the {place}, while {weather[1]}.",
+            )
+        ),
+        f"Then {friend} came, and {she} looked {hidden}.",
+        chance.choice(
+            (
+                f'"Here is your {color} {thing}!" said {friend}.',
+                f"There lay the {color} {thing}, and {friend} gave it to {name}.",
+            )
+        ),
+    ]
+    if chance.random() < 0.5:
+        parts.append(f"{name} thanked {friend} with {chance.choice(GIFTS)}.")
+    parts.append(
+        chance.choice(
+            (
+                f"Now {name} and {friend} could {use} the {thing} together, and the {animal} {sound} again.",
+                f"From that day on {name} and {friend} were friends.",
+            )
+        )
+    )
+    return " ".join(parts)
