@@ -10,6 +10,7 @@ from typing import Any
 import tiny
 
 from alambique.demo.scenes import Scenes
+from alambique.demo.stories import Stories
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,38 @@ def detect() -> Small:
     return Small("pico", scenes.write, changes)
 
 
-TASKS: dict[str, Callable[[], Small]] = {"detect": detect}
+def text() -> Small:
+    network = {"layers": 1, "hidden": 96, "heads": 2, "kv_heads": 2, "ffn": 128}
+    changes = {
+        "input_size": 64,
+        "networks": {"small": network},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005, "vocabulary": 300},
+        "soft_labels": {"top_k": 8},
+        "distill": {"epochs": 1},
+        "prune": {"epochs": 1, "share": 0.1},
+        "quantize": {"max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("small", Stories(train=32, val=8, test=12, unlabelled=8).write, changes)
+
+
+def classify() -> Small:
+    network = {"family": "yolo26-cls", "scale": [0.34, 0.125, 128]}
+    changes = {
+        "input_size": 32,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "students": ["pico"],
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "augment": {"flip": 0.0}},
+        "soft_labels": {"views": 2, "augment": {"flip": 0.0}},
+        "distill": {"epochs": 2},
+        "prune": {"epochs": 1},
+        "quantize": {"images": 10, "max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", Digits(train=30, val=10, test=20, unlabelled=10, size=32).write, changes)
+
+
+TASKS: dict[str, Callable[[], Small]] = {"detect": detect, "text": text}
