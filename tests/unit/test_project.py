@@ -133,3 +133,17 @@ def test_the_source_dataset_is_left_as_it_was(begun: Path, scenes: Path) -> None
 )
 def test_a_folder_gives_a_valid_project_name(folder: str, name: str) -> None:
     assert project.project_name(folder) == name
+
+
+def test_whatever_breaks_the_contract_is_refused_at_once(scenes: Path, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(scenes, dataset)
+    shutil.copy(dataset / "images/train/00000.png", dataset / "images/val/00000.png")
+    (dataset / "labels/train/00001.txt").write_text("10 0.5 0.5 0.1 0.1\n")
+    (dataset / "images/test/00002.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        project.init(tmp_path / "project", str(dataset), "detect", overrides=None, origin=None, remote=None)
+    message = str(caught.value)
+    for offender in ("train/00000.png (found_in: train, val)", "00001.png (class: 10)", "00002.png (readable: False)"):
+        assert offender in message
+    assert not (tmp_path / "project").exists()

@@ -129,14 +129,3 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
         describe(str(tmp_path / "nothing"))
     with pytest.raises(DataError, match=r"holds no data.yaml"):
         describe(str(tmp_path))
-
-
-def test_whatever_breaks_the_contract_is_refused_at_once(dataset: Path, tmp_path: Path) -> None:
-    shutil.copy(dataset / "images/train/00000.png", dataset / "images/val/00000.png")
-    (dataset / "labels/train/00001.txt").write_text("10 0.5 0.5 0.1 0.1\n")
-    (dataset / "images/test/00002.png").write_bytes(b"")
-    with pytest.raises(DataError) as caught:
-        adopt(str(dataset), tmp_path / "data")
-    message = str(caught.value)
-    for offender in ("train/00000.png (found_in: train, val)", "00001.png (class: 10)", "00002.png (readable: False)"):
-        assert offender in message

@@ -8,7 +8,8 @@ import torch
 from tiny import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
-from alambique.config import detect, files
+from alambique import files
+from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.tasks.detect import network, widths
