@@ -13,13 +13,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from alambique.config import detect, text
+from alambique.config import classify, detect, text
 from alambique.config.params import Params
 from alambique.errors import ConfigurationError
 
 __all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
 
-TASKS: dict[str, type[Params]] = {"detect": detect.Params, "text": text.Params}
+TASKS: dict[str, type[Params]] = {"detect": detect.Params, "classify": classify.Params, "text": text.Params}
 """What reads a task's params.yaml."""
 
 

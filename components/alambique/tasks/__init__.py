@@ -278,6 +278,10 @@ def load(name: str) -> Task:
             from alambique.tasks.detect import DETECT
 
             return DETECT
+        case "classify":
+            from alambique.tasks.classify import CLASSIFY
+
+            return CLASSIFY
         case "text":
             from alambique.tasks.text import TEXT
 

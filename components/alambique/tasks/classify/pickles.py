@@ -1,0 +1,67 @@
+"""The tensors of an Ultralytics classifier's .pt, which is a pickle: loading one can run any code.
+
+    python -m alambique.tasks.classify.pickles GIVEN TENSORS     # what `state` runs in a child
+
+The child has no credentials and builds only known layers; what comes back are tensors alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alambique.errors import DataError
+
+
+def state(path: Path) -> dict[str, Tensor]:
+    """The weights of a network that was saved whole, in FP32.
+
+    Raises:
+        DataError: the file is damaged, holds no network, or names anything but Ultralytics' and torch's layers.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        tensors = Path(home) / "tensors.pt"
+        environment = {
+            "HOME": home,
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "ULTRALYTICS_SAFE_LOAD": "1",
+            "YOLO_AUTOINSTALL": "false",
+            "YOLO_CONFIG_DIR": home,
+            "YOLO_OFFLINE": "true",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(path.absolute()), str(tensors)],
+            check=False,
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if done.returncode:
+            words = done.stderr.strip().splitlines() or [f"the child ended with {done.returncode}"]
+            raise DataError(f"cannot use {path}: {words[-1]}")
+        found: dict[str, Tensor] = torch.load(tensors, map_location="cpu", weights_only=True)
+    return found
+
+
+def _convert(given: Path, tensors: Path) -> None:
+    from ultralytics.nn.tasks import load_checkpoint
+
+    model, _ = load_checkpoint(given)
+    torch.save({name: tensor.clone() for name, tensor in model.float().state_dict().items()}, tensors)
+
+
+if __name__ == "__main__":
+    try:
+        _convert(*map(Path, sys.argv[1:]))
+    except Exception as error:
+        sys.exit(" ".join(str(error).split()))
