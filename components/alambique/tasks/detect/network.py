@@ -1,6 +1,6 @@
-"""Detectors: built from an architecture, saved, loaded, counted, and described by a card.
+"""Detectors, whatever their head: built from an architecture, saved, loaded, counted, and described by a card.
 
-    python -m alambique.tasks.detect.network weights.pt     # what `verify_loadable` runs in a child
+    python -m alambique.tasks.detect.network weights.pt detect     # what `verify_loadable` runs in a child
 
 A checkpoint is Ultralytics' own: `YOLO("weights.pt")` loads it, predicts with it and trains it further.
 """
@@ -14,40 +14,76 @@ import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import __version__
-from ultralytics.nn.modules import Detect
-from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
+from ultralytics.nn.modules import OBB, OBB26, Detect, Pose, Pose26, Segment, Segment26
+from ultralytics.nn.tasks import (
+    DetectionModel,
+    OBBModel,
+    PoseModel,
+    SegmentationModel,
+    load_checkpoint,
+    yaml_model_load,
+)
 
+from alambique.config import heads
 from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, WEIGHTS, Kind
 
 
-def build(network: Network, classes: Sequence[str], seed: int) -> DetectionModel:
+class Architecture(NamedTuple):
+    """What a task's networks are made of.
+
+    Attributes:
+        model: Ultralytics' class of them.
+        heads: its classes of their last layer.
+        suffix: of their YAML's name.
+    """
+
+    model: type[DetectionModel]
+    heads: tuple[type[Detect], ...]
+    suffix: str
+
+
+ARCHITECTURES = {
+    "detect": Architecture(DetectionModel, (Detect,), ""),
+    "segment": Architecture(SegmentationModel, (Segment, Segment26), "-seg"),
+    "pose": Architecture(PoseModel, (Pose, Pose26), "-pose"),
+    "obb": Architecture(OBBModel, (OBB, OBB26), "-obb"),
+}
+"""By task."""
+
+
+def build(
+    network: Network | heads.Network, classes: Sequence[str], seed: int, task: str = "detect", **details: Any
+) -> DetectionModel:
     """A freshly initialised detector.
 
     Args:
         network: family and compound scale.
         classes: their names, in index order.
         seed: equal seeds give equal weights; the global generator is left as it was.
+        task: says which head.
+        details: what its class is given besides.
     """
+    kind = ARCHITECTURES[task]
     letter = network.scale if isinstance(network.scale, str) else ""
-    architecture = yaml_model_load(f"{network.family}{letter or 'n'}.yaml")
+    architecture = yaml_model_load(f"{network.family}{letter or 'n'}{kind.suffix}.yaml")
     if not letter:
         # Ultralytics looks scales up by name in the architecture, which travels inside the checkpoint.
         architecture |= {"scales": {"custom": list(network.scale)}, "scale": "custom"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = DetectionModel(architecture, nc=len(classes), verbose=False)
+        model = kind.model(architecture, nc=len(classes), verbose=False, **details)
     model.names = dict(enumerate(classes))
     model.nc = len(classes)
-    model.task = "detect"
+    model.task = task
     return model
 
 
@@ -57,8 +93,8 @@ def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
     Raises:
         DataError: the checkpoint cannot be loaded, or is of another architecture.
     """
-    verify_loadable(weights)
-    given = load(weights)
+    verify_loadable(weights, model.task)
+    given = load(weights, model.task)
     first, last = (_body_shapes(each) for each in (given, model))
     if first != last:
         raise DataError(
@@ -69,20 +105,21 @@ def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
     return model
 
 
-def load(path: Path) -> DetectionModel:
+def load(path: Path, task: str = "detect") -> DetectionModel:
     """A checkpoint's model in FP32, with its tensors open to training.
 
     Raises:
-        DataError: the file holds no detector.
+        DataError: the file holds no detector of the task.
     """
     try:
         model, _ = load_checkpoint(path)
     except Exception as error:
         raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
-    if (found := _foreign(model)) is not None:
+    if (found := _foreign(model, task)) is not None:
+        kind = ARCHITECTURES[task]
         raise DataError(
-            f"{path} holds {found}; give a YOLO26, YOLO11 or YOLOv8 detector: a DetectionModel whose Detect head has "
-            "either a one-to-one branch or a distribution over box sides"
+            f"{path} holds {found}; give a YOLO26, YOLO11 or YOLOv8 detector: a {kind.model.__name__} whose "
+            f"{kind.heads[0].__name__} head has either a one-to-one branch or a distribution over box sides"
         )
     return model.requires_grad_(True)
 
@@ -101,19 +138,20 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
     prefer_one_to_one(model)
     model.criterion = None  # holds this package's loss, and needs it to load
     model.pt_path = None
-    model.args = {"task": "detect", "imgsz": image_size}
+    model.args = {"task": model.task, "imgsz": image_size}
     for layer in model.modules():
         layer._forward_hooks.clear()  # feature distillation leaves its own, with the last features they saw
     torch.save({"epoch": -1, "model": model, "train_args": model.args, "version": __version__}, path)
 
 
-def verify_loadable(path: Path) -> None:
+def verify_loadable(path: Path, task: str = "detect") -> None:
     """Load weights that somebody gave us, in a child without credentials which builds only known layers.
 
     A checkpoint is a pickle: loading one can run any code. Bytes that pass here hold nothing but layers.
 
     Raises:
-        DataError: the file is damaged, holds no detector, or names anything but Ultralytics' and torch's layers.
+        DataError: the file is damaged, holds no detector of the task, or names anything but Ultralytics' and torch's
+            layers.
     """
     with tempfile.TemporaryDirectory() as home:
         environment = {
@@ -126,7 +164,7 @@ def verify_loadable(path: Path) -> None:
             "YOLO_OFFLINE": "true",
         }
         done = subprocess.run(
-            [sys.executable, "-m", __name__, str(path.absolute())],
+            [sys.executable, "-m", __name__, str(path.absolute()), task],
             check=False,
             env=environment,
             cwd=home,
@@ -174,6 +212,7 @@ def write_card(
     student: str | None = None,
     teachers: Sequence[str] = (),
     source: str | None = None,
+    task: str = "detect",
 ) -> dict[str, Any]:
     """Describe the checkpoint at `folder`/weights.pt in card.json, and return what was written.
 
@@ -185,10 +224,12 @@ def write_card(
         student: its name, if it is one.
         teachers: sha256 of those whose soft labels it learned from, if any.
         source: where its first weights came from; None: initialised at random.
+        task: what it is for.
     """
     weights = folder / WEIGHTS
-    model = load(weights)
+    model = load(weights, task)
     card = {
+        "task": task,
         "kind": kind,
         "student": student,
         "sha256": sha256(weights),
@@ -215,14 +256,15 @@ def class_names(model: DetectionModel) -> list[str]:
     return [str(model.names[index]) for index in sorted(model.names)]
 
 
-def _foreign(model: Any) -> str | None:
-    """What a checkpoint holds if it is no detector of ours; those for masks, poses and other tasks are subclasses."""
+def _foreign(model: Any, task: str) -> str | None:
+    """What a checkpoint holds if it is no detector of the task; those for masks, poses and others are subclasses."""
+    kind = ARCHITECTURES[task]
     name = Path(getattr(model, "yaml", {}).get("yaml_file", "")).stem or "an unknown architecture"
     found = f"a {type(model).__name__} ({name})"
-    if type(model) is not DetectionModel:
+    if type(model) is not kind.model:
         return found
     head: Any = model.model[-1]
-    if type(head) is not Detect:
+    if type(head) not in kind.heads:
         return f"{found} with a {type(head).__name__} head"
     if has_one_to_one(model) == (head.reg_max > 1):
         without = "" if has_one_to_one(model) else "out"
@@ -237,6 +279,6 @@ def _body_shapes(model: DetectionModel) -> list[tuple[int, ...]]:
 
 if __name__ == "__main__":
     try:
-        load(Path(sys.argv[1]))
+        load(Path(sys.argv[1]), sys.argv[2])
     except DataError as error:
         sys.exit(" ".join(str(error).split()))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
-from ultralytics.nn.modules import C2PSA, C2f, Conv
+from ultralytics.nn.modules import C2PSA, C2f, Conv, Pose26, Segment26
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.tasks.detect.importance import Scorer, magnitude
@@ -117,12 +117,35 @@ def _half(convolution: Conv, index: int) -> Conv:
     return half
 
 
-def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.ConvTranspose2d]]:
+    kinds = nn.Conv2d | nn.ConvTranspose2d
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, kinds))
 
 
 def _heads(model: nn.Module, x: Tensor) -> list[Tensor]:
     # The raw maps of every branch: what follows them (boxes, the best scores) has no weights.
+    head: Any = model.model[-1]  # type: ignore[index]
+    if isinstance(head, Segment26):
+        head.proto.training = True  # or the part that only training needs would keep its inputs
     outputs: dict[str, Any] = model(x)[1]
-    branches = [outputs] if "boxes" in outputs else outputs.values()
-    return [branch[part] for branch in branches for part in ("boxes", "scores")]
+    branches = [outputs] if "boxes" in outputs else list(outputs.values())
+    maps: list[Tensor] = []
+    for branch in branches:
+        for part, value in branch.items():
+            if part != "feats":
+                maps += value if isinstance(value, tuple) else [value]
+    if isinstance(head, Pose26):
+        maps += _spreads(head, branches[0]["feats"])
+    return [each for each in maps if each.requires_grad]
+
+
+def _spreads(head: Pose26, features: list[Tensor]) -> list[Tensor]:
+    """How sure the head is of its keypoints: what it computes in training only."""
+    branches = [(head.cv4, head.cv4_sigma)]
+    if hasattr(head, "one2one_cv4"):
+        branches.append((head.one2one_cv4, head.one2one_cv4_sigma))
+    return [
+        last(inner(each))
+        for inners, lasts in branches
+        for inner, last, each in zip(inners, lasts, features, strict=True)
+    ]

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
 import torch
-from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv
+from ultralytics.nn.modules import C2PSA, SPPF, C2f, C3k2, Conv, Segment
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Target
@@ -40,7 +40,8 @@ def widths(model: DetectionModel) -> Widths:
     """The widths of `model` that can be chosen.
 
     What attention works on is not among them, since its heads would have to change; nor is what follows from others:
-    SPPF and C2PSA put out what they are given, and the detection head is as wide as its first input.
+    SPPF and C2PSA put out what they are given, and the detection head is as wide as its first input, but for what
+    makes the prototypes of masks.
     """
     found: Widths = {}
     for index, layer in enumerate(model.model[:-1]):
@@ -50,13 +51,15 @@ def widths(model: DetectionModel) -> Widths:
             found[Slot(index, "out")] = layer.cv2.conv.out_channels
             if not _has_attention(layer):
                 found[Slot(index, "hidden")] = layer.c
+    if isinstance(head := model.model[-1], Segment):
+        found[Slot(head.i, "hidden")] = head.npr
     return found
 
 
 def build(model: DetectionModel, chosen: Widths) -> DetectionModel:
     """A network like `model` with the widths in `chosen`, initialised; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        narrow = DetectionModel(architecture(model, chosen), nc=model.nc, verbose=False)
+        narrow = type(model)(architecture(model, chosen), nc=model.nc, verbose=False)
     narrow.names, narrow.nc, narrow.task = model.names, model.nc, model.task
     return narrow
 
@@ -80,9 +83,13 @@ def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
                 arguments[1:] = [shortcut, 1, expansion]  # 1: groups
         elif isinstance(layer, C2PSA):
             arguments[1:2] = [_expansion(layer.c, out[index])]
+    most = max(out.values())
+    if isinstance(head := model.model[-1], Segment):
+        content["head"][-1][3][2] = prototypes = chosen[Slot(head.i, "hidden")]
+        most = max(most, prototypes)
     depth = content["scales"][content["scale"]][0]
     # The scale's name is kept: Ultralytics builds m, l and x from other blocks.
-    content["scales"] = {content["scale"]: [depth, 1.0, max(out.values())]}
+    content["scales"] = {content["scale"]: [depth, 1.0, most]}
     return content
 
 
