@@ -8,7 +8,7 @@ import numpy as np
 
 from alambique.data.dataset import Dataset
 from alambique.tasks.detect.samples import Sample, labelled
-from alambique.tasks.detect.trainer import MAP50_95, SampleTrainer
+from alambique.tasks.detect.trainer import SampleTrainer
 
 
 def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
@@ -29,6 +29,6 @@ def with_accuracy(*map50_95: float) -> type[SampleTrainer]:
         def validate(self) -> tuple[dict[str, Any], float]:
             metrics, _ = super().validate()
             value = map50_95[self.epoch]
-            return {**metrics, MAP50_95: value}, value
+            return {**metrics, "metrics/mAP50-95(B)": value}, value
 
     return Judged

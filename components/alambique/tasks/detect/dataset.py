@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from ultralytics.data.augment import Format
 from ultralytics.data.dataset import YOLODataset
-
-from alambique.tasks.detect.samples import Sample
 
 
 class SampleFormat(Format):  # type: ignore[misc]
@@ -31,7 +30,7 @@ class SampleDataset(YOLODataset):  # type: ignore[misc]
 
     format_class = SampleFormat
 
-    def __init__(self, samples: list[Sample], **arguments: Any) -> None:
+    def __init__(self, samples: Sequence[Any], **arguments: Any) -> None:
         self.samples = samples  # what the two methods below read while upstream's constructor runs
         super().__init__(img_path="", **arguments)
 

@@ -34,7 +34,7 @@ def fingerprint(
 
     Args:
         model: with its first weights.
-        samples: an epoch; of an image's content only the size enters.
+        samples: an epoch, with points or without; of an image's content only the size enters.
         images: the folder that the samples' images are told apart in: another workspace is another path.
         settings: upstream's, seed and epochs included, without paths.
         teaching: what is heard of a teacher; enters by its `repr`.
@@ -47,6 +47,8 @@ def fingerprint(
     for sample in samples:
         digest.update(f"{sample.image.relative_to(images)} {sample.image.stat().st_size} {len(sample.boxes)}".encode())
         digest.update(sample.boxes.tobytes() + sample.targets.tobytes())
+        for points in getattr(sample, "points", ()):
+            digest.update(points.tobytes())
     return digest.hexdigest()
 
 

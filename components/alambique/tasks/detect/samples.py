@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ Trust = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32
 
 SAME_BOX = 0.5
 """IoU from which a teacher's box and a labelled one are about the same object."""
+
+
+Image = TypeVar("Image")
 
 
 class Sample(NamedTuple):
@@ -45,7 +48,7 @@ def labelled(data: Dataset, split: str) -> list[Sample]:
     return samples
 
 
-def repeated(samples: Iterable[Sample], length: int) -> list[Sample]:
+def repeated(samples: Iterable[Image], length: int) -> list[Image]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))
 

@@ -11,6 +11,7 @@ import logging
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ultralytics.data import build_dataloader
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
 
+from alambique.config import heads
 from alambique.config.detect import Training
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
@@ -32,13 +34,11 @@ from alambique.tasks.detect import distributed, network, resume, upstream
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.losses import DISTILLATION_LOSSES
-from alambique.tasks.detect.samples import Sample, labelled
+from alambique.tasks.detect.samples import labelled
 from alambique.tasks.detect.teaching import Teaching, student
 from alambique.tasks.states import INTERVAL, NOTHING, Earlier, StateFile
 
 BY_PEOPLE = Teaching()
-
-MAP50_95 = "metrics/mAP50-95(B)"
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +47,17 @@ log = logging.getLogger(__name__)
 def train(
     model: DetectionModel,
     data: Dataset,
-    samples: list[Sample],
+    samples: Sequence[Any],
     target: Path,
     *,
     image_size: int,
     epochs: int,
-    training: Training,
+    training: Training | heads.Training,
     seed: int,
     teaching: Teaching = BY_PEOPLE,
     state_interval: float = INTERVAL,
     earlier: Earlier = NOTHING,
+    learner: type[SampleTrainer] | None = None,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
 
@@ -73,17 +74,20 @@ def train(
         teaching: what is heard of a teacher.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
         earlier: trainings of the same stage before it, whose epochs are counted on.
+        learner: what knows the samples; `SampleTrainer` those with boxes.
     Raises:
         ConfigurationError: the training diverged, or the teacher does nothing.
     """
     before = network.parameters(model)
     settings = _settings(image_size, epochs, training, seed, suppress=not network.has_one_to_one(model))
+    settings["task"] = model.task
     states = None
     if file := state_file():
         which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
         states = StateFile(file, which, state_interval, earlier)
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        trainer = SampleTrainer(model, data, samples, teaching, {**settings, "save_dir": scratch}, states, earlier)
+        kind = learner or SampleTrainer
+        trainer = kind(model, data, samples, teaching, {**settings, "save_dir": scratch}, states, earlier)
         trainer.train()
     trained = student(trainer.ema.ema)
     if network.parameters(trained) != before:
@@ -94,7 +98,9 @@ def train(
     return trainer.summary()
 
 
-def _settings(image_size: int, epochs: int, training: Training, seed: int, suppress: bool) -> dict[str, Any]:
+def _settings(
+    image_size: int, epochs: int, training: Training | heads.Training, seed: int, suppress: bool
+) -> dict[str, Any]:
     """Upstream's settings; those not named here stay as upstream has them.
 
     Args:
@@ -127,22 +133,25 @@ class SampleTrainer(distributed.ParallelTrainer):
     """Upstream's loop over samples, around a given model.
 
     Attributes:
+        measured: which of the validator's measurements counts, of boxes (B), masks (M), or keypoints (P).
         curves: losses and learning rate of each epoch, and val's accuracy where it is measured each time.
         best_average: the moving average's weights and val's metrics of the best epoch, where epochs are compared.
     """
+
+    measured = "B"
 
     def __init__(
         self,
         model: DetectionModel,
         data: Dataset,
-        samples: list[Sample],
+        samples: Sequence[Any],
         teaching: Teaching,
         settings: dict[str, Any],
         states: StateFile | None = None,
         earlier: Earlier = NOTHING,
     ) -> None:
         self.dataset = data
-        self.samples = {"train": samples, "val": labelled(data, "val")}
+        self.samples = {"train": samples, "val": self.val(data)}
         self.teaching = teaching
         self.states = states
         self.before = earlier.curves
@@ -150,6 +159,15 @@ class SampleTrainer(distributed.ParallelTrainer):
         self.best_average: dict[str, Any] | None = None
         super().__init__(overrides={**settings, **teaching.settings()})
         self.model = model  # upstream builds a network only where it is given a name
+
+    def val(self, data: Dataset) -> Sequence[Any]:
+        """What accuracy is measured on."""
+        return labelled(data, "val")
+
+    @property
+    def map50_95(self) -> float:
+        """What was measured last."""
+        return float(self.metrics[f"metrics/mAP50-95({self.measured})"])
 
     def get_dataset(self) -> dict[str, Any]:
         names = dict(enumerate(self.dataset.classes))
@@ -204,7 +222,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         """Called after each epoch: tell of it, and stop when distillation does nothing."""
         row = {name: float(value) for name, value in self.tloss.items()} | {"learning_rate": self.lr["lr/pg0"]}
         if self.args.val:
-            row["map50_95"] = float(self.metrics[MAP50_95])
+            row["map50_95"] = self.map50_95
         self.curves.append(row)
         curves.require_teacher(self.curves, DISTILLATION_LOSSES)
         events.emit(len(self.before) + self.epoch, **row)
@@ -231,7 +249,7 @@ class SampleTrainer(distributed.ParallelTrainer):
                 "epoch %d of %d was the best on val: mAP50-95 %.4f",
                 self.stopper.best_epoch,
                 len(self.curves),
-                self.metrics[MAP50_95],
+                self.map50_95,
             )
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
@@ -244,9 +262,10 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def summary(self) -> Metrics:
         """The last epoch's losses, on rank 0 the accuracy on val of what is kept, and how much was trained."""
-        names = {"precision": "precision(B)", "recall": "recall(B)", "map50": "mAP50(B)", "map50_95": "mAP50-95(B)"}
+        names = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50_95": "mAP50-95"}
+        found = {name: f"metrics/{key}({self.measured})" for name, key in names.items()}
         return {
-            **{f"val_{name}": self.metrics[f"metrics/{key}"] for name, key in names.items() if self.metrics},
+            **{f"val_{name}": self.metrics[key] for name, key in found.items() if self.metrics},
             **{f"train_{name}": float(value) for name, value in self.tloss.items()},
             "images": len(self.samples["train"]),
             "epochs": len(self.before) + self.epoch + 1,
