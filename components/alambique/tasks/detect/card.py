@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,15 @@ ARITHMETIC = {"engine": "float16"}
 
 
 def write_candidate_card(
-    project: Path, candidate: Candidate, target: Path, file: str, made: onnx.ModelProto | Signature, **details: Any
+    project: Path,
+    candidate: Candidate,
+    target: Path,
+    file: str,
+    made: onnx.ModelProto | Signature,
+    answer: Mapping[str, Any] = BOXES,
+    examples: Path = EXAMPLES,
+    task: str = "detect",
+    **details: Any,
 ) -> Metrics:
     """Lay an example of its use beside the artifact in `target`, and describe all of it in card.json.
 
@@ -48,6 +57,9 @@ def write_candidate_card(
         target: holds the artifact's files and nothing else.
         file: the one a runtime opens, or the folder, if it opens one.
         made: the graph whose input and output are the artifact's, or these themselves.
+        answer: what its output means.
+        examples: folder of a script for each runtime that uses it.
+        task: what it is for.
         details: more that belongs on the card and among the metrics.
     Returns:
         the stage's metrics: what the card says in plain numbers.
@@ -60,9 +72,9 @@ def write_candidate_card(
         "size_bytes": sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
         **details,
     }
-    shutil.copyfile(EXAMPLES / f"{candidate.runtime}.py", target / EXAMPLE)
+    shutil.copyfile(examples / f"{candidate.runtime}.py", target / EXAMPLE)
     card = {
-        "task": "detect",
+        "task": task,
         "candidate": candidate.name,
         **candidate._asdict(),
         "arithmetic": _arithmetic(candidate),
@@ -74,7 +86,7 @@ def write_candidate_card(
         "classes": source["classes"],
         "image_size": source["image_size"],
         "input": signature.input,
-        "output": {**BOXES, **signature.output},
+        "output": {**answer, **signature.output},
         "preprocessing": DESCRIPTION,
         "checkpoint_sha256": source["sha256"],
         "producers": producers(candidate),

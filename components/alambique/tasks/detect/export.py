@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params
 from alambique.layout import WEIGHTS, Candidate, checkpoint
@@ -84,12 +86,15 @@ def student_graph(project: Path, student: str) -> onnx.ModelProto:
     return to_onnx(*student_checkpoint(project, student))
 
 
-def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
+def to_onnx(
+    weights: Path, image_size: int, prepare: Callable[[DetectionModel], DetectionModel] = end_to_end
+) -> onnx.ModelProto:
     """A checkpoint as an ONNX graph: (1, 3, size, size) RGB, 0 to 1 → (1, boxes, 6) x1, y1, x2, y2, score, class.
 
     Args:
         weights: a detector; nothing is written beside it.
         image_size: side of the input, pixels.
+        prepare: makes the network answer with its final boxes, in place.
     """
     with tempfile.TemporaryDirectory() as scratch:
         # Ultralytics writes beside the checkpoint, under a name of its own.
@@ -97,7 +102,7 @@ def to_onnx(weights: Path, image_size: int) -> onnx.ModelProto:
         detector = YOLO(copy)
         # Upstream's own suppression would give a box to one class only, and none below 0.25.
         nms = False if has_one_to_one(detector.model) else None
-        end_to_end(detector.model)
+        prepare(detector.model)
         made = detector.export(
             format="onnx", imgsz=image_size, opset=OPSET, nms=nms, simplify=True, device="cpu", verbose=False
         )
