@@ -18,14 +18,19 @@ from alambique.errors import DataError, TransientError
 Pairs = dict[Path, Path]
 """Each image of a split, sorted, and where its labels would be."""
 
+KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
+"""What a data.yaml says of keypoints: how many numbers each object has, which are each other's mirror image, and how
+exactly people place each."""
+
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset as it is described: each split's images, and the class names by index."""
+    """A dataset as it is described: each split's images, the class names by index, and what keypoints are, if any."""
 
     file: Path
     classes: list[str]
     splits: dict[str, Pairs]
+    keypoints: dict[str, Any]
 
 
 def adopt(data: str, target: Path) -> None:
@@ -42,6 +47,7 @@ def adopt(data: str, target: Path) -> None:
     for split, pairs in source.splits.items():
         _copy(pairs, target, split)
     content = {split: f"images/{split}" for split in source.splits} | {"names": dict(enumerate(source.classes))}
+    content |= source.keypoints
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
@@ -61,7 +67,8 @@ def describe(data: str) -> Source:
             splits[split] = {image: label_of(image) for image in images}
     for split in LABELLED:
         _check(split, splits.get(split), file)
-    return Source(file, class_names(content.get("names"), file), splits)
+    keypoints = {key: content[key] for key in KEYPOINTS if key in content}
+    return Source(file, class_names(content.get("names"), file), splits, keypoints)
 
 
 def label_of(image: Path) -> Path:

@@ -55,7 +55,7 @@ def file_suites(classes: int) -> Suites:
                 )
                 for side in ("width", "height")
             ),
-            gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row is a class and four numbers"),
+            gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row can be read"),
         ],
         "boxes": [
             gxe.ExpectColumnValuesToBeInSet(
