@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import shaped
 import tiny
 
+from alambique.config.heads import Head
 from alambique.demo.digits import Digits
 from alambique.demo.scenes import Scenes
 from alambique.demo.stories import Stories
@@ -47,6 +50,25 @@ def detect() -> Small:
     return Small("pico", scenes.write, changes)
 
 
+def with_head(head: Head) -> Small:
+    network = {"family": "yolo26", "scale": [0.34, 0.0625, 256]}
+    scenes = Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2)
+    changes = {
+        "input_size": 64,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005},
+        "soft_labels": {"min_score": 0.0, "max_boxes": 5},
+        "distill": {"method": "hybrid", "epochs": 1, "min_score": 0.0},
+        "prune": {"share": 0.15, "epochs": 1},
+        "quantize": {"images": 12, "max_drop": 1.0},
+        "validation": {"min_boxes_per_class": 0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", partial(shaped.write, head, scenes=scenes), changes)
+
+
 def text() -> Small:
     network = {"layers": 1, "hidden": 96, "heads": 2, "kv_heads": 2, "ffn": 128}
     changes = {
@@ -81,4 +103,11 @@ def classify() -> Small:
     return Small("pico", Digits(train=30, val=10, test=20, unlabelled=10, size=32).write, changes)
 
 
-TASKS: dict[str, Callable[[], Small]] = {"detect": detect, "classify": classify, "text": text}
+TASKS: dict[str, Callable[[], Small]] = {
+    "detect": detect,
+    "classify": classify,
+    "text": text,
+    "segment": partial(with_head, "segment"),
+    "pose": partial(with_head, "pose"),
+    "obb": partial(with_head, "obb"),
+}

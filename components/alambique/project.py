@@ -12,6 +12,7 @@ import yaml
 
 from alambique import config, expansion, tasks, transfer
 from alambique.config import Params, read_yaml
+from alambique.config.heads import Heads
 from alambique.data import inputs, versions
 from alambique.data.expectations import failures, judge
 from alambique.data.snapshot import prepare
@@ -66,7 +67,8 @@ def template_for(task: str) -> Path:
     """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
-    own = Path(tasks.__file__).parent / task / "params.yaml"
+    shared = "heads" if issubclass(config.TASKS[task], Heads) else task
+    own = Path(tasks.__file__).parent / shared / "params.yaml"
     return own if own.is_file() else template_dir() / "params.yaml"
 
 

@@ -13,13 +13,20 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from alambique.config import classify, detect, text
+from alambique.config import classify, detect, heads, text
 from alambique.config.params import Params
 from alambique.errors import ConfigurationError
 
 __all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
 
-TASKS: dict[str, type[Params]] = {"detect": detect.Params, "classify": classify.Params, "text": text.Params}
+TASKS: dict[str, type[Params]] = {
+    "detect": detect.Params,
+    "classify": classify.Params,
+    "text": text.Params,
+    "segment": heads.Segment,
+    "pose": heads.Pose,
+    "obb": heads.Obb,
+}
 """What reads a task's params.yaml."""
 
 

@@ -286,4 +286,8 @@ def load(name: str) -> Task:
             from alambique.tasks.text import TEXT
 
             return TEXT
+        case "segment" | "pose" | "obb":
+            from alambique.tasks import heads
+
+            return {"segment": heads.SEGMENT, "pose": heads.POSE, "obb": heads.OBB}[name]
     raise ValueError(name)

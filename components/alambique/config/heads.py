@@ -1,0 +1,107 @@
+"""`params.yaml` of a network that gives each object more than a box: a mask, keypoints, or a rotated box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from alambique.config import params
+from alambique.config.detect import Side, Validation
+from alambique.config.section import Count, Name, Positive, Probability, Runtime, Section
+
+Head = Literal["segment", "pose", "obb"]
+
+
+class Network(Section):
+    """An architecture: a family and its compound scale (a letter, or depth, width, largest number of channels)."""
+
+    family: Literal["yolo26"] = "yolo26"
+    scale: Literal["n", "s", "m", "l", "x"] | tuple[float, float, int] = "n"
+
+
+class Student(Network, params.Student):
+    """A student's architecture and the weights it and its control start from."""
+
+
+class Teacher(params.Teacher):
+    network: Network = Network()
+
+
+class SoftLabels(params.SoftLabels):
+    min_score: Probability = 0.05
+    max_boxes: Count = 100
+
+
+class Training(params.Training):
+    optimizer: Literal["AdamW", "SGD", "MuSGD"] = "AdamW"
+    mosaic: Probability = 1.0
+    flip: Probability = 0.5
+
+
+class Distill(params.Distill):
+    method: Literal["feature", "pseudo", "hybrid", "none"] = "feature"
+    feature_weight: Positive = 6.0
+    min_score: Probability = 0.5
+
+
+class Prune(params.Prune):
+    target: Literal["macs", "parameters"] = "macs"
+
+
+class Quantize(params.Quantize):
+    images: Count = 128
+
+
+class Evaluate(params.Evaluate):
+    min_score: Probability = 0.001
+    max_boxes: Annotated[int, Field(ge=1, le=300)] = 300
+    threshold: Probability = 0.25
+
+
+class Heads(params.Params):
+    """All of it; a class for each head says which task it is."""
+
+    HEADLINE: ClassVar[str] = "map50_95"
+    BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
+    RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "torchscript")
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
+
+    task: Head
+    input_size: Side = 320
+    networks: Mapping[Name, Student]
+    teacher: Mapping[Name, Teacher]
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if len(self.teachers) > 1:
+            raise ValueError(
+                f"teachers: {self.task} learns from one teacher, and teachers names {list(self.teachers)}; name one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_to_search(self) -> Self:
+        if self.budget.asked:
+            raise ValueError(f"budget: {self.task} has no search yet; set its limits to null, and prune.share")
+        return self
+
+
+class Segment(Heads):
+    task: Literal["segment"] = "segment"
+
+
+class Pose(Heads):
+    task: Literal["pose"] = "pose"
+
+
+class Obb(Heads):
+    task: Literal["obb"] = "obb"
