@@ -48,7 +48,7 @@ class Stories:
         target.mkdir(parents=True)
         chance, seen = Random(self.seed), set[str]()  # noqa: S311  nothing is secret about them
         for split in ("train", "val", "test", "unlabelled"):
-            lines = []
+            lines: list[str] = []
             while len(lines) < getattr(self, split):
                 if (told := story(chance)) not in seen:
                     seen.add(told)
