@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -34,7 +36,7 @@ def test_every_token_but_the_first_is_learned_once(tokenizer: PreTrainedTokenize
     assert [part.name for part in parts[:3]] == ["train/000003", "train/000003#0001", "train/000003#0002"]
     assert all(len(part.ids) <= 16 for part in parts)
     assert np.concatenate([part.ids[part.learned] for part in parts]).tolist() == whole.ids[1:].tolist()
-    assert all(before.ids[-1] == after.ids[0] for before, after in zip(parts, parts[1:], strict=False))
+    assert all(before.ids[-1] == after.ids[0] for before, after in pairwise(parts))
     assert [part.name for part in parts] == sorted(part.name for part in parts)
 
 

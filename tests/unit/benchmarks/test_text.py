@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import text
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    measured = [
+        {"plain": 1.0, "cached": 1.1, "trl": 2.2},
+        {"plain": 2.0, "cached": 2.0, "trl": 6.0},
+        {"plain": 1.0, "cached": 1.3, "trl": 3.9},
+    ]
+    speedup, overhead = text.speed(measured)
+    assert (speedup.id, speedup.value, speedup.met) == ("speedup_over_trl", pytest.approx(3.0), True)
+    assert overhead.value == pytest.approx(1.1)
+
+
+def test_what_a_token_costs_is_of_a_real_shard(tmp_path: Path) -> None:
+    row = text.size(tmp_path, tokens=256)
+    assert row.value == pytest.approx(2 * text.LARGE / row.details["bytes_per_token"])
+    assert 200 < row.details["bytes_per_token"] < 230
+    assert 0 < row.details["kl_cached"] < row.details["kl"]
+    assert -1 < row.details["bias"] < 0
+
+
+def test_texts_fill_their_windows(tmp_path: Path) -> None:
+    _, tokenizer, own = text.corpus(tmp_path, 5)
+    assert len(tokenizer) == text.VOCABULARY
+    assert [len(each.ids) for each in own] == [text.TOKENS] * 5
+    assert math.isnan(text._per_token([1.0], 2))
