@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from alambique.config import classify, detect, heads, text
+from alambique.config import classify, detect, heads, text, text_classify
 from alambique.config.params import Params
 from alambique.errors import ConfigurationError
 
@@ -23,6 +23,7 @@ TASKS: dict[str, type[Params]] = {
     "detect": detect.Params,
     "classify": classify.Params,
     "text": text.Params,
+    "text_classify": text_classify.Params,
     "segment": heads.Segment,
     "pose": heads.Pose,
     "obb": heads.Obb,

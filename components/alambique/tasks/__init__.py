@@ -286,6 +286,10 @@ def load(name: str) -> Task:
             from alambique.tasks.text import TEXT
 
             return TEXT
+        case "text_classify":
+            from alambique.tasks.text_classify import TEXT_CLASSIFY
+
+            return TEXT_CLASSIFY
         case "segment" | "pose" | "obb":
             from alambique.tasks import heads
 

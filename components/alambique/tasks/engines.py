@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-Engine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Engine = Callable[[NDArray[Any]], NDArray[np.float32]]
 """From one input, (1, …), to the first output, (1, …), in memory that the next call leaves alone."""
 
 

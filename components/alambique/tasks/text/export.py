@@ -70,11 +70,11 @@ def to_onnx(model: PreTrainedModel, vocabulary: int) -> onnx.ModelProto:
     if made is None:
         raise RuntimeError("torch.onnx gave no program")
     graph: onnx.ModelProto = made.model_proto
-    _forget_where(graph)
+    forget_where(graph)
     return graph
 
 
-def _forget_where(graph: onnx.ModelProto) -> None:
+def forget_where(graph: onnx.ModelProto) -> None:
     """Leave out the stack traces of who built each node: paths of this machine."""
     for node in graph.graph.node:
         del node.metadata_props[:]

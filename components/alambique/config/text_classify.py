@@ -1,0 +1,110 @@
+"""`params.yaml` of a classifier of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from alambique.config import params
+from alambique.config.section import CHAMPION, Count, Name, Runtime, Section
+
+LEAST_TOKENS = 8
+
+
+class Network(Section):
+    """A BERT: an encoder that reads a text in both directions.
+
+    Attributes:
+        hidden: width of the residual stream.
+        heads: of attention.
+        ffn: width inside of the feed-forward.
+    """
+
+    layers: Count = 2
+    hidden: Count = 128
+    heads: Count = 2
+    ffn: Count = 512
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
+        return self
+
+
+class Student(Network, params.Student):
+    """A student's sizes; or the weights that it and its control start from, which have sizes of their own."""
+
+
+class Teacher(params.Teacher):
+    """A teacher.
+
+    Attributes:
+        pretrain: epochs in which it first learns to foretell hidden words of all texts, labelled or not.
+    """
+
+    network: Network = Network(layers=4, hidden=256, heads=4, ffn=1024)
+    pretrain: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _weights_are_a_folder(self) -> Self:
+        if self.weights and self.weights.startswith(CHAMPION):
+            raise ValueError(f"weights: {self.weights}: a teacher of texts is a folder or hf://org/name, no champion")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_taken_is_not_trained(self) -> Self:
+        if self.pretrain and self.source == "fetch":
+            raise ValueError("pretrain: a teacher with source: fetch is taken as it is; make it 0")
+        return self
+
+
+class SoftLabels(params.SoftLabels):
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class Training(params.Training):
+    optimizer: Literal["AdamW", "SGD"] = "AdamW"
+    vocabulary: Annotated[int, Field(ge=100)] = 4000
+
+
+class Distill(params.Distill):
+    method: Literal["soft", "none"] = "soft"
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class Prune(params.Prune):
+    how: Literal["width", "depth"] = "width"
+
+
+class Validation(params.Validation):
+    min_texts_per_class: Annotated[int, Field(ge=0)] = 1
+
+
+class Params(params.Params):
+    """All of a text classifier's `params.yaml`."""
+
+    HEADLINE: ClassVar[str] = "top1"
+    BY_CLASS: ClassVar[tuple[str, ...]] = ("recall",)
+    RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "torchscript")
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
+
+    task: Literal["text_classify"] = "text_classify"
+    input_size: Annotated[int, Field(ge=LEAST_TOKENS)] = 64
+    networks: Mapping[Name, Student]
+    teacher: Mapping[Name, Teacher]
+    soft_labels: SoftLabels = SoftLabels()
+    training: Training = Training()
+    distill: Distill = Distill()
+    prune: Prune = Prune()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _nothing_is_searched(self) -> Self:
+        if self.budget.asked:
+            raise ValueError(
+                "budget: text_classify has no search yet; take its limits out, and choose prune.share yourself"
+            )
+        return self

@@ -1,0 +1,97 @@
+"""Copy labelled texts as people have them into the canonical layout: JSON Lines, or tables of texts and labels."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from alambique.data.dataset import LABELLED, SPLITS
+from alambique.errors import DataError
+from alambique.tasks.text.adopt import adopt as adopt_texts
+from alambique.tasks.text.adopt import split as split_by_hash
+from alambique.tasks.text.data import Text, labelled, write
+
+SUFFIX = ".csv"
+TEXT = ("text", "sentence", "utterance")
+LABEL = ("label", "category", "intent", "class")
+"""Names that a table's columns may have."""
+VAL = "val"
+
+log = logging.getLogger(__name__)
+
+
+def adopt(source: str, target: Path) -> None:
+    """Copy the texts of `source` to `target`.
+
+    Tables may come as one file, which is split by the texts' hashes, or as a folder of train, test and perhaps val and
+    unlabelled; a val that is missing is split off train.
+
+    Args:
+        source: a .csv file, or a folder of them; or what the language models' `adopt` takes, with labels.
+        target: to be made; see `alambique.tasks.text.data.Texts`.
+    Raises:
+        DataError: what is wrong with it, and where.
+    """
+    path = Path(source).expanduser()
+    tables = [path] if path.suffix == SUFFIX else sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
+    if not tables or (path / "data.yaml").is_file():
+        adopt_texts(source, target)
+        return
+    splits = _splits(path, tables)
+    for name in LABELLED:
+        if not splits.get(name):
+            raise DataError(
+                f"{source} has no texts for `{name}`. Alambique trains on train, decides on val and measures once on "
+                f"test: give it {name}{SUFFIX}, or one table alone, which is split by itself"
+            )
+    write(target, splits, labelled(splits))
+
+
+def read(path: Path) -> list[Text]:
+    """The samples of a table with a header; a label that is empty is none.
+
+    Raises:
+        DataError: it cannot be read, or lacks a column; the message names it.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            columns = rows.fieldnames or []
+            text, label = _column(path, columns, TEXT), _column(path, columns, LABEL, path.stem != "unlabelled")
+            return [Text("", row[text] or "", (row[label] or None) if label else None) for row in rows]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; correct the path") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    except csv.Error as error:
+        raise DataError(f"{path} is no table: {error}") from None
+
+
+def _splits(path: Path, tables: list[Path]) -> dict[str, list[Text]]:
+    """The samples of each split, in their order."""
+    if not {table.stem for table in tables} & set(LABELLED):
+        parts = split_by_hash([text for table in tables for text in read(table)])
+        log.info("%s names no splits; its texts were split by their hashes: %s", path, _sizes(parts))
+        return parts
+    parts = {table.stem: read(table) for table in tables if table.stem in SPLITS}
+    if VAL not in parts and parts.get("train"):
+        kept = split_by_hash(parts["train"])
+        parts |= {"train": kept["train"] + kept["test"], VAL: kept[VAL]}
+        log.info("%s has no %s; every tenth text of train, by its hash, became it: %s", path, VAL, _sizes(parts))
+    return parts
+
+
+def _column(path: Path, columns: Sequence[str], names: tuple[str, ...], needed: bool = True) -> str:
+    """The first column of one of these names; empty where there is none and none is needed."""
+    found = next((column for column in columns if column.strip().lower() in names), "")
+    if needed and not found:
+        raise DataError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}; one must be named {' or '.join(names)}"
+        )
+    return found
+
+
+def _sizes(parts: dict[str, list[Text]]) -> str:
+    return ", ".join(f"{len(texts):,} for {name}" for name, texts in parts.items())
