@@ -105,7 +105,7 @@ def make_blocks(scratch: Path, batch: int, steps: int) -> dict[str, Callable[[],
     """What takes turns, by name: trainings of the same student on the same texts."""
     data, tokenizer, own = corpus(scratch, batch * steps)
     teacher = network.build(TEACHER, tokenizer, TOKENS, seed=1)
-    teacher.eval()
+    teacher.eval()  # type: ignore[no-untyped-call]
     made = recipe(VOCABULARY, data)
     rows = {row.sample: row for row in soft_labels.look([teacher], own, made)}
     taught = lessons.by_soft_labels(rows, made, Distill())

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pytest
-
 from benchmarks import text
 
 

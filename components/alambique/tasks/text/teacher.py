@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -27,21 +28,18 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     """
     data, asked = Texts.load(project / DATA), params.teacher[name]
     given, source = inputs.given(project / INPUTS / "teachers", name, asked.sha256)
-    if asked.source == "fetch" and given is None:
-        raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
     tokenizer = speaking(data, given, params.training.vocabulary)
     model = _begin(asked, given, tokenizer, params)
     val = measuring.on(data.texts("val"), tokenizer, params.input_size)
-    metrics: Metrics = {}
     if asked.source == "train":
         lesson = lessons.by_text(data, tokenizer, params.input_size)
         metrics = learning.train(
             model, lesson, target, epochs=asked.epochs, training=params.training, seed=params.seed, measure=val
         )
+        network.save(model, tokenizer, target)
     else:
-        files.write_text(target / CURVES, "")
+        _take(given, tokenizer, target)
         metrics = {f"val_{name}": value for name, value in val(model).items()}
-    network.save(model, tokenizer, target)
     card = network.write_card(
         target,
         "teacher",
@@ -68,6 +66,16 @@ def speaking(data: Texts, given: Path | None, vocabulary: int) -> PreTrainedToke
         tokenizer = tokenizers.train_bpe(tokenizers.corpus(data), vocabulary)
     sequences.require_template(tokenizer, data.texts("train"))
     return tokenizer
+
+
+def _take(given: Path | None, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
+    """Copy the given folder as it is, but for a chat template that it lacks."""
+    if given is None:
+        raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
+    shutil.copytree(given, target / network.MODEL)
+    if tokenizers.load(given).chat_template != tokenizer.chat_template:
+        tokenizers.save(tokenizer, target / network.MODEL)
+    files.write_text(target / CURVES, "")
 
 
 def _begin(asked: Teacher, given: Path | None, tokenizer: PreTrainedTokenizerFast, params: Params) -> PreTrainedModel:
