@@ -30,6 +30,10 @@ ROWS = {
 }
 
 
+SLACK = 0.01
+"""How far a keypoint may lie outside, as a share of the image: Ultralytics' own."""
+
+
 class Sample(NamedTuple):
     """An image and its n objects.
 
@@ -140,7 +144,7 @@ def _keypoints(points: NDArray[np.float32], place: str) -> NDArray[np.float32]:
     if points.shape[1] == 2:
         points = np.hstack((points, np.ones((len(points), 1), np.float32)))
     labelled = points[points[:, 2] > 0]
-    if labelled.size and not (labelled[:, :2].min() >= 0 and labelled[:, :2].max() <= 1):
+    if labelled.size and not (labelled[:, :2].min() >= -SLACK and labelled[:, :2].max() <= 1 + SLACK):
         raise DataError(f"{place}: a keypoint lies outside the image; give shares of its width and height, 0 to 1")
     return points
 

@@ -23,6 +23,7 @@ from alambique.tasks.detect import distributed, trainer
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.teaching import Teaching
 from alambique.tasks.heads.shapes import Sample, Shapes
+from alambique.tasks.states import INTERVAL
 
 VALIDATORS: dict[Head, type[DetectionValidator]] = {
     "segment": SegmentationValidator,
@@ -123,6 +124,7 @@ def train(
     seed: int,
     features: Path | None = None,
     feature_weight: float = 0.0,
+    state_interval: float = INTERVAL,
 ) -> Metrics:
     """Train `model`; write weights.pt and curves.csv into `target`: see `tasks.detect.trainer.train`.
 
@@ -130,6 +132,7 @@ def train(
         samples: an epoch.
         features: weights of a teacher whose neck's features are matched at every batch.
         feature_weight: of that, beside the head's own loss.
+        state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
     """
     return trainer.train(
         model,
@@ -140,6 +143,7 @@ def train(
         epochs=epochs,
         training=training,
         seed=seed,
+        state_interval=state_interval,
         teaching=HeadTeaching(features=features, feature_weight=feature_weight),
         learner=TRAINERS[data.head],
     )
