@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
 from alambique.config.text import Lora
+from alambique.errors import ConfigurationError
 
 
 def adapt(model: PreTrainedModel, how: Lora, seed: int) -> nn.Module:
@@ -17,7 +17,13 @@ def adapt(model: PreTrainedModel, how: Lora, seed: int) -> nn.Module:
 
     Args:
         seed: equal seeds give equal adapters; the global generator is left as it was.
+    Raises:
+        ConfigurationError: peft is not installed.
     """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise ConfigurationError('lora: peft cannot be imported; run `pip install "alambique[text]"`') from None
     settings = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

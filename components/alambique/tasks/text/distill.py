@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique.config.text import Params
@@ -103,7 +104,7 @@ def _student(
 ) -> Metrics:
     """Train a student from its start, the same way for `distill` and `control`, and describe it."""
     lora = params.networks[student].lora
-    learner = adapters.adapt(model, lora, seed) if lora else model
+    learner: nn.Module = adapters.adapt(model, lora, seed) if lora else model
     metrics = learning.train(
         learner,
         lesson,
