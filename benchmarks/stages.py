@@ -58,13 +58,14 @@ def lay_out(project: Path, source: Dataset, splits: Mapping[str, Sequence[Path]]
         init(project, str(data), "detect", overrides=overrides, origin=None, remote=None)
 
 
-def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path]) -> Row:
+def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path], *, task: str = "detect") -> Row:
     """The row of what some evaluations found more than others, in points of the headline metric, paired.
 
     Args:
         first, second: folders of evaluations, one a seed, those of a seed at the same place.
+        task: whose.
     """
-    interval = tasks.load("detect").gain(first, second)
+    interval = tasks.load(task).gain(first, second)
     value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
     details = {"seeds": interval.seeds, "images": interval.images}
     return Row(id, value, low, high, interval.seeds * interval.images, goal, details)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from alambique.demo.digits import Digits
 
-DIGITS = Digits(train=100, val=100, test=500, unlabelled=700)
+DIGITS = Digits(train=200, val=100, test=500, unlabelled=800)
 
 SETTING = (
     f"Handwritten digits, {DIGITS.size} px, {DIGITS.train} labelled and {DIGITS.unlabelled} unlabelled. The teacher is "
-    "a ResNet-18 trained on the labelled ones. The student, a YOLO26 classifier with a fiftieth of its parameters, "
-    "learns from the labels and from what the teacher sees in eight views of every picture; its control sees the "
+    "a ResNet of ten layers, trained on the labelled ones. The student, a YOLO26 classifier of a fortieth of its size, "
+    "learns from the labels and from what the teacher sees in five views of every picture; its control sees the "
     "labels alone, from the same start and for as many steps.\n"
 )
 

@@ -33,7 +33,7 @@ class Digits:
     test: int
     unlabelled: int = 0
     size: int = 48
-    noise: float = 40.0
+    noise: float = 25.0
 
     def write(self, target: Path) -> None:
         """Write a folder a split, and in it a folder a class; equal settings give equal files."""
@@ -59,16 +59,16 @@ class Digits:
         turned = np.asarray(
             stroke.transform(stroke.size, Image.Transform.AFFINE, self._affine(generator), Image.Resampling.BILINEAR)
         )
-        ink, paper = generator.uniform(0, 255, (2, 3))
+        ink, paper = generator.uniform((140, 0), (255, 110), (3, 2)).T
         share = turned[..., None] / 255
         canvas = ink * share + paper * (1 - share) + generator.normal(0, self.noise, (self.size, self.size, 3))
         return Image.fromarray(canvas.clip(0, 255).astype(np.uint8))
 
     def _affine(self, generator: np.random.Generator) -> tuple[float, ...]:
-        """Up to 25 degrees, three quarters to four thirds of the size, an eighth of it aside."""
-        angle = np.deg2rad(generator.uniform(-25, 25))
-        width, height = np.exp(generator.uniform(-0.29, 0.29, 2))
+        """Up to 20 degrees, four fifths to five quarters of the size, a tenth of it aside."""
+        angle = np.deg2rad(generator.uniform(-20, 20))
+        width, height = np.exp(generator.uniform(-0.22, 0.22, 2))
         matrix = np.array([[np.cos(angle) * width, np.sin(angle)], [-np.sin(angle), np.cos(angle) * height]])
         middle = np.full(2, self.size / 2)
-        shift = middle - matrix @ (middle + generator.uniform(-self.size / 8, self.size / 8, 2))
+        shift = middle - matrix @ (middle + generator.uniform(-self.size / 10, self.size / 10, 2))
         return (*matrix[0], shift[0], *matrix[1], shift[1])
