@@ -13,6 +13,7 @@ import tiny
 
 from alambique.config.heads import Head
 from alambique.demo.digits import Digits
+from alambique.demo.intents import Intents
 from alambique.demo.scenes import Scenes
 from alambique.demo.stories import Stories
 
@@ -48,6 +49,24 @@ def detect() -> Small:
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
     return Small("pico", scenes.write, changes)
+
+
+def text_classify() -> Small:
+    changes = {
+        "input_size": 24,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "networks": {"small": {"layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "start": None}},
+        "teacher": {
+            "main": {"network": {"layers": 2, "hidden": 48, "heads": 2, "ffn": 96}, "epochs": 1, "pretrain": 1}
+        },
+        "training": {"batch": 8, "learning_rate": 0.002, "vocabulary": 300},
+        "soft_labels": {"top_k": 8},
+        "distill": {"epochs": 1},
+        "prune": {"share": 0.2, "epochs": 1},
+        "quantize": {"max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("small", Intents(train=24, val=12, test=24, unlabelled=24).write, changes)
 
 
 def with_head(head: Head) -> Small:
@@ -107,6 +126,7 @@ TASKS: dict[str, Callable[[], Small]] = {
     "detect": detect,
     "classify": classify,
     "text": text,
+    "text_classify": text_classify,
     "segment": partial(with_head, "segment"),
     "pose": partial(with_head, "pose"),
     "obb": partial(with_head, "obb"),

@@ -122,7 +122,7 @@ class Intents:
     train: int = 120
     val: int = 120
     test: int = 600
-    unlabelled: int = 1500
+    unlabelled: int = 1200
     seed: int = 0
 
     def write(self, target: Path) -> None:

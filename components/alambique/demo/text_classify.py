@@ -10,9 +10,9 @@ ASKED = Intents()
 
 SETTING = (
     f"Questions to a bank made by a grammar, of {len(INTENTS)} intents: {ASKED.train} labelled, {ASKED.unlabelled:,} "
-    "unlabelled. The teacher is a BERT that first learns from all of them to foretell hidden words, and then the "
-    "intents from the labels. The student has a seventh of its parameters and learns from the labels and from what the "
-    "teacher makes of every question; its control sees the labels alone, from the same start and for as many steps.\n"
+    "unlabelled. The teacher is a BERT trained on the labelled ones. The student has a fifth of its parameters and "
+    "learns from the labels and from what the teacher makes of every question; its control sees the labels alone, from "
+    "the same start and for as many steps.\n"
 )
 
 

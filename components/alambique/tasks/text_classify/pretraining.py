@@ -49,7 +49,7 @@ def pretrain(
         return before
     with tempfile.TemporaryDirectory() as scratch:
         learning.train(
-            _reader(model, tokenizer),
+            _reader(model, tokenizer, params.seed),
             lesson,
             Path(scratch),
             epochs=epochs,
@@ -60,12 +60,14 @@ def pretrain(
     return Earlier(stage, [], dict(model.state_dict()))
 
 
-def _reader(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
-    """The encoder of `model`, the same and no copy, with a head that foretells tokens."""
+def _reader(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, seed: int) -> nn.Module:
+    """The encoder of `model`, the same and no copy, with a new head that foretells tokens."""
     if tokenizer.mask_token_id is None:
         raise ConfigurationError("teacher.pretrain: the tokenizer of its weights has no mask token; make it 0")
     try:
-        reader: Any = AutoModelForMaskedLM.from_config(model.config)  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            reader: Any = AutoModelForMaskedLM.from_config(model.config)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise ConfigurationError(f"teacher.pretrain: {type(model).__name__} cannot: {error}; make it 0") from error
     setattr(reader, reader.base_model_prefix, model.base_model)
