@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 Engine = Callable[[NDArray[Any]], NDArray[np.float32]]
 """From one input, (1, …), to the first output, (1, …), in memory that the next call leaves alone."""
 
+WholeEngine = Callable[[NDArray[Any]], list[NDArray[np.float32]]]
+"""The same, to all outputs."""
+
 
 def onnx(model: Path, threads: int) -> Engine:
     """ONNX Runtime, on the CPU."""
+    return _first(whole_onnx(model, threads))
+
+
+def whole_onnx(model: Path, threads: int) -> WholeEngine:
+    """The same with all outputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -27,15 +35,20 @@ def onnx(model: Path, threads: int) -> Engine:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def predict(given: NDArray[np.float32]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = session.run(None, {name: given})[0]
-        return output
+    def predict(given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = session.run(None, {name: given})
+        return outputs
 
     return predict
 
 
 def openvino(model: Path, threads: int) -> Engine:
     """OpenVINO, on the CPU."""
+    return _first(whole_openvino(model, threads))
+
+
+def whole_openvino(model: Path, threads: int) -> WholeEngine:
+    """The same with all outputs."""
     import openvino
 
     settings = {
@@ -48,16 +61,20 @@ def openvino(model: Path, threads: int) -> Engine:
     }
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
-    def predict(given: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The request's output is its own memory, overwritten by the next inference.
-        output: NDArray[np.float32] = request.infer([given])[0].copy()
-        return output
+    def predict(given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        # The request's outputs are its own memory, overwritten by the next inference.
+        return [output.copy() for output in request.infer([given]).values()]
 
     return predict
 
 
 def torchscript(program: Path, threads: int) -> Engine:
     """TorchScript's interpreter, on the CPU."""
+    return _first(whole_torchscript(program, threads))
+
+
+def whole_torchscript(program: Path, threads: int) -> WholeEngine:
+    """The same with all outputs."""
     import torch
 
     if _holds_suppression(program):
@@ -67,9 +84,9 @@ def torchscript(program: Path, threads: int) -> Engine:
     model = torch.jit.load(program, map_location="cpu")  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
-    def predict(given: NDArray[np.float32]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = model(torch.from_numpy(given)).numpy()
-        return output
+    def predict(given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        answer = model(torch.from_numpy(given))
+        return [output.numpy() for output in (answer if isinstance(answer, tuple) else (answer,))]
 
     return predict
 
@@ -141,6 +158,10 @@ def coreml(package: Path, threads: int) -> Engine:
         return output
 
     return predict
+
+
+def _first(predict: WholeEngine) -> Engine:
+    return lambda given: predict(given)[0]
 
 
 def _holds_suppression(program: Path) -> bool:

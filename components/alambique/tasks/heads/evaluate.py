@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,9 @@ from alambique.tasks.detect import average_precision, confidence, operating_poin
 from alambique.tasks.detect.average_precision import Detections, Matched
 from alambique.tasks.detect.evaluate import RESULTS, class_indices, write_results
 from alambique.tasks.detect.preprocess import Letterbox, preprocess, restore
+from alambique.tasks.engines import WholeEngine
 from alambique.tasks.heads import engines
 from alambique.tasks.heads.answers import Found, Outputs, decode, rows_of, to_shares
-from alambique.tasks.heads.engines import Engine
 from alambique.tasks.heads.shapes import Shapes
 from alambique.tasks.heads.trainer import VALIDATORS, open_samples
 
@@ -133,6 +134,24 @@ def compare(artifact: Path, source: Path, data: Shapes, settings: Evaluate) -> M
     return parity.parity(first, second, settings.threshold)
 
 
+class Judged(NamedTuple):
+    """What a network makes of one image.
+
+    Attributes:
+        image: its file.
+        found: with the dataset's classes.
+        matched: which of it is right by the head.
+        around: which of it is right by its box alone; of a turned box, the same.
+        letterbox: where the image lies in the input.
+    """
+
+    image: Path
+    found: Found
+    matched: Matched
+    around: Matched
+    letterbox: Letterbox
+
+
 class Judge:
     """A network, and Ultralytics' validator of its head, which says what of its answers is right.
 
@@ -144,18 +163,15 @@ class Judge:
         settings: which objects count.
     """
 
-    def __init__(self, predict: Engine, card: dict[str, Any], folder: Path, data: Shapes, settings: Evaluate) -> None:
+    def __init__(
+        self, predict: WholeEngine, card: dict[str, Any], folder: Path, data: Shapes, settings: Evaluate
+    ) -> None:
         self.predict, self.data, self.settings = predict, data, settings
         self.image_size: int = card["image_size"]
         self.classes = class_indices(card["classes"], data.classes, folder)
 
-    def split(self, split: str) -> Any:
-        """What the network makes of each image of a split.
-
-        Yields:
-            the image; what was found, with the dataset's classes; which of that is right by its head and, with a head
-            beside it, by its box alone; and where the image lies in the input.
-        """
+    def split(self, split: str) -> Iterator[Judged]:
+        """What the network makes of each image of a split."""
         hyp = get_cfg(overrides={"task": self.data.head, "imgsz": self.image_size})
         samples = self.data.samples(split)
         dataset = open_samples(samples, self.data, imgsz=self.image_size, batch_size=1, augment=False, hyp=hyp)
@@ -163,7 +179,7 @@ class Judge:
             validator = self._validator(dataset, Path(scratch))
             for index, sample in enumerate(samples):
                 batch = validator.preprocess(dataset.collate_fn([dataset[index]]))
-                yield sample.image, *self._judge(validator, batch), _letterbox(batch)
+                yield Judged(sample.image, *self._judge(validator, batch), _letterbox(batch))
 
     def _validator(self, dataset: Any, scratch: Path) -> Any:
         asked = {"task": self.data.head, "imgsz": self.image_size, "conf": self.settings.min_score}

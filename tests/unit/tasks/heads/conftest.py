@@ -80,7 +80,7 @@ def sure(data: Shapes, params: Heads) -> Any:
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
+            module.weight.data.copy_(1.5 + torch.rand(module.weight.shape, generator=generator))
             module.bias.data.copy_(0.2 * torch.randn(module.bias.shape, generator=generator))
     for branch in (*model.model[-1].cv3, *model.model[-1].one2one_cv3):
         last = branch[-1]
