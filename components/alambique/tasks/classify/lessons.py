@@ -13,7 +13,6 @@ from torch.utils.data import Dataset as Samples
 
 from alambique.config.classify import Augment, Distill
 from alambique.errors import IntegrityError
-from alambique.softlabels.reader import Cache
 from alambique.tasks.classification.loss import tempered_kl
 from alambique.tasks.classify.cache import ViewLabels, ViewRecipe
 from alambique.tasks.classify.dataset import Dataset
@@ -91,14 +90,20 @@ def by_label(data: Dataset, image_size: int, augment: Augment, length: int) -> L
     return Lesson(at, collate, loss, _identity("label", data, length, image_size, augment))
 
 
-def by_soft_labels(data: Dataset, cache: Cache[ViewLabels], recipe: ViewRecipe, how: Distill) -> Lesson:
-    """All images, in the views that teachers saw: a view of each in an epoch, the first again after the last."""
+def by_soft_labels(data: Dataset, teacher: Mapping[str, ViewLabels], recipe: ViewRecipe, how: Distill) -> Lesson:
+    """All images, in the views that teachers saw: a view of each in an epoch, the first again after the last.
+
+    Args:
+        teacher: soft labels by the image's name.
+        recipe: how these were made.
+        how: the loss's temperature and weights.
+    """
     views = pool(data, recipe)
     labelled = data.images("train")
     labels = [data.label(image) for image in labelled] + [UNKNOWN] * (len(views) - len(labelled))
 
     def at(epoch: int) -> Shown:
-        return Shown(views, labels, [(index, epoch % recipe.views) for index in range(len(views))], cache)
+        return Shown(views, labels, [(index, epoch % recipe.views) for index in range(len(views))], teacher)
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         logits = model(_planes(batch))

@@ -35,7 +35,8 @@ def read(path: Path, least: int | None = None) -> Image.Image:
             if least is not None:
                 file.draft("RGB", (least, least))
             return ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    # Once imported, Ultralytics tries again what is no image, with a plugin that may not be installed.
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path} is not a readable image ({error}); restore or remove it, then version the data again"
         ) from None
