@@ -21,6 +21,9 @@ from alambique.tasks.detect.preprocess import Letterbox
 OUTLINE = 32
 """Points of a mask's outline, evenly spaced along it."""
 
+FINER = 4
+"""How much finer than a mask's pixels its outline is drawn: masks have a pixel for sixteen of the input."""
+
 Outputs = Sequence[NDArray[np.float32]]
 """A network's: one row for each object, (1, n, 6 + …), and of one for masks the prototypes, (1, k, size/4, size/4)."""
 
@@ -112,10 +115,11 @@ def _outlines(
 
 def _outline(mask: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.float32]:
     """The border of the largest part of a mask, evenly spaced; that of its box where it is empty, in mask pixels."""
-    parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    # Contours run through the centres of the pixels at the border: of large ones they would cut off half.
+    fine = cv2.resize(mask, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
+    parts, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if parts:
-        # Contours run through the centres of the pixels at the border.
-        border = max(parts, key=cv2.contourArea).reshape(-1, 2).astype(np.float32) + 0.5
+        border = (max(parts, key=cv2.contourArea).reshape(-1, 2).astype(np.float32) + 0.5) / FINER
     else:
         x1, y1, x2, y2 = box
         border = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float32)

@@ -42,10 +42,19 @@ def test_a_mask_becomes_its_outline() -> None:
     outputs = [*output(*rows), np.array([[disc, np.full((16, 16), -1.0)]], np.float32)]
     found = decode("segment", outputs, outputs[0][0], (0, 0), 64)
     assert found.points.shape == (2, OUTLINE, 2)
-    assert np.hypot(*(found.points[0] - 32).T) == pytest.approx(np.full(OUTLINE, 18), abs=2.5)  # pixels of 4
+    assert np.hypot(*(found.points[0] - 32).T) == pytest.approx(np.full(OUTLINE, 20), abs=3)  # pixels of 4
     x1, y1 = found.points[1].min(0)
     x2, y2 = found.points[1].max(0)
     assert (x1, y1, x2, y2) == pytest.approx((8, 8, 24, 40), abs=0.1)  # nothing is above 0: its box
+
+
+def test_an_outline_holds_all_of_its_mask() -> None:
+    square = np.full((1, 1, 16, 16), -1.0, np.float32)
+    square[..., 4:8, 2:10] = 1.0
+    outputs = [*output([0, 0, 64, 64, 0.9, 1, 1.0]), square]
+    found = decode("segment", outputs, outputs[0][0], (0, 0), 64)
+    assert found.points[0].min(0) == pytest.approx([8, 16], abs=0.6)
+    assert found.points[0].max(0) == pytest.approx([40, 32], abs=0.6)
 
 
 @pytest.mark.parametrize("head", ["segment", "pose", "obb"])
