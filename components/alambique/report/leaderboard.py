@@ -199,6 +199,11 @@ def load(path: Path) -> Leaderboard:
     return board
 
 
+def timed(board: Leaderboard) -> str:
+    """What latencies are of, in the plural: samples, or the tokens of texts, one after the other."""
+    return "tokens" if THROUGHPUT in board["measures"] else board["samples"]
+
+
 def estimate(delta: Delta | None) -> float | None:
     """A difference without its interval; None where it is unknown."""
     return None if delta is None else delta["value"]

@@ -13,7 +13,7 @@ from alambique.config.gates import Gate
 from alambique.report import checks, plots, search
 from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, in_unit, number, points, signed, singular
-from alambique.report.leaderboard import Gain, Leaderboard, Row, columns, estimate
+from alambique.report.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 from alambique.report.verdict import interval, outcome, scope, verdict
@@ -73,7 +73,7 @@ def render(
         "in_unit": in_unit,
     }
     environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate, "figure": checks.figure}
-    environment.filters["singular"] = singular
+    environment.filters |= {"singular": singular, "timed": timed}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
@@ -180,7 +180,7 @@ def bars(
 
 def _scatters(rows: Sequence[Row], fronts: Collection[str], board: Leaderboard) -> dict[str, str | None]:
     accuracy = Axis(board["headline"], board["measures"][board["headline"]]["label"])
-    time = Axis("latency_p50_ms", f"median latency of {singular(board['samples'])}, ms")
+    time = Axis("latency_p50_ms", f"median latency of {singular(timed(board))}, ms")
     latency = plots.accuracy_against(rows, fronts, time, accuracy)
     size = plots.accuracy_against(rows, fronts, Axis("size_mb", "size of the artifact, MB"), accuracy)
     return {"Accuracy against latency": latency, "Accuracy against size": size}

@@ -39,7 +39,7 @@ class CausalText:
             shown=True,
             about="nats a token, from the likeliest tokens of both; a lower bound of that over the vocabulary",
         ),
-        "agreement": Measure("agreement", about="share of the tokens that the teacher holds the likeliest, too"),
+        "agreement": Measure("as the teacher", about="share of the tokens that the teacher holds the likeliest, too"),
         "tokens_per_second": Measure(
             "tokens/s", "number", shown=True, about="one after the other, after half a text, on one core"
         ),

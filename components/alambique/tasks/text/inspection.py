@@ -27,6 +27,7 @@ from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_manifests
 from alambique.tasks.text import network
 from alambique.tasks.text import tokenizer as tokenizers
+from alambique.tasks.text.tokenizer import Pieces
 from alambique.tasks.text.tokens import TokenLabels, TokenRecipe
 
 BINS = 20
@@ -101,7 +102,7 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
     row = cache.get(sample)
     if row is None:
         raise DataError(f"there are no soft labels for {sample}; name a text as in {next(iter(cache), 'train/000000')}")
-    pieces = Pieces(project, recipe)
+    pieces = _pieces(project, recipe)
     if not console.is_terminal:
         console.width = WIDTH
     table = Table(title=f"{sample}: {len(row.ids)} tokens", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
@@ -168,7 +169,7 @@ def bars(histogram: NDArray[np.int64]) -> list[str]:
 
 def page(project: Path, cache: Cache[TokenLabels], seen: Inspection, words: dict[str, str], recipe: TokenRecipe) -> str:
     """The page's HTML: no date, no address of another host."""
-    pieces = Pieces(project, recipe)
+    pieces = _pieces(project, recipe)
     shares = [float(count) / max(int(seen.surest.sum()), 1) for count in seen.surest]
     return (
         templates("alambique.tasks.text", "alambique.report")
@@ -204,22 +205,17 @@ def expected(pieces: Pieces, row: TokenLabels, chances: NDArray[np.float64], pla
     return " · ".join(f"{pieces(int(token))!r} {chance:.2g}" for token, chance in found)
 
 
-class Pieces:
-    """Tokens as text.
+def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
+    """The tokens of the cache as text.
 
     Raises:
-        IntegrityError: no teacher that is here speaks in the cache's tokens.
+        IntegrityError: no teacher that is here speaks in them.
     """
-
-    def __init__(self, project: Path, recipe: TokenRecipe) -> None:
-        for folder in sorted((project / TEACHERS).glob(f"*/{network.MODEL}")):
-            self._tokenizer = tokenizers.load(folder)
-            if tokenizers.digest(self._tokenizer) == recipe.tokenizer:
-                return
-        raise IntegrityError(f"{project / TEACHERS} holds no teacher with the cache's tokenizer; `dvc pull` it")
-
-    def __call__(self, token: int) -> str:
-        return str(self._tokenizer.decode([token]))
+    for folder in sorted((project / TEACHERS).glob(f"*/{network.MODEL}")):
+        tokenizer = tokenizers.load(folder)
+        if tokenizers.digest(tokenizer) == recipe.tokenizer:
+            return Pieces(tokenizer.backend_tokenizer)
+    raise IntegrityError(f"{project / TEACHERS} holds no teacher with the cache's tokenizer; `dvc pull` it")
 
 
 def _open(project: Path) -> tuple[Cache[TokenLabels], TokenRecipe]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from alambique.report.leaderboard import Leaderboard
 from alambique.report.pictures import Picture, pick
 from alambique.tasks.text import results
 from alambique.tasks.text.results import Foretold
-from alambique.tasks.text.tokenizer import FILE
+from alambique.tasks.text.tokenizer import FILE, Pieces
 
 LONGEST = 120
 """Tokens of a text that are shown."""
@@ -31,9 +32,9 @@ def choose(project: Path, board: Leaderboard) -> list[Picture]:
     columns = {title: results.read(folder)[0] for title, folder in folders.items()}
     teacher, best = columns.values()
     agreements = {name: agreement(teacher[name], best[name]) for name in sorted(teacher.keys() & best.keys())}
-    tokenizer = Tokenizer.from_file(str(folders[board["teacher"]] / FILE))
+    pieces = Pieces(Tokenizer.from_file(str(folders[board["teacher"]] / FILE)))
     return [
-        Picture(name, agreements[name], [(title, marked(rows[name], tokenizer)) for title, rows in columns.items()])
+        Picture(name, agreements[name], [(title, marked(rows[name], pieces)) for title, rows in columns.items()])
         for name in pick(agreements)
     ]
 
@@ -43,14 +44,14 @@ def agreement(first: Foretold, second: Foretold) -> float:
     return float((first.tokens[:, 0] == second.tokens[:, 0]).mean())
 
 
-def marked(row: Foretold, tokenizer: Tokenizer) -> Markup:
+def marked(row: Foretold, pieces: Pieces) -> Markup:
     """The text, what was not foretold underlined; pointed at, a token says what was expected."""
     parts = []
     for place, token in enumerate(row.truth[:LONGEST]):
         likely = zip(row.tokens[place, :ALTERNATIVES], row.logits[place], strict=False)
-        title = " · ".join(f"{tokenizer.decode([int(each)])!r} {float(chance):.2f}" for each, chance in likely)
+        title = " · ".join(f"{pieces(int(each))!r} {math.exp(chance):.2g}" for each, chance in likely)
         style = "" if row.right[place] else ' style="text-decoration: underline dotted"'
-        text = html.escape(tokenizer.decode([int(token)], skip_special_tokens=False))
+        text = html.escape(pieces(int(token)))
         parts.append(f'<span title="{html.escape(title, quote=True)}"{style}>{text}</span>')
     more = " …" if len(row.truth) > LONGEST else ""
     return Markup(f'<p style="white-space: pre-wrap">{"".join(parts)}{more}</p>')  # noqa: S704  escaped above

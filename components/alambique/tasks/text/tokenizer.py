@@ -135,5 +135,17 @@ def difference(first: PreTrainedTokenizerFast, second: PreTrainedTokenizerFast) 
     return None
 
 
+class Pieces:
+    """Tokens as text, each as it stands behind another: alone, some tokenizers take a token's space from it."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._before = tokenizer.encode("a", add_special_tokens=False).ids[-1]
+        self._length = len(tokenizer.decode([self._before]))
+
+    def __call__(self, token: int) -> str:
+        return str(self._tokenizer.decode([self._before, token], skip_special_tokens=False))[self._length :]
+
+
 def _special(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
     return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
