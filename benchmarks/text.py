@@ -2,6 +2,8 @@
 
     python -m benchmarks.text [--quick]
 
+What distilling texts is worth (gain_over_control) is the business of `benchmarks.text_quality`.
+
 Training, on a CPU: a Llama student learns from one of about five times its parameters, 8,192 tokens of vocabulary, in
 batches of equally long texts. In one process these take turns, in rounds that each begin with another of them, each a
 real training of a few steps with AdamW; counted is from the first step of the optimizer to the last:

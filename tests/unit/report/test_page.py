@@ -68,9 +68,9 @@ def words(html: str) -> str:
 
 def test_the_page_speaks_of_what_the_task_measures(board: Leaderboard) -> None:
     text = words(page.render(board, [], [], []))
-    assert "scores 55.0 next token on 40 test texts, takes 8.00 ms a text" in text
+    assert "scores 55.0 next token on 40 test texts, takes 8.00 ms a token" in text
     assert "step next token change perplexity tokens/s MB" in text
-    assert "onnx INT8 ◆ 55.0 +1.0 vs onnx-fp32 4.25 8000 1.00" in text
+    assert "onnx INT8 ◆ 55.0 +1.0 vs onnx-fp32 4.25 125 1.00" in text
     assert "KL to the teacher agreement score ms, p50" in text
     assert "Input 64 tokens" in text
     assert "next token share of the teacher&#39;s likeliest tokens that it names" in text

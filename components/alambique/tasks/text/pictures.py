@@ -34,7 +34,11 @@ def choose(project: Path, board: Leaderboard) -> list[Picture]:
     agreements = {name: agreement(teacher[name], best[name]) for name in sorted(teacher.keys() & best.keys())}
     pieces = Pieces(Tokenizer.from_file(str(folders[board["teacher"]] / FILE)))
     return [
-        Picture(name, agreements[name], [(title, marked(rows[name], pieces)) for title, rows in columns.items()])
+        Picture(
+            name,
+            agreements[name],
+            [(f"{title}, missed tokens underlined", marked(rows[name], pieces)) for title, rows in columns.items()],
+        )
         for name in pick(agreements)
     ]
 
