@@ -25,6 +25,8 @@ TEMPLATE = (
 
 CHUNK = 1000
 """Texts that are encoded at a time."""
+LOGITS = 1 << 25
+"""Of a batch outside of training: 128 MiB."""
 
 
 class TokenSequence(NamedTuple):
@@ -156,6 +158,18 @@ def collate(batch: Sequence[TokenSequence]) -> dict[str, Tensor]:
         ids[row, : len(sequence.ids)] = torch.from_numpy(sequence.ids)
         learned[row, : len(sequence.ids)] = torch.from_numpy(sequence.learned)
     return {"ids": ids, "learned": learned}
+
+
+def alike(own: Sequence[TokenSequence], vocabulary: int) -> Iterator[list[TokenSequence]]:
+    """Batches of about one length, the shortest first, of some `LOGITS` at most; a sequence alone may have more."""
+    batch: list[TokenSequence] = []
+    for each in sorted(own, key=lambda each: (len(each.ids), each.name)):
+        if batch and (len(batch) + 1) * len(each.ids) * vocabulary > LOGITS:
+            yield batch
+            batch = []
+        batch.append(each)
+    if batch:
+        yield batch
 
 
 def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[TokenSequence]:

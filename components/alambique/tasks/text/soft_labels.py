@@ -24,8 +24,6 @@ from alambique.tasks.text.lessons import SPLITS
 from alambique.tasks.text.sequences import TokenSequence
 from alambique.tasks.text.tokens import TokenLabels, TokenRecipe, keep
 
-TOKENS = 4096
-"""In a batch, about: texts of one length go together."""
 AHEAD = 512
 """Sequences that are looked at out of order, so that batches hold texts of about one length."""
 
@@ -101,7 +99,7 @@ def look(models: Sequence[PreTrainedModel], own: Sequence[TokenSequence], made: 
     for start in range(0, len(own), AHEAD):
         part = own[start : start + AHEAD]
         rows: dict[str, TokenLabels] = {}
-        for batch in _alike(part):
+        for batch in sequences.alike(part, made.vocabulary):
             found = expect(models, sequences.collate(batch)["ids"], made.vocabulary)
             rows |= {
                 each.name: keep(each, logits[: len(each.ids)], made) for each, logits in zip(batch, found, strict=True)
@@ -135,18 +133,6 @@ def require_same_tokens(project: Path, params: Params, tokenizer: PreTrainedToke
             "that what the teacher expects cannot be told to it; start from a model with the teacher's tokenizer, or "
             "from none"
         )
-
-
-def _alike(part: Sequence[TokenSequence]) -> Iterator[list[TokenSequence]]:
-    """Batches of about `TOKENS`, the shortest texts first."""
-    batch: list[TokenSequence] = []
-    for each in sorted(part, key=lambda each: (len(each.ids), each.name)):
-        if batch and (len(batch) + 1) * len(each.ids) > TOKENS:
-            yield batch
-            batch = []
-        batch.append(each)
-    if batch:
-        yield batch
 
 
 @dataclass

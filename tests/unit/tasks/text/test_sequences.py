@@ -68,6 +68,12 @@ def test_batches_are_filled_up_with_what_nobody_learns(tokenizer: PreTrainedToke
     assert not batch["learned"][0, len(own[0].ids) :].any()
 
 
+def test_batches_hold_texts_of_one_length_and_few_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [sequences.TokenSequence(str(n), np.zeros(n, np.int64), np.ones(n, bool)) for n in (9, 2, 5, 3, 2)]
+    monkeypatch.setattr(sequences, "LOGITS", 10 * 6)
+    assert [[len(each.ids) for each in batch] for batch in sequences.alike(own, 10)] == [[2, 2], [3], [5], [9]]
+
+
 def test_nothing_to_learn_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="train holds nothing to foretell"):
         sequences.require_some([], "train")
