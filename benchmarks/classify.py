@@ -2,7 +2,7 @@
 
     python -m benchmarks.classify --data PATH --weights yolo26n.pt [--jobs N] [--quick]
 
-Cost, on a CPU: a YOLO26n classifier at 128 px, batch 16, on the demo's digits drawn at that size. In one process these
+Cost, on a CPU: a YOLO26n classifier at 224 px, batch 16, on the demo's digits drawn at that size. In one process these
 take turns, in rounds that each begin with another of them, each a real training of an epoch of a few batches, counted
 from the first step of the optimizer to the last:
 
@@ -52,7 +52,7 @@ from alambique.files import read_json, sha256
 from alambique.project import init
 from alambique.softlabels import writer
 from alambique.softlabels.reader import Cache
-from alambique.tasks import learning
+from alambique.tasks import learning, paired
 from alambique.tasks.classification.loss import tempered_kl
 from alambique.tasks.classify import lessons, network, soft_labels
 from alambique.tasks.classify.adopt import adopt
@@ -66,9 +66,9 @@ from benchmarks.distill_quality import advance
 from benchmarks.distill_speed import Block, Round, _per_image, _step_times, interleave
 from benchmarks.stages import Stage
 
-SIZE = 128
+SIZE = 224
 SMALL = Network(scale="n")
-LARGE = Network(scale=(0.5, 0.5625, 1024))
+LARGE = Network(scale=(0.5, 0.57, 1024))
 """Of five times the multiply-accumulates of `SMALL`."""
 
 STUDENT, TEACHER = "pico", "main"
@@ -344,7 +344,7 @@ def runs(project: Path, setting: str) -> list[Mapping[str, Any]]:
         if not (project / layout.evaluation_metrics(subject.name)).exists():
             continue
         metrics = read_json(project / layout.evaluation_metrics(subject.name))
-        interval = task.headline(project / layout.evaluation(subject.name))
+        interval = paired.headline(task.resample, project / layout.evaluation(subject.name))
         figures = {key: metrics[key] for key in ("top1", "top5", "ece", "nll", "parameters", "macs", "size_bytes")}
         found.append(
             {"setting": setting, "subject": subject.name, "low": interval.low, "high": interval.high, **figures}

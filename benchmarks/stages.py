@@ -17,6 +17,7 @@ from alambique.errors import DataError
 from alambique.layout import METRICS
 from alambique.project import init
 from alambique.stages.resume import kept_on_laptop
+from alambique.tasks import paired
 from benchmarks import datasets
 from benchmarks.common import Row
 
@@ -65,7 +66,7 @@ def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path
         first, second: folders of evaluations, one a seed, those of a seed at the same place.
         task: whose.
     """
-    interval = tasks.load(task).gain(first, second)
+    interval = paired.gain(tasks.load(task).resample, first, second)
     value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
     details = {"seeds": interval.seeds, "images": interval.images}
     return Row(id, value, low, high, interval.seeds * interval.images, goal, details)

@@ -62,9 +62,9 @@ class Scale(NamedTuple):
         seeds: of students and controls.
     """
 
-    epochs: int = 8
-    teacher_epochs: int = 6
-    recovery: int = 3
+    epochs: int = 5
+    teacher_epochs: int = 4
+    recovery: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -170,7 +170,7 @@ def split(source: Texts, keep: int) -> dict[str, list[Text]]:
 def changes(keep: int, scale: Scale) -> dict[str, Any]:
     """What the setting's params.yaml has other than the defaults."""
     return {
-        "input_size": 48,
+        "input_size": 32,
         "seeds": list(scale.seeds),
         "networks": {STUDENT: SMALL},
         "teacher": {TEACHER: {"network": LARGE, "pretrain": 0, "epochs": scale.teacher_epochs * keep}},
@@ -211,7 +211,8 @@ def runs(project: Path, setting: str) -> list[dict[str, Any]]:
     for subject in layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8):
         path = project / layout.evaluation_metrics(subject.name)
         if path.exists():
-            metrics, own = read_json(path), paired.headline(task.resample, project / layout.evaluation(subject.name))
+            own = paired.headline(task.resample, project / layout.evaluation(subject.name))
+            metrics = read_json(path)
             figures = {key: metrics[key] for key in ("top1", "parameters", "size_bytes")}
             found.append({"setting": setting, "subject": subject.name, **figures, "low": own.low, "high": own.high})
     return found

@@ -12,7 +12,7 @@ from alambique.drift.batch import Fetched, lay_out_labelled
 from alambique.drift.reference import Champion
 from alambique.errors import PermanentError
 from alambique.layout import DATA, evaluation
-from alambique.tasks import Interval, Task
+from alambique.tasks import Interval, Task, paired
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,11 @@ def measure(champion: Champion, fetched: Fetched, scratch: Path, task: Task, par
     target.mkdir()
     try:
         task.evaluate(project, params, subject, target)
-        return Performance(task.headline(target), task.headline(champion.project / evaluation(subject)), images)
+        return Performance(
+            paired.headline(task.resample, target),
+            paired.headline(task.resample, champion.project / evaluation(subject)),
+            images,
+        )
     except PermanentError as error:  # feedback is a gift: drift is told without it, too
         log.warning("the labelled images cannot be judged: %s", error)
         return None

@@ -6,7 +6,7 @@ Adding a task is a folder here which implements `Task`, with a params.yaml for n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -97,6 +97,18 @@ Ability = Literal["search", "ingest", "drift"]
 """What a task may do beyond the pipeline: find what meets a budget, take in new data, tell drifted production data."""
 
 
+class Resampled(NamedTuple):
+    """The headline metric of e evaluations, on the test samples as they are and on each resample of them.
+
+    Attributes:
+        values: (e, 1 + resamples), NaN where a resample has nothing to measure.
+        samples: how many there are.
+    """
+
+    values: NDArray[np.float64]
+    samples: int
+
+
 class Observed(NamedTuple):
     """What a network makes of n images, in numbers by which two sets of images can be compared.
 
@@ -185,21 +197,12 @@ class Task(Protocol):
     def evaluate(self, project: Path, params: Any, subject: str, target: Path) -> Metrics:
         """Measure a subject on the test split, a candidate on its own runtime: images.arrow."""
 
-    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
-        """The headline metric of `first` minus that of `second`, paired over seeds and test images.
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        """The headline metric of some evaluations on resamples of the test samples; see `alambique.tasks.paired`.
 
-        Args:
-            first, second: folders of evaluations, one a seed, those of a seed at the same place.
-        """
-
-    def intervals(
-        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Interval]:
-        """The headline metric of the first of each pair minus that of the second, paired over test images.
-
-        Args:
-            evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
-            pairs: two of these names each.
+        Raises:
+            DataError: they are not about the same samples.
+            IntegrityError: another version wrote one.
         """
 
     def agreement(self, first: Path, second: Path, params: Any) -> float | None:
@@ -211,9 +214,6 @@ class Task(Protocol):
 
     def observe(self, checkpoint: Path, images: Sequence[Path], params: Any) -> Observed:
         """What the checkpoint in a folder makes of some images, for `drift` to compare."""
-
-    def headline(self, evaluation: Path) -> Interval:
-        """The headline metric of one evaluation, over other images like these; see `evaluate`."""
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
         """Test samples for the report, with what the teacher, the control and the best candidate make of each."""

@@ -19,16 +19,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks import Interval
+from alambique.tasks import Interval, Resampled
 
 RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
 """Of the resampling itself: equal evaluations give equal intervals."""
 
-Resample = Callable[[Sequence[Path]], tuple[NDArray[np.float64], int]]
-"""From e evaluations' folders to their headline metric on the samples as they are, then on each resample of them,
-(e, 1 + RESAMPLES), NaN where a resample has none; and the number of samples. See `weights`."""
+Resample = Callable[[Sequence[Path]], Resampled]
+"""From evaluations' folders to their headline metrics, by `weights`; see `alambique.tasks.Task.resample`."""
 
 
 def weights(samples: int) -> Iterator[NDArray[np.int64]]:
@@ -42,7 +41,13 @@ def weights(samples: int) -> Iterator[NDArray[np.int64]]:
 def intervals(
     resample: Resample, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Interval]:
-    """The first of each pair minus the second; see `alambique.tasks.Task.intervals`."""
+    """The headline metric of the first of each pair minus that of the second.
+
+    Args:
+        resample: the task's.
+        evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
+        pairs: two of these names each.
+    """
     if not pairs:
         return {}
     values, samples = resample(list(evaluations.values()))
@@ -51,7 +56,12 @@ def intervals(
 
 
 def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> Interval:
-    """`first` minus `second`, over the seeds as well; see `alambique.tasks.Task.gain`."""
+    """The headline metric of `first` minus that of `second`, paired over seeds as well.
+
+    Args:
+        resample: the task's.
+        first, second: folders of evaluations, one a seed, those of a seed at the same place.
+    """
     seeds = len(first)
     values, samples = resample([*first, *second])
     differences = values[:seeds] - values[seeds:]
@@ -62,7 +72,7 @@ def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> I
 
 
 def headline(resample: Resample, folder: Path) -> Interval:
-    """One evaluation; see `alambique.tasks.Task.headline`."""
+    """The headline metric of one evaluation, over other samples like these."""
     values, samples = resample([folder])
     return _interval(values[0], 1, samples)
 

@@ -16,8 +16,8 @@ from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.stages import compare
 from alambique.stages.environment import prepare
-from alambique.tasks import Metrics
-from alambique.tasks.detect import Detect, bootstrap, field
+from alambique.tasks import Metrics, paired
+from alambique.tasks.detect import Detect, field
 
 prepare()
 
@@ -25,7 +25,7 @@ prepare()
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the intervals are is not what is tested here."""
-    monkeypatch.setattr(bootstrap, "RESAMPLES", 50)
+    monkeypatch.setattr(paired, "RESAMPLES", 50)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from alambique.stages import (
     teacher,
     validate,
 )
+from alambique.tasks import paired
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
@@ -200,7 +201,7 @@ def test_evaluations_are_complete(run: Run) -> None:
         assert found["data"] == test
         assert 0 <= found[run.params.HEADLINE] <= 1
         assert found["images"] > 0
-        own = run.task.headline(run.evaluation(subject))
+        own = paired.headline(run.task.resample, run.evaluation(subject))
         assert own.value == pytest.approx(found[run.params.HEADLINE], abs=1e-6)
         assert own.low <= own.value <= own.high
         for name in run.params.BY_CLASS:
@@ -222,11 +223,11 @@ def test_a_champion_that_is_not_there_is_said_to_be_absent(run: Run) -> None:
 def test_differences_are_paired(run: Run) -> None:
     first, second = f"teacher-{run.params.teachers[0]}", f"{run.student}-pruned"
     folders = {name: run.evaluation(name) for name in (first, second)}
-    found = run.task.intervals(folders, [(first, second), (second, first), (first, first)])
+    found = paired.intervals(run.task.resample, folders, [(first, second), (second, first), (first, first)])
     one, other = found[first, second], found[second, first]
     assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
     assert found[first, first][:3] == (0, 0, 0)
-    gain = run.task.gain([folders[first]], [folders[second]])
+    gain = paired.gain(run.task.resample, [folders[first]], [folders[second]])
     assert gain.value == pytest.approx(one.value)
     assert gain.seeds == 1
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alambique.errors import DataError, IntegrityError
+from alambique.tasks import Resampled
 from alambique.tasks.paired import weights
 
 RESULTS = "samples.arrow"
@@ -86,8 +87,8 @@ def read(folder: Path) -> Answers:
     return Answers(samples, truth, classes.astype(np.int32), chances.astype(np.float32))
 
 
-def resample(folders: Sequence[Path]) -> tuple[NDArray[np.float64], int]:
-    """Top-1 accuracy of evaluations; see `alambique.tasks.paired.Resample`.
+def resample(folders: Sequence[Path]) -> Resampled:
+    """Top-1 accuracy of some evaluations; see `alambique.tasks.Task.resample`.
 
     Raises:
         DataError: they are not about the same samples.
@@ -104,4 +105,4 @@ def resample(folders: Sequence[Path]) -> tuple[NDArray[np.float64], int]:
     count = len(first.samples)
     right = np.array([found[folder].right for folder in folders], np.float64)
     values = np.stack([right @ drawn for drawn in weights(count)], axis=1) / count
-    return values, count
+    return Resampled(values, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,22 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.classify import Params
-from alambique.errors import ConfigurationError
-from alambique.layout import Candidate
-from alambique.tasks import Ability, Facts, Interval, Measure, Metrics, Observed, Tensors, paired
+from alambique.tasks import Ability, Facts, Measure, Resampled, Tensors
 from alambique.tasks.classification.metrics import BY_CLASS, MEASURES
+from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from alambique.report.leaderboard import Leaderboard
-    from alambique.report.pictures import Picture
     from alambique.tasks.classify.dataset import Dataset
 
 
-class Classify:
-    """The task protocol for image classifiers: one module each, imported when its stage runs."""
+class Classify(Modular):
+    """The task protocol for image classifiers."""
 
+    package = "alambique.tasks.classify"
     about: ClassVar[str] = "tell classes of images apart: YOLO26-cls, torchvision, timm"
     samples: ClassVar[str] = "images"
     measures: ClassVar[Mapping[str, Measure]] = MEASURES
@@ -48,99 +45,20 @@ class Classify:
 
         return facts(self.data(root), params.validation.min_images_per_class)
 
-    def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
-        from alambique.tasks.classify.teacher import teacher
-
-        return teacher(project, params, name, target)
-
-    def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
-        from alambique.tasks.classify.soft_labels import soft_labels
-
-        return soft_labels(project, params, shard, target)
-
-    def distill(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.classify.distill import distill
-
-        return distill(project, params, student, seed, target)
-
-    def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.classify.distill import control
-
-        return control(project, params, student, seed, target)
-
-    def search(self, project: Path, params: Params, target: Path) -> Metrics:
-        raise ConfigurationError("budget: classify has no search yet; choose prune.share yourself")
-
-    def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
-        from alambique.tasks.classify.prune import prune
-
-        return prune(project, params, student, target)
-
-    def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.classify.export import export
-
-        return export(project, params, candidate, target)
-
     def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
         from alambique.tasks.detect.availability import unavailable
 
         return unavailable(runtimes)
-
-    def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.classify.quantize import quantize
-
-        return quantize(project, params, candidate, target)
-
-    def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
-        from alambique.tasks.classify.evaluate import evaluate
-
-        return evaluate(project, params, subject, target)
-
-    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
-        from alambique.tasks.classification.results import resample
-
-        return paired.gain(resample, first, second)
-
-    def intervals(
-        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Interval]:
-        from alambique.tasks.classification.results import resample
-
-        return paired.intervals(resample, evaluations, pairs)
-
-    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
-        return None
-
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Params) -> Observed:
-        raise ConfigurationError("drift: classify cannot tell drifted production data yet")
-
-    def headline(self, evaluation: Path) -> Interval:
-        from alambique.tasks.classification.results import resample
-
-        return paired.headline(resample, evaluation)
-
-    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
-        from alambique.tasks.classify.pictures import choose
-
-        return choose(project, board)
 
     def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
         from alambique.tasks.classify.pictures import plots
 
         return plots(project, board)
 
-    def relative(self, subject: Path, teacher: Path, params: Params) -> Metrics:
-        return {}
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.classification.results import resample
 
-    def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.classify.inspect import show
-
-        show(project, output, console)
-
-    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.classify.inspect import show_image
-
-        show_image(project, sample, console)
+        return resample(evaluations)
 
     def tensors(self, card: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
         # The same on every runtime, whatever the shapes that the artifact itself works with.
@@ -152,11 +70,6 @@ class Classify:
 
         predict = load(folder, threads)
         return lambda image: predict(image)[np.newaxis]
-
-    def runner(self, folder: Path, threads: int) -> Callable[[], None]:
-        from alambique.tasks.classify.predict import runner
-
-        return runner(folder, threads)
 
 
 CLASSIFY = Classify()

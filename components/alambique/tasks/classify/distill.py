@@ -11,7 +11,8 @@ from alambique.layout import teacher as teacher_folder
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics, learning
 from alambique.tasks.cards import read_card
-from alambique.tasks.classify import lessons, measuring, network
+from alambique.tasks.classify import lessons, measuring, network, weights
+from alambique.tasks.classify.architectures import Classifier
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.soft_labels import recipe
 from alambique.tasks.learning import Lesson
@@ -37,7 +38,7 @@ def control(project: Path, params: Params, student: str, seed: int, target: Path
     return _student(project, data, params, student, seed, target, "control", _by_label(data, params), [])
 
 
-def recover(model: network.Classifier, project: Path, params: Params, target: Path) -> Metrics:
+def recover(model: Classifier, project: Path, params: Params, target: Path) -> Metrics:
     """Train a pruned network as it is, in place, as students are distilled; write curves.csv into `target`.
 
     Raises:
@@ -77,7 +78,7 @@ def _student(
     made = network.build(params.networks[student], data.classes, seed)
     given, source = inputs.given(project / INPUTS / "students", student)
     if given is not None:
-        network.start_from(made, given)
+        weights.start_from(made, given)
     metrics = learning.train(
         made.model,
         lesson,

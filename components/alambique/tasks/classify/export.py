@@ -17,8 +17,8 @@ from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classify import network
+from alambique.tasks.classify.architectures import Classifier
 from alambique.tasks.classify.card import write_candidate_card
-from alambique.tasks.classify.network import Classifier
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.traced import write_executorch, write_ncnn, write_torchscript
 

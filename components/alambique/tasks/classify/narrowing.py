@@ -18,8 +18,9 @@ from torch import nn
 from alambique.config.classify import Importance
 from alambique.errors import ConfigurationError
 from alambique.tasks.classify import network
+from alambique.tasks.classify.architectures import Classifier, split_blocks
 from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.network import Checkpoint, Classifier
+from alambique.tasks.classify.network import Checkpoint
 from alambique.tasks.classify.preprocess import preprocess
 
 TOLERANCE = 0.03
@@ -102,7 +103,7 @@ def _without(whole: Checkpoint, ratio: float, importance: Importance, image_size
 
 
 def _split(wide: Checkpoint) -> Checkpoint:
-    return wide._replace(model=network.split_blocks(wide.model).eval(), split=True)
+    return wide._replace(model=split_blocks(wide.model).eval(), split=True)
 
 
 def _score(importance: Importance) -> tp.importance.Importance:

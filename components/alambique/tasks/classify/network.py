@@ -1,4 +1,4 @@
-"""Classifiers: built from an architecture's name, saved, loaded at whatever widths they have, counted, and described.
+"""Classifiers: built, saved, loaded at whatever widths they have, counted, and described by a card.
 
 A checkpoint holds the architecture, the class names and the weights, and nothing that runs when it is loaded.
 """
@@ -14,42 +14,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alambique.config.classify import Network
-from alambique.errors import ConfigurationError, DataError
+from alambique.errors import DataError
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, WEIGHTS, Kind
-from alambique.tasks.classify import pickles
+from alambique.tasks.classify.architectures import Classifier, classifier, split_blocks
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What the pixels of torchvision's and timm's models are normalised by, of each colour."""
 KIND = "alambique classifier"
 """Tells a checkpoint of ours from a plain state dict."""
-
-State = Mapping[str, Tensor]
-
-
-class Classifier(nn.Module):
-    """Logits from pixels, whatever the body wants its pixels to be, and whatever it answers with.
-
-    Args:
-        body: any network that gives logits, or a tuple of probabilities and logits.
-        normalise: whether it wants ImageNet's mean and deviation taken out.
-    """
-
-    def __init__(self, body: nn.Module, normalise: bool) -> None:
-        super().__init__()
-        self.body = body
-        self.normalise = normalise
-        self.mean: Tensor
-        self.std: Tensor
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, 3, height, width), RGB, 0 to 1 → (batch, classes)."""
-        output = self.body((x - self.mean) / self.std if self.normalise else x)
-        # In evaluation, YOLO's head gives the probabilities as well.
-        logits: Tensor = output[1] if isinstance(output, tuple) else output
-        return logits
 
 
 class Checkpoint(NamedTuple):
@@ -72,67 +43,12 @@ def build(network: Network, classes: Sequence[str], seed: int) -> Checkpoint:
     """A freshly initialised classifier; equal seeds give equal weights, and the global generator is left as it was.
 
     Raises:
-        ConfigurationError: the family has no model of the name, or one that is no classifier of images.
+        ConfigurationError: the family has no model of the name.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(_body(network, len(classes)), network.family != "yolo26-cls")
+        model = classifier(network, len(classes))
     return Checkpoint(model.eval(), Network(**network.model_dump(include=set(Network.model_fields))), list(classes))
-
-
-def split_blocks(model: Classifier) -> Classifier:
-    """The same function without convolutions whose output is halved, which hide what belongs together from pruning."""
-    from alambique.tasks.detect.prunable import split
-
-    body: Any = model.body
-    return Classifier(split(body), model.normalise).train(model.training)
-
-
-def start_from(checkpoint: Checkpoint, weights: Path) -> None:
-    """Copy every tensor that fits from a file; a head for other classes keeps its initialisation.
-
-    Args:
-        weights: a checkpoint of ours, a state dict of the architecture's own library, or an Ultralytics .pt.
-    Raises:
-        DataError: it cannot be read, or is of another architecture.
-    """
-    own = checkpoint.model.state_dict()
-    given = _named_as(own, _state(weights))
-    fitting = {name: tensor for name, tensor in given.items() if name in own and tensor.shape == own[name].shape}
-    if 2 * len(fitting) < len(own):
-        raise DataError(
-            f"{weights} fits {len(fitting)} of the {len(own)} tensors of {_words(checkpoint.network)}: it is of "
-            "another architecture; name that in params.yaml, or give other weights"
-        )
-    checkpoint.model.load_state_dict(fitting, strict=False)
-
-
-def take(network: Network, classes: Sequence[str], weights: Path) -> Checkpoint:
-    """A finished classifier, as a file has it.
-
-    Args:
-        network: what a file that does not say it is of.
-        classes: those it must tell apart, in index order.
-        weights: as of `start_from`.
-    Raises:
-        DataError: it cannot be read, is of another architecture, or tells other classes apart.
-    """
-    content = _read(weights)
-    if content.get("kind") == KIND:
-        found = _rebuilt(content)
-        if found.classes != list(classes):
-            raise DataError(f"{weights} tells {found.classes} apart, but the dataset's classes are {list(classes)}")
-        return found
-    made = build(network, classes, 0)
-    own = made.model.state_dict()
-    given = _named_as(own, _tensors(content))
-    if unlike := [name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape]:
-        raise DataError(
-            f"{weights} has other tensors than {_words(network)} for {len(classes)} classes, {unlike[0]} the first; "
-            "name its architecture in params.yaml, or fine-tune it: source: train"
-        )
-    made.model.load_state_dict({name: given[name] for name in own})
-    return made
 
 
 def load(path: Path) -> Checkpoint:
@@ -141,10 +57,13 @@ def load(path: Path) -> Checkpoint:
     Raises:
         DataError: the file holds none.
     """
-    content = _read(path)
-    if content.get("kind") != KIND:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}); restore it (`dvc checkout`)") from error
+    if not isinstance(content, dict) or content.get("kind") != KIND:
         raise DataError(f"{path} is no checkpoint of a classifier; make it again")
-    return _rebuilt(content)
+    return rebuilt(content)
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -157,6 +76,16 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "state": {name: tensor.detach().cpu().clone() for name, tensor in checkpoint.model.state_dict().items()},
     }
     torch.save(content, path)
+
+
+def rebuilt(content: dict[str, Any]) -> Checkpoint:
+    """What `save` wrote, at whatever widths it has."""
+    network = Network.model_validate({**content["network"], "scale": _scale(content["network"]["scale"])})
+    made = build(network, content["classes"], 0)
+    model = split_blocks(made.model) if content["split"] else made.model
+    _fit(model, content["state"])
+    model.load_state_dict(content["state"])
+    return Checkpoint(model.eval(), made.network, made.classes, content["split"])
 
 
 def parameters(model: nn.Module) -> int:
@@ -218,55 +147,11 @@ def figures(card: dict[str, Any]) -> dict[str, int]:
     return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
 
 
-def _body(network: Network, classes: int) -> nn.Module:
-    match network.family:
-        case "yolo26-cls":
-            return _yolo(network, classes)
-        case "torchvision":
-            import torchvision
-
-            if network.name not in torchvision.models.list_models(torchvision.models):
-                raise ConfigurationError(f"torchvision has no classifier {network.name!r}; see torchvision.models")
-            body: nn.Module = torchvision.models.get_model(str(network.name), weights=None, num_classes=classes)
-            return body
-        case "timm":
-            import timm
-
-            if not timm.is_model(str(network.name)):
-                raise ConfigurationError(f"timm has no model {network.name!r}; see timm.list_models()")
-            made: nn.Module = timm.create_model(str(network.name), pretrained=False, num_classes=classes)
-            return made
-
-
-def _yolo(network: Network, classes: int) -> nn.Module:
-    from ultralytics.nn.tasks import ClassificationModel, yaml_model_load
-
-    from alambique.tasks.detect.upstream import quiet
-
-    letter = network.scale if isinstance(network.scale, str) else ""
-    architecture = yaml_model_load(f"yolo26{letter or 'n'}-cls.yaml")
-    if not letter:
-        # Ultralytics looks scales up by name in the architecture.
-        architecture |= {"scales": {"custom": list(network.scale or ())}, "scale": "custom"}
-    with quiet():
-        body: nn.Module = ClassificationModel(architecture | {"nc": classes}, verbose=False)
-    return body
-
-
-def _rebuilt(content: dict[str, Any]) -> Checkpoint:
-    network = Network.model_validate({**content["network"], "scale": _scale(content["network"]["scale"])})
-    made = build(network, content["classes"], 0)
-    model = split_blocks(made.model) if content["split"] else made.model
-    _fit(model, content["state"])
-    model.load_state_dict(content["state"])
-    return Checkpoint(model.eval(), made.network, made.classes, content["split"])
-
-
 def _scale(scale: Any) -> Any:
     return tuple(scale) if isinstance(scale, list) else scale
 
 
-def _fit(model: nn.Module, state: State) -> None:
+def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give every tensor of `model` the shape that it has in `state`: pruned networks are narrower than their names."""
     for prefix, module in model.named_modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
@@ -289,35 +174,3 @@ def _say_widths(module: nn.Module) -> None:
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, nn.BatchNorm2d):
         module.num_features = len(module.running_mean) if module.running_mean is not None else module.num_features
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A file of tensors and plain values; what is a pickle of more is read in a child."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
-        content = pickles.state(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}, no weights; give a state dict or a checkpoint")
-    return content
-
-
-def _state(path: Path) -> State:
-    content = _read(path)
-    return content["state"] if content.get("kind") == KIND else _tensors(content)
-
-
-def _tensors(content: dict[str, Any]) -> State:
-    inner = content.get("state_dict", content)
-    return {name: tensor for name, tensor in inner.items() if isinstance(tensor, Tensor)}
-
-
-def _named_as(own: State, given: State) -> State:
-    """A library's own names, or ours."""
-    if any(name in own for name in given):
-        return given
-    return {f"body.{name}": tensor for name, tensor in given.items()}
-
-
-def _words(network: Network) -> str:
-    return f"{network.family} {network.name or network.scale}"

@@ -10,7 +10,7 @@ from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
 from alambique.tasks import Metrics, learning
-from alambique.tasks.classify import lessons, measuring, network
+from alambique.tasks.classify import lessons, measuring, network, weights
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.network import Checkpoint
 
@@ -29,7 +29,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     if asked.source == "fetch":
         if given is None:
             raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
-        made = network.take(asked.network, data.classes, given)
+        made = weights.take(asked.network, data.classes, given)
         files.write_text(target / CURVES, "")
         metrics: Metrics = {f"val_{name}": value for name, value in measure(made.model).items()}
     else:
@@ -53,5 +53,5 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
 def _begin(asked: Teacher, data: Dataset, given: Path | None, seed: int) -> Checkpoint:
     made = network.build(asked.network, data.classes, seed)
     if given is not None:
-        network.start_from(made, given)
+        weights.start_from(made, given)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,20 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.detect import Params
-from alambique.layout import Candidate
-from alambique.tasks import Ability, Facts, Interval, Measure, Metrics, Observed, Tensors
+from alambique.tasks import Ability, Facts, Measure, Metrics, Observed, Resampled, Tensors
+from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from alambique.data.dataset import Dataset
-    from alambique.report.leaderboard import Leaderboard
-    from alambique.report.pictures import Picture
 
 
-class Detect:
-    """The task protocol for detectors: one module each, imported when its stage runs."""
+class Detect(Modular):
+    """The task protocol for detectors."""
 
+    package = "alambique.tasks.detect"
     about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
     samples: ClassVar[str] = "images"
     measures: ClassVar[Mapping[str, Measure]] = {
@@ -68,67 +67,15 @@ class Detect:
         promised = contract.suites(len(dataset.classes), params.validation.min_boxes_per_class)
         return Facts(found.tables, promised, manifest.counts(dataset, found))
 
-    def teacher(self, project: Path, params: Params, name: str, target: Path) -> Metrics:
-        from alambique.tasks.detect.teacher import teacher
-
-        return teacher(project, params, name, target)
-
-    def soft_labels(self, project: Path, params: Params, shard: int, target: Path) -> Metrics:
-        from alambique.tasks.detect.soft_labels import soft_labels
-
-        return soft_labels(project, params, shard, target)
-
-    def distill(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.detect.distill import distill
-
-        return distill(project, params, student, seed, target)
-
-    def control(self, project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.detect.distill import control
-
-        return control(project, params, student, seed, target)
-
     def search(self, project: Path, params: Params, target: Path) -> Metrics:
         from alambique.tasks.detect.search import search
 
         return search(project, params, target)
 
-    def prune(self, project: Path, params: Params, student: str, target: Path) -> Metrics:
-        from alambique.tasks.detect.prune import prune
-
-        return prune(project, params, student, target)
-
-    def export(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.detect.export import export
-
-        return export(project, params, candidate, target)
-
     def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
         from alambique.tasks.detect.availability import unavailable
 
         return unavailable(runtimes)
-
-    def quantize(self, project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.detect.quantize import quantize
-
-        return quantize(project, params, candidate, target)
-
-    def evaluate(self, project: Path, params: Params, subject: str, target: Path) -> Metrics:
-        from alambique.tasks.detect.evaluate import evaluate
-
-        return evaluate(project, params, subject, target)
-
-    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
-        from alambique.tasks.detect.bootstrap import gain
-
-        return gain(first, second)
-
-    def intervals(
-        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Interval]:
-        from alambique.tasks.detect.bootstrap import intervals
-
-        return intervals(evaluations, pairs)
 
     def agreement(self, first: Path, second: Path, params: Params) -> float | None:
         from alambique.tasks.detect.field import agreement
@@ -140,22 +87,6 @@ class Detect:
 
         return observe(checkpoint, images, params.evaluate)
 
-    def headline(self, evaluation: Path) -> Interval:
-        from alambique.tasks.detect.bootstrap import headline
-
-        return headline(evaluation)
-
-    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
-        from alambique.tasks.detect.pictures import choose
-
-        return choose(project, board)
-
-    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
-        return []
-
-    def relative(self, subject: Path, teacher: Path, params: Params) -> Metrics:
-        return {}
-
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.detect.inspection.command import show
 
@@ -165,6 +96,11 @@ class Detect:
         from alambique.tasks.detect.inspection.command import show_image
 
         show_image(project, sample, console)
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.detect.bootstrap import resample
+
+        return resample(evaluations)
 
     def tensors(self, card: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
         # The same on every runtime, whatever the shapes that the artifact itself works with.
@@ -176,11 +112,6 @@ class Detect:
 
         predict = load(folder, threads)
         return lambda image: predict(image)[np.newaxis]
-
-    def runner(self, folder: Path, threads: int) -> Callable[[], None]:
-        from alambique.tasks.detect.predict import runner
-
-        return runner(folder, threads)
 
 
 DETECT = Detect()

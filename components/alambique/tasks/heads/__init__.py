@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.heads import Head, Heads
-from alambique.errors import ConfigurationError
-from alambique.layout import Candidate
-from alambique.tasks import Ability, Facts, Interval, Measure, Metrics, Observed, Tensors
+from alambique.tasks import Ability, Facts, Measure, Resampled, Tensors
+from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,10 +49,11 @@ def measures_of(matches: str, boxes: bool = True) -> dict[str, Measure]:
     }
 
 
-class HeadTask:
+class HeadTask(Modular):
     """The task protocol for networks with a head; there is a class for each. Modules are imported when a stage runs."""
 
     head: ClassVar[Head]
+    package = "alambique.tasks.heads"
     about: ClassVar[str]
     measures: ClassVar[Mapping[str, Measure]]
     samples: ClassVar[str] = "images"
@@ -82,85 +82,10 @@ class HeadTask:
         promised = contract.suites(len(dataset.classes), params.validation.min_boxes_per_class)
         return Facts(found.tables, promised, manifest.counts(dataset, found))
 
-    def teacher(self, project: Path, params: Heads, name: str, target: Path) -> Metrics:
-        from alambique.tasks.heads.teacher import teacher
-
-        return teacher(project, params, name, target)
-
-    def soft_labels(self, project: Path, params: Heads, shard: int, target: Path) -> Metrics:
-        from alambique.tasks.heads.soft_labels import soft_labels
-
-        return soft_labels(project, params, shard, target)
-
-    def distill(self, project: Path, params: Heads, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.heads.distill import distill
-
-        return distill(project, params, student, seed, target)
-
-    def control(self, project: Path, params: Heads, student: str, seed: int, target: Path) -> Metrics:
-        from alambique.tasks.heads.distill import control
-
-        return control(project, params, student, seed, target)
-
-    def search(self, project: Path, params: Heads, target: Path) -> Metrics:
-        raise ConfigurationError(f"budget: {self.head} has no search yet; set its limits to null, and prune.share")
-
-    def prune(self, project: Path, params: Heads, student: str, target: Path) -> Metrics:
-        from alambique.tasks.heads.prune import prune
-
-        return prune(project, params, student, target)
-
-    def export(self, project: Path, params: Heads, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.heads.export import export
-
-        return export(project, params, candidate, target)
-
-    def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
-        return {}
-
-    def quantize(self, project: Path, params: Heads, candidate: Candidate, target: Path) -> Metrics:
-        from alambique.tasks.heads.quantize import quantize
-
-        return quantize(project, params, candidate, target)
-
-    def evaluate(self, project: Path, params: Heads, subject: str, target: Path) -> Metrics:
-        from alambique.tasks.heads.evaluate import evaluate
-
-        return evaluate(project, params, subject, target)
-
-    def gain(self, first: Sequence[Path], second: Sequence[Path]) -> Interval:
-        from alambique.tasks.detect.bootstrap import gain
-
-        return gain(first, second)
-
-    def intervals(
-        self, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], Interval]:
-        from alambique.tasks.detect.bootstrap import intervals
-
-        return intervals(evaluations, pairs)
-
-    def agreement(self, first: Path, second: Path, params: Heads) -> float | None:
-        return None
-
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Heads) -> Observed:
-        raise ConfigurationError(f"drift: {self.head} has no watch over production yet")
-
-    def headline(self, evaluation: Path) -> Interval:
-        from alambique.tasks.detect.bootstrap import headline
-
-        return headline(evaluation)
-
     def pictures(self, project: Path, params: Heads, board: Leaderboard) -> list[Picture]:
         from alambique.tasks.heads.pictures import choose
 
         return choose(project, params, board)
-
-    def plots(self, project: Path, params: Heads, board: Leaderboard) -> list[tuple[str, str]]:
-        return []
-
-    def relative(self, subject: Path, teacher: Path, params: Heads) -> Metrics:
-        return {}
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.heads.inspect import show
@@ -171,6 +96,11 @@ class HeadTask:
         from alambique.tasks.heads.inspect import show_image
 
         show_image(project, self.head, sample, console)
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.detect.bootstrap import resample
+
+        return resample(evaluations)
 
     def tensors(self, card: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
         from alambique.tasks.heads.answers import points_of

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from alambique.errors import DataError, IntegrityError
+from alambique.tasks import Resampled
+from alambique.tasks.paired import weights
 from alambique.tasks.text.losses import EMPTY
 
 RESULTS = "texts.arrow"
@@ -111,6 +113,23 @@ def require_same(tables: Mapping[Path, Mapping[str, Foretold]]) -> None:
                 f"{folder} and {reference} were not evaluated on the same tokens, so that their difference means "
                 "nothing; evaluate both on today's data with one tokenizer (`dvc repro`)"
             )
+
+
+def resample(folders: Sequence[Path]) -> Resampled:
+    """Next-token accuracy; see `alambique.tasks.Task.resample`.
+
+    Tokens of a text hang together, so that whole sequences are drawn.
+
+    Raises:
+        DataError: the evaluations are not about the same tokens.
+        IntegrityError: another version wrote one.
+    """
+    tables = {folder: read(folder)[0] for folder in folders}
+    require_same(tables)
+    tokens = np.array([len(row.truth) for row in tables[folders[0]].values()], float)
+    right = np.array([[row.right.sum() for row in tables[folder].values()] for folder in folders], float)
+    values = np.stack([right @ counts / (tokens @ counts) for counts in weights(len(tokens))], axis=1)
+    return Resampled(values, len(tokens))
 
 
 def _column(values: Sequence[NDArray[Any]]) -> pa.Array:

@@ -255,7 +255,7 @@ def test_evaluations_of_other_texts_are_not_compared(home: Home, candidate: Path
     out(tmp_path, "other")
     results.write(tmp_path / "other" / results.RESULTS, dict(list(rows.items())[1:]), vocabulary)
     with pytest.raises(DataError, match="were not evaluated on the same tokens"):
-        TEXT.gain([tmp_path / "one"], [tmp_path / "other"])
+        TEXT.resample([tmp_path / "one", tmp_path / "other"])
 
 
 def test_speech_is_what_the_model_holds_likeliest_and_costs_each_token_once(candidate: Path) -> None:

@@ -40,7 +40,7 @@ def show(project: Path, output: Path, console: Console) -> None:
     inspection.show(seen, _facts(project, recipe), output, picture, console)
 
 
-def show_image(project: Path, image: str, console: Console) -> None:
+def show_sample(project: Path, image: str, console: Console) -> None:
     """Print the probability of every class of an image, as it is and as students hear it.
 
     Raises:
