@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_bert import NETWORK, TOKENS
+from tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Distill, Params, Training
@@ -58,7 +58,7 @@ def test_the_loss_is_that_of_the_teacher_where_there_is_no_label(
     made = recipe(asked)
     lesson = lessons.by_soft_labels(asked, wordpiece, TOKENS, told(asked, made), made, Distill(weight=0.5))
     samples = lesson.at(0)
-    model = network.build(NETWORK, wordpiece, asked.classes, TOKENS, 0).eval()
+    model = build(wordpiece, asked.classes)
     unlabelled = lesson.loss(model, lesson.collate([samples[place] for place in range(24, 36)]))
     assert unlabelled["cross_entropy"] == 0
     assert unlabelled["divergence"] > 0
@@ -71,7 +71,7 @@ def test_a_student_learns_what_the_teacher_says(
 ) -> None:
     made = recipe(asked)
     lesson = lessons.by_soft_labels(asked, wordpiece, TOKENS, told(asked, made, 7), made, Distill(weight=1.0))
-    model = network.build(NETWORK, wordpiece, asked.classes, TOKENS, 0)
+    model = build(wordpiece, asked.classes)
     measure = measuring.on_val(asked, wordpiece, TOKENS)
     learning.train(model, lesson, tmp_path, epochs=6, training=TRAINING, seed=0, measure=measure)
     (ids,) = (each.ids for each in encoding.labelled(asked, "test", wordpiece, TOKENS)[:1])
@@ -98,14 +98,14 @@ def test_an_unknown_label_is_refused(asked: Texts, wordpiece: PreTrainedTokenize
 
 
 def test_hidden_tokens_are_learned_in_the_encoder_itself(asked: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
-    model = network.build(NETWORK, wordpiece, asked.classes, TOKENS, 0)
+    model = build(wordpiece, asked.classes)
     words = model.bert.embeddings.word_embeddings.weight.detach().clone()
     head = model.classifier.weight.detach().clone()
     before = pretraining.pretrain(model, wordpiece, asked, _params(), 1)
     assert not torch.equal(model.bert.embeddings.word_embeddings.weight, words)
     assert torch.equal(model.classifier.weight, head)
     assert torch.equal(before.begun["bert.embeddings.word_embeddings.weight"], model.get_input_embeddings().weight)
-    again = network.build(NETWORK, wordpiece, asked.classes, TOKENS, 0)
+    again = build(wordpiece, asked.classes)
     pretraining.pretrain(again, wordpiece, asked, _params(), 1)
     assert torch.equal(again.get_input_embeddings().weight, model.get_input_embeddings().weight)
 

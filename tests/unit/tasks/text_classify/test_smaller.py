@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from tiny_bert import NETWORK, TOKENS
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from tiny_bert import NETWORK, TOKENS, build
+from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError
 from alambique.tasks.text.data import Texts
@@ -12,13 +14,12 @@ from alambique.tasks.text_classify.smaller import Importance, Sizes
 
 
 @pytest.fixture
-def model(asked: Texts, wordpiece: PreTrainedTokenizerFast) -> PreTrainedModel:
-    made: PreTrainedModel = network.build(NETWORK, wordpiece, asked.classes, TOKENS, 0).eval()
-    return made
+def model(asked: Texts, wordpiece: PreTrainedTokenizerFast) -> Any:
+    return build(wordpiece, asked.classes)
 
 
 @pytest.mark.parametrize(("how", "share"), [("width", 0.1), ("width", 0.2), ("depth", 0.3)])
-def test_so_much_is_removed_as_was_asked(model: PreTrainedModel, how: str, share: float) -> None:
+def test_so_much_is_removed_as_was_asked(model: Any, how: str, share: float) -> None:
     kept = smaller.choose(model, how, share, TOKENS)
     even = Importance(torch.ones(NETWORK.layers, NETWORK.ffn), torch.ones(NETWORK.layers))
     cut = smaller.cut(model, kept, even)
@@ -28,14 +29,12 @@ def test_so_much_is_removed_as_was_asked(model: PreTrainedModel, how: str, share
     assert cut.config.intermediate_size == kept.ffn
 
 
-def test_more_than_there_is_cannot_be_removed(model: PreTrainedModel) -> None:
+def test_more_than_there_is_cannot_be_removed(model: Any) -> None:
     with pytest.raises(ConfigurationError, match="choose how: depth"):
         smaller.choose(model, "width", 0.9, TOKENS)
 
 
-def test_neurons_that_do_nothing_go_first(
-    model: PreTrainedModel, asked: Texts, wordpiece: PreTrainedTokenizerFast
-) -> None:
+def test_neurons_that_do_nothing_go_first(model: Any, asked: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
     idle = torch.arange(0, NETWORK.ffn, 2)
     for layer in model.bert.encoder.layer:
         layer.output.dense.weight.data[:, idle] = 0
@@ -46,9 +45,7 @@ def test_neurons_that_do_nothing_go_first(
     torch.testing.assert_close(network.logits(cut, ids), network.logits(model, ids), atol=1e-5, rtol=1e-4)
 
 
-def test_layers_that_turn_nothing_go_first(
-    model: PreTrainedModel, asked: Texts, wordpiece: PreTrainedTokenizerFast
-) -> None:
+def test_layers_that_turn_nothing_go_first(model: Any, asked: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
     idle = model.bert.encoder.layer[1]
     for part in (idle.attention.output.dense, idle.output.dense):
         part.weight.data.zero_()
@@ -62,7 +59,7 @@ def test_layers_that_turn_nothing_go_first(
 
 
 def test_importance_does_not_hang_on_what_fills_up_batches(
-    model: PreTrainedModel, asked: Texts, wordpiece: PreTrainedTokenizerFast
+    model: Any, asked: Texts, wordpiece: PreTrainedTokenizerFast
 ) -> None:
     own = encoding.labelled(asked, "train", wordpiece, TOKENS)
     whole = smaller.importance(model, own, wordpiece.pad_token_id)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from benchmarks.text_quality import KEEP, SETTINGS, Scale, changes, split
+
+from alambique import config
+from alambique.demo.intents import Intents
+from alambique.project import template_for
+from alambique.tasks.text.data import Texts
+from alambique.tasks.text_classify.adopt import adopt
+
+
+def test_one_text_in_so_many_of_each_class_keeps_its_label(tmp_path: Path) -> None:
+    Intents(train=120, val=12, test=12, unlabelled=0).write(tmp_path / "source")
+    adopt(str(tmp_path / "source"), tmp_path / "data")
+    source = Texts.load(tmp_path / "data")
+    parts = split(source, KEEP)
+    labels = [text.label for text in parts["train"]]
+    assert {labels.count(name) for name in source.classes} == {2}
+    assert all(text.label is None for text in parts["unlabelled"])
+    texts = sorted(text.text for name in ("train", "unlabelled") for text in parts[name])
+    assert texts == sorted(text.text for text in source.texts("train"))
+    assert "unlabelled" not in split(source, 1)
+
+
+def test_every_setting_is_a_possible_project_with_teachers_of_as_many_steps() -> None:
+    content = yaml.safe_load(template_for("text_classify").read_text())
+    for keep in SETTINGS.values():
+        given = changes(keep, Scale())
+        merged = {key: {**content[key], **value} if isinstance(value, dict) else value for key, value in given.items()}
+        params = config.parse({**content, **merged}, "params.yaml")
+        assert params.teacher["main"].epochs == Scale().teacher_epochs * keep
+        assert params.seeds == Scale().seeds
