@@ -10,6 +10,7 @@ from torch import nn
 from alambique.config.classify import Importance, Network
 from alambique.errors import ConfigurationError
 from alambique.tasks.classify import narrowing, network
+from alambique.tasks.classify.architectures import split_blocks
 from alambique.tasks.classify.dataset import Dataset
 
 NETWORKS = (
@@ -44,7 +45,7 @@ def test_widths_are_multiples_of_eight() -> None:
 
 def test_splitting_blocks_changes_no_answer() -> None:
     wide = network.build(NETWORKS[0], ["a", "b"], 0)
-    assert torch.equal(network.split_blocks(wide.model)(IMAGE), wide.model(IMAGE))
+    assert torch.equal(split_blocks(wide.model)(IMAGE), wide.model(IMAGE))
 
 
 @pytest.mark.parametrize("importance", get_args(Importance))

@@ -9,7 +9,7 @@ from viewed import PICO
 
 from alambique.config.classify import Network
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.classify import network
+from alambique.tasks.classify import network, weights
 from alambique.tasks.classify.network import Checkpoint
 
 CLASSES = ["cat", "dog", "wolf"]
@@ -61,7 +61,7 @@ def test_a_start_for_other_classes_keeps_its_own_head(tmp_path: Path) -> None:
     network.save(given, tmp_path / "weights.pt")
     made = network.build(PICO, CLASSES, 0)
     head = made.model.state_dict()["body.model.10.linear.weight"].clone()
-    network.start_from(made, tmp_path / "weights.pt")
+    weights.start_from(made, tmp_path / "weights.pt")
     found, source = made.model.state_dict(), given.model.state_dict()
     assert torch.equal(found["body.model.0.conv.weight"], source["body.model.0.conv.weight"])
     assert torch.equal(found["body.model.10.linear.weight"], head)
@@ -72,10 +72,10 @@ def test_a_start_may_be_a_librarys_own_state_dict(tmp_path: Path) -> None:
     given = network.build(architecture, CLASSES, 7)
     torch.save(given.model.body.state_dict(), tmp_path / "asset.pt")
     made = network.build(architecture, CLASSES, 0)
-    network.start_from(made, tmp_path / "asset.pt")
+    weights.start_from(made, tmp_path / "asset.pt")
     assert torch.equal(made.model(images()), given.model(images()))
     assert torch.equal(
-        network.take(architecture, CLASSES, tmp_path / "asset.pt").model(images()), given.model(images())
+        weights.take(architecture, CLASSES, tmp_path / "asset.pt").model(images()), given.model(images())
     )
 
 
@@ -83,7 +83,7 @@ def test_a_start_may_be_an_ultralytics_checkpoint(tmp_path: Path) -> None:
     given = YOLO("yolo26n-cls.yaml")
     given.save(tmp_path / "yolo26n-cls.pt")
     made = network.build(Network(scale="n"), CLASSES, 3)
-    network.start_from(made, tmp_path / "yolo26n-cls.pt")
+    weights.start_from(made, tmp_path / "yolo26n-cls.pt")
     first = given.model.state_dict()["model.0.conv.weight"].half().float()
     assert torch.equal(made.model.state_dict()["body.model.0.conv.weight"], first)
 
@@ -92,9 +92,9 @@ def test_another_architectures_weights_are_refused(tmp_path: Path) -> None:
     network.save(network.build(NETWORKS[2], CLASSES, 0), tmp_path / "weights.pt")
     made = network.build(PICO, CLASSES, 0)
     with pytest.raises(DataError, match=r"fits 0 of the .* it is of another architecture"):
-        network.start_from(made, tmp_path / "weights.pt")
+        weights.start_from(made, tmp_path / "weights.pt")
     with pytest.raises(DataError, match=r"tells .* apart, but the dataset's classes are"):
-        network.take(PICO, ["cat"], tmp_path / "weights.pt")
+        weights.take(PICO, ["cat"], tmp_path / "weights.pt")
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, pico: Checkpoint) -> None:
@@ -104,7 +104,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, pico: Checkpoin
 
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(DataError, match=r"cannot use .*evil\.pt"):
-        network.start_from(pico, tmp_path / "evil.pt")
+        weights.start_from(pico, tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()
 
 
