@@ -15,14 +15,14 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "shop": ("the bakery", "an online shop", "the petrol station", "a hotel", "the supermarket", "the pharmacy"),
     "place": ("abroad", "in Spain", "at the airport", "near my home", "at the station"),
     "who": ("my sister", "a friend", "my landlord", "my employer", "my mother", "a shop"),
-    "wait": ("still", "after all this time", "until now", "as of today"),
+    "yet": ("still", "after all this time", "until now", "as of today"),
 }
 INTENTS: dict[str, tuple[str, ...]] = {
     "card_arrival": (
-        "my {card} has {wait} not arrived",
+        "my {card} has {yet} not arrived",
         "when will the {card} that I ordered {when} come",
         "how long does it take until a {card} is delivered",
-        "I wait for my {card} {wait}",
+        "I wait for my {card} {yet}",
     ),
     "card_lost": (
         "I lost my {card} {when}",
@@ -49,10 +49,10 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "I typed a wrong code {place} {when}",
     ),
     "transfer_late": (
-        "{who} has {wait} not received {sum}",
+        "{who} has {yet} not received {sum}",
         "where is the {sum} that I sent to {who} {when}",
-        "the transfer to {who} takes too long {wait}",
-        "I sent {sum} {when} and {who} waits {wait}",
+        "the transfer to {who} takes too long {yet}",
+        "I sent {sum} {when} and {who} waits {yet}",
     ),
     "transfer_undo": (
         "I sent {sum} to {who} by mistake",
@@ -73,7 +73,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "I was not {place} {when}, but a payment says so",
     ),
     "refund": (
-        "{shop} has {wait} not paid me back",
+        "{shop} has {yet} not paid me back",
         "where is my refund of {sum} from {shop}",
         "I gave the goods back to {shop} {when} and wait for {sum}",
         "when do I get back {sum} from {shop}",
