@@ -38,7 +38,7 @@ from alambique.files import read_json
 from alambique.project import init
 from alambique.tasks import paired
 from alambique.tasks.text.data import Text, Texts, labelled, write
-from alambique.tasks.text_classify.adopt import adopt
+from alambique.tasks.text_classify.adopt import adopt, disjoint
 from benchmarks import common, stages
 from benchmarks.common import Row
 from benchmarks.distill_quality import advance
@@ -164,7 +164,8 @@ def split(source: Texts, keep: int) -> dict[str, list[Text]]:
         else:
             known.append(text)
     parts["train"] = known
-    return {**parts, "unlabelled": unknown} if unknown else parts
+    # The same words may stand in train twice, with and without a label now.
+    return disjoint({**parts, "unlabelled": unknown}) if unknown else parts
 
 
 def changes(keep: int, scale: Scale) -> dict[str, Any]:

@@ -31,15 +31,15 @@ def facts(dataset: Texts) -> Facts:
     keys: list[str] = []
     for split in SPLITS:
         for name, text, error in dataset.lines(split):
-            key = _key(text) if text else name
-            held = splits.setdefault(key, [])
+            same = key(text) if text else name
+            held = splits.setdefault(same, [])
             if split not in held:
                 held.append(split)
-            keys.append(key)
+            keys.append(same)
             label, characters = (text.label, len(text.text.strip())) if text else (None, None)
             rows.append({"split": split, "path": name, "error": error, "characters": characters, "label": label})
-    for row, key in zip(rows, keys, strict=True):
-        row["found_in"] = ", ".join(splits[key])
+    for row, same in zip(rows, keys, strict=True):
+        row["found_in"] = ", ".join(splits[same])
     table = pd.DataFrame(rows, columns=list(TEXTS)).astype(TEXTS)
     counts = {split: int((table["split"] == split).sum()) for split in dataset.files}
     return Facts({"texts": table}, {"texts": _expectations()}, {"texts": counts})
@@ -90,6 +90,6 @@ def _expectations() -> list[Any]:
     ]
 
 
-def _key(text: Text) -> str:
+def key(text: Text) -> str:
     """Equal for texts that differ in white space or case alone."""
     return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()

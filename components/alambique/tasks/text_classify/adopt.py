@@ -11,6 +11,7 @@ from alambique.data.dataset import LABELLED, SPLITS
 from alambique.errors import DataError
 from alambique.tasks.text.adopt import adopt as adopt_texts
 from alambique.tasks.text.adopt import split as split_by_hash
+from alambique.tasks.text.contract import key
 from alambique.tasks.text.data import Text, labelled, write
 
 SUFFIX = ".csv"
@@ -39,7 +40,7 @@ def adopt(source: str, target: Path) -> None:
     if not tables or (path / "data.yaml").is_file():
         adopt_texts(source, target)
         return
-    splits = _splits(path, tables)
+    splits = disjoint(_splits(path, tables))
     for name in LABELLED:
         if not splits.get(name):
             raise DataError(
@@ -67,6 +68,23 @@ def read(path: Path) -> list[Text]:
         raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
     except csv.Error as error:
         raise DataError(f"{path} is no table: {error}") from None
+
+
+def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
+    """Each text in one split alone: in test rather than val, in val rather than train. Tables of the field repeat some.
+
+    Args:
+        splits: with their texts.
+    """
+    taken: set[str] = set()
+    kept: dict[str, list[Text]] = {}
+    for split in ("test", VAL, "train", "unlabelled"):
+        if split in splits:
+            kept[split] = [text for text in splits[split] if key(text) not in taken]
+            if left_out := len(splits[split]) - len(kept[split]):
+                log.warning("%d texts of %s were left out: they stand in another split, too", left_out, split)
+            taken |= {key(text) for text in splits[split]}
+    return {split: kept[split] for split in splits}
 
 
 def _splits(path: Path, tables: list[Path]) -> dict[str, list[Text]]:

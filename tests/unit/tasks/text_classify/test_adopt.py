@@ -60,3 +60,19 @@ def test_a_missing_test_split_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "given" / "train.csv", ROWS)
     with pytest.raises(DataError, match="no texts for `test`"):
         adopt(str(tmp_path / "given"), tmp_path / "data")
+
+
+def test_a_text_in_two_splits_stays_where_it_is_measured(tmp_path: Path, warned: list[str]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for split, texts in {"train": ["a b", "c", "d"], "val": ["d", "e"], "test": ["A  b", "e", "f"]}.items():
+        lines = "".join(f"{text},x\n" for text in texts)
+        (source / f"{split}.csv").write_text(f"text,label\n{lines}")
+    adopt(str(source), tmp_path / "data")
+    data = Texts.load(tmp_path / "data")
+    found = {split: [text.text for text in data.texts(split)] for split in ("train", "val", "test")}
+    assert found == {"train": ["c"], "val": ["d"], "test": ["A  b", "e", "f"]}
+    assert warned == [
+        "1 texts of val were left out: they stand in another split, too",
+        "2 texts of train were left out: they stand in another split, too",
+    ]
