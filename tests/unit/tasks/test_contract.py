@@ -40,6 +40,8 @@ from alambique.tasks import paired
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
+SLOW = {"segment", "pose"}
+"""Of the three that share their code, one is enough for every day."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Run:
         return [Candidate.parse(each.name) for each in found if each.kind == "candidate"]
 
 
-@pytest.fixture(scope="session", params=TASKS)
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TASKS]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     name = request.param
     mine = small.TASKS[name]()
