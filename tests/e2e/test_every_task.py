@@ -20,7 +20,8 @@ from alambique.results import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-OTHERS = [name for name in config.TASKS if name != "detect"]  # that has tests of its own, test_main_job.py
+OTHERS = [name for name in config.TASKS if name not in {"detect", "pose", "obb"}]
+"""Detection has tests of its own, test_main_job.py; poses and turned boxes share all with segmentation."""
 
 
 @pytest.fixture(scope="module", params=OTHERS)

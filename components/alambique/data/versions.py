@@ -14,7 +14,7 @@ from alambique.files import write_text
 FILE = "versions.yaml"
 PACKAGES = (
     *("alambique", "nncf", "onnx", "onnxruntime", "openvino", "optuna", "timm", "torch", "torch-pruning"),
-    *("transformers", "ultralytics"),
+    *("tokenizers", "transformers", "ultralytics"),
 )
 COMMENT = (
     "# Written by `alambique versions`: what the results depend on besides data and parameters. "

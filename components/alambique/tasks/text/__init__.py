@@ -33,7 +33,7 @@ class CausalText(Modular):
             "number",
             lower_is_better=True,
             shown=True,
-            about="nats a token, from the likeliest tokens of both; a lower bound of that over the vocabulary",
+            about="nats a token, from the likeliest tokens of both, the rest of the vocabulary taken as even: an estimate",
         ),
         "agreement": Measure("as the teacher", about="share of the tokens that the teacher holds the likeliest, too"),
         "tokens_per_second": Measure(
