@@ -33,7 +33,7 @@ class CausalText(Modular):
             "number",
             lower_is_better=True,
             shown=True,
-            about="nats a token, from the likeliest tokens of both, the rest of the vocabulary taken as even: an estimate",
+            about="nats a token, estimated from the likeliest tokens of both; the rest is taken as even",
         ),
         "agreement": Measure("as the teacher", about="share of the tokens that the teacher holds the likeliest, too"),
         "tokens_per_second": Measure(
