@@ -49,6 +49,8 @@ class Training(params.Training):
 
 class Distill(params.Distill):
     method: Literal["soft", "feature", "hybrid", "none"] = "soft"
+    temperature: Positive = 2.0
+    weight: Positive = 0.5
     feature_weight: Positive = 6.0
     fade: Probability = 0.0
     min_trust: Probability = 0.2

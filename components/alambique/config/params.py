@@ -62,8 +62,6 @@ class Training(Section):
 
 class Distill(Section):
     epochs: Count = 30
-    temperature: Positive = 2.0
-    weight: Positive = 0.5
 
 
 class Prune(Section):

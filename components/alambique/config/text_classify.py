@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alambique.config import params
-from alambique.config.section import CHAMPION, Count, Name, Runtime, Section
+from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
 
 LEAST_TOKENS = 8
 
@@ -72,6 +72,7 @@ class Training(params.Training):
 
 class Distill(params.Distill):
     method: Literal["soft", "none"] = "soft"
+    temperature: Positive = 2.0
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 

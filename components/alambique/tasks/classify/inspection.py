@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from markupsafe import Markup
 from rich.console import Console
 
 from alambique import config
+from alambique.config.classify import Params
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json
 from alambique.layout import CARD, DATA, SOFT_LABELS, TEACHERS
@@ -52,7 +54,7 @@ def show_sample(project: Path, image: str, console: Console) -> None:
         example = next(iter(cache), "train/class/x.png")
         raise DataError(f"there are no soft labels for {image}; name an image as in {example}")
     one = _seen(cache[image], _labels(data), recipe)
-    inspection.show_sample(one, recipe.classes, config.load(project).distill.temperature, console)
+    inspection.show_sample(one, recipe.classes, cast("Params", config.load(project)).distill.temperature, console)
 
 
 def _open(project: Path) -> tuple[ViewRecipe, Cache[ViewLabels]]:

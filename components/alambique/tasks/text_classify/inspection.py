@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from markupsafe import Markup
 from rich.console import Console
 
 from alambique import config
+from alambique.config.text_classify import Params
 from alambique.errors import DataError
 from alambique.files import read_json
 from alambique.layout import CARD, DATA, SOFT_LABELS, TEACHERS
@@ -58,7 +60,7 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
     if text is not None:
         console.print(text.text, markup=False, highlight=False)
     one = _seen(cache[sample], text.label if text else None, recipe)
-    inspection.show_sample(one, recipe.classes, config.load(project).distill.temperature, console)
+    inspection.show_sample(one, recipe.classes, cast("Params", config.load(project)).distill.temperature, console)
 
 
 def _seen(row: TextLabels, label: str | None, recipe: TextRecipe) -> Seen:
