@@ -62,9 +62,9 @@ class Scale(NamedTuple):
         seeds: of students and controls.
     """
 
-    epochs: int = 5
-    teacher_epochs: int = 4
-    recovery: int = 2
+    epochs: int = 15
+    teacher_epochs: int = 6
+    recovery: int = 3
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
