@@ -14,7 +14,7 @@ import torch
 from ultralytics.nn.modules import Attention, Detect
 
 from alambique.config.heads import Head, Heads
-from alambique.layout import DATA, WEIGHTS, Candidate, checkpoint
+from alambique.layout import WEIGHTS, Candidate, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
@@ -22,7 +22,6 @@ from alambique.tasks.detect.card import write_candidate_card
 from alambique.tasks.detect.export import OPSET, to_onnx
 from alambique.tasks.detect.signature import Signature, tensor
 from alambique.tasks.heads.rows import in_whole_rows
-from alambique.tasks.heads.shapes import Shapes
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.traced import write_torchscript
 
@@ -98,14 +97,14 @@ def describe(
     **details: Any,
 ) -> Metrics:
     """Write the candidate's card and example; see `tasks.detect.card.write_candidate_card`."""
-    data = Shapes.of(project / DATA, params.task)
+    weights, _ = student_checkpoint(project, candidate.student)
     return write_candidate_card(
         project,
         candidate,
         target,
         FILES[candidate.runtime],
         made,
-        answer=meaning(params.task, data.kpt_shape),
+        answer=meaning(params.task, _kpt_shape(network.load(weights, params.task))),
         examples=EXAMPLES,
         task=params.task,
         **details,
@@ -133,3 +132,9 @@ def meaning(head: Head, kpt_shape: tuple[int, int]) -> Mapping[str, Any]:
         "units": f"boxes in input pixels; {order}. The second output holds the prototypes, (1, k, size/4, size/4): an "
         "object's mask is where their weighted sum is above 0, inside its box",
     }
+
+
+def _kpt_shape(model: Any) -> tuple[int, int]:
+    """How many keypoints, of how many numbers each: the network's own, since an export has no dataset beside it."""
+    count, numbers = getattr(model.model[-1], "kpt_shape", (0, 0))
+    return int(count), int(numbers)
