@@ -11,7 +11,7 @@ from alambique.files import sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import network
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
 
 EXAMPLE = "example.py"
@@ -37,7 +37,7 @@ def write_candidate_card(
         the stage's metrics: what the card says in plain numbers.
     """
     folder = project / checkpoint(candidate.student, "pruned")
-    source, tokenizer = read_card(folder), tokenizers.load(folder / network.MODEL)
+    source, tokenizer = read_card(folder), tokenizers.load(folder / folders.MODEL)
     tokenizers.save(tokenizer, target)
     size = sum(path.stat().st_size for path in target.iterdir())
     metrics = {"parameters": source["parameters"], "macs": source["macs"], "size_bytes": size, **details}

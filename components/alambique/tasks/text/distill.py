@@ -16,7 +16,7 @@ from alambique.tasks import Metrics, learning
 from alambique.tasks.cards import read_card
 from alambique.tasks.learning import Lesson
 from alambique.tasks.states import NOTHING, Earlier
-from alambique.tasks.text import adapters, lessons, measuring, network
+from alambique.tasks.text import adapters, folders, lessons, measuring, network
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.soft_labels import recipe, require_same_tokens
 from alambique.tasks.text.teacher import speaking
@@ -115,7 +115,7 @@ def _student(
         measure=measuring.on(data.texts("val"), tokenizer, params.input_size),
     )
     model = adapters.merge(learner) if lora else model
-    network.save(model, tokenizer, target)
+    folders.save(model, tokenizer, target)
     card = network.write_card(
         target,
         kind,
@@ -128,7 +128,7 @@ def _student(
         source=source,
         val_accuracy=metrics["val_accuracy"],
     )
-    return {**metrics, **network.figures(card)}
+    return {**metrics, **folders.figures(card)}
 
 
 def _by_method(project: Path, data: Texts, params: Params, tokenizer: PreTrainedTokenizerFast) -> Lesson:

@@ -16,7 +16,7 @@ from alambique.errors import DataError, IntegrityError
 from alambique.layout import CARD, DATA, Subject
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import measuring, network, results, sequences
+from alambique.tasks.text import folders, measuring, results, sequences
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.predict import Predictor, load
@@ -44,7 +44,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
     metrics, rows, vocabulary = measure(folder, data, "test", params.evaluate.top_k)
     results.write(target / results.RESULTS, rows, vocabulary)
     if parsed.kind == "teacher":  # the report shows tokens as text, and has no model at hand
-        shutil.copyfile(folder / network.MODEL / tokenizers.FILE, target / tokenizers.FILE)
+        shutil.copyfile(folder / folders.MODEL / tokenizers.FILE, target / tokenizers.FILE)
     found: Metrics = {"subject": subject, "present": True, **metrics}
     if parsed.kind == "candidate":
         checkpoint = project / layout.checkpoint(str(parsed.student), "pruned")
@@ -89,7 +89,7 @@ def encoded(folder: Path, data: Texts, split: str) -> list[TokenSequence]:
     Raises:
         DataError: there is nothing to foretell.
     """
-    inner = folder / network.MODEL
+    inner = folder / folders.MODEL
     tokenizer = tokenizers.load(inner if inner.is_dir() else folder)
     own = sequences.encode(data.texts(split), tokenizer, read_card(folder)["max_tokens"])
     if not own:

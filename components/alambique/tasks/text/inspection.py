@@ -25,7 +25,7 @@ from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_manifests
-from alambique.tasks.text import network
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.tokenizer import Pieces
 from alambique.tasks.text.tokens import TokenLabels, TokenRecipe
@@ -211,7 +211,7 @@ def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
     Raises:
         IntegrityError: no teacher that is here speaks in them.
     """
-    for folder in sorted((project / TEACHERS).glob(f"*/{network.MODEL}")):
+    for folder in sorted((project / TEACHERS).glob(f"*/{folders.MODEL}")):
         tokenizer = tokenizers.load(folder)
         if tokenizers.digest(tokenizer) == recipe.tokenizer:
             return Pieces(tokenizer.backend_tokenizer)

@@ -18,15 +18,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from transformers.utils import logging as transformers_logging
 
 from alambique.config.text import Network
-from alambique.errors import ConfigurationError, DataError
-from alambique.files import folder_sha256, sha256, write_json
+from alambique.errors import DataError
+from alambique.files import write_json
 from alambique.layout import CARD, Kind
 from alambique.tasks.cards import read_card
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
-
-MODEL = Path("model")
-"""The Hugging Face folder inside a checkpoint's."""
-CONFIG = "config.json"
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -65,23 +62,15 @@ def open_folder(folder: Path, tokenizer: PreTrainedTokenizerFast, max_tokens: in
         DataError: the folder holds no causal language model in safetensors, or one of fewer tokens than the tokenizer.
         ConfigurationError: it cannot take texts of `max_tokens`.
     """
-    if not (folder / CONFIG).is_file():
-        raise DataError(f"{folder} has no {CONFIG}: give a Hugging Face folder of a causal language model")
+    if not (folder / folders.CONFIG).is_file():
+        raise DataError(f"{folder} has no {folders.CONFIG}: give a Hugging Face folder of a causal language model")
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder} holds no causal language model in safetensors: {error}") from error
-    if model.config.vocab_size < len(tokenizer):
-        raise DataError(
-            f"the model in {folder} knows {model.config.vocab_size:,} tokens, and its tokenizer {len(tokenizer):,}: "
-            "they do not belong together"
-        )
-    if (longest := getattr(model.config, "max_position_embeddings", max_tokens)) < max_tokens:
-        raise ConfigurationError(
-            f"input_size: {max_tokens} tokens are more than the {longest} that the model in {folder} can take; lower it"
-        )
+    folders.require_fit(model, folder, tokenizer, max_tokens)
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
@@ -95,8 +84,8 @@ def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         IntegrityError: a file is not what the card says.
     """
     card = read_card(folder)
-    tokenizer = tokenizers.load(folder / MODEL)
-    return open_folder(folder / MODEL, tokenizer, card["max_tokens"]), tokenizer
+    tokenizer = tokenizers.load(folder / folders.MODEL)
+    return open_folder(folder / folders.MODEL, tokenizer, card["max_tokens"]), tokenizer
 
 
 def logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
@@ -113,17 +102,6 @@ def logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
     """
     found: Tensor = model(input_ids=ids, use_cache=False).logits
     return found[..., :vocabulary]
-
-
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write model and tokenizer into a checkpoint's folder."""
-    model.save_pretrained(folder / MODEL)
-    tokenizers.save(tokenizer, folder / MODEL)
-
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers the model learns; tied weights count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def macs(model: PreTrainedModel, max_tokens: int) -> int:
@@ -145,7 +123,7 @@ def write_card(
     source: str | None = None,
     **measured: float,
 ) -> dict[str, Any]:
-    """Describe the checkpoint that `save` wrote into `folder` in card.json, and return what was written.
+    """Describe the checkpoint that `folders.save` wrote into `folder` in card.json, and return what was written.
 
     Args:
         kind: teacher, distilled, control or pruned.
@@ -156,19 +134,13 @@ def write_card(
         source: where its first weights came from; None: initialised at random.
         measured: figures on val.
     """
-    files = sorted(path for path in (folder / MODEL).rglob("*") if path.is_file())
     card = {
         "task": "text",
         "kind": kind,
         "student": student,
-        "sha256": folder_sha256(folder / MODEL),
-        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
-        "parameters": parameters(model),
+        **folders.described(folder, model, tokenizer),
         "macs": macs(model, max_tokens),
-        "size_bytes": sum(path.stat().st_size for path in files),
         "max_tokens": max_tokens,
-        "vocabulary": len(tokenizer),
-        "tokenizer": tokenizers.digest(tokenizer),
         "network": describe(model),
         "classes": [],
         "data": data,
@@ -192,8 +164,3 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
         "ffn": getattr(config, "intermediate_size", None),
         "head_width": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
     }
-
-
-def figures(card: dict[str, Any]) -> dict[str, int]:
-    """What a stage's metrics repeat of the card."""
-    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}

@@ -9,7 +9,7 @@ from alambique.config.text import Params
 from alambique.layout import CURVES, DATA, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import importance, measuring, network, sequences, smaller
+from alambique.tasks.text import folders, importance, measuring, network, sequences, smaller
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.decoder import require_llama
 from alambique.tasks.text.distill import recover
@@ -39,7 +39,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         seen = sequences.encode(data.texts("train")[: importance.TEXTS], tokenizer, params.input_size)
         model = smaller.cut(model, kept, importance.measure(model, seen))
         metrics = recover(model, tokenizer, project, params, target)
-    network.save(model, tokenizer, target)
+    folders.save(model, tokenizer, target)
     card = network.write_card(
         target,
         "pruned",
@@ -55,7 +55,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     built = card["network"]
     return {
         **metrics,
-        **network.figures(card),
+        **folders.figures(card),
         "parameters_before": distilled["parameters"],
         "macs_before": distilled["macs"],
         "how": how.how,

@@ -17,7 +17,7 @@ from alambique.errors import ConfigurationError
 from alambique.softlabels import writer
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import network, sequences, writing
+from alambique.tasks.text import folders, network, sequences, writing
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.lessons import SPLITS
@@ -126,7 +126,7 @@ def require_same_tokens(project: Path, params: Params, tokenizer: PreTrainedToke
     Raises:
         ConfigurationError: so it is; the message says in what they differ.
     """
-    teacher = tokenizers.load(project / layout.teacher(params.teachers[0]) / network.MODEL)
+    teacher = tokenizers.load(project / layout.teacher(params.teachers[0]) / folders.MODEL)
     if differing := tokenizers.difference(teacher, tokenizer):
         raise ConfigurationError(
             f"networks.{whose}.start has another tokenizer than the teacher {params.teachers[0]} ({differing}), so "

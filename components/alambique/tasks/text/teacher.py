@@ -13,7 +13,7 @@ from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.layout import CURVES, DATA, INPUTS
 from alambique.tasks import Metrics, learning
-from alambique.tasks.text import lessons, measuring, network, sequences
+from alambique.tasks.text import folders, lessons, measuring, network, sequences
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 
@@ -36,7 +36,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
         metrics = learning.train(
             model, lesson, target, epochs=asked.epochs, training=params.training, seed=params.seed, measure=val
         )
-        network.save(model, tokenizer, target)
+        folders.save(model, tokenizer, target)
     else:
         _take(given, tokenizer, target)
         metrics = {f"val_{name}": value for name, value in val(model).items()}
@@ -50,7 +50,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
         source=source,
         val_accuracy=metrics["val_accuracy"],
     )
-    return {**metrics, **network.figures(card)}
+    return {**metrics, **folders.figures(card)}
 
 
 def speaking(data: Texts, given: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -72,9 +72,9 @@ def _take(given: Path | None, tokenizer: PreTrainedTokenizerFast, target: Path) 
     """Copy the given folder as it is, but for a chat template that it lacks."""
     if given is None:
         raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
-    shutil.copytree(given, target / network.MODEL)
+    shutil.copytree(given, target / folders.MODEL)
     if tokenizers.load(given).chat_template != tokenizer.chat_template:
-        tokenizers.save(tokenizer, target / network.MODEL)
+        tokenizers.save(tokenizer, target / folders.MODEL)
     files.write_text(target / CURVES, "")
 
 

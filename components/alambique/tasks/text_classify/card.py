@@ -11,8 +11,8 @@ from alambique.files import sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text_classify import network
 
 EXAMPLE = "example.py"
 """Classifies a text with nothing but the artifact's runtime, NumPy and tokenizers."""
@@ -39,7 +39,7 @@ def write_candidate_card(project: Path, candidate: Candidate, target: Path, file
         the stage's metrics: what the card says in plain numbers.
     """
     folder = project / checkpoint(candidate.student, "pruned")
-    source, tokenizer = read_card(folder), tokenizers.load(folder / network.MODEL)
+    source, tokenizer = read_card(folder), tokenizers.load(folder / folders.MODEL)
     # So that whoever encodes with this file alone cuts off what is too long.
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.enable_truncation(source["max_tokens"])

@@ -14,6 +14,7 @@ from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics, learning
 from alambique.tasks.cards import read_card
 from alambique.tasks.learning import Lesson
+from alambique.tasks.text import folders
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import lessons, measuring, network
 from alambique.tasks.text_classify.soft_labels import SPLITS, recipe
@@ -85,7 +86,7 @@ def _student(project: Path, params: Params, student: str, seed: int, target: Pat
         seed=seed,
         measure=measuring.on_val(data, tokenizer, params.input_size),
     )
-    network.save(model, tokenizer, target)
+    folders.save(model, tokenizer, target)
     card = network.write_card(
         target,
         kind,
@@ -98,7 +99,7 @@ def _student(project: Path, params: Params, student: str, seed: int, target: Pat
         teachers=[] if alone else teachers(project, params),
         source=source,
     )
-    return {**metrics, **network.figures(card)}
+    return {**metrics, **folders.figures(card)}
 
 
 def _by_method(project: Path, data: Texts, params: Params, tokenizer: PreTrainedTokenizerFast) -> Lesson:

@@ -20,9 +20,10 @@ from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classification import metrics, parity, results
 from alambique.tasks.engines import Engine
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
-from alambique.tasks.text_classify import encoding, network
+from alambique.tasks.text_classify import encoding
 from alambique.tasks.text_classify.encoding import Encoded
 from alambique.tasks.text_classify.predict import load
 
@@ -70,7 +71,7 @@ def encoded(folder: Path, data: Texts, split: str) -> list[Encoded]:
         IntegrityError: it tells other classes apart than today's.
         DataError: the split is empty, or one of its texts has no label.
     """
-    card, inner = read_card(folder), folder / network.MODEL
+    card, inner = read_card(folder), folder / folders.MODEL
     if card["classes"] != data.classes:
         raise IntegrityError(
             f"{folder} tells {card['classes']} apart, but the dataset's classes are {data.classes}; make it again from "

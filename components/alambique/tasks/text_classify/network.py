@@ -24,15 +24,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from alambique.config.text_classify import Network
-from alambique.errors import ConfigurationError, DataError
-from alambique.files import folder_sha256, read_json, sha256, write_json
+from alambique.errors import DataError
+from alambique.files import read_json, write_json
 from alambique.layout import CARD, Kind
 from alambique.tasks.cards import read_card
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
-
-MODEL = Path("model")
-"""The Hugging Face folder inside a checkpoint's."""
-CONFIG = "config.json"
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -77,8 +74,8 @@ def open_folder(
         DataError: the folder holds no encoder in safetensors, or one of fewer tokens than the tokenizer.
         ConfigurationError: it cannot take texts of `max_tokens`.
     """
-    if not (folder / CONFIG).is_file():
-        raise DataError(f"{folder} has no {CONFIG}: give a Hugging Face folder of an encoder, such as a BERT")
+    if not (folder / folders.CONFIG).is_file():
+        raise DataError(f"{folder} has no {folders.CONFIG}: give a Hugging Face folder of an encoder, such as a BERT")
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # of new heads, which are wanted
     try:
@@ -97,15 +94,7 @@ def open_folder(
         raise DataError(f"{folder} holds no encoder of texts in safetensors: {error}") from error
     finally:
         transformers_logging.set_verbosity(before)
-    if model.config.vocab_size < len(tokenizer):
-        raise DataError(
-            f"the model in {folder} knows {model.config.vocab_size:,} tokens, and its tokenizer {len(tokenizer):,}: "
-            "they do not belong together"
-        )
-    if (longest := getattr(model.config, "max_position_embeddings", max_tokens)) < max_tokens:
-        raise ConfigurationError(
-            f"input_size: {max_tokens} tokens are more than the {longest} that the model in {folder} can take; lower it"
-        )
+    folders.require_fit(model, folder, tokenizer, max_tokens)
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
@@ -119,8 +108,8 @@ def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         IntegrityError: a file is not what the card says.
     """
     card = read_card(folder)
-    tokenizer = tokenizers.load(folder / MODEL)
-    return open_folder(folder / MODEL, tokenizer, card["classes"], card["max_tokens"], 0), tokenizer
+    tokenizer = tokenizers.load(folder / folders.MODEL)
+    return open_folder(folder / folders.MODEL, tokenizer, card["classes"], card["max_tokens"], 0), tokenizer
 
 
 def classes_of(folder: Path) -> list[str]:
@@ -130,9 +119,9 @@ def classes_of(folder: Path) -> list[str]:
         DataError: it has no configuration.
     """
     try:
-        names: dict[str, str] = read_json(folder / CONFIG).get("id2label", {})
+        names: dict[str, str] = read_json(folder / folders.CONFIG).get("id2label", {})
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} has no {CONFIG} that can be read: {error}") from error
+        raise DataError(f"{folder} has no {folders.CONFIG} that can be read: {error}") from error
     return [names[index] for index in sorted(names, key=int)]
 
 
@@ -147,17 +136,6 @@ def logits(model: nn.Module, ids: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     found: Tensor = model(input_ids=ids, attention_mask=mask).logits
     return found
-
-
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write model and tokenizer into a checkpoint's folder."""
-    model.save_pretrained(folder / MODEL)
-    tokenizers.save(tokenizer, folder / MODEL)
-
-
-def parameters(model: nn.Module) -> int:
-    """How many numbers the model learns."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def macs(model: PreTrainedModel, max_tokens: int) -> int:
@@ -180,7 +158,7 @@ def write_card(
     teachers: Sequence[str] = (),
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Describe the checkpoint that `save` wrote into `folder` in card.json, and return what was written.
+    """Describe the checkpoint that `folders.save` wrote into `folder` in card.json, and return what was written.
 
     Args:
         kind: teacher, distilled, control or pruned.
@@ -191,20 +169,14 @@ def write_card(
         teachers: sha256 of those it learned from, if any.
         source: where its first weights came from; None: initialised at random.
     """
-    files = sorted(path for path in (folder / MODEL).rglob("*") if path.is_file())
     config = model.config
     card = {
         "task": "text_classify",
         "kind": kind,
         "student": student,
-        "sha256": folder_sha256(folder / MODEL),
-        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
-        "parameters": parameters(model),
+        **folders.described(folder, model, tokenizer),
         "macs": macs(model, max_tokens),
-        "size_bytes": sum(path.stat().st_size for path in files),
         "max_tokens": max_tokens,
-        "vocabulary": len(tokenizer),
-        "tokenizer": tokenizers.digest(tokenizer),
         "network": {
             "architecture": type(model).__name__,
             "layers": config.num_hidden_layers,
@@ -219,11 +191,6 @@ def write_card(
     }
     write_json(folder / CARD, card)
     return card
-
-
-def figures(card: dict[str, Any]) -> dict[str, int]:
-    """What a stage's metrics repeat of the card."""
-    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
 
 
 def _labels(classes: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from alambique.config.text_classify import Params
 from alambique.layout import CURVES, DATA, checkpoint
 from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
+from alambique.tasks.text import folders
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import encoding, measuring, network, smaller
 from alambique.tasks.text_classify.distill import recover
@@ -39,7 +40,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
         seen = encoding.encode(data.texts("train")[:TEXTS], tokenizer, data.classes, params.input_size)
         model = smaller.cut(model, kept, smaller.importance(model, seen, tokenizer.pad_token_id))
         metrics = recover(model, tokenizer, project, params, target)
-    network.save(model, tokenizer, target)
+    folders.save(model, tokenizer, target)
     card = network.write_card(
         target,
         "pruned",
@@ -54,7 +55,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     )
     return {
         **metrics,
-        **network.figures(card),
+        **folders.figures(card),
         "parameters_before": distilled["parameters"],
         "macs_before": distilled["macs"],
         "how": how.how,

@@ -13,6 +13,7 @@ from alambique.errors import DataError
 from alambique.layout import CURVES, DATA, INPUTS
 from alambique.tasks import Metrics, learning
 from alambique.tasks.states import NOTHING
+from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import lessons, measuring, network
@@ -48,11 +49,11 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     else:
         files.write_text(target / CURVES, "")
         metrics = {f"val_{name}": value for name, value in measure(model).items()}
-    network.save(model, tokenizer, target)
+    folders.save(model, tokenizer, target)
     card = network.write_card(
         target, "teacher", model, tokenizer, data.classes, params.input_size, data.digest("train"), source=source
     )
-    return {**metrics, **network.figures(card)}
+    return {**metrics, **folders.figures(card)}
 
 
 def reading(data: Texts, given: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:

@@ -19,7 +19,7 @@ from alambique.files import folder_sha256, read_json, write_json
 from alambique.layout import Candidate
 from alambique.softlabels.reader import Cache
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import TEXT, chat, network, results, soft_labels
+from alambique.tasks.text import TEXT, chat, folders, network, results, soft_labels
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.evaluate import encoded
@@ -160,14 +160,14 @@ def given(home: Home, folder: Path, params: Params, tmp_path: Path) -> Path:
 
 
 def test_adapters_are_merged_into_the_given_weights(home: Home, tmp_path: Path) -> None:
-    start = home.teacher / network.MODEL
+    start = home.teacher / folders.MODEL
     params = parse(networks={"small": {"start": str(start), "lora": {"rank": 2}}})
     root = given(home, start, params, tmp_path)
     TEXT.distill(root, params, "small", 0, out(root, "made"))
     card, before = read_card(root / "made"), read_card(home.teacher)
     assert card["parameters"] == before["parameters"]
     assert card["source"] == str(start)
-    made, was = (AutoModelForCausalLM.from_pretrained(path / network.MODEL) for path in (root / "made", home.teacher))
+    made, was = (AutoModelForCausalLM.from_pretrained(path / folders.MODEL) for path in (root / "made", home.teacher))
     names = {name for name, tensor in made.state_dict().items() if not torch.equal(tensor, was.state_dict()[name])}
     assert names
     assert all("_proj" in name for name in names)
@@ -176,8 +176,8 @@ def test_adapters_are_merged_into_the_given_weights(home: Home, tmp_path: Path) 
 def test_a_student_with_other_tokens_is_refused(home: Home, tmp_path: Path) -> None:
     other = tokenizers.train_bpe(["something else entirely, and then more of it"] * 3, 290)
     model = network.build(parse().networks["small"], other, 64, 0)
-    network.save(model, other, tmp_path / "other")
-    start = tmp_path / "other" / network.MODEL
+    folders.save(model, other, tmp_path / "other")
+    start = tmp_path / "other" / folders.MODEL
     params = parse(networks={"small": {"start": str(start)}})
     root = given(home, start, params, out(tmp_path, "project"))
     with pytest.raises(ConfigurationError, match=r"networks.small.start has another tokenizer than the teacher main"):
@@ -185,7 +185,7 @@ def test_a_student_with_other_tokens_is_refused(home: Home, tmp_path: Path) -> N
 
 
 def test_a_teacher_is_taken_as_it_is_or_trained_on(home: Home, tmp_path: Path) -> None:
-    start = home.teacher / network.MODEL
+    start = home.teacher / folders.MODEL
     write_json(
         tmp_path / "inputs/teachers/index.json",
         {"main": {"uri": str(start), "sha256": folder_sha256(start), "file": str(start)}},
