@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import yaml
 
@@ -12,6 +12,7 @@ from alambique.errors import DataError
 
 LABELLED = ("train", "val", "test")
 SPLITS = (*LABELLED, "unlabelled")
+DESCRIPTION = "data.yaml"
 FIELD = "field"
 """The folder of the unlabelled split with the images that joined when production had drifted."""
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -38,15 +39,8 @@ class Images:
         Raises:
             DataError: it is missing, not YAML, or not of the canonical layout.
         """
-        source = root / "data.yaml"
-        try:
-            content = yaml.safe_load(source.read_text())
-        except OSError as error:
-            raise DataError(f"cannot read {source}: {error.strerror}; is the dataset pulled (`dvc pull`)?") from None
-        except yaml.YAMLError as error:
-            raise DataError(f"{source} is not YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise DataError(f"{source} holds no mapping; it needs train, val, test and names")
+        source = root / DESCRIPTION
+        content = read_description(source, "it needs train, val, test and names")
         folders = {split: Path(str(content[split])) for split in SPLITS if content.get(split)}
         for split, folder in folders.items():
             if folder.is_absolute() or folder.parts[:1] != ("images",) or ".." in folder.parts:
@@ -74,6 +68,25 @@ class Images:
     def inside(self, image: Path) -> str:
         """An image's path inside `root`/images, by which caches and results know it."""
         return image.relative_to(self.root / "images").as_posix()
+
+
+def read_description(source: Path, needs: str) -> dict[str, Any]:
+    """The mapping in a data.yaml.
+
+    Args:
+        needs: what it should hold, for people whose file holds no mapping.
+    Raises:
+        DataError: it is missing, not YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(source.read_text())
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}; is the dataset pulled (`dvc pull`)?") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"{source} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{source} holds no mapping; {needs}")
+    return content
 
 
 def class_names(names: object, source: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from alambique.data.dataset import LABELLED, SPLITS, class_names
+from alambique.data.images import DESCRIPTION, LABELLED, SPLITS, class_names, read_description
 from alambique.errors import DataError
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -69,15 +69,8 @@ class Texts:
         Raises:
             DataError: it is missing, not YAML, or names files of another kind.
         """
-        source = root / "data.yaml"
-        try:
-            content = yaml.safe_load(source.read_text())
-        except OSError as error:
-            raise DataError(f"cannot read {source}: {error.strerror}; is the dataset pulled (`dvc pull`)?") from None
-        except yaml.YAMLError as error:
-            raise DataError(f"{source} is not YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise DataError(f"{source} holds no mapping; it needs train, val and test")
+        source = root / DESCRIPTION
+        content = read_description(source, "it needs train, val and test")
         files = {split: str(content[split]) for split in SPLITS if content.get(split)}
         for split, name in files.items():
             if Path(name).name != name or not name.endswith(SUFFIX):
@@ -136,7 +129,7 @@ def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> No
     for split, texts in splits.items():
         lines = (json.dumps(_record(text), ensure_ascii=False) + "\n" for text in texts)
         (target / f"{split}{SUFFIX}").write_text("".join(lines))
-    (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def labelled(splits: dict[str, list[Text]]) -> list[str]:
