@@ -56,7 +56,9 @@ class Modular:
         return self._in("export", "export")(project, params, candidate, target)  # type: ignore[no-any-return]
 
     def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
-        return {}
+        from alambique.tasks.availability import unavailable
+
+        return unavailable(runtimes)
 
     def quantize(self, project: Path, params: Any, candidate: Candidate, target: Path) -> Metrics:
         return self._in("quantize", "quantize")(project, params, candidate, target)  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,11 +44,6 @@ class Classify(Modular):
         from alambique.tasks.classify.contract import facts
 
         return facts(self.data(root), params.validation.min_images_per_class)
-
-    def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
-        from alambique.tasks.detect.availability import unavailable
-
-        return unavailable(runtimes)
 
     def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
         from alambique.tasks.classify.pictures import plots

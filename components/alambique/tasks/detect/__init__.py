@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -71,11 +71,6 @@ class Detect(Modular):
         from alambique.tasks.detect.search import search
 
         return search(project, params, target)
-
-    def unavailable(self, runtimes: Iterable[str]) -> dict[str, str]:
-        from alambique.tasks.detect.availability import unavailable
-
-        return unavailable(runtimes)
 
     def agreement(self, first: Path, second: Path, params: Params) -> float | None:
         from alambique.tasks.detect.field import agreement

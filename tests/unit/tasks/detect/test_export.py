@@ -20,7 +20,7 @@ from alambique.errors import IntegrityError
 from alambique.files import folder_sha256, read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.tasks import Metrics
-from alambique.tasks.detect.availability import unavailable
+from alambique.tasks.availability import unavailable
 from alambique.tasks.detect.card import EXAMPLES
 from alambique.tasks.detect.export import FILES, export
 from alambique.tasks.detect.predict import load

@@ -8,12 +8,12 @@ import torch
 
 from alambique.errors import ConfigurationError
 from alambique.tasks import load, require_available
-from alambique.tasks.detect.availability import unavailable
+from alambique.tasks.availability import unavailable
 
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[2:]))  # an import of these fails as if they were not installed
-from alambique.tasks.detect.availability import unavailable
+from alambique.tasks.availability import unavailable
 print(unavailable([sys.argv[1]]).get(sys.argv[1]))
 """
 
