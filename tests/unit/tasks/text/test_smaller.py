@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alambique.errors import ConfigurationError
 from alambique.tasks.text import importance, smaller
-from alambique.tasks.text.network import parameters
+from alambique.tasks.text.folders import parameters
 from alambique.tasks.text.sequences import TokenSequence
 from alambique.tasks.text.smaller import Sizes
 
