@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from alambique.tasks import Measure
 
@@ -72,5 +71,7 @@ def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]
 
 def confusion(likeliest: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
     """How often a class (row) was taken for another (column), (classes, classes)."""
+    from sklearn.metrics import confusion_matrix  # two seconds, which no other stage has to wait for
+
     counts: NDArray[np.int64] = confusion_matrix(truth, likeliest, labels=range(classes))
     return counts
