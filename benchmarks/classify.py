@@ -91,7 +91,7 @@ class Scale(NamedTuple):
     """
 
     image_size: int = 64
-    epochs: int = 40
+    epochs: int = 60
     teacher_epochs: int = 15
     share: float = 0.4
     recovery: int = 8
@@ -308,8 +308,7 @@ def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
             }
         },
         "soft_labels": {"shards": [0]},
-        "training": {"batch": 16},  # so few images make few steps of larger ones
-        "distill": {"epochs": scale.epochs},
+        "distill": {"epochs": scale.epochs, "weight": 0.9},
         "prune": {"epochs": scale.recovery, "share": scale.share},
         "validation": {"min_images_per_class": 0},
     }
