@@ -14,17 +14,13 @@ online      the same views and loss, but the teacher, of five times the student'
 cached_over_plain, online_over_cached     ratios within a round; their median and quartiles
 
 Worth: a student of 0.25 M parameters at 64 px, from scratch, with three seeds, on a folder of classified photographs.
-The teacher is a YOLO26n classifier that begins with the backbone of a COCO detector. Each setting is a project as
-`alambique init` makes it, with the defaults of params.yaml but for what is named here, and its stages are the product's
-own. A control has the same start and as many steps as the student that it is compared with, and the labels alone.
+The teacher is a YOLO26n classifier that begins with the backbone of a COCO detector. See `benchmarks.worth`.
 
 gain_over_control             points of test top-1, distilled − control; every fifth image keeps its label, the others
                               become unlabelled, and the teacher is trained on the labels that are left
 gain_over_control_all_labels  the same where all images are labelled
 
-Intervals are those of the product's report: paired over seeds and test images. `runs` holds every subject's top-1 with
-its interval over test images; the student of the first seed is also pruned and quantized. Each stage that is done is
-kept in benchmarks/.runs and, after an interruption, not done again.
+`runs` holds what every subject came to on test. What is done is kept in benchmarks/.runs; cost is measured anew.
 """
 
 from __future__ import annotations
@@ -32,44 +28,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
-import yaml
-from torch import Tensor, nn
 
-from alambique import config, layout, tasks
-from alambique.config.classify import Augment, Distill, Network, Training
 from alambique.demo.digits import Digits
 from alambique.errors import DataError
-from alambique.files import read_json, sha256
-from alambique.project import init
-from alambique.softlabels import writer
-from alambique.softlabels.reader import Cache
-from alambique.tasks import learning, paired
-from alambique.tasks.classification.loss import tempered_kl
-from alambique.tasks.classify import lessons, network, soft_labels
-from alambique.tasks.classify.adopt import adopt
-from alambique.tasks.classify.cache import ViewRecipe
-from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.preprocess import DESCRIPTION
-from alambique.tasks.learning import Batch, Lesson
-from benchmarks import common, stages
+from alambique.files import sha256
+from benchmarks import common, stages, worth
+from benchmarks.classify_cost import macs_ratio, make_blocks
 from benchmarks.common import Row
-from benchmarks.distill_quality import advance
-from benchmarks.distill_speed import Block, Round, _per_image, _step_times, interleave
-from benchmarks.stages import Stage
-
-SIZE = 224
-SMALL = Network(scale="n")
-LARGE = Network(scale=(0.5, 0.57, 1024))
-"""Of five times the multiply-accumulates of `SMALL`."""
+from benchmarks.turns import Round, interleave, ratio
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -121,21 +94,26 @@ def main(
         folder = Path(scratch) if quick else common.state("classify", data=digest, weights=pinned, scale=scale)
         blocks = make_blocks(Path(scratch) / "speed", batch, steps)
         measured = interleave(blocks, rounds, folder / "speed")
-        work(folder, source, None if quick else weights, scale, jobs)
-        gains = [
-            gain(folder / "scarce", "gain_over_control", "low > 0", scale.seeds),
-            gain(folder / "full", "gain_over_control_all_labels", None, scale.seeds),
-        ]
+        projects = [folder / name for name in SETTINGS]
+        for project in projects:
+            keep = SETTINGS[project.name]
+            changed = changes(keep, None if quick else weights, scale)
+            stages.lay_out(project, "classify", partial(split, source, keep=keep), changed)
+        worth.do(projects, jobs)
         common.publish(
             "classify",
-            [*rows(measured), *gains],
+            [
+                *rows(measured),
+                worth.gain(folder / "scarce", "gain_over_control", "low > 0"),
+                worth.gain(folder / "full", "gain_over_control_all_labels"),
+            ],
             quick=quick,
             threads=1,
             jobs=jobs,
             scale=scale._asdict(),
-            macs_ratio=_ratio(),
+            macs_ratio=macs_ratio(),
             seconds_per_image={name: [each[name] for each in measured] for name in blocks},
-            runs=[figures for setting in SETTINGS for figures in runs(folder / setting, setting)],
+            runs=[figures for project in projects for figures in worth.runs(project)],
         )
         shutil.rmtree(folder / "speed")  # the next run measures anew
 
@@ -158,128 +136,11 @@ def given(data: Path | None, weights: Path | None, scratch: Path, quick: bool) -
 
 
 def rows(measured: Sequence[Round]) -> list[Row]:
-    """The published ratios, each taken within a round."""
-    cached = [each["cached"] / each["plain"] for each in measured]
-    online = [each["online"] / each["cached"] for each in measured]
+    """The published ratios."""
     return [
-        common.median("cached_over_plain", cached, "≤ 1.10"),
-        common.median("online_over_cached", online, "≥ 2.5"),
+        ratio("cached_over_plain", measured, "cached", "plain", "≤ 1.10"),
+        ratio("online_over_cached", measured, "online", "cached", "≥ 2.5"),
     ]
-
-
-def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
-    """What takes turns, by name."""
-    Digits(train=batch * steps, val=10, test=10, size=SIZE).write(folder / "source")
-    adopt(str(folder / "source"), folder / "data")
-    data, augment, how = Dataset.load(folder / "data"), Augment(), Distill()
-    teacher = network.build(LARGE, data.classes, 0).model.eval()
-    made = ViewRecipe(
-        teachers=["0" * 64],
-        combine="average",
-        data={"train": data.digest("train")},
-        preprocessing=DESCRIPTION,
-        classes=data.classes,
-        image_size=SIZE,
-        top_k=10,
-        views=1,
-        augment=augment,
-    )
-    views = soft_labels.pool(data, made)
-    order = sorted(range(len(views)), key=views.names.__getitem__)
-    (folder / "cache" / "0").mkdir(parents=True)
-    writer.write(folder / "cache" / "0", soft_labels.look([teacher], views, order, made), made, 0, 1)
-    cached = lessons.by_soft_labels(data, Cache.open(folder / "cache", made), made, how)
-    learned = {
-        "plain": lessons.by_label(data, SIZE, augment, len(views)),
-        "cached": cached,
-        "online": cached._replace(loss=partial(_online, teacher, how), identity="online"),
-    }
-    return {name: partial(_train, lesson, data, batch) for name, lesson in learned.items()}
-
-
-@torch.no_grad()
-def _heard(teacher: nn.Module, images: Tensor) -> Tensor:
-    chances: Tensor = teacher(images).log_softmax(1)
-    return chances
-
-
-def _online(teacher: nn.Module, how: Distill, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The loss of `by_soft_labels`, of what the teacher sees now."""
-    images = batch["image"].float() / 255
-    chances = _heard(teacher, images)
-    everything = torch.arange(chances.shape[1]).expand(len(chances), -1)
-    logits = model(images)
-    divergence = tempered_kl(logits, chances, everything, torch.full((len(chances),), -60.0), how.temperature)
-    own = lessons.cross_entropy(logits, batch)
-    return {"divergence": how.weight * divergence, "cross_entropy": (1 - how.weight) * own}
-
-
-def _train(lesson: Lesson, data: Dataset, batch: int) -> float:
-    """Seconds per image of an epoch."""
-    model = network.build(SMALL, data.classes, 0).model
-    with tempfile.TemporaryDirectory() as target, _step_times() as times:
-        learning.train(
-            model,
-            lesson,
-            Path(target),
-            epochs=1,
-            training=Training(batch=batch),
-            seed=0,
-            measure=lambda _: {"top1": 0.0},
-        )
-    return _per_image(times, batch)
-
-
-def _ratio() -> float:
-    small, large = (network.build(each, ["a", "b"], 0).model for each in (SMALL, LARGE))
-    return network.macs(large, SIZE) / network.macs(small, SIZE)
-
-
-def work(folder: Path, source: Path, weights: Path | None, scale: Scale, jobs: int) -> None:
-    """Do every stage that is not done yet.
-
-    Args:
-        folder: of the projects.
-        source: the images with all their labels.
-        weights: what teachers begin with; None: from scratch.
-        scale, jobs: see `Scale` and `main`.
-    """
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=stages.begin) as pool:
-        advance(
-            pool,
-            {
-                f"{name}: teacher": partial(make_teacher, folder / name, source, keep, weights, scale)
-                for name, keep in SETTINGS.items()
-            },
-        )
-        advance(
-            pool,
-            {
-                f"{name}: {kind} {seed}": partial(stages.do, folder / name, student_stages(kind, seed))
-                for seed in scale.seeds
-                for name in SETTINGS
-                for kind in layout.SEEDED
-            },
-        )
-        advance(pool, {f"{name}: smaller": partial(stages.do, folder / name, smaller(scale)) for name in SETTINGS})
-
-
-def make_teacher(project: Path, source: Path, keep: int, weights: Path | None, scale: Scale) -> None:
-    """The setting's project up to its soft labels."""
-    if not project.exists():
-        with tempfile.TemporaryDirectory() as scratch:
-            images, overrides = Path(scratch) / "images", Path(scratch) / "overrides.yaml"
-            split(source, images, keep)
-            overrides.write_text(yaml.safe_dump(changes(keep, weights, scale)))
-            init(project, str(images), "classify", overrides=overrides, origin=None, remote=None)
-    subject = f"teacher-{TEACHER}"
-    done = [
-        Stage("validate"),
-        Stage("teacher", (TEACHER,)),
-        Stage("evaluate", (subject,)),
-        Stage("soft_labels", ("0",)),
-    ]
-    stages.do(project, done)
 
 
 def split(source: Path, target: Path, keep: int) -> None:
@@ -312,44 +173,6 @@ def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
         "prune": {"epochs": scale.recovery, "share": scale.share},
         "validation": {"min_images_per_class": 0},
     }
-
-
-def student_stages(kind: str, seed: int) -> list[Stage]:
-    """Train a student and measure it."""
-    stage = "distill" if kind == "distilled" else "control"
-    return [Stage(stage, (STUDENT, str(seed))), Stage("evaluate", (f"{STUDENT}-{kind}-{seed}",))]
-
-
-def smaller(scale: Scale) -> list[Stage]:
-    """Prune and quantize the first seed's student, and measure both."""
-    made = [Stage("search"), Stage("prune", (STUDENT,)), Stage("evaluate", (f"{STUDENT}-pruned",))]
-    for runtime in ("onnx", "openvino"):
-        made += [Stage("quantize", (STUDENT, runtime)), Stage("evaluate", (f"{STUDENT}-{runtime}-int8",))]
-    return made
-
-
-def gain(project: Path, id: str, goal: str | None, seeds: Sequence[int]) -> Row:
-    """Distilled − control, in points."""
-    distilled, control = (
-        [project / layout.evaluation(f"{STUDENT}-{kind}-{seed}") for seed in seeds] for kind in ("distilled", "control")
-    )
-    return stages.gain(id, goal, distilled, control, task="classify")
-
-
-def runs(project: Path, setting: str) -> list[Mapping[str, Any]]:
-    """What every subject of a setting came to on test."""
-    task, params = tasks.load("classify"), config.load(project)
-    found: list[Mapping[str, Any]] = []
-    for subject in layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8):
-        if not (project / layout.evaluation_metrics(subject.name)).exists():
-            continue
-        metrics = read_json(project / layout.evaluation_metrics(subject.name))
-        interval = paired.headline(task.resample, project / layout.evaluation(subject.name))
-        figures = {key: metrics[key] for key in ("top1", "top5", "ece", "nll", "parameters", "macs", "size_bytes")}
-        found.append(
-            {"setting": setting, "subject": subject.name, "low": interval.low, "high": interval.high, **figures}
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -52,7 +52,7 @@ from alambique.tasks.detect import samples, trust
 from alambique.tasks.detect.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
-from benchmarks.stages import Stage, begin, do, gain, given, lay_out
+from benchmarks.stages import Stage, advance, begin, do, gain, given, lay_out
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -191,7 +191,7 @@ def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs
 def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
     """The setting's project up to its soft labels."""
     splits = split(source, KEEP if setting.labels == "few" else 1)
-    lay_out(project, source, splits, changes(setting, weights, scale))
+    lay_out(project, "detect", partial(datasets.link, source, splits=splits), changes(setting, weights, scale))
     do(project, TEACHER_STAGES)
 
 
@@ -229,18 +229,6 @@ def student_stages(run: Run, seed: int) -> list[Stage]:
     """Train the run's student and measure it."""
     stage = "distill" if run.kind == "distilled" else "control"
     return [Stage(stage, (STUDENT, str(seed))), Stage("evaluate", (_subject(run, seed),))]
-
-
-def advance(pool: Executor, tasks: Mapping[str, Callable[[], None]]) -> None:
-    """Do all the tasks, and say so as each is done; the first that fails takes those with it that have not begun."""
-    futures = {pool.submit(task): name for name, task in tasks.items()}
-    try:
-        for number, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            common.tell(f"{number} of {len(tasks)} done: {futures[future]}")
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
 
 
 def entropy_at_labels(project: Path) -> Row:

@@ -28,8 +28,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,30 +36,23 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import typer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from ultralytics.utils import LOGGER, NUM_THREADS
 
 from alambique import layout, tasks
 from alambique.config.detect import Network, Params
 from alambique.data.dataset import Dataset
-from alambique.errors import AlambiqueError
 from alambique.files import write_json
 from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
-from alambique.stages.benchmark import turns
 from alambique.tasks.detect import network, samples, soft_labels
 from alambique.tasks.detect.boxes import SoftLabels
 from benchmarks import common, datasets
 from benchmarks.common import Row
+from benchmarks.turns import Block, Round, interleave, per_sample, ratio, step_times
 
 SIZE = 320
 STUDENT = "nano"
 TEACHERS: tuple[Literal["l", "x"], ...] = ("l", "x")
-
-Block = Callable[[], float]
-"""Seconds per image."""
-Round = Mapping[str, float]
-"""Seconds per image by the block's name."""
 
 
 def main(
@@ -87,38 +79,14 @@ def main(
         shutil.rmtree(done)  # the next run measures anew
 
 
-def interleave(blocks: Mapping[str, Block], rounds: int, done: Path) -> list[Round]:
-    """Measure every block once a round.
-
-    Args:
-        done: folder of the rounds that an interrupted run has measured; they are not measured again.
-    """
-    order = list(turns(tuple(blocks), rounds))
-    measured: list[Round] = []
-    for number in range(rounds):
-        names = order[number * len(blocks) : (number + 1) * len(blocks)]
-        measured.append(common.kept(done / f"{number}.json", partial(_measure, blocks, names)))
-        common.tell(
-            f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {measured[-1][name]:.3f}" for name in blocks)
-        )
-    return measured
-
-
-def _measure(blocks: Mapping[str, Block], names: Sequence[str]) -> Round:
-    return {name: blocks[name]() for name in names}
-
-
 def rows(measured: Sequence[Round]) -> list[Row]:
     """The published ratios, each taken within a round."""
 
-    def ratio(id: str, of: Callable[[Round], float], goal: str | None = None) -> Row:
-        return common.median(id, [of(each) for each in measured], goal)
-
     return [
-        ratio("cached_over_plain", lambda each: each["cached"] / each["plain"], "≤ 1.10"),
-        ratio("builtin_l_over_cached", lambda each: each["builtin_l"] / each["cached"], "≥ 3.5"),
-        ratio("builtin_x_over_cached", lambda each: each["builtin_x"] / each["cached"], "≥ 6"),
-        ratio("share_of_ceiling", _share_of_ceiling, "≥ 0.9"),
+        ratio("cached_over_plain", measured, "cached", "plain", "≤ 1.10"),
+        ratio("builtin_l_over_cached", measured, "builtin_l", "cached", "≥ 3.5"),
+        ratio("builtin_x_over_cached", measured, "builtin_x", "cached", "≥ 6"),
+        common.median("share_of_ceiling", [_share_of_ceiling(each) for each in measured], "≥ 0.9"),
     ]
 
 
@@ -172,9 +140,9 @@ def _block(train: Callable[..., object], project: Path, params: Params) -> Block
 
 
 def _stage(work: Callable[[Path], object], batch: int) -> float:
-    with tempfile.TemporaryDirectory() as target, _step_times() as times:
+    with tempfile.TemporaryDirectory() as target, step_times() as times:
         work(Path(target))
-    return _per_image(times, batch)
+    return per_sample(times, batch)
 
 
 def _forward(weights: Path, batch: int) -> float:
@@ -186,24 +154,7 @@ def _forward(weights: Path, batch: int) -> float:
         for _ in range(4):
             teacher(images)
             times.append(time.perf_counter())
-    return _per_image(times, batch)
-
-
-@contextmanager
-def _step_times() -> Iterator[list[float]]:
-    """When each step of an optimizer ended, for as long as the block runs."""
-    times: list[float] = []
-    handle = register_optimizer_step_post_hook(lambda *_: times.append(time.perf_counter()))
-    try:
-        yield times
-    finally:
-        handle.remove()
-
-
-def _per_image(times: Sequence[float], batch: int) -> float:
-    if len(times) < 2:
-        raise AlambiqueError(f"a block took {len(times)} steps; two are needed to time what lies between them")
-    return (times[-1] - times[0]) / (len(times) - 1) / batch
+    return per_sample(times, batch)
 
 
 def _know_everything(project: Path, params: Params) -> None:

@@ -177,7 +177,7 @@ def _trained(splits: Splits, scale: Scale, size: int, scratch: Path, quick: bool
     digests = [splits.dataset.digest(split) for split in LABELLED]
     folder = scratch if quick else common.state("drift", data=digests, scale=scale, changes=changes)
     project = folder / "project"
-    lay_out(project, splits.dataset, splits.images, changes)
+    lay_out(project, "detect", partial(datasets.link, splits.dataset, splits=splits.images), changes)
     do(project, (Stage("validate"), Stage("teacher", ("main",))))
     unseen = len(splits.images["test"])
     # A small dataset is shared between the reference and the batches.

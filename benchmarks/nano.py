@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def project(data: Path | None, weights: Path | None, quick: bool) -> Iterator[Pa
             folder = common.state("nano", data=digests, weights=sha256(weights), scale=scale)
         made = folder / "project"
         splits = {split: source.images(split) for split in ("train", "val", "test")}
-        lay_out(made, source, splits, _changes(weights, scale))
+        lay_out(made, "detect", partial(datasets.link, source, splits=splits), _changes(weights, scale))
         do(made, STAGES)
         yield made
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from alambique.layout import METRICS
 from alambique.project import init
 from alambique.stages.resume import kept_on_laptop
 from alambique.tasks import paired
-from benchmarks import datasets
+from benchmarks import common, datasets
 from benchmarks.common import Row
 
 
@@ -41,22 +42,34 @@ def do(project: Path, stages: Sequence[Stage]) -> None:
                 importlib.import_module(f"alambique.stages.{stage.name}").run(project, *stage.arguments)
 
 
-def lay_out(project: Path, source: Dataset, splits: Mapping[str, Sequence[Path]], changes: Mapping[str, Any]) -> None:
+def advance(pool: Executor, work: Mapping[str, Callable[[], None]]) -> None:
+    """Do all of it, and say so as each is done; the first that fails takes those with it that have not begun."""
+    futures = {pool.submit(task): name for name, task in work.items()}
+    try:
+        for number, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            common.tell(f"{number} of {len(work)} done: {futures[future]}")
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def lay_out(project: Path, task: str, write: Callable[[Path], object], changes: Mapping[str, Any]) -> None:
     """A project as `alambique init` makes it, unless it is there.
 
     Args:
         project: its folder.
-        source: the dataset.
-        splits: images of it by the split they get.
+        task: whose.
+        write: makes a folder of data, as people have theirs.
         changes: what its params.yaml has other than the defaults.
     """
     if project.exists():
         return
     with tempfile.TemporaryDirectory() as scratch:
-        data = datasets.link(source, Path(scratch) / "data", splits).root
-        overrides = Path(scratch) / "overrides.yaml"
+        data, overrides = Path(scratch) / "data", Path(scratch) / "overrides.yaml"
+        write(data)
         overrides.write_text(yaml.safe_dump(dict(changes)))
-        init(project, str(data), "detect", overrides=overrides, origin=None, remote=None)
+        init(project, str(data), task, overrides=overrides, origin=None, remote=None)
 
 
 def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path], *, task: str = "detect") -> Row:

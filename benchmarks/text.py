@@ -1,8 +1,6 @@
-"""What distilling language models from a cache saves, and what it leaves out.
+"""What distilling models of text from a cache saves, what the cache leaves out, and what a teacher is worth.
 
-    python -m benchmarks.text [--quick]
-
-What distilling texts is worth (gain_over_control) is the business of `benchmarks.text_quality`.
+    python -m benchmarks.text --data PATH --weights PATH [--jobs N] [--quick]
 
 Training, on a CPU: a Llama student learns from one of about five times its parameters, 8,192 tokens of vocabulary, in
 batches of equally long texts. In one process these take turns, in rounds that each begin with another of them, each a
@@ -21,242 +19,84 @@ a real shard.
 
 dense_over_cached     bytes of all logits in half precision over bytes of the shard; details hold the bias of
                       KL(teacher ‖ student) from it, against that over the whole vocabulary
+
+Worth, see `benchmarks.worth`: a BERT of two layers, from scratch, on questions of 77 intents (banking77: a folder of
+train.csv and test.csv), taught by one of three layers, twice as wide, also from scratch; and a Llama of a third of the
+parameters of the one that is given (stories260K: a Hugging Face folder), on texts that this one writes itself.
+
+gain_over_control             points of test top-1, distilled − control; every fifth text of a class keeps its label,
+                              the others become unlabelled, and the teacher is trained on the labels that are left
+gain_over_control_all_labels  the same where all texts are labelled
+gain_over_control_stories     points of next-token accuracy; both learn from the same texts
+
+`runs` holds what every subject came to on test. What is done is kept in benchmarks/.runs; cost is measured anew.
 """
 
 from __future__ import annotations
 
-import math
 import os
+import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
-from transformers import PreTrainedTokenizerFast
 
-from alambique.config.text import Distill, Network, Training
-from alambique.demo.stories import Stories
-from alambique.softlabels import schema, writer
-from alambique.stages.benchmark import turns
-from alambique.tasks import learning
-from alambique.tasks.learning import Lesson
-from alambique.tasks.text import lessons, losses, network, sequences, soft_labels
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.adopt import adopt
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.sequences import TokenSequence
-from alambique.tasks.text.tokens import TokenRecipe, keep
-from benchmarks import common
+from alambique.files import sha256
+from benchmarks import common, worth
 from benchmarks.common import Row
-
-VOCABULARY = 8192
-STUDENT = Network(layers=4, hidden=256, heads=4, kv_heads=2, ffn=768)
-TEACHER = Network(layers=9, hidden=512, heads=8, kv_heads=4, ffn=1536)
-TOKENS = 128
-"""Of each text."""
-LARGE = 32_000
-"""The vocabulary whose cache is sized."""
-TOP_K = 50
-
-Round = Mapping[str, float]
-"""Seconds a token by the block's name."""
+from benchmarks.text_cost import make_blocks, size
+from benchmarks.text_worth import QUICK, Scale, given, lay_out
+from benchmarks.turns import Round, interleave, ratio
 
 
-def main(quick: Annotated[bool, typer.Option(help="The same code in under two minutes.")] = False) -> None:
-    """Measure what distilling language models from a cache saves."""
+def main(
+    data: Annotated[Path | None, typer.Option(help="Tables of texts and classes, such as banking77's.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A small Llama's Hugging Face folder.")] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time, each with one thread.")] = 1,
+    quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on the demo's texts.")] = False,
+) -> None:
+    """Measure what distilling texts from a cache saves, and what it is worth."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the goals are a CPU's
+    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the jobs
+    torch.set_num_threads(1)
     batch, steps, rounds = (2, 2, 1) if quick else (8, 6, 7)
     with tempfile.TemporaryDirectory() as scratch:
+        source, scale = given(data, weights, Path(scratch), quick), QUICK if quick else Scale()
+        digests = [source.digest(split) for split in ("train", "val", "test")]
+        pinned = weights and sha256(weights / "model.safetensors")
+        folder = Path(scratch) / "runs" if quick else common.state("text", data=digests, weights=pinned, scale=scale)
         blocks = make_blocks(Path(scratch), batch, steps)
-        measured = interleave(blocks, rounds)
-        found = [*speed(measured), size(Path(scratch), tokens=256 if quick else 4096)]
-    common.publish(
-        "text",
-        found,
-        quick=quick,
-        threads=torch.get_num_threads(),
-        seconds_per_token={name: [each[name] for each in measured] for name in blocks},
-    )
-
-
-def interleave(blocks: Mapping[str, Callable[[], float]], rounds: int) -> list[Round]:
-    """Measure every block once a round."""
-    measured: list[dict[str, float]] = [{} for _ in range(rounds)]
-    for number, name in enumerate(turns(tuple(blocks), rounds)):
-        measured[number // len(blocks)][name] = blocks[name]()
-    return list(measured)
+        measured = interleave(blocks, rounds, folder / "speed")
+        projects = lay_out(folder, source, None if quick else weights, scale)
+        worth.do(projects, jobs)
+        common.publish(
+            "text",
+            [
+                *speed(measured),
+                size(Path(scratch), tokens=256 if quick else 4096),
+                worth.gain(folder / "scarce", "gain_over_control", "low > 0"),
+                worth.gain(folder / "full", "gain_over_control_all_labels"),
+                worth.gain(folder / "stories", "gain_over_control_stories"),
+            ],
+            quick=quick,
+            threads=1,
+            jobs=jobs,
+            scale=scale._asdict(),
+            seconds_per_token={name: [each[name] for each in measured] for name in blocks},
+            runs=[figures for project in projects for figures in worth.runs(project)],
+        )
+        shutil.rmtree(folder / "speed")  # the next run measures anew
 
 
 def speed(measured: Sequence[Round]) -> list[Row]:
-    """The published ratios, each taken within a round."""
+    """The published ratios of time."""
     return [
-        common.median("speedup_over_trl", [each["trl"] / each["cached"] for each in measured], "≥ 1.5"),
-        common.median("cached_over_plain", [each["cached"] / each["plain"] for each in measured]),
+        ratio("speedup_over_trl", measured, "trl", "cached", "≥ 1.5"),
+        ratio("cached_over_plain", measured, "cached", "plain"),
     ]
-
-
-def make_blocks(scratch: Path, batch: int, steps: int) -> dict[str, Callable[[], float]]:
-    """What takes turns, by name: trainings of the same student on the same texts."""
-    data, tokenizer, own = corpus(scratch, batch * steps)
-    teacher = network.build(TEACHER, tokenizer, TOKENS, seed=1)
-    teacher.eval()  # type: ignore[no-untyped-call]
-    made = recipe(VOCABULARY, data)
-    rows = {row.sample: row for row in soft_labels.look([teacher], own, made)}
-    taught = lessons.by_soft_labels(rows, made, Distill())
-    alone = lessons.by_text(data, tokenizer, TOKENS)._replace(at=lambda _: sequences.Samples(own))
-    return {
-        "plain": partial(_ours, alone, tokenizer, scratch, batch),
-        "cached": partial(_ours, taught, tokenizer, scratch, batch),
-        "trl": partial(_trl, teacher, own, tokenizer, scratch, batch),
-    }
-
-
-def corpus(scratch: Path, count: int) -> tuple[Texts, PreTrainedTokenizerFast, list[TokenSequence]]:
-    """The demo's stories, told one after the other until each text fills its window; and a tokenizer of theirs.
-
-    Its vocabulary is filled up with tokens that occur nowhere: they cost a model what others cost.
-    """
-    Stories(train=400, val=1, test=1, unlabelled=0).write(scratch / "stories")
-    adopt(str(scratch / "stories"), scratch / "data")
-    data = Texts.load(scratch / "data")
-    tokenizer = tokenizers.train_bpe(tokenizers.corpus(data), 600)
-    tokenizer.add_tokens([f"<token{number}>" for number in range(len(tokenizer), VOCABULARY)])
-    ids = np.concatenate([each.ids for each in sequences.encode(data.texts("train"), tokenizer, TOKENS)])
-    learned = np.arange(TOKENS) > 0
-    own = [TokenSequence(f"train/{n:06d}", ids[n * TOKENS : (n + 1) * TOKENS], learned) for n in range(count)]
-    return data, tokenizer, own
-
-
-def recipe(vocabulary: int, data: Texts | None = None) -> TokenRecipe:
-    """What decides a cache of `TOP_K` tokens."""
-    return TokenRecipe(
-        teachers=["0" * 64],
-        combine="average",
-        data={"train": data.digest("train")} if data else {},
-        preprocessing={},
-        top_k=TOP_K,
-        classes=[],
-        tokenizer="",
-        vocabulary=vocabulary,
-        max_tokens=TOKENS,
-        temperature=1.0,
-        prompt=None,
-    )
-
-
-def size(scratch: Path, tokens: int) -> Row:
-    """What a token costs in the cache, and how far a divergence from it is from the whole one."""
-    made, chance = recipe(LARGE), torch.Generator().manual_seed(0)
-    folder = scratch / "shard"
-    folder.mkdir()
-    whole, found, rows = [], [], []
-    for number in range(tokens // TOKENS):
-        teacher, student = _simulated(chance)
-        sequence = TokenSequence(f"train/{number:06d}", np.zeros(TOKENS, np.int64), np.arange(TOKENS) > 0)
-        row = keep(sequence, teacher, made)
-        rows.append(row)
-        first, second = teacher.double().log_softmax(-1), student.double().log_softmax(-1)
-        whole.append(float((first.exp() * (first - second)).sum(-1).mean()))
-        kept = losses.teacher_events(torch.from_numpy(row.logits), torch.from_numpy(row.rest), 1.0)
-        places = torch.from_numpy(row.tokens.astype(np.int64))
-        found.append(float(losses.divergence(kept, losses.student_events(student, places, 1.0), "forward")))
-    writer.write(folder, rows, made, 0, 1)
-    cached = (folder / schema.SHARD).stat().st_size / tokens
-    ratio, kl, bound = 2 * LARGE / cached, float(np.mean(whole)), float(np.mean(found))
-    return Row(
-        "dense_over_cached",
-        *(ratio, ratio, ratio, tokens),
-        "≥ 300",
-        {"bytes_per_token": cached, "top_k": TOP_K, "kl": kl, "kl_cached": bound, "bias": (bound - kl) / kl},
-    )
-
-
-def _simulated(chance: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Logits of a teacher and of a student that errs, (tokens, vocabulary)."""
-    steep = 1.2 + 1.8 * torch.rand(TOKENS, 1, generator=chance)
-    ranks = torch.arange(1, LARGE + 1).log()
-    order = torch.rand(TOKENS, LARGE, generator=chance).argsort(-1)
-    teacher = torch.empty(TOKENS, LARGE).scatter(-1, order, -steep * ranks)
-    return teacher, teacher + torch.randn(TOKENS, LARGE, generator=chance)
-
-
-def _student(tokenizer: PreTrainedTokenizerFast) -> nn.Module:
-    return network.build(STUDENT, tokenizer, TOKENS, seed=0)
-
-
-def _ours(lesson: Lesson, tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int) -> float:
-    settings = Training(batch=batch, learning_rate=1e-3)
-    with _step_times() as times:
-        learning.train(
-            _student(tokenizer), lesson, scratch, epochs=1, training=settings, seed=0, measure=lambda _: {"none": 0.0}
-        )
-    return _per_token(times, batch)
-
-
-def _trl(
-    teacher: nn.Module, own: Sequence[TokenSequence], tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int
-) -> float:
-    from datasets import Dataset
-    from trl.experimental.gkd import GKDConfig, GKDTrainer
-
-    settings = GKDConfig(
-        output_dir=str(scratch / "trl"),
-        per_device_train_batch_size=batch,
-        num_train_epochs=1,
-        learning_rate=1e-3,
-        lmbda=0.0,
-        beta=0.0,
-        temperature=1.0,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to=[],
-        seed=0,
-    )
-    trainer = GKDTrainer(
-        model=_student(tokenizer),
-        teacher_model=teacher,
-        args=settings,
-        data_collator=_collate,
-        train_dataset=Dataset.from_dict({"input_ids": [each.ids.tolist() for each in own]}),
-        processing_class=tokenizer,
-    )
-    with _step_times() as times:
-        trainer.train()
-    return _per_token(times, batch)
-
-
-def _collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    ids = torch.tensor([each["input_ids"] for each in batch])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
-
-
-@contextmanager
-def _step_times() -> Iterator[list[float]]:
-    """When each step of an optimizer ended, for as long as the block runs."""
-    times: list[float] = []
-    handle = register_optimizer_step_post_hook(lambda *_: times.append(time.perf_counter()))
-    try:
-        yield times
-    finally:
-        handle.remove()
-
-
-def _per_token(times: Sequence[float], batch: int) -> float:
-    if len(times) < 2:
-        return math.nan
-    return (times[-1] - times[0]) / (len(times) - 1) / (batch * TOKENS)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks import classify
+from benchmarks import classify, classify_cost
 from benchmarks.classify import KEEP, Scale, changes, rows, split
 
 from alambique.demo.digits import Digits
@@ -20,7 +20,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_the_online_teacher_is_about_five_times_the_student() -> None:
-    assert classify._ratio() == pytest.approx(5, rel=0.05)
+    assert classify_cost.macs_ratio() == pytest.approx(5, rel=0.05)
 
 
 def test_one_in_five_images_of_each_class_keeps_its_label(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
-from benchmarks import text
+from benchmarks import text, text_cost
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -19,15 +18,14 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_what_a_token_costs_is_of_a_real_shard(tmp_path: Path) -> None:
-    row = text.size(tmp_path, tokens=256)
-    assert row.value == pytest.approx(2 * text.LARGE / row.details["bytes_per_token"])
+    row = text_cost.size(tmp_path, tokens=256)
+    assert row.value == pytest.approx(2 * text_cost.LARGE / row.details["bytes_per_token"])
     assert 200 < row.details["bytes_per_token"] < 230
     assert 0 < row.details["kl_cached"] < row.details["kl"]
     assert -1 < row.details["bias"] < 0
 
 
 def test_texts_fill_their_windows(tmp_path: Path) -> None:
-    _, tokenizer, own = text.corpus(tmp_path, 5)
-    assert len(tokenizer) == text.VOCABULARY
-    assert [len(each.ids) for each in own] == [text.TOKENS] * 5
-    assert math.isnan(text._per_token([1.0], 2))
+    _, tokenizer, own = text_cost.corpus(tmp_path, 5)
+    assert len(tokenizer) == text_cost.VOCABULARY
+    assert [len(each.ids) for each in own] == [text_cost.TOKENS] * 5

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from benchmarks.text_quality import KEEP, SETTINGS, Scale, changes, split
+from benchmarks.text_worth import KEEP, SETTINGS, Scale, changes, split, story_changes
 
 from alambique import config
 from alambique.demo.intents import Intents
@@ -33,3 +33,7 @@ def test_every_setting_is_a_possible_project_with_teachers_of_as_many_steps() ->
         params = config.parse({**content, **merged}, "params.yaml")
         assert params.teacher["main"].epochs == Scale().teacher_epochs * keep
         assert params.seeds == Scale().seeds
+    content = yaml.safe_load(template_for("text").read_text())
+    given = story_changes(Path("llama"), Scale())
+    merged = {key: {**content[key], **value} if isinstance(value, dict) else value for key, value in given.items()}
+    assert config.parse({**content, **merged}, "params.yaml").teacher["main"].source == "fetch"
