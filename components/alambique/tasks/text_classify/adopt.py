@@ -18,7 +18,7 @@ SUFFIX = ".csv"
 TEXT = ("text", "sentence", "utterance")
 LABEL = ("label", "category", "intent", "class")
 """Names that a table's columns may have."""
-VAL = "val"
+VAL, UNLABELLED = "val", "unlabelled"
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def adopt(source: str, target: Path) -> None:
     """Copy the texts of `source` to `target`.
 
     Tables may come as one file, which is split by the texts' hashes, or as a folder of train, test and perhaps val and
-    unlabelled; a val that is missing is split off train.
+    unlabelled; a val that is missing is split off train. Rows of train without a label are unlabelled texts.
 
     Args:
         source: a .csv file, or a folder of them; or what the language models' `adopt` takes, with labels.
@@ -40,9 +40,9 @@ def adopt(source: str, target: Path) -> None:
     if not tables or (path / "data.yaml").is_file():
         adopt_texts(source, target)
         return
-    splits = disjoint(_splits(path, tables))
+    splits = {split: texts for split, texts in disjoint(_splits(path, tables)).items() if texts}
     for name in LABELLED:
-        if not splits.get(name):
+        if name not in splits:
             raise DataError(
                 f"{source} has no texts for `{name}`. Alambique trains on train, decides on val and measures once on "
                 f"test: give it {name}{SUFFIX}, or one table alone, which is split by itself"
@@ -60,7 +60,7 @@ def read(path: Path) -> list[Text]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             columns = rows.fieldnames or []
-            text, label = _column(path, columns, TEXT), _column(path, columns, LABEL, path.stem != "unlabelled")
+            text, label = _column(path, columns, TEXT), _column(path, columns, LABEL, path.stem != UNLABELLED)
             return [Text("", row[text] or "", (row[label] or None) if label else None) for row in rows]
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; correct the path") from None
@@ -78,7 +78,7 @@ def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
     """
     taken: set[str] = set()
     kept: dict[str, list[Text]] = {}
-    for split in ("test", VAL, "train", "unlabelled"):
+    for split in ("test", VAL, "train", UNLABELLED):
         if split in splits:
             kept[split] = [text for text in splits[split] if key(text) not in taken]
             if left_out := len(splits[split]) - len(kept[split]):
@@ -90,15 +90,23 @@ def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
 def _splits(path: Path, tables: list[Path]) -> dict[str, list[Text]]:
     """The samples of each split, in their order."""
     if not {table.stem for table in tables} & set(LABELLED):
-        parts = split_by_hash([text for table in tables for text in read(table)])
+        known, unknown = _by_label([text for table in tables for text in read(table)])
+        parts = split_by_hash(known) | {UNLABELLED: unknown}
         log.info("%s names no splits; its texts were split by their hashes: %s", path, _sizes(parts))
         return parts
     parts = {table.stem: read(table) for table in tables if table.stem in SPLITS}
+    parts["train"], unknown = _by_label(parts.get("train", []))
+    parts[UNLABELLED] = parts.get(UNLABELLED, []) + unknown
     if VAL not in parts and parts.get("train"):
         kept = split_by_hash(parts["train"])
         parts |= {"train": kept["train"] + kept["test"], VAL: kept[VAL]}
         log.info("%s has no %s; every tenth text of train, by its hash, became it: %s", path, VAL, _sizes(parts))
     return parts
+
+
+def _by_label(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
+    """Those with a label, and those without."""
+    return [text for text in texts if text.label is not None], [text for text in texts if text.label is None]
 
 
 def _column(path: Path, columns: Sequence[str], names: tuple[str, ...], needed: bool = True) -> str:

@@ -42,6 +42,19 @@ def test_one_table_alone_is_split_by_itself(tmp_path: Path) -> None:
     assert sum(len(data.texts(split)) for split in ("train", "val", "test")) == len(ROWS)
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_rows_without_a_label_are_unlabelled(tmp_path: Path, folder: bool) -> None:
+    rows = [*ROWS, ("what, then?", ""), ("and why?", "")]
+    table(tmp_path / "given" / ("train.csv" if folder else "all.csv"), rows)
+    if folder:
+        table(tmp_path / "given" / "test.csv", [("is it lost?", "lost")])
+        table(tmp_path / "given" / "unlabelled.csv", [("who?", "")])
+    adopt(str(tmp_path / "given"), tmp_path / "data")
+    data = Texts.load(tmp_path / "data")
+    assert [text.text for text in data.texts("unlabelled")] == ["who?"] * folder + ["what, then?", "and why?"]
+    assert all(text.label for split in ("train", "val", "test") for text in data.texts(split))
+
+
 def test_unlabelled_tables_need_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "unlabelled.csv"
     path.write_text('text\n"what, then?"\n')
