@@ -140,7 +140,15 @@ def written(weights: Path, scale: Scale, target: Path) -> None:
         torch.manual_seed(0)
         while len(texts) < sum(parts.values()):
             begun = torch.full((100, 1), known.bos_token_id)
-            some = model.generate(begun, max_new_tokens=TOKENS - 16, do_sample=True, temperature=1.0, top_k=0)
+            some = model.generate(
+                begun,
+                attention_mask=torch.ones_like(begun),
+                max_new_tokens=TOKENS - 16,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                pad_token_id=known.pad_token_id,
+            )
             texts |= dict.fromkeys(text.strip() for text in known.batch_decode(some, skip_special_tokens=True))
     texts.pop("", None)
     order = iter(texts)

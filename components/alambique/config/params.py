@@ -61,6 +61,7 @@ class Training(Section):
 
 
 class Distill(Section):
+    method: str = "soft"
     epochs: Count = 30
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from alambique.config.params import Params
 from alambique.errors import IntegrityError
 from alambique.files import read_json, sha256
-from alambique.layout import CARD, WEIGHTS, artifact_digest
+from alambique.layout import CARD, WEIGHTS, artifact_digest, teacher
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -33,3 +34,10 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder} holds other files than its card's digest {card['digest'][:12]} is of; make it again"
         )
     return card
+
+
+def heard(project: Path, params: Params) -> list[str]:
+    """sha256 of everyone whom a distilled student heard, in the order of params.yaml."""
+    if params.distill.method == "none":
+        return []
+    return [read_card(project / teacher(name))["sha256"] for name in params.teachers]

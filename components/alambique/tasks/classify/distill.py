@@ -7,10 +7,9 @@ from pathlib import Path
 from alambique.config.classify import Params
 from alambique.data import inputs
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind
-from alambique.layout import teacher as teacher_folder
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics, learning
-from alambique.tasks.cards import read_card
+from alambique.tasks.cards import heard
 from alambique.tasks.classify import lessons, measuring, network, weights
 from alambique.tasks.classify.architectures import Classifier
 from alambique.tasks.classify.dataset import Dataset
@@ -25,8 +24,8 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    lesson, heard = _by_method(project, data, params), teachers(project, params)
-    return _student(project, data, params, student, seed, target, "distilled", lesson, heard)
+    lesson, told = _by_method(project, data, params), heard(project, params)
+    return _student(project, data, params, student, seed, target, "distilled", lesson, told)
 
 
 def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -56,13 +55,6 @@ def recover(model: Classifier, project: Path, params: Params, target: Path) -> M
     )
 
 
-def teachers(project: Path, params: Params) -> list[str]:
-    """sha256 of the weights of everyone who taught, in the order of params.yaml."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher_folder(name))["sha256"] for name in params.teachers]
-
-
 def _student(
     project: Path,
     data: Dataset,
@@ -72,7 +64,7 @@ def _student(
     target: Path,
     kind: Kind,
     lesson: Lesson,
-    heard: list[str],
+    told: list[str],
 ) -> Metrics:
     """Train a student from its start, the same for `distill` and `control`, and describe it."""
     made = network.build(params.networks[student], data.classes, seed)
@@ -90,7 +82,7 @@ def _student(
     )
     network.save(made, target / WEIGHTS)
     card = network.write_card(
-        target, kind, params.input_size, data.digest("train"), student=student, teachers=heard, source=source
+        target, kind, params.input_size, data.digest("train"), student=student, teachers=told, source=source
     )
     return {**metrics, **network.figures(card)}
 

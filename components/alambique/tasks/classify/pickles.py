@@ -7,8 +7,6 @@ The child has no credentials and builds only known layers; what comes back are t
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alambique.errors import DataError
+from alambique.tasks.untrusted import open_in_child
 
 
 def state(path: Path) -> dict[str, Tensor]:
@@ -25,30 +23,9 @@ def state(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: the file is damaged, holds no network, or names anything but Ultralytics' and torch's layers.
     """
-    with tempfile.TemporaryDirectory() as home:
-        tensors = Path(home) / "tensors.pt"
-        environment = {
-            "HOME": home,
-            "PATH": os.defpath,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "ULTRALYTICS_SAFE_LOAD": "1",
-            "YOLO_AUTOINSTALL": "false",
-            "YOLO_CONFIG_DIR": home,
-            "YOLO_OFFLINE": "true",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, str(path.absolute()), str(tensors)],
-            check=False,
-            env=environment,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if done.returncode:
-            words = done.stderr.strip().splitlines() or [f"the child ended with {done.returncode}"]
-            raise DataError(f"cannot use {path}: {words[-1]}")
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = Path(folder) / "tensors.pt"
+        open_in_child(__name__, path, str(tensors))
         found: dict[str, Tensor] = torch.load(tensors, map_location="cpu", weights_only=True)
     return found
 

@@ -13,7 +13,7 @@ from alambique.data.dataset import Dataset
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
-from alambique.tasks.cards import read_card
+from alambique.tasks.cards import heard
 from alambique.tasks.detect import network, samples, trainer, trust
 from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.samples import Sample
@@ -32,8 +32,8 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    lesson, heard = _by_method(project, data, params), teachers(project, params)
-    return _student(project, data, params, student, seed, target, "distilled", lesson, heard)
+    lesson, told = _by_method(project, data, params), heard(project, params)
+    return _student(project, data, params, student, seed, target, "distilled", lesson, told)
 
 
 def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -66,13 +66,6 @@ def recover(
     return _learn(model, data, params, _by_method(project, data, params), epochs, params.seed, target, earlier)
 
 
-def teachers(project: Path, params: Params) -> list[str]:
-    """sha256 of the weights of everyone who taught, in the order of params.yaml."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher(name))["sha256"] for name in params.teachers]
-
-
 def _student(
     project: Path,
     data: Dataset,
@@ -82,7 +75,7 @@ def _student(
     target: Path,
     kind: Kind,
     lesson: Lesson,
-    heard: list[str],
+    told: list[str],
 ) -> Metrics:
     """Train a student from its start, the same for `distill` and `control`, and describe it."""
     model = network.build(params.networks[student], data.classes, seed)
@@ -96,7 +89,7 @@ def _student(
         student=student,
         image_size=params.input_size,
         data=data.digest("train"),
-        teachers=heard,
+        teachers=told,
         source=source,
     )
     return {**metrics, **network.figures(card)}

@@ -7,10 +7,7 @@ A checkpoint is Ultralytics' own: `YOLO("weights.pt")` loads it, predicts with i
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -35,6 +32,7 @@ from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, WEIGHTS, Kind
+from alambique.tasks.untrusted import open_in_child
 
 
 class Architecture(NamedTuple):
@@ -153,29 +151,7 @@ def verify_loadable(path: Path, task: str = "detect") -> None:
         DataError: the file is damaged, holds no detector of the task, or names anything but Ultralytics' and torch's
             layers.
     """
-    with tempfile.TemporaryDirectory() as home:
-        environment = {
-            "HOME": home,
-            "PATH": os.defpath,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "ULTRALYTICS_SAFE_LOAD": "1",
-            "YOLO_AUTOINSTALL": "false",
-            "YOLO_CONFIG_DIR": home,
-            "YOLO_OFFLINE": "true",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, str(path.absolute()), task],
-            check=False,
-            env=environment,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"the child ended with {done.returncode}"]
-        raise DataError(f"cannot use {path}: {words[-1]}")
+    open_in_child(__name__, path, task)
 
 
 def has_one_to_one(model: DetectionModel) -> bool:

@@ -21,8 +21,9 @@ from alambique.errors import IntegrityError
 from alambique.layout import CURVES, WEIGHTS
 from alambique.stages.resume import state_file
 from alambique.tasks import Metrics, curves, states
+from alambique.tasks.cards import heard
 from alambique.tasks.detect import network, sensitivity
-from alambique.tasks.detect.distill import recover, teachers
+from alambique.tasks.detect.distill import recover
 from alambique.tasks.detect.importance import scorer
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.sensitivity import Scan
@@ -101,7 +102,7 @@ def _first(wide: DetectionModel, params: Params, data: Dataset) -> Start:
 
 def _identity(wide: DetectionModel, project: Path, params: Params, data: Dataset) -> str:
     """sha256 over what all rounds depend on."""
-    known = (torch.__version__, ultralytics.__version__, params.model_dump_json(), teachers(project, params))
+    known = (torch.__version__, ultralytics.__version__, params.model_dump_json(), heard(project, params))
     splits = [data.digest(split) for split in ("train", "val", "unlabelled") if data.has(split)]
     digest = hashlib.sha256(repr((known, splits)).encode())
     for name, tensor in wide.state_dict().items():

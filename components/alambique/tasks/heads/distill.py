@@ -12,7 +12,7 @@ from alambique.data import inputs
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics
-from alambique.tasks.cards import read_card
+from alambique.tasks.cards import heard
 from alambique.tasks.detect import network
 from alambique.tasks.detect.samples import repeated
 from alambique.tasks.heads import pseudo, soft_labels, trainer
@@ -40,7 +40,7 @@ def distill(project: Path, params: Heads, student: str, seed: int, target: Path)
     """
     data = Shapes.of(project / DATA, params.task)
     lesson = by_method(project, data, params)
-    return _student(project, data, params, student, seed, target, "distilled", lesson, teachers(project, params))
+    return _student(project, data, params, student, seed, target, "distilled", lesson, heard(project, params))
 
 
 def control(project: Path, params: Heads, student: str, seed: int, target: Path) -> Metrics:
@@ -56,13 +56,6 @@ def recover(model: DetectionModel, project: Path, data: Shapes, params: Heads, t
         IntegrityError: as `distill`.
     """
     return _learn(model, data, params, by_method(project, data, params), params.prune.epochs, params.seed, target)
-
-
-def teachers(project: Path, params: Heads) -> list[str]:
-    """sha256 of the weights of everyone who taught."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher(name))["sha256"] for name in params.teachers]
 
 
 def by_method(project: Path, data: Shapes, params: Heads) -> Lesson:
@@ -99,7 +92,7 @@ def _student(
     target: Path,
     kind: Kind,
     lesson: Lesson,
-    heard: list[str],
+    told: list[str],
 ) -> Metrics:
     """Train a student from its start, the same for `distill` and `control`, and describe it."""
     model = build(params.networks[student], data, seed)
@@ -113,7 +106,7 @@ def _student(
         student=student,
         image_size=params.input_size,
         data=data.digest("train"),
-        teachers=heard,
+        teachers=told,
         source=source,
         task=params.task,
     )

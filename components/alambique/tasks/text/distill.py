@@ -10,10 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from alambique.config.text import Params
 from alambique.data import inputs
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Kind
-from alambique.layout import teacher as teacher_folder
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics, learning
-from alambique.tasks.cards import read_card
+from alambique.tasks.cards import heard
 from alambique.tasks.learning import Lesson
 from alambique.tasks.states import NOTHING, Earlier
 from alambique.tasks.text import adapters, folders, lessons, measuring, network
@@ -32,8 +31,8 @@ def distill(project: Path, params: Params, student: str, seed: int, target: Path
     data = Texts.load(project / DATA)
     model, tokenizer, source = _begin(project, data, params, student, seed)
     require_same_tokens(project, params, tokenizer, student)
-    lesson, heard = _by_method(project, data, params, tokenizer), teachers(project, params)
-    return _student(project, model, tokenizer, data, params, student, seed, target, "distilled", lesson, heard, source)
+    lesson, told = _by_method(project, data, params, tokenizer), heard(project, params)
+    return _student(project, model, tokenizer, data, params, student, seed, target, "distilled", lesson, told, source)
 
 
 def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -70,13 +69,6 @@ def recover(
     )
 
 
-def teachers(project: Path, params: Params) -> list[str]:
-    """sha256 of everyone who taught, in the order of params.yaml."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher_folder(name))["sha256"] for name in params.teachers]
-
-
 def _begin(
     project: Path, data: Texts, params: Params, student: str, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str | None]:
@@ -99,7 +91,7 @@ def _student(
     target: Path,
     kind: Kind,
     lesson: Lesson,
-    heard: list[str],
+    told: list[str],
     source: str | None,
 ) -> Metrics:
     """Train a student from its start, the same way for `distill` and `control`, and describe it."""
@@ -124,7 +116,7 @@ def _student(
         params.input_size,
         data.digest("train"),
         student=student,
-        teachers=heard,
+        teachers=told,
         source=source,
         val_accuracy=metrics["val_accuracy"],
     )

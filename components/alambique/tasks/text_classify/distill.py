@@ -9,10 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from alambique.config.text_classify import Params
 from alambique.data import inputs
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Kind
-from alambique.layout import teacher as teacher_folder
 from alambique.softlabels.reader import Cache
 from alambique.tasks import Metrics, learning
-from alambique.tasks.cards import read_card
+from alambique.tasks.cards import heard
 from alambique.tasks.learning import Lesson
 from alambique.tasks.text import folders
 from alambique.tasks.text.data import Texts
@@ -58,13 +57,6 @@ def recover(
     )
 
 
-def teachers(project: Path, params: Params) -> list[str]:
-    """sha256 of everyone who taught, in the order of params.yaml."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher_folder(name))["sha256"] for name in params.teachers]
-
-
 def _student(project: Path, params: Params, student: str, seed: int, target: Path, kind: Kind) -> Metrics:
     """Train a student from its start, the same for `distill` and `control`, and describe it."""
     data = Texts.load(project / DATA)
@@ -96,7 +88,7 @@ def _student(project: Path, params: Params, student: str, seed: int, target: Pat
         params.input_size,
         data.digest("train"),
         student=student,
-        teachers=[] if alone else teachers(project, params),
+        teachers=[] if alone else heard(project, params),
         source=source,
     )
     return {**metrics, **folders.figures(card)}
