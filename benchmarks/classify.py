@@ -10,8 +10,10 @@ plain       from labels alone, as `control` does
 cached      from the cache of views, as `distill` does
 online      the same views and loss, but the teacher, of five times the student's multiply-accumulates, looks at every
             batch itself
+teacher     that teacher's forward pass alone
 
 cached_over_plain, online_over_cached     ratios within a round; their median and quartiles
+share_of_ceiling                          online_over_cached over what a teacher without any cost could save
 
 Worth: a student of 0.25 M parameters at 64 px, from scratch, with three seeds, on a folder of classified photographs.
 The teacher is a YOLO26n classifier that begins with the backbone of a COCO detector. See `benchmarks.worth`.
@@ -42,7 +44,7 @@ from alambique.files import sha256
 from benchmarks import common, stages, worth
 from benchmarks.classify_cost import macs_ratio, make_blocks
 from benchmarks.common import Row
-from benchmarks.turns import Round, interleave, ratio
+from benchmarks.turns import Round, interleave, ratio, share_of_ceiling
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -140,6 +142,7 @@ def rows(measured: Sequence[Round]) -> list[Row]:
     return [
         ratio("cached_over_plain", measured, "cached", "plain", "≤ 1.10"),
         ratio("online_over_cached", measured, "online", "cached", "≥ 2.5"),
+        share_of_ceiling(measured, "online", "teacher"),
     ]
 
 

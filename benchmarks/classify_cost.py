@@ -21,7 +21,7 @@ from alambique.tasks.classify.cache import ViewRecipe
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.preprocess import DESCRIPTION
 from alambique.tasks.learning import Batch, Lesson
-from benchmarks.turns import Block, per_sample, step_times
+from benchmarks.turns import Block, forward, per_sample, step_times
 
 SIZE = 224
 SMALL = Network(scale="n")
@@ -56,7 +56,8 @@ def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
         "cached": cached,
         "online": cached._replace(loss=partial(_online, teacher, how), identity="online"),
     }
-    return {name: partial(_train, lesson, data, batch) for name, lesson in learned.items()}
+    blocks: dict[str, Block] = {name: partial(_train, lesson, data, batch) for name, lesson in learned.items()}
+    return {**blocks, "teacher": partial(forward, teacher, torch.rand(batch, 3, SIZE, SIZE))}
 
 
 @torch.no_grad()

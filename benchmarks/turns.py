@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from alambique.errors import AlambiqueError
@@ -40,6 +42,27 @@ def interleave(blocks: Mapping[str, Block], rounds: int, done: Path) -> list[Rou
 def ratio(id: str, measured: Sequence[Round], over: str, under: str, goal: str | None = None) -> common.Row:
     """What `over` takes for what `under` takes, within a round: median and quartiles."""
     return common.median(id, [each[over] / each[under] for each in measured], goal)
+
+
+def share_of_ceiling(measured: Sequence[Round], online: str, teacher: str, goal: str | None = None) -> common.Row:
+    """What an online teacher takes for what the cache does, over the most that a teacher without any cost could save.
+
+    Args:
+        online: the block whose teacher looks at every batch.
+        teacher: the block of that teacher's forward pass alone.
+    """
+    shares = [each[online] / each["cached"] / ((each["plain"] + each[teacher]) / each["plain"]) for each in measured]
+    return common.median("share_of_ceiling", shares, goal)
+
+
+def forward(teacher: nn.Module, images: Tensor) -> float:
+    """Seconds an image of a forward pass; what the images show does not matter."""
+    times = []
+    with torch.no_grad():
+        for _ in range(4):
+            teacher(images)
+            times.append(time.perf_counter())
+    return per_sample(times, len(images))
 
 
 @contextmanager

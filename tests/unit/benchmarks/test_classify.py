@@ -11,12 +11,13 @@ from alambique.errors import DataError
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    slow = {"plain": 2.0, "cached": 2.2, "online": 6.6}
+    slow = {"plain": 2.0, "cached": 2.2, "online": 6.6, "teacher": 4.0}
     fast = {name: value / 3 for name, value in slow.items()}
     found = {row.id: row for row in rows([slow, fast, slow])}
     assert found["cached_over_plain"].value == pytest.approx(1.1)
     assert found["online_over_cached"].value == pytest.approx(3.0)
     assert found["online_over_cached"].met
+    assert found["share_of_ceiling"].value == pytest.approx(1.0)
 
 
 def test_the_online_teacher_is_about_five_times_the_student() -> None:
