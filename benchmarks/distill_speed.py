@@ -99,7 +99,7 @@ def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
         parts = {"train": source.images("train")[: batch * steps], "val": source.images("val")[:8]}
         datasets.link(source, project / DATA, parts)
     params = common.params(
-        image_size=SIZE,
+        input_size=SIZE,
         students=[STUDENT],
         networks={STUDENT: Network(scale="n").model_dump()},
         training={"batch": batch},
