@@ -91,14 +91,16 @@ def test_every_stage_is_a_child_run_with_its_metrics(project: Path) -> None:
     assert distill.data.params["distill.temperature"] == "2.0"
 
 
-def test_candidates_are_versions_with_signature_and_tags(project: Path) -> None:
+def test_candidates_are_versions_with_signature_and_tags(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     client = _client(project)
     versions = client.search_model_versions("name = 'tiny-onnx'")
     assert {version.tags["alambique.candidate"] for version in versions} == {"pico-onnx-fp32", "pico-onnx-int8"}
     assert all(version.tags["alambique.gate"] == "passed" for version in versions)
-    mlflow.set_tracking_uri(f"sqlite:///{project}/.alambique/mlflow.db")
+    uri = f"sqlite:///{project}/.alambique/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # MLflow sets it, too, and it would stay for the next project
+    mlflow.set_tracking_uri(uri)
     champion = client.get_model_version_by_alias("tiny-onnx", "champion")
     assert mlflow.models.get_model_info(champion.source).signature is not None
 

@@ -1,0 +1,86 @@
+"""Each task's smallest project by the real DAGs, to a champion that MLflow loads: what only a whole run can show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import small
+import yaml
+
+from alambique import config, tasks, transfer
+from alambique.demo.run import run_dag
+from alambique.files import read_json
+from alambique.layout import CARD, Candidate, evaluation_metrics
+from alambique.project import init
+from alambique.registry.ledger import Ledger
+from alambique.results import fetch
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+OTHERS = [name for name in config.TASKS if name not in {"detect", "pose", "obb"}]
+"""Detection has tests of its own, test_main_job.py; poses and turned boxes share all with segmentation."""
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose first run is recorded and promoted."""
+    mine, folder = small.TASKS[request.param](), tmp_path_factory.mktemp(request.param)
+    mine.write(folder / "source")
+    headline = config.TASKS[request.param].HEADLINE
+    # Students of an epoch are equally bad: what is tested is that they are judged.
+    changes: dict[str, Any] = {
+        **mine.params,
+        "project": "tiny",
+        "promotion": {"objective": "size"},
+        "gates": [{"kind": "at_least", "metric": headline, "value": 0.0}],
+    }
+    (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+    init(
+        folder / "tiny",
+        str(folder / "source"),
+        request.param,
+        overrides=folder / "changes.yaml",
+        origin=None,
+        remote=None,
+    )
+    run_dag(folder / "tiny", "distill")
+    fetch(folder / "tiny")
+    run_dag(folder / "tiny", "promote")
+    return folder / "tiny"
+
+
+def test_a_candidate_becomes_champion_and_mlflow_loads_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = config.load(project)
+    decisions = read_json(project / "decisions.json")
+    promoted = {challenger["model"] for challenger in decisions["challengers"]}
+    assert promoted == {f"tiny-{runtime}" for runtime in params.runtimes}
+    name = f"tiny-{params.runtimes[0]}"
+    state = Ledger(str(project / ".alambique/origin.git"), name).read()
+    assert state is not None
+    assert state.champion.tag == f"runs/{decisions['run_id']}"
+    uri = f"sqlite:///{project}/.alambique/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # MLflow sets it, too, and it would stay for the next project
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    folder = Candidate.parse(state.champion.candidate).folder
+    transfer.pull(project, [str(folder)])
+    card = read_json(project / folder / CARD)
+    takes, gives = tasks.load(params.task).tensors(card)
+    inputs = [np.ones([1 if size == -1 else size for size in shape], kind) for kind, shape in takes]
+    answer = model.predict(inputs[0] if len(inputs) == 1 else {f"input{i}": each for i, each in enumerate(inputs)})
+    assert answer.ndim == len(gives[0][1])
+
+
+def test_a_second_run_measures_the_champion_and_trains_nothing(project: Path) -> None:
+    run_dag(project, "distill")
+    fetch(project)
+    params = config.load(project)
+    files = [evaluation_metrics(f"champion-{runtime}") for runtime in params.runtimes]
+    transfer.pull(project, [str(file) for file in files])
+    evaluations = [read_json(project / file) for file in files]
+    assert all(each["present"] for each in evaluations)
+    assert all(0 <= each[params.HEADLINE] <= 1 for each in evaluations)
