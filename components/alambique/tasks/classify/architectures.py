@@ -50,7 +50,7 @@ def classifier(network: Network, classes: int) -> Classifier:
 
 def split_blocks(model: Classifier) -> Classifier:
     """The same function without convolutions whose output is halved, which hide what belongs together from pruning."""
-    from alambique.tasks.detect.prunable import split
+    from alambique.tasks.detect.halves import split
 
     body: Any = model.body
     return Classifier(split(body), model.normalise).train(model.training)

@@ -19,9 +19,10 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.layout import WEIGHTS
 from alambique.tasks.detect import engines, network
+from alambique.tasks.detect.halves import split
 from alambique.tasks.detect.importance import Scorer
 from alambique.tasks.detect.predict import Predictor
-from alambique.tasks.detect.prunable import shrink, split
+from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.validation import Validation, mean_average_precision
 from alambique.tasks.detect.widths import Pain, Slot, Widths, build, in_proportion, narrower, widths
 

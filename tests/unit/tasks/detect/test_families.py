@@ -14,7 +14,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
 from alambique.tasks.detect import network
-from alambique.tasks.detect.prunable import SplitBlock, shrink, split
+from alambique.tasks.detect.halves import SplitBlock, split
+from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.widths import build, choose, narrowings, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}

@@ -11,8 +11,9 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
 from alambique.tasks.detect import network
+from alambique.tasks.detect.halves import SplitBlock, join, split
 from alambique.tasks.detect.importance import magnitude
-from alambique.tasks.detect.prunable import SplitBlock, join, remove_channels, shrink, split
+from alambique.tasks.detect.prunable import remove_channels, shrink
 from alambique.tasks.detect.widths import Slot, build, choose, widths
 
 
