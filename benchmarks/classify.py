@@ -22,7 +22,8 @@ gain_over_control             points of test top-1, distilled − control; every
                               become unlabelled, and the teacher is trained on the labels that are left
 gain_over_control_all_labels  the same where all images are labelled
 
-`runs` holds what every subject came to on test. What is done is kept in benchmarks/.runs; cost is measured anew.
+`runs` holds what every subject came to on test, `means` what students and controls did over their seeds. What is done
+is kept in benchmarks/.runs; cost is measured anew.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ def main(
             scale=scale._asdict(),
             macs_ratio=macs_ratio(),
             seconds_per_image={name: [each[name] for each in measured] for name in blocks},
+            means=[figures for project in projects for figures in worth.means(project)],
             runs=[figures for project in projects for figures in worth.runs(project)],
         )
         shutil.rmtree(folder / "speed")  # the next run measures anew

@@ -29,7 +29,8 @@ gain_over_control             points of test top-1, distilled − control; every
 gain_over_control_all_labels  the same where all texts are labelled
 gain_over_control_stories     points of next-token accuracy; both learn from the same texts
 
-`runs` holds what every subject came to on test. What is done is kept in benchmarks/.runs; cost is measured anew.
+`runs` holds what every subject came to on test, `means` what students and controls did over their seeds. What is done
+is kept in benchmarks/.runs; cost is measured anew.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def main(
             jobs=jobs,
             scale=scale._asdict(),
             seconds_per_token={name: [each[name] for each in measured] for name in blocks},
+            means=[figures for project in projects for figures in worth.means(project)],
             runs=[figures for project in projects for figures in worth.runs(project)],
         )
         shutil.rmtree(folder / "speed")  # the next run measures anew

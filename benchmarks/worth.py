@@ -97,3 +97,15 @@ def runs(project: Path) -> list[dict[str, Any]]:
         figures = {key: value for key, value in read_json(path).items() if isinstance(value, int | float)}
         found.append({"setting": project.name, "subject": subject.name, "low": own.low, "high": own.high, **figures})
     return found
+
+
+def means(project: Path) -> list[dict[str, Any]]:
+    """The mean of the seeds' headline metric, of students and of controls, with the interval over the samples."""
+    params = config.load(project)
+    (name,) = params.students
+    found = []
+    for kind in layout.SEEDED:
+        folders = [project / layout.evaluation(f"{name}-{kind}-{seed}") for seed in params.seeds]
+        own = paired.headline(tasks.load(params.task).resample, *folders)
+        found.append({"setting": project.name, "kind": kind, "value": own.value, "low": own.low, "high": own.high})
+    return found

@@ -71,10 +71,10 @@ def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> I
     return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, samples)
 
 
-def headline(resample: Resample, folder: Path) -> Interval:
-    """The headline metric of one evaluation, over other samples like these."""
-    values, samples = resample([folder])
-    return _interval(values[0], 1, samples)
+def headline(resample: Resample, *folders: Path) -> Interval:
+    """The headline metric of an evaluation, or the mean of several, over other samples like these."""
+    values, samples = resample(folders)
+    return _interval(values.mean(axis=0), len(folders), samples)
 
 
 def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
