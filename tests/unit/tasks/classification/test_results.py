@@ -54,6 +54,16 @@ def test_a_difference_is_paired(tmp_path: Path) -> None:
     assert both["a", "a"][:3] == (0, 0, 0)
 
 
+def test_several_evaluations_have_a_mean_that_is_surer_than_each(tmp_path: Path) -> None:
+    folders = [write(tmp_path / str(seed), noisy(TRUTH, 0.3, seed), TRUTH) for seed in range(3)]
+    alone = [paired.headline(results.resample, folder) for folder in folders]
+    mean = paired.headline(results.resample, *folders)
+    assert mean.value == pytest.approx(np.mean([each.value for each in alone]))
+    assert mean.seeds == 3
+    # What the three get wrong is drawn apart, so that each sample says more.
+    assert mean.high - mean.low < 0.8 * min(each.high - each.low for each in alone)
+
+
 def test_its_interval_is_as_wide_as_theory_says(tmp_path: Path) -> None:
     own = paired.headline(results.resample, write(tmp_path / "a", noisy(TRUTH, 0.3, 0), TRUTH))
     expected = 1.96 * np.sqrt(own.value * (1 - own.value) / len(TRUTH))
