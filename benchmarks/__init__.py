@@ -1,5 +1,5 @@
 """What the README's figures come from: `python -m benchmarks.NAME [--quick]`, one module a benchmark."""
 
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 
 prepare()  # threads as a stage has them; too late once a library for training is imported

@@ -13,14 +13,14 @@ from alambique.config.classify import Augment, Distill, Network, Training
 from alambique.demo.digits import Digits
 from alambique.softlabels import writer
 from alambique.softlabels.reader import Cache
-from alambique.tasks import learning
+from alambique.tasks import training_loop
 from alambique.tasks.classification.loss import tempered_kl
 from alambique.tasks.classify import lessons, network, soft_labels
 from alambique.tasks.classify.adopt import adopt
 from alambique.tasks.classify.cache import ViewRecipe
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.preprocess import DESCRIPTION
-from alambique.tasks.learning import Batch, Lesson
+from alambique.tasks.training_loop import Batch, Lesson
 from benchmarks.turns import Block, forward, per_sample, step_times
 
 SIZE = 224
@@ -81,7 +81,7 @@ def _train(lesson: Lesson, data: Dataset, batch: int) -> float:
     """Seconds per image of an epoch."""
     model = network.build(SMALL, data.classes, 0).model
     with tempfile.TemporaryDirectory() as target, step_times() as times:
-        learning.train(
+        training_loop.train(
             model,
             lesson,
             Path(target),

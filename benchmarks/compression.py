@@ -23,8 +23,8 @@ import typer
 from alambique import layout, tasks
 from alambique.files import read_json
 from alambique.layout import Candidate
+from alambique.process.cores import pinned
 from alambique.stages.benchmark import measure, summarize
-from alambique.stages.cores import pinned
 from benchmarks import common, nano
 from benchmarks.common import Row
 from benchmarks.stages import Stage, do, gain

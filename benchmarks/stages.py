@@ -15,10 +15,10 @@ import yaml
 from alambique import tasks
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
+from alambique.evaluation import paired_bootstrap
 from alambique.layout import METRICS
-from alambique.project import init
-from alambique.stages.resume import kept_on_laptop
-from alambique.tasks import paired
+from alambique.process.resume_dir import kept_on_laptop
+from alambique.runs.new_project import init
 from benchmarks import common, datasets
 from benchmarks.common import Row
 
@@ -79,7 +79,7 @@ def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path
         first, second: folders of evaluations, one a seed, those of a seed at the same place.
         task: whose.
     """
-    interval = paired.gain(tasks.load(task).resample, first, second)
+    interval = paired_bootstrap.gain(tasks.load(task).resample, first, second)
     value, low, high = (100 * each for each in (interval.value, interval.low, interval.high))
     details = {"seeds": interval.seeds, "images": interval.images}
     return Row(id, value, low, high, interval.seeds * interval.images, goal, details)

@@ -15,14 +15,14 @@ from transformers import PreTrainedTokenizerFast
 from alambique.config.text import Distill, Network, Training
 from alambique.demo.stories import Stories
 from alambique.softlabels import schema, writer
-from alambique.tasks import learning
-from alambique.tasks.learning import Lesson
+from alambique.tasks import training_loop
 from alambique.tasks.text import lessons, losses, network, sequences, soft_labels
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.adopt import adopt
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.sequences import TokenSequence
 from alambique.tasks.text.tokens import TokenRecipe, keep
+from alambique.tasks.training_loop import Lesson
 from benchmarks.common import Row
 from benchmarks.turns import Block, per_sample, step_times
 
@@ -128,7 +128,7 @@ def _student(tokenizer: PreTrainedTokenizerFast) -> nn.Module:
 def _ours(lesson: Lesson, tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int) -> float:
     settings = Training(batch=batch, learning_rate=1e-3)
     with step_times() as times:
-        learning.train(
+        training_loop.train(
             _student(tokenizer), lesson, scratch, epochs=1, training=settings, seed=0, measure=lambda _: {"none": 0.0}
         )
     return per_sample(times, batch * TOKENS)

@@ -17,8 +17,8 @@ from typing import Any
 
 from alambique import config, layout, tasks
 from alambique.config.params import Params
+from alambique.evaluation import paired_bootstrap
 from alambique.files import read_json
-from alambique.tasks import paired
 from benchmarks import stages
 from benchmarks.common import Row
 from benchmarks.stages import Stage
@@ -93,7 +93,7 @@ def runs(project: Path) -> list[dict[str, Any]]:
         path = project / layout.evaluation_metrics(subject.name)
         if not path.exists():
             continue
-        own = paired.headline(resample, project / layout.evaluation(subject.name))
+        own = paired_bootstrap.headline(resample, project / layout.evaluation(subject.name))
         figures = {key: value for key, value in read_json(path).items() if isinstance(value, int | float)}
         found.append({"setting": project.name, "subject": subject.name, "low": own.low, "high": own.high, **figures})
     return found
@@ -106,6 +106,6 @@ def means(project: Path) -> list[dict[str, Any]]:
     found = []
     for kind in layout.SEEDED:
         folders = [project / layout.evaluation(f"{name}-{kind}-{seed}") for seed in params.seeds]
-        own = paired.headline(tasks.load(params.task).resample, *folders)
+        own = paired_bootstrap.headline(tasks.load(params.task).resample, *folders)
         found.append({"setting": project.name, "kind": kind, "value": own.value, "low": own.low, "high": own.high})
     return found

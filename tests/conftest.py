@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of pytest has one core to itself
 prepare()

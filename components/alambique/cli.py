@@ -61,7 +61,7 @@ def init(
     remote: Annotated[str | None, typer.Option(help="DVC remote URL; default: a folder inside the project.")] = None,
 ) -> None:
     """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
-    from alambique.project import init as work
+    from alambique.runs.new_project import init as work
 
     _guarded(lambda: work(target, data, task, overrides=params, origin=origin, remote=remote))
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
@@ -83,7 +83,7 @@ def demo(
 @app.command()
 def up(project: Annotated[Path, typer.Argument(help="The project's folder.")] = Path()) -> None:
     """Serve Airflow, MLflow and S3 for a project on this machine's loopback, until Ctrl-C."""
-    from alambique.local import up as work
+    from alambique.local.services import up as work
 
     _guarded(lambda: work(project))
 
@@ -93,7 +93,7 @@ def results(project: Annotated[Path, typer.Argument(help="The project's folder."
     """Bring the newest recorded run into the project's folder: leaderboard, gates, champions, report."""
     from rich.console import Console
 
-    from alambique.results import fetch, show
+    from alambique.runs.results import fetch, show
 
     _guarded(lambda: fetch(project))
     _guarded(lambda: show(project, Console()))
@@ -129,7 +129,7 @@ def ingest(
     """Merge what is new at `arrivals` of alambique.yaml into the dataset: validated, versioned, committed, pushed."""
 
     def by_hand() -> str:
-        from alambique.data.ingest import run
+        from alambique.runs.ingest import run
 
         return run(project)
 
@@ -150,7 +150,7 @@ def rollback(
     def by_hand() -> str:
         if model is None:
             raise typer.BadParameter("name the registered model")
-        from alambique.registry.by_hand import rollback as work
+        from alambique.registry.cli_actions import rollback as work
 
         return work(project, model, by, why)
 
@@ -167,7 +167,7 @@ def publish(
     """Put the present champions where devices pull them from, `releases` of alambique.yaml."""
 
     def by_hand() -> str:
-        from alambique.registry.by_hand import publish as work
+        from alambique.registry.cli_actions import publish as work
 
         return work(project, models or [])
 
@@ -195,7 +195,7 @@ def drift(
 
     def by_hand() -> None:
         from alambique.drift.command import run
-        from alambique.stages.environment import prepare
+        from alambique.process.environment import prepare
 
         prepare()
         run(project)
@@ -214,7 +214,7 @@ def stage(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = 
 @app.command()
 def versions() -> None:
     """Write versions.yaml: the installed packages that results depend on. Commit it: a change re-runs every stage."""
-    from alambique.data.versions import write
+    from alambique.runs.versions import write
 
     _guarded(lambda: write(Path.cwd()))
 
@@ -222,7 +222,7 @@ def versions() -> None:
 @graph.command("write")
 def graph_write() -> None:
     """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
-    from alambique.expansion import write
+    from alambique.pipeline.expansion import write
 
     _guarded(lambda: write(Path.cwd()))
 
@@ -230,7 +230,7 @@ def graph_write() -> None:
 @graph.command("check")
 def graph_check() -> None:
     """Refuse when pipeline.json is not what dvc.yaml expands to."""
-    from alambique.expansion import check
+    from alambique.pipeline.expansion import check
 
     _guarded(lambda: check(Path.cwd()))
 
@@ -270,7 +270,7 @@ def chat(
     """Talk to an exported language model on its own runtime, or let it go on with what you type."""
     from rich.console import Console
 
-    from alambique.stages.environment import prepare
+    from alambique.process.environment import prepare
 
     def work() -> None:
         prepare()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 
 LockEntry = dict[str, Any]
 """A stage's entry of dvc.lock: cmd, deps, params, outs with their hashes."""
@@ -118,7 +118,7 @@ class Check(Message):
     """One gate's verdict on one candidate.
 
     Attributes:
-        reason: `passed`, `first_model`, or a named ground for refusal; see `alambique.gates`.
+        reason: `passed`, `first_model`, or a named ground for refusal; see `alambique.evaluation.gates`.
         explanation: that ground in words.
         value, bound: the candidate's figure, and the last that would have passed.
         low, high: the 95 % interval of its difference from the reference.

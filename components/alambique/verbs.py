@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alambique import lifeline, messages
+from alambique import messages
 from alambique.files import write_text
-from alambique.stages.environment import prepare
+from alambique.process import lifeline
+from alambique.process.environment import prepare
 
 
 def snapshot(request: messages.SnapshotRequest) -> messages.Run:
     """Freeze what a run starts from: data, inputs, revision."""
-    from alambique.data.snapshot import snapshot as work
+    from alambique.runs.snapshot import snapshot as work
 
     return work(request)
 
@@ -27,42 +28,42 @@ def arrivals(request: messages.ArrivalsRequest) -> messages.Arrivals:
 
 def ingest(request: messages.IngestRequest) -> messages.Ingested:
     """Merge what arrived into the dataset."""
-    from alambique.data.ingest import ingest as work
+    from alambique.runs.ingest import ingest as work
 
     return work(request)
 
 
 def run_stage(request: messages.StageRequest) -> messages.StageResult:
     """Do one stage of one commit in its own workspace."""
-    from alambique.workspace import run_stage as work
+    from alambique.pipeline.workspace import run_stage as work
 
     return work(request)
 
 
 def register(request: messages.RunRequest) -> messages.Registered:
     """Register every candidate of a run."""
-    from alambique.registry.versions import register as work
+    from alambique.registry.model_versions import register as work
 
     return work(request)
 
 
 def gate(request: messages.GateRequest) -> messages.Decisions:
     """Judge every candidate of a run and name the challengers."""
-    from alambique.registry.gates import gate as work
+    from alambique.registry.gate_command import gate as work
 
     return work(request)
 
 
 def record(request: messages.RecordRequest) -> messages.Recorded:
     """Keep the run as a git tag from which every artifact can be had again."""
-    from alambique.registry.record import record as work
+    from alambique.runs.record import record as work
 
     return work(request)
 
 
 def unchanged(request: messages.UnchangedRequest) -> messages.Unchanged:
     """End a run for which nothing changed."""
-    from alambique.registry.record import unchanged as work
+    from alambique.runs.record import unchanged as work
 
     return work(request)
 
@@ -83,7 +84,7 @@ def rollback(request: messages.RollbackRequest) -> messages.Promoted:
 
 def propose(request: messages.ProposeRequest) -> messages.Proposal:
     """Say what promoting a run's challengers would mean, for the person who decides."""
-    from alambique.registry.proposal import propose as work
+    from alambique.registry.approval_request import propose as work
 
     return work(request)
 

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from airflow_project import SOURCE
+from factories.airflow_project import SOURCE
 
 # Airflow reads its configuration when it is imported, and would make itself a home in the user's.
 _HOME = tempfile.TemporaryDirectory(prefix="alambique-airflow-")

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from alambique.local import airflow_environment
+from alambique.local.services import airflow_environment
 
 USER = "ana"
 PASSWORD = "a loopback's"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from airflow_project import lay_out
+from factories.airflow_project import lay_out
 from fastapi.testclient import TestClient
 
 from alambique.git import git

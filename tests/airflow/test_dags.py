@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow_project import SOURCE, environment, lay_out
+from factories.airflow_project import SOURCE, environment, lay_out
 
 AROUND = ["cooldown", "snapshot", "changes", "no_new_data", "register", "gate", "record"]
 PICO = yaml.safe_load((SOURCE / "params.yaml").read_text())["networks"]["pico"]

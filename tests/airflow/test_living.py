@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_project import lay_out, make_origin, stand_in
+from factories.airflow_project import lay_out, make_origin, stand_in
 from tests.airflow.servers import Airflow, serve
 
 pytestmark = pytest.mark.slow

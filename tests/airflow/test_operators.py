@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetAlias, Context
-from stub import alive, eventually, interpreter
+from factories.stub_interpreter import alive, eventually, interpreter
 
 from alambique.airflow import operators
 from alambique.airflow.operators import SnapshotOperator, ref_name
 from alambique.airflow.promotion import PromoteApprovedOperator, PromoteOperator, ProposeOperator, RollbackOperator
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, DataError
 from alambique.git import git
 
@@ -130,7 +130,7 @@ def test_a_snapshot_knows_airflows_own_id_of_the_run(tmp_path: Path) -> None:
 
 
 def test_the_stages_fit_into_a_dag_of_ones_own(tmp_path: Path) -> None:
-    from airflow_project import lay_out
+    from factories.airflow_project import lay_out
 
     from alambique.airflow import AlambiqueTaskGroup, Project
 

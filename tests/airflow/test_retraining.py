@@ -11,11 +11,11 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
 from alambique.airflow.retraining import CooldownOperator, changed, last_lock_commit
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError
 from alambique.git import git
 from alambique.messages import Run
-from alambique.pipeline import Graph, Stage
+from alambique.pipeline.graph import Graph, Stage
 
 RECORDED = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

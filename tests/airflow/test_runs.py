@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_project import environment, lay_out, make_origin, stand_in
+from factories.airflow_project import environment, lay_out, make_origin, stand_in
 
-from alambique import pipeline
+from alambique.pipeline import graph as pipeline
 
 HERE = Path(__file__).parent
 RUNS = {

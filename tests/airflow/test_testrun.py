@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow_project import environment, lay_out, make_origin, stand_in
+from factories.airflow_project import environment, lay_out, make_origin, stand_in
 
 
 @pytest.fixture(scope="module")

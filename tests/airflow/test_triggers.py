@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories.stub_interpreter import alive, eventually, interpreter
 from structlog.testing import capture_logs
-from stub import alive, eventually, interpreter
 
 from alambique.airflow.triggers import ArrivalsTrigger
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 
 SAYS = """
 answer = json.loads(Path(request["deployment"]["arrivals"]).read_text())

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alambique import errors, pipeline
+from alambique import errors
 from alambique.git import git
 from alambique.messages import (
     Arrivals,
@@ -34,6 +34,7 @@ from alambique.messages import (
     Unchanged,
     Version,
 )
+from alambique.pipeline import graph as pipeline
 
 VERSION = Version(candidate="pico-onnx-int8", model="cells-onnx", version="1", sha256="0" * 64)
 

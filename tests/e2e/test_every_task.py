@@ -8,16 +8,17 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-import small
 import yaml
+from factories import small_projects
 
-from alambique import config, tasks, transfer
+from alambique import config, tasks
 from alambique.demo.run import run_dag
 from alambique.files import read_json
 from alambique.layout import CARD, Candidate, evaluation_metrics
-from alambique.project import init
+from alambique.pipeline import transfer
 from alambique.registry.ledger import Ledger
-from alambique.results import fetch
+from alambique.runs.new_project import init
+from alambique.runs.results import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -28,7 +29,7 @@ OTHERS = [name for name in config.TASKS if name not in {"detect", "pose", "obb"}
 @pytest.fixture(scope="module", params=OTHERS)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose first run is recorded and promoted."""
-    mine, folder = small.TASKS[request.param](), tmp_path_factory.mktemp(request.param)
+    mine, folder = small_projects.TASKS[request.param](), tmp_path_factory.mktemp(request.param)
     mine.write(folder / "source")
     headline = config.TASKS[request.param].HEADLINE
     # Students of an epoch are equally bad: what is tested is that they are judged.

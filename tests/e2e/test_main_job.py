@@ -16,7 +16,7 @@ from alambique.demo.scenes import Scenes
 from alambique.files import folder_sha256, read_json
 from alambique.layout import Candidate
 from alambique.registry.ledger import Ledger
-from alambique.results import fetch
+from alambique.runs.results import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cached import IMAGES, RECIPE
+from factories.soft_labels import IMAGES, RECIPE
 
 from alambique.errors import IntegrityError
 from alambique.softlabels.reader import Cache

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import Project
-from tiny import NOTHING, params
+from factories.runner_project import Project
+from factories.tiny_detection import NOTHING, params
 
-from alambique import config, resume
+from alambique import config
 from alambique.files import write_json
 from alambique.messages import StageRequest, StageResult
-from alambique.stages.environment import prepare
-from alambique.stages.resume import STATE
-from alambique.workspace import run_stage
+from alambique.pipeline import resume_store
+from alambique.pipeline.workspace import run_stage
+from alambique.process.environment import prepare
+from alambique.process.resume_dir import STATE
 
 EPOCHS = 12
 
@@ -47,7 +48,7 @@ def project(root: Path, scenes: Path) -> Project:
 
 def in_a_group_of_its_own(request: StageRequest) -> None:
     os.setsid()
-    resume.SECONDS = 0.1
+    resume_store.SECONDS = 0.1
     run_stage(request)
 
 

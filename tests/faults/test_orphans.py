@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stub import alive, eventually, interpreter
+from factories.stub_interpreter import alive, eventually, interpreter
 
 from alambique.airflow import process
 from alambique.airflow.process import Verb

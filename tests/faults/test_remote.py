@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from projects import Project, made, stage
-from s3 import s3_server
+from factories.runner_project import Project, made, stage
+from factories.s3 import s3_server
 
 from alambique.errors import IntegrityError, TransientError
 from alambique.messages import Run, StageRequest, StageResult
-from alambique.transfer import push
-from alambique.workspace import run_stage
+from alambique.pipeline.transfer import push
+from alambique.pipeline.workspace import run_stage
 
 CHAIN = {"left": stage("left", "parts/left", "data"), "last": stage("last", "last", "parts/left")}
 

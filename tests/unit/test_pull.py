@@ -19,9 +19,9 @@ from threading import Event
 from typing import Any
 
 import pytest
+from factories.releases import Releases, whole
+from factories.s3 import s3_server
 from packaging.requirements import Requirement
-from released import Releases, whole
-from s3 import s3_server
 
 from alambique import pull
 

@@ -7,8 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from alambique import expansion
-from alambique.data import versions
+from alambique.pipeline import expansion
+from alambique.runs import versions
 
 ROOT = Path(__file__).parents[2]
 

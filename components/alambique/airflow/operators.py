@@ -15,11 +15,12 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowFailException
 
-from alambique import messages, pipeline
+from alambique import messages
 from alambique.airflow.process import Result, Verb
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import ConflictError, PermanentError
-from alambique.pipeline import Graph
+from alambique.pipeline import graph as pipeline
+from alambique.pipeline.graph import Graph
 
 Output = XComArg | Mapping[str, Any]
 """What another task returns: a reference in the DAG file, the message as JSON when the task runs."""

@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from alambique import lifeline
 from alambique.errors import (
     ERROR_FILE,
     AlambiqueError,
@@ -29,6 +28,7 @@ from alambique.errors import (
 )
 from alambique.files import write_text
 from alambique.messages import Message
+from alambique.process import lifeline
 
 Result = TypeVar("Result", bound=Message)
 

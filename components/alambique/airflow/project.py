@@ -8,11 +8,12 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher
 
-from alambique import config, pipeline
+from alambique import config
 from alambique.airflow.triggers import ArrivalsTrigger
 from alambique.config import Params
-from alambique.deployment import Deployment
-from alambique.pipeline import Graph
+from alambique.config.deployment import Deployment
+from alambique.pipeline import graph as pipeline
+from alambique.pipeline.graph import Graph
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 
-from alambique import messages, pipeline
+from alambique import messages
 from alambique.airflow.operators import Output, VerbOperator, permanent_errors_fail, refuse_another_graph
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.git import git
 from alambique.messages import Run
-from alambique.pipeline import Graph
+from alambique.pipeline import graph as pipeline
+from alambique.pipeline.graph import Graph
 
 LOCK = "dvc.lock"
 

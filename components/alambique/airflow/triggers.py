@@ -11,7 +11,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from alambique.airflow.process import GRACE, Verb
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, PermanentError
 from alambique.messages import Arrivals, ArrivalsRequest
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from alambique.config.gates import EachClass, Gate, NotWorseThan
+from alambique.config.gate_config import EachClass, Gate, NotWorseThan
 from alambique.config.section import CHAMPION, Count, Name, Positive, Probability, Runtime, Section, Sha256
 
 

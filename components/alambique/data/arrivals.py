@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from alambique.data.adopt import label_of
+from alambique.config.deployment import Deployment
 from alambique.data.dataset import IMAGE_SUFFIXES
+from alambique.data.import_dataset import label_of
 from alambique.data.store import Item, open_store
-from alambique.deployment import Deployment
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, write_json
 from alambique.git import git

@@ -15,7 +15,7 @@ import numpy as np
 from alambique.config.params import Arriving
 from alambique.data.arrivals import Fate, Outcome
 from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
-from alambique.data.resemblance import fingerprints, nearest
+from alambique.data.near_duplicates import fingerprints, nearest
 from alambique.data.staging import Staged
 from alambique.files import sha256, write_bytes, write_text
 

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from PIL import Image, ImageFilter
 
-from alambique import config, local_s3, tasks
+from alambique import config, tasks
 from alambique.data.store import client, open_store, reaching
 from alambique.demo.scenes import Scenes
+from alambique.local import s3 as local_s3
 
 LABELLED = 80
 IN_THE_FIELD = 200

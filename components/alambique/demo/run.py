@@ -17,9 +17,9 @@ from alambique import config
 from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DECISIONS
-from alambique.local import airflow_environment
-from alambique.project import init
-from alambique.results import fetch, show
+from alambique.local.services import airflow_environment
+from alambique.runs.new_project import init
+from alambique.runs.results import fetch, show
 
 
 def demo(project: Path, task: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.drift import verdict
 from alambique.drift.watch import look
 from alambique.files import read_json

@@ -6,13 +6,15 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from alambique import transfer
 from alambique.config import Params
 from alambique.drift.batch import Fetched, lay_out_labelled
 from alambique.drift.reference import Champion
 from alambique.errors import PermanentError
+from alambique.evaluation import paired_bootstrap
+from alambique.evaluation.measures import Interval
 from alambique.layout import DATA, evaluation
-from alambique.tasks import Interval, Task, paired
+from alambique.pipeline import transfer
+from alambique.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,8 @@ def measure(champion: Champion, fetched: Fetched, scratch: Path, task: Task, par
     try:
         task.evaluate(project, params, subject, target)
         return Performance(
-            paired.headline(task.resample, target),
-            paired.headline(task.resample, champion.project / evaluation(subject)),
+            paired_bootstrap.headline(task.resample, target),
+            paired_bootstrap.headline(task.resample, champion.project / evaluation(subject)),
             images,
         )
     except PermanentError as error:  # feedback is a gift: drift is told without it, too

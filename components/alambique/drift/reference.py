@@ -16,12 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alambique import transfer
 from alambique.config import Params
-from alambique.data import dataset, recorded
+from alambique.config.deployment import Deployment
+from alambique.data import dataset
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
-from alambique.data.versioning import data_hash
-from alambique.deployment import Deployment
 from alambique.drift import features, tracked
 from alambique.drift.features import VERSION, Reference
 from alambique.drift.statistics import statistics
@@ -30,7 +28,10 @@ from alambique.errors import DataError
 from alambique.files import read_json, write_bytes
 from alambique.git import git
 from alambique.layout import CARD, DATA, Candidate, checkpoint
+from alambique.pipeline import transfer
+from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry
+from alambique.runs.versioning import data_hash
 from alambique.tasks import Task
 
 SAMPLE = 400
@@ -73,7 +74,7 @@ class Champion(NamedTuple):
 
 def present(params: Params, origin: str) -> Entry | None:
     """The champion of the first runtime that has one: the others' are exported from such checkpoints, too."""
-    entries = (recorded.champion(f"{params.project}-{runtime}", origin) for runtime in params.runtimes)
+    entries = (run_artifacts.champion(f"{params.project}-{runtime}", origin) for runtime in params.runtimes)
     return next((entry for entry in entries if entry), None)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from alambique.drift import effects, statistics, twosample
+from alambique.drift import effect_sizes, statistics, twosample
 from alambique.drift.features import Batch, Reference
 from alambique.tasks import Observed
 
@@ -66,7 +66,7 @@ def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:
         first, second = reference.statistics[:, index], batch.statistics[:, index]
         if np.ptp(np.concatenate([first, second])) > 0:  # all images of one camera have one width and height
             result = twosample.kolmogorov_smirnov(first, second)
-            yield Signal(name, "image", "KS", *result, effects.stability_index(first, second), "PSI")
+            yield Signal(name, "image", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
 
 
 def _network_signals(reference: Observed, batch: Observed, permutations: int, classes: bool) -> Iterator[Signal]:
@@ -75,8 +75,8 @@ def _network_signals(reference: Observed, batch: Observed, permutations: int, cl
     for name, first in reference.numbers.items():
         second = batch.numbers[name]
         result = twosample.kolmogorov_smirnov(first, second)
-        yield Signal(name, "network", "KS", *result, effects.stability_index(first, second), "PSI")
+        yield Signal(name, "network", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
     result = twosample.class_counts(reference.counts, batch.counts, permutations)
     totals = reference.counts.sum(axis=0), batch.counts.sum(axis=0)
-    effect = effects.class_divergence(*totals, reference.classes) if classes else None
+    effect = effect_sizes.class_divergence(*totals, reference.classes) if classes else None
     yield Signal("classes", "network", "χ²", *result, effect, "KL")

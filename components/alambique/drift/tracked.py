@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alambique import dvcrepo
 from alambique.errors import IntegrityError
-from alambique.transfer import reaching
+from alambique.pipeline import dvc_repository
+from alambique.pipeline.transfer import reaching
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def files(project: Path, folder: Path) -> Iterator[Files]:
     """
     from dvc_data.hashfile.tree import Tree
 
-    with dvcrepo.opened(project) as repo:
+    with dvc_repository.opened(project) as repo:
         (out,) = repo.find_outs_by_path(str(project / folder))
         found = Files(folder, {".": out.hash_info}, out.cache, repo.cloud.get_remote_odb())
         found.fetch(["."])

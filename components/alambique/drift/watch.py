@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 from alambique import config, tasks
 from alambique.config import Params
-from alambique.data import versioning
+from alambique.config.deployment import Deployment
 from alambique.data.arrivals import Pair
 from alambique.data.store import Item, Store, open_store
-from alambique.deployment import Deployment
 from alambique.drift import batch, page, performance, reference, selection, signals, tracking, verdict
 from alambique.drift.batch import Fetched
 from alambique.drift.features import Batch
@@ -21,6 +20,7 @@ from alambique.drift.reference import Champion
 from alambique.errors import ConfigurationError
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.messages import Drift, DriftRequest, Ingested
+from alambique.runs import versioning
 
 
 class Looked(NamedTuple):
@@ -104,7 +104,7 @@ def _join(deployment: Deployment, store: Store, wanted: list[Pair], found: dict[
     """Let a drifted batch join the dataset; files that cannot are left out there, too."""
     if found["verdict"] != "drift":
         return None
-    from alambique.data.ingest import join_unlabelled
+    from alambique.runs.ingest import join_unlabelled
 
     items: list[Item] = [pair.image for pair in wanted if pair.image]
     return join_unlabelled(deployment, store, items, by)

@@ -12,7 +12,7 @@ from alambique.errors import IntegrityError
 from alambique.messages import Decision, Decisions, Version
 from alambique.registry.client import connect, reachable
 from alambique.registry.ledger import State
-from alambique.registry.versions import DIGEST
+from alambique.registry.model_versions import DIGEST
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alambique import dvcrepo, transfer
 from alambique.errors import IntegrityError
 from alambique.layout import REPORT
 from alambique.messages import RunRequest, StageResult
-from alambique.scratch import scratch
+from alambique.pipeline import dvc_repository, transfer
+from alambique.process.scratch import scratch
 
 LEADERBOARD = REPORT / "leaderboard.json"
 
@@ -27,10 +27,10 @@ def checked_out(request: RunRequest, paths: Iterable[Path] = ()) -> Iterator[Pat
         producer(request, path)
     with scratch(request.deployment.home.absolute() / "workspaces", "registry") as folder:
         project = folder / "project"
-        dvcrepo.clone(request.deployment, request.run.revision, project)
+        dvc_repository.clone(request.deployment, request.run.revision, project)
         entries = {stage: result.entry for stage, result in request.stages.items()}
-        dvcrepo.write_lock(project, {**request.run.lock, **entries})
-        dvcrepo.configure_dvc(project, request.deployment)
+        dvc_repository.write_lock(project, {**request.run.lock, **entries})
+        dvc_repository.configure_dvc(project, request.deployment)
         transfer.pull(project, [path.as_posix() for path in paths])
         yield project
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from alambique import dvcrepo
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError, TransientError
 from alambique.files import sha256
 from alambique.git import git
 from alambique.layout import CANDIDATES, DECISIONS
 from alambique.messages import Decisions, Promoted, PromoteRequest, RollbackRequest, Version
+from alambique.pipeline import dvc_repository
 from alambique.registry import aliases
 from alambique.registry.ledger import Entry, Ledger, State
 
@@ -156,7 +156,7 @@ def read_judgement(origin: str, tag: str) -> Judgement:
         path = folder / DECISIONS
         if not path.is_file():
             raise ConfigurationError(f"{tag} holds no {DECISIONS}: it is not a recorded run; give the tag of one")
-        entries = dvcrepo.lock_entries(folder).values()
+        entries = dvc_repository.lock_entries(folder).values()
         outs = frozenset(str(out["path"]) for entry in entries for out in entry.get("outs", ()))
         return Judgement(tag, Decisions.model_validate_json(path.read_text()), sha256(path), outs)
 

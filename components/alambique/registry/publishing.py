@@ -37,15 +37,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alambique.data import recorded
+from alambique.config.deployment import Deployment
 from alambique.data.store import S3, client, reaching
-from alambique.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, TransientError
 from alambique.files import json_text, sha256
 from alambique.messages import Published, PublishRequest
+from alambique.process.scratch import scratch
 from alambique.pull import MANIFEST, POINTER, SCHEMA
+from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry, Ledger
-from alambique.scratch import scratch
 
 LARGE = 64 * 2**20
 """Bytes from which on a file is uploaded in parts."""
@@ -102,7 +102,7 @@ def _upload(place: _Place, entry: Entry, deployment: Deployment) -> str:
     """Put what is missing of a champion's release; returns its name."""
     with scratch(deployment.home.absolute() / "workspaces", "publish") as workspace:
         artifact = workspace / entry.candidate
-        recorded.fetch_artifact(entry, workspace / "none", deployment.origin, artifact)
+        run_artifacts.fetch_artifact(entry, workspace / "none", deployment.origin, artifact)
         manifest = workspace / MANIFEST
         manifest.write_text(json_text(_manifest(entry, artifact)))
         release = sha256(manifest)

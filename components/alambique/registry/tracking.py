@@ -20,9 +20,9 @@ from alambique import config, git
 from alambique.files import read_json
 from alambique.layout import CARD, CURVES
 from alambique.messages import StageResult
+from alambique.process.events import EVENTS_FILE
 from alambique.registry.client import artifact_root, connect, forgiving, reachable
-from alambique.registry.live import following
-from alambique.stages.events import EVENTS_FILE
+from alambique.registry.metrics_tail import following
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from alambique.report.leaderboard import Row
+from alambique.evaluation.leaderboard import Row
 
 
 class Artifact(NamedTuple):

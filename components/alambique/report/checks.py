@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alambique import config, gates
+from alambique import config
+from alambique.evaluation import gates, leaderboard
 from alambique.layout import REPORT
 from alambique.messages import Check
-from alambique.report import leaderboard
 
 LOG_WIDTH = 160
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from alambique import gates
-from alambique.config.gates import Gate
+from alambique.config.gate_config import Gate
+from alambique.evaluation import gates
+from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
 from alambique.report import checks, plots, search
 from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, in_unit, number, points, signed, singular
-from alambique.report.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 from alambique.report.verdict import interval, outcome, scope, verdict

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alambique.report.leaderboard import Row
+from alambique.evaluation.leaderboard import Row
 
 INK, FAINT = "#010203", "#010204"
 """Stand-ins that become the page's own `--ink` and `--line`."""

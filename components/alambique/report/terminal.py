@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.report.figures import count, in_unit, number, signed
-from alambique.report.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.report.verdict import scope, verdict
 
 WIDTH = 100

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from alambique.evaluation.leaderboard import Delta, Gain
 from alambique.report.figures import points, signed
-from alambique.report.leaderboard import Delta, Gain
 
 SHOWN = 0.0005
 """Of a share: what is less is shown as 0.0 points."""

@@ -22,8 +22,8 @@ from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import write_json
 from alambique.layout import CARD, METRICS, Subject, subjects
+from alambique.process.cores import pinned
 from alambique.stages import cold_start
-from alambique.stages.cores import pinned
 
 Result = TypeVar("Result")
 

@@ -22,7 +22,7 @@ import numpy as np
 from alambique import tasks
 from alambique.errors import TransientError
 from alambique.files import read_json, write_json
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 
 TIMEOUT = 300
 """Seconds for one start; what takes longer hangs."""

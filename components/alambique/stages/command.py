@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
-from alambique.stages.environment import prepare, speak
-from alambique.stages.resume import kept_on_laptop
+from alambique.process.environment import prepare, speak
+from alambique.process.resume_dir import kept_on_laptop
 
 STAGES = (
     "validate",
@@ -47,10 +47,10 @@ def run(project: Path, name: str, *arguments: str) -> None:
 
 def _tracked(project: Path, address: str, work: Callable[[], None]) -> None:
     """Do the work, with the same child run in MLflow, and as resumable, under plain `dvc repro` as under Airflow."""
-    from alambique import pipeline
+    from alambique.pipeline import graph
     from alambique.registry.tracking import laptop_run
 
     with laptop_run(project, address) as child, kept_on_laptop(project, address):
         work()
         if child.run_id:
-            child.log_outputs(project, list(pipeline.read(project).stages[address].outs))
+            child.log_outputs(project, list(graph.read(project).stages[address].outs))

@@ -11,14 +11,15 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
-from alambique import config, gates, tasks
+from alambique import config, tasks
 from alambique.config import Params
 from alambique.errors import DataError
+from alambique.evaluation import build, gates, paired_bootstrap
+from alambique.evaluation.leaderboard import Leaderboard
+from alambique.evaluation.measures import Interval
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.layout import DATA, METRICS, REPORT, Subject, evaluation, evaluation_metrics, subjects
-from alambique.report import build, page, search
-from alambique.report.leaderboard import Leaderboard
-from alambique.tasks import Interval, paired
+from alambique.report import page, search
 
 
 def run(project: Path) -> None:
@@ -78,7 +79,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
         classes=dataset.classes,
         evaluations=evaluations,
         gains={student: _gain(params, student, today) for student in params.students},
-        intervals=paired.intervals(task.resample, today, list(permutations(today, 2))),
+        intervals=paired_bootstrap.intervals(task.resample, today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
         agreements={
             (name, teacher): task.agreement(project / evaluation(name), project / evaluation(teacher), params)
@@ -105,7 +106,7 @@ def _gain(params: Params, student: str, today: Mapping[str, Path]) -> Interval |
     if not {*distilled, *control} <= today.keys():
         return None
     first, second = ([today[name] for name in names] for names in (distilled, control))
-    return paired.gain(tasks.load(params.task).resample, first, second)
+    return paired_bootstrap.gain(tasks.load(params.task).resample, first, second)
 
 
 def _metrics(project: Path, path: Path, stage: str) -> dict[str, Any]:

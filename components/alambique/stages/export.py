@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from alambique.config import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import Candidate
 from alambique.stages.work import produce
-from alambique.tasks import Metrics, Task, require_available
+from alambique.tasks import Task, require_available
 
 
 def run(project: Path, student: str, runtime: str) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from alambique import config, tasks
 from alambique.config import Params
+from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CHOICE, SEARCH
 from alambique.report import search
 from alambique.stages.work import produce
-from alambique.tasks import Metrics, Task, require_available
+from alambique.tasks import Task, require_available
 
 logger = logging.getLogger(__name__)
 

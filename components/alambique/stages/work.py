@@ -7,10 +7,11 @@ from pathlib import Path
 
 from alambique import config, tasks
 from alambique.config import Params
+from alambique.evaluation.measures import Metrics
 from alambique.files import fresh_folder, write_json
 from alambique.layout import METRICS
 from alambique.stages.validate import require_valid
-from alambique.tasks import Metrics, Task
+from alambique.tasks import Task
 
 Work = Callable[[Task, Params, Path], Metrics]
 

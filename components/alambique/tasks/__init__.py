@@ -15,51 +15,15 @@ from numpy.typing import NDArray
 
 from alambique import config
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from alambique.report.leaderboard import Leaderboard
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
-
-Metrics = dict[str, Any]
-"""Goes to a metrics file: numbers and strings by name, two levels of nesting at most."""
-
-
-class Interval(NamedTuple):
-    """A difference in the task's headline metric, and the 95 % interval that it lies in.
-
-    Attributes:
-        value: mean over the seeds, on the test images as they are.
-        low, high: over other images like these, and over other seeds if there are several.
-        seeds, images: how many it was computed from.
-    """
-
-    value: float
-    low: float
-    high: float
-    seeds: int
-    images: int
-
-
-class Measure(NamedTuple):
-    """How a figure of a task's evaluations is shown and compared.
-
-    Attributes:
-        label: its name in tables.
-        unit: points: a share from 0 to 1, shown as 0 to 100; number: as it is.
-        lower_is_better: of two figures.
-        shown: whether tables have a column for it; gates may name it in any case.
-        about: what it is, in words, for the report.
-    """
-
-    label: str
-    unit: Literal["points", "number"] = "points"
-    lower_is_better: bool = False
-    shown: bool = False
-    about: str = ""
 
 
 class Facts(NamedTuple):
@@ -95,18 +59,6 @@ Tensors = list[tuple[str, list[int]]]
 
 Ability = Literal["search", "ingest", "drift"]
 """What a task may do beyond the pipeline: find what meets a budget, take in new data, tell drifted production data."""
-
-
-class Resampled(NamedTuple):
-    """The headline metric of e evaluations, on the test samples as they are and on each resample of them.
-
-    Attributes:
-        values: (e, 1 + resamples), NaN where a resample has nothing to measure.
-        samples: how many there are.
-    """
-
-    values: NDArray[np.float64]
-    samples: int
 
 
 class Observed(NamedTuple):
@@ -198,7 +150,7 @@ class Task(Protocol):
         """Measure a subject on the test split, a candidate on its own runtime: images.arrow."""
 
     def resample(self, evaluations: Sequence[Path]) -> Resampled:
-        """The headline metric of some evaluations on resamples of the test samples; see `alambique.tasks.paired`.
+        """The headline metric of some evaluations on resamples of the test samples; see `evaluation.paired_bootstrap`.
 
         Raises:
             DataError: they are not about the same samples.

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics, Resampled
 from alambique.layout import Candidate
-from alambique.tasks import Metrics, Observed, Resampled
+from alambique.tasks import Observed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from alambique.report.leaderboard import Leaderboard
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stub import interpreter
+from factories.stub_interpreter import interpreter
 
 from alambique.airflow.process import Verb, environment
 from alambique.errors import AlambiqueError, ConfigurationError, DataError, PermanentError, TransientError

@@ -15,7 +15,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import write_json
 from alambique.layout import Subject
-from alambique.project import template_dir
+from alambique.runs.new_project import template_dir
 
 
 def test_every_fifth_image_keeps_its_labels(scenes: Path, tmp_path: Path) -> None:

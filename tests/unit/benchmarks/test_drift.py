@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from benchmarks import common, drift
-from fabricated import observed, table
+from factories.drift_features import observed, table
 
 from alambique.data.dataset import Dataset
 

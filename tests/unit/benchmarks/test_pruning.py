@@ -9,7 +9,7 @@ from benchmarks.pruning import PRUNED, row
 from alambique import config
 from alambique.files import write_text
 from alambique.layout import evaluation
-from alambique.project import template_dir
+from alambique.runs.new_project import template_dir
 from alambique.tasks.detect.evaluate import write_results
 
 IMAGES = 4

@@ -7,7 +7,7 @@ from benchmarks.text_worth import KEEP, SETTINGS, Scale, changes, split, story_c
 
 from alambique import config
 from alambique.demo.intents import Intents
-from alambique.project import template_for
+from alambique.runs.new_project import template_for
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify.adopt import adopt
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 
 prepare()
 

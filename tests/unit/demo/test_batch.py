@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories.s3 import s3_server
 from PIL import Image
-from s3 import s3_server
 
 from alambique.data.arrivals import pairs
 from alambique.data.store import open_store

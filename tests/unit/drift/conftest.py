@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from watched import World, record
+from factories.drift_project import World, record
 
+from alambique.config.deployment import Deployment
 from alambique.demo.scenes import Scenes
-from alambique.deployment import Deployment
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import yaml
+from factories.drift_project import World
 from typer.testing import CliRunner
-from watched import World
 
 from alambique.cli import app
 from alambique.messages import Drift

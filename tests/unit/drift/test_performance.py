@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from alambique.drift.performance import Performance
-from alambique.tasks import Interval
+from alambique.evaluation.measures import Interval
 
 TEST = Interval(0.60, 0.55, 0.65, 1, 200)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated import CLASSES, batch, observed, reference
+from factories.drift_features import CLASSES, batch, observed, reference
 
 from alambique.drift import features, statistics
 from alambique.drift.features import Batch

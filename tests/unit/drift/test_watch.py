@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from s3 import s3_server
-from watched import PARAMS, World
+from factories.drift_project import PARAMS, World
+from factories.s3 import s3_server
 
 from alambique.data.store import client
 from alambique.drift import features

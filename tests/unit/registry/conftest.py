@@ -3,8 +3,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import finished_run
 import pytest
+from factories import finished_run
 from mlflow import MlflowClient
 
 from alambique.git import git

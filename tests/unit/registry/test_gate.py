@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from finished_run import gate_request
+from factories.finished_run import gate_request
 from mlflow import MlflowClient
 
 from alambique.errors import IntegrityError
 from alambique.messages import RunRequest
-from alambique.registry.gates import gate
-from alambique.registry.versions import register
+from alambique.registry.gate_command import gate
+from alambique.registry.model_versions import register
 
 
 def test_gate_marks_versions_and_names_a_challenger_for_each_model(tracked: RunRequest, client: MlflowClient) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from finished_run import judged
+from factories.finished_run import judged
 from mlflow import MlflowClient
 
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError, TransientError
 from alambique.files import sha256, write_json
 from alambique.git import git

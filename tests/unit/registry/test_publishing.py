@@ -15,24 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_run import judged, record_request
-from released import whole
-from s3 import s3_server
+from factories.finished_run import judged, record_request
+from factories.releases import whole
+from factories.s3 import s3_server
 
 from alambique import pull
-from alambique.data import recorded
-from alambique.deployment import Deployment
+from alambique.config.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError
 from alambique.files import read_json
 from alambique.git import git
 from alambique.layout import artifact_digest
 from alambique.messages import PromoteRequest, Published, PublishRequest, RollbackRequest, RunRequest, Version
-from alambique.registry import by_hand, publishing
+from alambique.registry import cli_actions, publishing, run_artifacts
 from alambique.registry.ledger import Ledger
+from alambique.registry.model_versions import register
 from alambique.registry.promotion import promote, rollback
 from alambique.registry.publishing import publish
-from alambique.registry.record import record
-from alambique.registry.versions import register
+from alambique.runs.record import record
 
 MODEL = "tiny-onnx"
 
@@ -223,15 +222,15 @@ def test_a_publisher_that_was_overtaken_leaves_the_newer_pointer(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote_(deployment, "r1")
-    fetch, newer = recorded.fetch_artifact, []
+    fetch, newer = run_artifacts.fetch_artifact, []
 
     def late(*arguments: Any) -> None:
-        monkeypatch.setattr(recorded, "fetch_artifact", fetch)
+        monkeypatch.setattr(run_artifacts, "fetch_artifact", fetch)
         promote_(deployment, "r2")
         newer.append(publish_(deployment))
         fetch(*arguments)
 
-    monkeypatch.setattr(recorded, "fetch_artifact", late)
+    monkeypatch.setattr(run_artifacts, "fetch_artifact", late)
     assert publish_(deployment) == newer[0]
     assert (pointer(deployment)["sequence"], pointer(deployment)["tag"]) == (2, "runs/r2")
 
@@ -308,11 +307,11 @@ def test_a_rollback_that_could_not_be_published_says_what_is_left_to_do(
 ) -> None:
     monkeypatch.setenv("ALAMBIQUE_RELEASES", "s3://nowhere/releases")
     with pytest.raises(PermanentError, match=r"is champion again, but devices do not get it yet.*`alambique publish"):
-        by_hand.rollback(project, MODEL, "erin", "")
+        cli_actions.rollback(project, MODEL, "erin", "")
     state = Ledger(deployment.origin, MODEL).read()
     assert state and (state.champion.candidate, state.champion.by) == ("pico-onnx-fp32", "erin")
     monkeypatch.delenv("ALAMBIQUE_RELEASES")
-    lines = by_hand.publish(project, []).splitlines()
+    lines = cli_actions.publish(project, []).splitlines()
     assert lines == [
         f"{MODEL}: {deployment.releases}/{MODEL}/{pointer(deployment)['manifest']}",
         "tiny-openvino: no champion yet",

@@ -13,8 +13,8 @@ from alambique.errors import ConfigurationError, TransientError
 from alambique.files import write_json
 from alambique.git import git
 from alambique.messages import StageResult
-from alambique.registry import live, tracking
-from alambique.stages.events import EVENTS_FILE, emit
+from alambique.process.events import EVENTS_FILE, emit
+from alambique.registry import metrics_tail, tracking
 
 PARAMS = {"params.yaml": {"distill": {"epochs": 3}, "seed": 0}, "versions.yaml": {"alambique": "0.1.0"}}
 
@@ -116,7 +116,7 @@ def test_a_failed_stage_is_a_failed_child_and_keeps_its_error(
 def test_curves_are_live_and_complete(
     tracking_uri: str, parent: str, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "SECONDS", 0.05)
+    monkeypatch.setattr(metrics_tail, "SECONDS", 0.05)
     events = tmp_path / "events"
     monkeypatch.setenv(EVENTS_FILE, str(events))
     with tracking.stage_run(tracking_uri, parent, "distill@pico", "k", PARAMS, events) as child:
@@ -133,7 +133,7 @@ def test_curves_are_live_and_complete(
 
 
 def test_events_that_could_not_be_sent_are_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "SECONDS", 0.05)
+    monkeypatch.setattr(metrics_tail, "SECONDS", 0.05)
     events, sent = tmp_path / "events", []
     events.write_text(json.dumps({"step": 0, "metrics": {"loss": 2.0}}) + "\n")
     failures = iter([OSError("network"), OSError("network")])
@@ -143,7 +143,7 @@ def test_events_that_could_not_be_sent_are_sent_again(tmp_path: Path, monkeypatc
             raise error
         sent.extend(lines)
 
-    with live.following(send, events):
+    with metrics_tail.following(send, events):
         end = time.monotonic() + 20
         while not sent and time.monotonic() < end:
             time.sleep(0.02)

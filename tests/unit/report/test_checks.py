@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from finished_run import PARAMS, absent, leaderboard, row
+from factories.finished_run import PARAMS, absent, leaderboard, row
 from typer.testing import CliRunner
 
 from alambique.cli import app

@@ -10,13 +10,14 @@ import pytest
 from markupsafe import Markup
 from rich.console import Console
 
-from alambique.config.gates import AtMost
+from alambique.config.gate_config import AtMost
+from alambique.evaluation import build
+from alambique.evaluation.leaderboard import Leaderboard
+from alambique.evaluation.measures import Measure
 from alambique.layout import subjects
-from alambique.report import build, page
-from alambique.report.leaderboard import Leaderboard
+from alambique.report import page
 from alambique.report.pictures import Picture
 from alambique.report.terminal import print_leaderboard
-from alambique.tasks import Measure
 
 MEASURES = {
     "agreement": Measure("next token", shown=True, about="share of the teacher's likeliest tokens that it names"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from finished_run import row
+from factories.finished_run import row
 
 from alambique.config.section import Runtime
 from alambique.report.plots import COLORS, FADED, Axis, accuracy_against, losses

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from searched import choice, entry
+from factories.search_results import choice, entry
 
 from alambique.report.search import limits, verdict
 

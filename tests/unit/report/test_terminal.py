@@ -3,9 +3,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import measured_run
 import pytest
-import subjects
+from factories import checkpoints, measured_run
 from rich.console import Console
 
 from alambique import config, layout
@@ -15,7 +14,7 @@ from alambique.stages.compare import compare
 
 
 def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path: Path, scenes: Path) -> None:
-    root = subjects.project(tmp_path / "project", scenes)
+    root = checkpoints.project(tmp_path / "project", scenes)
     measured_run.write(root)
     stream = io.StringIO()
     print_leaderboard(compare(root, config.load(root)), Console(file=stream))
@@ -33,7 +32,7 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
 
 def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path, scenes: Path) -> None:
     """JSON's keys are sorted."""
-    root = subjects.project(tmp_path / "project", scenes)
+    root = checkpoints.project(tmp_path / "project", scenes)
     measured_run.write(root)
     board = compare(root, config.load(root))
     board["students"] = ["pico", "nano"]

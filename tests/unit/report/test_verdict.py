@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from alambique.report.leaderboard import Gain
+from alambique.evaluation.leaderboard import Gain
 from alambique.report.verdict import outcome, scope, verdict
 
 

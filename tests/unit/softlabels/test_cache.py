@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from cached import DATA, IMAGES, RECIPE, labels, write
+from factories.soft_labels import DATA, IMAGES, RECIPE, labels, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

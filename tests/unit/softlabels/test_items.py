@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
-from cached import write
+from factories.soft_labels import write
 from numpy.typing import NDArray
 
 from alambique.errors import IntegrityError, PermanentError

@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import subjects
+from factories import checkpoints
 
 from alambique.errors import IntegrityError
 from alambique.files import read_json
+from alambique.process.environment import prepare
 from alambique.stages import benchmark
-from alambique.stages.environment import prepare
 
 prepare()
 
@@ -27,9 +27,9 @@ def project(tmp_path: Path, exported: Path) -> Path:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with four candidates. Who gets timed does not hang on precision: INT8 is a copy of FP32 here."""
-    root = subjects.project(tmp_path_factory.mktemp("benchmark") / "project", scenes)
+    root = checkpoints.project(tmp_path_factory.mktemp("benchmark") / "project", scenes)
     for runtime in ("onnx", "openvino"):
-        shutil.copytree(subjects.candidate(root, f"pico-{runtime}-fp32"), root / f"candidates/pico-{runtime}-int8")
+        shutil.copytree(checkpoints.candidate(root, f"pico-{runtime}-fp32"), root / f"candidates/pico-{runtime}-int8")
     return root
 
 
@@ -59,7 +59,12 @@ def test_every_candidate_is_timed_under_the_configured_conditions(project: Path)
     benchmark.run(project)
     result = read_json(project / "metrics/benchmark.json")
     assert sorted(result["latencies"]) == sorted(NAMES)
-    assert (result["threads"], result["runs"], result["device"], result["input_size"]) == (1, 3, "cpu", subjects.SIZE)
+    assert (result["threads"], result["runs"], result["device"], result["input_size"]) == (
+        1,
+        3,
+        "cpu",
+        checkpoints.SIZE,
+    )
     assert result["cpu"]
     for latency in result["latencies"].values():
         assert latency["n"] == len(latency["times_ms"]) == 3

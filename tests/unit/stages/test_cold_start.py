@@ -5,20 +5,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-import subjects
+from factories import checkpoints
 
 from alambique.errors import TransientError
+from alambique.process.cores import pinned
+from alambique.process.environment import prepare
 from alambique.stages import cold_start
 from alambique.stages.cold_start import Start
-from alambique.stages.cores import pinned
-from alambique.stages.environment import prepare
 
 prepare()
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
-    return subjects.candidate(subjects.project(tmp_path_factory.mktemp("cold") / "project", scenes), "pico-onnx-fp32")
+    return checkpoints.candidate(
+        checkpoints.project(tmp_path_factory.mktemp("cold") / "project", scenes), "pico-onnx-fp32"
+    )
 
 
 def test_loading_takes_time_and_memory(artifact: Path) -> None:

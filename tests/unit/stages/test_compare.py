@@ -4,19 +4,18 @@ import math
 import re
 from pathlib import Path
 
-import measured_run
 import pytest
-import searched
-import subjects
 import yaml
+from factories import checkpoints, measured_run, search_results
 
 from alambique import layout
 from alambique.config.detect import Params
 from alambique.errors import DataError
+from alambique.evaluation import paired_bootstrap
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256, write_json
+from alambique.process.environment import prepare
 from alambique.stages import compare
-from alambique.stages.environment import prepare
-from alambique.tasks import Metrics, paired
 from alambique.tasks.detect import Detect, field
 
 prepare()
@@ -25,12 +24,12 @@ prepare()
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the intervals are is not what is tested here."""
-    monkeypatch.setattr(paired, "RESAMPLES", 50)
+    monkeypatch.setattr(paired_bootstrap, "RESAMPLES", 50)
 
 
 @pytest.fixture
 def project(tmp_path: Path, scenes: Path) -> Path:
-    root = subjects.project(tmp_path / "project", scenes)
+    root = checkpoints.project(tmp_path / "project", scenes)
     measured_run.write(root, champions=("onnx",))
     return root
 
@@ -101,7 +100,7 @@ def test_comparing_twice_gives_equal_files(project: Path) -> None:
 
 def several(tmp_path: Path, scenes: Path, **quality: float) -> Path:
     """A run of three seeds and two teachers."""
-    root = subjects.project(tmp_path / "several", scenes)
+    root = checkpoints.project(tmp_path / "several", scenes)
     params = yaml.safe_load((root / "params.yaml").read_text())
     params |= {"seeds": [4, 0, 2], "teachers": ["main", "other"], "teacher": {"main": {}, "other": {}}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -197,7 +196,7 @@ def test_the_page_tells_what_a_search_came_to_only_where_there_was_one(project: 
     assert "<h2>Search</h2>" not in page(project)
     params = yaml.safe_load((project / "params.yaml").read_text())
     (project / "params.yaml").write_text(yaml.safe_dump(params | {"budget": {"size_mb": 0.5, "max_drop": 0.02}}))
-    write_json(project / "search/choice.json", searched.choice())
+    write_json(project / "search/choice.json", search_results.choice())
     html = page(project)
     section = html.partition("<h2>Search</h2>")[2].partition("<h2>")[0]
     words = " ".join(re.sub(r"<[^>]+>", " ", section).split())

@@ -9,8 +9,8 @@ import yaml
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import read_json
+from alambique.process.environment import prepare
 from alambique.stages import validate
-from alambique.stages.environment import prepare
 
 prepare()
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small
 import yaml
+from factories import small_projects
 from rich.console import Console
 
-from alambique import config, gates, layout, pipeline, tasks
+from alambique import config, layout, tasks
 from alambique.config import Params
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError, IntegrityError
+from alambique.evaluation import gates, leaderboard, paired_bootstrap
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import Candidate
-from alambique.project import init, template_for
-from alambique.report import leaderboard
+from alambique.pipeline import graph
+from alambique.runs.new_project import init, template_for
 from alambique.stages import (
     benchmark,
     compare,
@@ -36,7 +37,6 @@ from alambique.stages import (
     teacher,
     validate,
 )
-from alambique.tasks import paired
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
@@ -88,7 +88,7 @@ class Run:
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     name = request.param
-    mine = small.TASKS[name]()
+    mine = small_projects.TASKS[name]()
     home = tmp_path_factory.mktemp(f"contract_{name}")
     mine.write(home / "source")
     (home / "changes.yaml").write_text(yaml.safe_dump(mine.params))
@@ -205,7 +205,7 @@ def test_evaluations_are_complete(run: Run) -> None:
         assert found["data"] == test
         assert 0 <= found[run.params.HEADLINE] <= 1
         assert found["images"] > 0
-        own = paired.headline(run.task.resample, run.evaluation(subject))
+        own = paired_bootstrap.headline(run.task.resample, run.evaluation(subject))
         assert own.value == pytest.approx(found[run.params.HEADLINE], abs=1e-6)
         assert own.low <= own.value <= own.high
         for name in run.params.BY_CLASS:
@@ -227,11 +227,11 @@ def test_a_champion_that_is_not_there_is_said_to_be_absent(run: Run) -> None:
 def test_differences_are_paired(run: Run) -> None:
     first, second = f"teacher-{run.params.teachers[0]}", f"{run.student}-pruned"
     folders = {name: run.evaluation(name) for name in (first, second)}
-    found = paired.intervals(run.task.resample, folders, [(first, second), (second, first), (first, first)])
+    found = paired_bootstrap.intervals(run.task.resample, folders, [(first, second), (second, first), (first, first)])
     one, other = found[first, second], found[second, first]
     assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
     assert found[first, first][:3] == (0, 0, 0)
-    gain = paired.gain(run.task.resample, [folders[first]], [folders[second]])
+    gain = paired_bootstrap.gain(run.task.resample, [folders[first]], [folders[second]])
     assert gain.value == pytest.approx(one.value)
     assert gain.seeds == 1
 
@@ -328,7 +328,7 @@ def test_gates_judge_its_candidates(run: Run) -> None:
 
 
 def test_the_graph_knows_no_task(run: Run) -> None:
-    kinds = {name.split("@")[0] for name in pipeline.read(run.root).stages}
+    kinds = {name.split("@")[0] for name in graph.read(run.root).stages}
     assert {"validate", "teacher", "soft_labels", "distill", "control", "prune", "export", "compare"} <= kinds
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks import Measure
+from alambique.evaluation.measures import Measure
 
 BINS = 15
 """Of the calibration error, equally wide (Guo et al. 2017, On Calibration of Modern Neural Networks, §2)."""

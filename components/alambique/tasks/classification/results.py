@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import Resampled
-from alambique.tasks.paired import weights
+from alambique.evaluation.measures import Resampled
+from alambique.evaluation.paired_bootstrap import weights
 
 RESULTS = "samples.arrow"
 KEPT = 10

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.classify.preprocess import DESCRIPTION
 
 EXAMPLE = "example.py"

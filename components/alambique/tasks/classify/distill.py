@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from alambique.config.classify import Params
-from alambique.data import inputs
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind
+from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
-from alambique.tasks import Metrics, learning
+from alambique.tasks import training_loop
 from alambique.tasks.cards import heard
 from alambique.tasks.classify import lessons, measuring, network, weights
 from alambique.tasks.classify.architectures import Classifier
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.soft_labels import recipe
-from alambique.tasks.learning import Lesson
+from alambique.tasks.training_loop import Lesson
 
 
 def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -44,7 +45,7 @@ def recover(model: Classifier, project: Path, params: Params, target: Path) -> M
         IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
     """
     data = Dataset.load(project / DATA)
-    return learning.train(
+    return training_loop.train(
         model,
         _by_method(project, data, params),
         target,
@@ -71,7 +72,7 @@ def _student(
     given, source = inputs.given(project / INPUTS / "students", student)
     if given is not None:
         weights.start_from(made, given)
-    metrics = learning.train(
+    metrics = training_loop.train(
         made.model,
         lesson,
         target,

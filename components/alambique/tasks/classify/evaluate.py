@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from alambique.config.classify import Params
 from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CARD, DATA, Subject, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classification import metrics, parity, results
 from alambique.tasks.classify.dataset import Dataset

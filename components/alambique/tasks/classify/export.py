@@ -13,8 +13,8 @@ import onnxslim
 import torch
 
 from alambique.config.classify import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import WEIGHTS, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classify import network
 from alambique.tasks.classify.architectures import Classifier

@@ -18,7 +18,7 @@ from alambique.tasks.classify.cache import ViewLabels, ViewRecipe
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.soft_labels import pool
 from alambique.tasks.classify.views import View, Views
-from alambique.tasks.learning import Batch, Lesson
+from alambique.tasks.training_loop import Batch, Lesson
 
 UNKNOWN = -1
 """The label of an image that nobody labelled."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alambique.errors import DataError
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.preprocess import preprocess
-from alambique.tasks.learning import Measure
+from alambique.tasks.training_loop import Measure
 
 SPLIT = "val"
 BATCH = 64

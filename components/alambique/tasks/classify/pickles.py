@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alambique.tasks.untrusted import open_in_child
+from alambique.process.sandbox import open_in_child
 
 
 def state(path: Path) -> dict[str, Tensor]:

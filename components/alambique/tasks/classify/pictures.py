@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from alambique.evaluation.leaderboard import Leaderboard
 from alambique.files import read_json
 from alambique.layout import DATA, evaluation
-from alambique.report.leaderboard import Leaderboard
 from alambique.report.pictures import Picture, load, pick, shown
 from alambique.tasks.classification import plots as drawn
 from alambique.tasks.classification import results

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from alambique.config.classify import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classify import network
 from alambique.tasks.classify.dataset import Dataset

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from alambique.config.classify import Params
 from alambique.errors import ConfigurationError, DataError
+from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
 from alambique.layout import DATA, Candidate
-from alambique.tasks import Metrics, ptq_onnx
+from alambique.tasks import ptq_onnx
 from alambique.tasks.classify.card import write_candidate_card
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.export import FILES, OPSET, student, to_onnx

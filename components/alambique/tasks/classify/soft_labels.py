@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from alambique import layout
 from alambique.config.classify import Params
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classify import network
 from alambique.tasks.classify.cache import ViewLabels, ViewRecipe

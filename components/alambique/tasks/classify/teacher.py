@@ -6,10 +6,11 @@ from pathlib import Path
 
 from alambique import files
 from alambique.config.classify import Params, Teacher
-from alambique.data import inputs
 from alambique.errors import DataError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
-from alambique.tasks import Metrics, learning
+from alambique.runs import inputs
+from alambique.tasks import training_loop
 from alambique.tasks.classify import lessons, measuring, network, weights
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.network import Checkpoint
@@ -35,7 +36,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     else:
         made = _begin(asked, data, given, params.seed)
         images = len(data.images("train"))
-        metrics = learning.train(
+        metrics = training_loop.train(
             made.model,
             lessons.by_label(data, params.input_size, params.training.augment, images),
             target,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.detect import Params
-from alambique.tasks import Ability, Facts, Measure, Metrics, Observed, Resampled, Tensors
+from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.tasks import Ability, Facts, Observed, Tensors
 from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Detect(Modular):
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
 
     def adopt(self, source: str, target: Path) -> None:
-        from alambique.data.adopt import adopt
+        from alambique.data.import_dataset import adopt
 
         adopt(source, target)
 

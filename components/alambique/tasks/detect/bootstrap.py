@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import Resampled
+from alambique.evaluation.measures import Resampled
+from alambique.evaluation.paired_bootstrap import weights
 from alambique.tasks.detect.evaluate import RESULTS, SCHEMA
 from alambique.tasks.detect.ranking import Truth, draw, mean_average_precision, rank, truth
-from alambique.tasks.paired import weights
 
 
 def resample(folders: Sequence[Path]) -> Resampled:

@@ -10,9 +10,9 @@ from typing import Any
 
 import onnx
 
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.detect.preprocess import DESCRIPTION
 from alambique.tasks.detect.signature import BOXES, Signature, of_graph
 

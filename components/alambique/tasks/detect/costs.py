@@ -15,8 +15,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Target
 from alambique.layout import WEIGHTS
+from alambique.process.cores import pinned
 from alambique.stages.benchmark import measure
-from alambique.stages.cores import pinned
 from alambique.tasks import engines
 from alambique.tasks.detect import network, upstream
 from alambique.tasks.detect.export import FILES, to_onnx

@@ -8,18 +8,18 @@ from pathlib import Path
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params
-from alambique.data import inputs
 from alambique.data.dataset import Dataset
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
+from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
-from alambique.tasks import Metrics
 from alambique.tasks.cards import heard
 from alambique.tasks.detect import network, samples, trainer, trust
 from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.samples import Sample
 from alambique.tasks.detect.soft_labels import recipe
 from alambique.tasks.detect.teaching import Teaching
-from alambique.tasks.states import NOTHING, Earlier
+from alambique.tasks.trainer_state import NOTHING, Earlier
 
 Lesson = tuple[list[Sample], Teaching]
 """What is learned from, an epoch of it, and what is heard of teachers."""

@@ -29,9 +29,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import RANK, WORLD_SIZE
 from ultralytics.utils.dist import find_free_network_port
 
-from alambique import lifeline
 from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, read_error, write_error
-from alambique.stages.environment import speak
+from alambique.process import lifeline
+from alambique.process.environment import speak
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, DATA, Subject, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, confidence, field, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched

@@ -16,8 +16,8 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import WEIGHTS, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import ptq_tensorrt
 from alambique.tasks.detect.card import write_candidate_card

@@ -16,7 +16,7 @@ import pyarrow as pa
 from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.tasks import Metrics
+from alambique.evaluation.measures import Metrics
 from alambique.tasks.detect.average_precision import Detections
 from alambique.tasks.detect.parity import parity
 

@@ -32,7 +32,7 @@ from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, WEIGHTS, Kind
-from alambique.tasks.untrusted import open_in_child
+from alambique.process.sandbox import open_in_child
 
 
 class Architecture(NamedTuple):

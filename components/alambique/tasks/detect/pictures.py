@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from alambique.data.dataset import Dataset
+from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
-from alambique.report.leaderboard import Leaderboard
 from alambique.report.pictures import Picture, color, load, pick, shown
 from alambique.tasks.detect import average_precision
 

@@ -15,8 +15,8 @@ from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.layout import WEIGHTS, checkpoint
+from alambique.process.cores import pinned
 from alambique.stages import benchmark
-from alambique.stages.cores import pinned
 from alambique.tasks.detect import network, sensitivity
 from alambique.tasks.detect.budget import Combination, Cost
 from alambique.tasks.detect.calibration import Inputs

@@ -9,10 +9,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params, Prune
 from alambique.data.dataset import Dataset
+from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
 from alambique.stages.benchmark import cpu
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import costs, network
 from alambique.tasks.detect.rounds import prune_and_recover

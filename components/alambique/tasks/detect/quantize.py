@@ -20,8 +20,8 @@ import onnx
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import ptq_onnx, ptq_openvino, ptq_tensorrt, qat
 from alambique.tasks.detect.calibration import Inputs, calibration_images, describe

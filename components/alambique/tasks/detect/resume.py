@@ -1,7 +1,7 @@
 """The full state of a training between two epochs, kept in a file, so that a killed training goes on and ends the same.
 
 What is random in an epoch is drawn from the seed and the epoch's number (see `seed_epoch`), so that no generator's
-state need be kept. `alambique.tasks.states` keeps the file.
+state need be kept. `alambique.tasks.trainer_state` keeps the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.tasks.detect.samples import Sample
-from alambique.tasks.states import State
+from alambique.tasks.trainer_state import State
 
 if TYPE_CHECKING:
     from alambique.tasks.detect.trainer import SampleTrainer

@@ -18,9 +18,10 @@ from ultralytics.nn.tasks import DetectionModel
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, WEIGHTS
-from alambique.stages.resume import state_file
-from alambique.tasks import Metrics, curves, states
+from alambique.process.resume_dir import state_file
+from alambique.tasks import curves, trainer_state
 from alambique.tasks.cards import heard
 from alambique.tasks.detect import network, sensitivity
 from alambique.tasks.detect.distill import recover
@@ -28,7 +29,7 @@ from alambique.tasks.detect.importance import scorer
 from alambique.tasks.detect.prunable import shrink
 from alambique.tasks.detect.sensitivity import Scan
 from alambique.tasks.detect.widths import Slot, Widths, build, schedule
-from alambique.tasks.states import Earlier, State
+from alambique.tasks.trainer_state import Earlier, State
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _state(start: Start) -> State:
 def _resumed(wide: DetectionModel, stage: str) -> Start | None:
     """The round in which an earlier try was killed."""
     file = state_file()
-    earlier = states.earlier(file, stage) if file else None
+    earlier = trainer_state.earlier(file, stage) if file else None
     if earlier is None:
         return None
     begun = earlier.begun

@@ -18,11 +18,11 @@ import torch
 
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
+from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CHOICE, DATA, WEIGHTS
-from alambique.stages.events import EVENTS_FILE, emit
-from alambique.stages.resume import RESUME_FOLDER
-from alambique.tasks import Metrics
+from alambique.process.events import EVENTS_FILE, emit
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.detect import upstream
 from alambique.tasks.detect.budget import RULE, Combination, Figures
 from alambique.tasks.detect.calibration import calibration_images

@@ -18,8 +18,8 @@ from alambique import layout
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
 from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels

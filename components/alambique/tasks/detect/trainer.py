@@ -26,17 +26,18 @@ from alambique.config import heads
 from alambique.config.detect import Training
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, WEIGHTS
-from alambique.stages import events
-from alambique.stages.resume import state_file
-from alambique.tasks import Metrics, curves
+from alambique.process import events
+from alambique.process.resume_dir import state_file
+from alambique.tasks import curves
 from alambique.tasks.detect import distributed, network, resume, upstream
 from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.losses import DISTILLATION_LOSSES
 from alambique.tasks.detect.samples import labelled
 from alambique.tasks.detect.teaching import Teaching, student
-from alambique.tasks.states import INTERVAL, NOTHING, Earlier, StateFile
+from alambique.tasks.trainer_state import INTERVAL, NOTHING, Earlier, StateFile
 
 BY_PEOPLE = Teaching()
 

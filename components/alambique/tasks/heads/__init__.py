@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.heads import Head, Heads
-from alambique.tasks import Ability, Facts, Measure, Resampled, Tensors
+from alambique.evaluation.measures import Measure, Resampled
+from alambique.tasks import Ability, Facts, Tensors
 from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from alambique.report.leaderboard import Leaderboard
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
     from alambique.tasks.heads.shapes import Shapes
 
@@ -65,7 +66,7 @@ class HeadTask(Modular):
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     def adopt(self, source: str, target: Path) -> None:
-        from alambique.data.adopt import adopt
+        from alambique.data.import_dataset import adopt
 
         adopt(source, target)
 

@@ -16,8 +16,8 @@ from ultralytics.cfg import get_cfg
 
 from alambique.config.heads import Evaluate, Head, Heads
 from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, DATA, Subject, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, confidence, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched

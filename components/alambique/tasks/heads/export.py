@@ -14,8 +14,8 @@ import torch
 from ultralytics.nn.modules import Attention, Detect
 
 from alambique.config.heads import Head, Heads
+from alambique.evaluation.measures import Metrics
 from alambique.layout import WEIGHTS, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
 from alambique.tasks.detect.card import write_candidate_card

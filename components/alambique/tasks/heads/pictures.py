@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from alambique.config.heads import Heads
+from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
-from alambique.report.leaderboard import Leaderboard
 from alambique.report.pictures import Picture, color, load, pick, shown
 from alambique.tasks.detect.evaluate import RESULTS
 from alambique.tasks.detect.pictures import TRUTH, Boxes, agreement

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from alambique.config.heads import Heads
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, WEIGHTS, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import costs, network, widths
 from alambique.tasks.detect.prunable import shrink

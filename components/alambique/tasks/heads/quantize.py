@@ -10,8 +10,8 @@ import torch
 
 from alambique.config.heads import Heads
 from alambique.errors import ConfigurationError, DataError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, ptq_onnx, ptq_openvino
 from alambique.tasks.detect.calibration import calibration_images

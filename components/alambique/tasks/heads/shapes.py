@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from alambique.config import read_yaml
 from alambique.config.heads import Head
-from alambique.data.adopt import KEYPOINTS
 from alambique.data.dataset import Dataset
+from alambique.data.import_dataset import KEYPOINTS
 from alambique.errors import DataError
 
 ROWS = {

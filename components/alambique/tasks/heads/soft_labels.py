@@ -11,8 +11,8 @@ import torch
 from alambique import layout
 from alambique.config.heads import Heads
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect.preprocess import DESCRIPTION, preprocess, restore
 from alambique.tasks.heads import engines

@@ -18,12 +18,12 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.heads import Head, Training
 from alambique.data.dataset import Dataset
-from alambique.tasks import Metrics
+from alambique.evaluation.measures import Metrics
 from alambique.tasks.detect import distributed, trainer
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.teaching import Teaching
 from alambique.tasks.heads.shapes import Sample, Shapes
-from alambique.tasks.states import INTERVAL
+from alambique.tasks.trainer_state import INTERVAL
 
 VALIDATORS: dict[Head, type[DetectionValidator]] = {
     "segment": SegmentationValidator,

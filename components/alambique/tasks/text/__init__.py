@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.text import Params
-from alambique.tasks import Ability, Facts, Measure, Metrics, Tensors
+from alambique.evaluation.measures import Measure, Metrics
+from alambique.tasks import Ability, Facts, Tensors
 from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:

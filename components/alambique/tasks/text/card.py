@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alambique.evaluation.measures import Metrics
 from alambique.files import sha256, write_json
 from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers

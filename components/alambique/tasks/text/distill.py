@@ -8,17 +8,18 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique.config.text import Params
-from alambique.data import inputs
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Kind
+from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
-from alambique.tasks import Metrics, learning
+from alambique.tasks import training_loop
 from alambique.tasks.cards import heard
-from alambique.tasks.learning import Lesson
-from alambique.tasks.states import NOTHING, Earlier
 from alambique.tasks.text import adapters, folders, lessons, measuring, network
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.soft_labels import recipe, require_same_tokens
 from alambique.tasks.text.teacher import speaking
+from alambique.tasks.trainer_state import NOTHING, Earlier
+from alambique.tasks.training_loop import Lesson
 
 
 def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -57,7 +58,7 @@ def recover(
         IntegrityError: the cache is damaged, or was made from other texts or by other teachers than today's.
     """
     data = Texts.load(project / DATA)
-    return learning.train(
+    return training_loop.train(
         model,
         _by_method(project, data, params, tokenizer),
         target,
@@ -97,7 +98,7 @@ def _student(
     """Train a student from its start, the same way for `distill` and `control`, and describe it."""
     lora = params.networks[student].lora
     learner: nn.Module = adapters.adapt(model, lora, seed) if lora else model
-    metrics = learning.train(
+    metrics = training_loop.train(
         learner,
         lesson,
         target,

@@ -13,8 +13,8 @@ import torch
 from alambique import layout
 from alambique.config.text import Params
 from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, DATA, Subject
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.text import folders, measuring, results, sequences
 from alambique.tasks.text import tokenizer as tokenizers

@@ -11,8 +11,8 @@ from torch.export import Dim
 from transformers import PreTrainedModel
 
 from alambique.config.text import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.text import network
 from alambique.tasks.text.card import write_candidate_card

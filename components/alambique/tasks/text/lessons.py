@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text import Distill
-from alambique.tasks.learning import Lesson
 from alambique.tasks.text import losses, network, sequences
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text.sequences import Samples, TokenSequence
 from alambique.tasks.text.tokens import TokenLabels, TokenRecipe
+from alambique.tasks.training_loop import Lesson
 
 SPLITS = ("train", "unlabelled")
 """A language model needs no labels: texts without any are texts like others, to the control as well."""

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from alambique.tasks.learning import Measure
 from alambique.tasks.text import network, sequences
 from alambique.tasks.text.data import Text
+from alambique.tasks.training_loop import Measure
 
 
 def on(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:

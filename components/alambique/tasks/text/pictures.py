@@ -9,8 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 from tokenizers import Tokenizer
 
+from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import evaluation
-from alambique.report.leaderboard import Leaderboard
 from alambique.report.pictures import Picture, pick
 from alambique.tasks.text import results
 from alambique.tasks.text.results import Foretold

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from alambique.config.text import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.text import folders, importance, measuring, network, sequences, smaller
 from alambique.tasks.text.data import Texts

@@ -16,8 +16,8 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from alambique.config.text import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.text import evaluate

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks import Metrics
+from alambique.evaluation.measures import Metrics
 from alambique.tasks.text import results
 from alambique.tasks.text.losses import EMPTY
 from alambique.tasks.text.results import Foretold

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import Resampled
-from alambique.tasks.paired import weights
+from alambique.evaluation.measures import Resampled
+from alambique.evaluation.paired_bootstrap import weights
 from alambique.tasks.text.losses import EMPTY
 
 RESULTS = "texts.arrow"

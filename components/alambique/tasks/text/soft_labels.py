@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from alambique import layout
 from alambique.config.text import Params
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.text import folders, network, sequences, writing
 from alambique.tasks.text import tokenizer as tokenizers

@@ -9,10 +9,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique import files
 from alambique.config.text import Params, Teacher
-from alambique.data import inputs
 from alambique.errors import DataError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, INPUTS
-from alambique.tasks import Metrics, learning
+from alambique.runs import inputs
+from alambique.tasks import training_loop
 from alambique.tasks.text import folders, lessons, measuring, network, sequences
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
@@ -33,7 +34,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     val = measuring.on(data.texts("val"), tokenizer, params.input_size)
     if asked.source == "train":
         lesson = lessons.by_text(data, tokenizer, params.input_size)
-        metrics = learning.train(
+        metrics = training_loop.train(
             model, lesson, target, epochs=asked.epochs, training=params.training, seed=params.seed, measure=val
         )
         folders.save(model, tokenizer, target)

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.text_classify import Params
-from alambique.tasks import Ability, Facts, Measure, Resampled, Tensors
+from alambique.evaluation.measures import Measure, Resampled
+from alambique.tasks import Ability, Facts, Tensors
 from alambique.tasks.classification.metrics import BY_CLASS, MEASURES
 from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
-    from alambique.report.leaderboard import Leaderboard
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.tasks.text.data import Texts
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Params
-from alambique.data import inputs
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Kind
+from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
-from alambique.tasks import Metrics, learning
+from alambique.tasks import training_loop
 from alambique.tasks.cards import heard
-from alambique.tasks.learning import Lesson
 from alambique.tasks.text import folders
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import lessons, measuring, network
 from alambique.tasks.text_classify.soft_labels import SPLITS, recipe
 from alambique.tasks.text_classify.teacher import reading
+from alambique.tasks.training_loop import Lesson
 
 
 def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
@@ -46,7 +47,7 @@ def recover(
         IntegrityError: the cache is damaged, or was made from other texts or by other teachers than today's.
     """
     data = Texts.load(project / DATA)
-    return learning.train(
+    return training_loop.train(
         model,
         _by_method(project, data, params, tokenizer),
         target,
@@ -69,7 +70,7 @@ def _student(project: Path, params: Params, student: str, seed: int, target: Pat
         model = network.open_folder(given, tokenizer, data.classes, params.input_size, seed)
     alone = kind == "control"
     lesson = (_by_label if alone else _by_method)(project, data, params, tokenizer)
-    metrics = learning.train(
+    metrics = training_loop.train(
         model,
         lesson,
         target,

@@ -14,9 +14,9 @@ from scipy.special import softmax
 from alambique import layout
 from alambique.config.text_classify import Params
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CARD, DATA, Subject
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.classification import metrics, parity, results
 from alambique.tasks.engines import Engine

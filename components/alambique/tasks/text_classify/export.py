@@ -16,8 +16,8 @@ from torch.export import Dim
 from transformers import PreTrainedModel
 
 from alambique.config.text_classify import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.text.export import forget_where

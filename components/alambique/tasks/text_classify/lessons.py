@@ -17,13 +17,13 @@ from transformers import PreTrainedTokenizerFast
 from alambique.config.text_classify import Distill
 from alambique.errors import IntegrityError
 from alambique.tasks.classification.loss import tempered_kl
-from alambique.tasks.learning import Batch, Lesson
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import encoding, network
 from alambique.tasks.text_classify.cache import TextLabels, TextRecipe
 from alambique.tasks.text_classify.encoding import UNKNOWN, Encoded
 from alambique.tasks.text_classify.soft_labels import SPLITS
+from alambique.tasks.training_loop import Batch, Lesson
 
 
 class Taught(NamedTuple):

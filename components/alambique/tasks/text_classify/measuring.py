@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from alambique.tasks.learning import Measure
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import encoding
 from alambique.tasks.text_classify.soft_labels import answers
+from alambique.tasks.training_loop import Measure
 
 
 def on_val(data: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:

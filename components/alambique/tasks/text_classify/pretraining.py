@@ -14,15 +14,15 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 
 from alambique.config.text_classify import Params
 from alambique.errors import ConfigurationError
-from alambique.stages.resume import state_file
-from alambique.tasks import learning, states
-from alambique.tasks.learning import Batch, Lesson
-from alambique.tasks.states import Earlier
+from alambique.process.resume_dir import state_file
+from alambique.tasks import trainer_state, training_loop
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import encoding
 from alambique.tasks.text_classify.encoding import Encoded
 from alambique.tasks.text_classify.lessons import Samples
 from alambique.tasks.text_classify.soft_labels import SPLITS
+from alambique.tasks.trainer_state import Earlier
+from alambique.tasks.training_loop import Batch, Lesson
 
 HIDDEN = 0.15
 """The share of a text's tokens that is hidden (Devlin et al. 2019, BERT, §3.1), each behind the mask."""
@@ -44,11 +44,11 @@ def pretrain(
     own = encoding.encode(texts, tokenizer, data.classes, params.input_size)
     lesson = _lesson(own, tokenizer, [data.digest(split) for split in SPLITS if data.has(split)])
     stage = hashlib.sha256(repr((lesson.identity, epochs, params.training, params.seed)).encode()).hexdigest()
-    if (file := state_file()) and (before := states.earlier(file, stage)):
+    if (file := state_file()) and (before := trainer_state.earlier(file, stage)):
         model.load_state_dict(before.begun)
         return before
     with tempfile.TemporaryDirectory() as scratch:
-        learning.train(
+        training_loop.train(
             _reader(model, tokenizer, params.seed),
             lesson,
             Path(scratch),
@@ -103,7 +103,7 @@ def _loss(model: nn.Module, batch: Batch) -> Tensor:
     return total / (batch["truth"] != IGNORED).sum().clamp(min=1)
 
 
-def _on(own: list[Encoded], tokenizer: PreTrainedTokenizerFast) -> learning.Measure:
+def _on(own: list[Encoded], tokenizer: PreTrainedTokenizerFast) -> training_loop.Measure:
     """A look at a few of the texts themselves, for the log: nothing is decided by it."""
 
     def measure(model: nn.Module) -> dict[str, float]:

@@ -19,8 +19,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from alambique.config.text_classify import Params
+from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.openvino_models import save_openvino, to_openvino
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import evaluate

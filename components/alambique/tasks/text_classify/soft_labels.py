@@ -13,8 +13,8 @@ from torch import Tensor
 from alambique import layout
 from alambique.config.text_classify import Params
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
-from alambique.tasks import Metrics
 from alambique.tasks.cards import read_card
 from alambique.tasks.text.data import Text, Texts
 from alambique.tasks.text_classify import encoding, network

@@ -8,16 +8,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique import files
 from alambique.config.text_classify import Params, Teacher
-from alambique.data import inputs
 from alambique.errors import DataError
+from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, INPUTS
-from alambique.tasks import Metrics, learning
-from alambique.tasks.states import NOTHING
+from alambique.runs import inputs
+from alambique.tasks import training_loop
 from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers
 from alambique.tasks.text.data import Texts
 from alambique.tasks.text_classify import lessons, measuring, network
 from alambique.tasks.text_classify.pretraining import pretrain
+from alambique.tasks.trainer_state import NOTHING
 
 
 def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
@@ -36,7 +37,7 @@ def teacher(project: Path, params: Params, name: str, target: Path) -> Metrics:
     model = _begin(asked, given, tokenizer, data, params)
     measure = measuring.on_val(data, tokenizer, params.input_size)
     if asked.source == "train":
-        metrics = learning.train(
+        metrics = training_loop.train(
             model,
             lessons.by_label(data, tokenizer, params.input_size),
             target,

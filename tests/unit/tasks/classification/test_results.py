@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import paired
+from alambique.evaluation import paired_bootstrap
 from alambique.tasks.classification import results
 from alambique.tasks.classification.parity import parity
 
@@ -42,13 +42,13 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_a_difference_is_paired(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "a", noisy(TRUTH, 0.2, 0), TRUTH), write(tmp_path / "b", noisy(TRUTH, 0.4, 1), TRUTH)
-    own = paired.headline(results.resample, good)
+    own = paired_bootstrap.headline(results.resample, good)
     assert own.value == pytest.approx(results.read(good).right.mean())
     assert own.low < own.value < own.high
-    gain = paired.gain(results.resample, [good], [bad])
+    gain = paired_bootstrap.gain(results.resample, [good], [bad])
     assert 0.1 < gain.value < 0.3
     assert gain.low > 0
-    both = paired.intervals(results.resample, {"a": good, "b": bad}, [("a", "b"), ("b", "a"), ("a", "a")])
+    both = paired_bootstrap.intervals(results.resample, {"a": good, "b": bad}, [("a", "b"), ("b", "a"), ("a", "a")])
     assert both["a", "b"].value == pytest.approx(gain.value)
     assert both["b", "a"].low == pytest.approx(-both["a", "b"].high)
     assert both["a", "a"][:3] == (0, 0, 0)
@@ -56,8 +56,8 @@ def test_a_difference_is_paired(tmp_path: Path) -> None:
 
 def test_several_evaluations_have_a_mean_that_is_surer_than_each(tmp_path: Path) -> None:
     folders = [write(tmp_path / str(seed), noisy(TRUTH, 0.3, seed), TRUTH) for seed in range(3)]
-    alone = [paired.headline(results.resample, folder) for folder in folders]
-    mean = paired.headline(results.resample, *folders)
+    alone = [paired_bootstrap.headline(results.resample, folder) for folder in folders]
+    mean = paired_bootstrap.headline(results.resample, *folders)
     assert mean.value == pytest.approx(np.mean([each.value for each in alone]))
     assert mean.seeds == 3
     # What the three get wrong is drawn apart, so that each sample says more.
@@ -65,7 +65,7 @@ def test_several_evaluations_have_a_mean_that_is_surer_than_each(tmp_path: Path)
 
 
 def test_its_interval_is_as_wide_as_theory_says(tmp_path: Path) -> None:
-    own = paired.headline(results.resample, write(tmp_path / "a", noisy(TRUTH, 0.3, 0), TRUTH))
+    own = paired_bootstrap.headline(results.resample, write(tmp_path / "a", noisy(TRUTH, 0.3, 0), TRUTH))
     expected = 1.96 * np.sqrt(own.value * (1 - own.value) / len(TRUTH))
     assert (own.high - own.low) / 2 == pytest.approx(expected, rel=0.15)
 
@@ -74,7 +74,7 @@ def test_other_samples_are_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "a", noisy(TRUTH, 0.2, 0), TRUTH)
     two = write(tmp_path / "b", noisy(TRUTH, 0.2, 0), (TRUTH + 1) % 12)
     with pytest.raises(DataError, match="not evaluated on the same samples"):
-        paired.gain(results.resample, [one], [two])
+        paired_bootstrap.gain(results.resample, [one], [two])
 
 
 def test_results_of_another_version_are_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from viewed import PICO
+from factories.image_views import PICO
 
 from alambique.demo.digits import Digits
 from alambique.tasks.classify import network

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from viewed import PICO, SIZE
+from factories.image_views import PICO, SIZE
 
 from alambique.config.classify import Params
 from alambique.errors import ConfigurationError, DataError, IntegrityError

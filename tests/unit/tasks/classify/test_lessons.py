@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from viewed import SIZE, cache, recipe
+from factories.image_views import SIZE, cache, recipe
 
 from alambique.config.classify import Augment, Distill, Mix
 from alambique.errors import IntegrityError
@@ -14,7 +14,7 @@ from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.lessons import UNKNOWN
 from alambique.tasks.classify.network import Checkpoint
 from alambique.tasks.classify.preprocess import planes
-from alambique.tasks.learning import Batch, Lesson
+from alambique.tasks.training_loop import Batch, Lesson
 
 
 def batch(lesson: Lesson, epoch: int) -> Batch:

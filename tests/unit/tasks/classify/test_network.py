@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from factories.image_views import PICO
 from ultralytics import YOLO
-from viewed import PICO
 
 from alambique.config.classify import Network
 from alambique.errors import ConfigurationError, DataError

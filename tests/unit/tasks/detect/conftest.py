@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 
 prepare()

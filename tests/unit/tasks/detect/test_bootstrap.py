@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import paired
+from alambique.evaluation import paired_bootstrap
 from alambique.tasks.detect import average_precision, bootstrap, evaluate, ranking
 from alambique.tasks.detect.average_precision import Matched
 
@@ -125,22 +125,22 @@ def test_a_clear_gain_is_told_from_zero_and_a_swap_turns_it_round(tmp_path: Path
     better, worse = (network(images, quality, seed=3) for quality in (0.8, 0.5))
     first, second = write(tmp_path / "better", better), write(tmp_path / "worse", worse)
     result, turned = (
-        paired.gain(bootstrap.resample, [first], [second]),
-        paired.gain(bootstrap.resample, [second], [first]),
+        paired_bootstrap.gain(bootstrap.resample, [first], [second]),
+        paired_bootstrap.gain(bootstrap.resample, [second], [first]),
     )
     assert result.value == pytest.approx(upstream(better) - upstream(worse))  # type: ignore[operator]
     assert 0 < result.low < result.value < result.high
     assert (turned.low, turned.high) == (pytest.approx(-result.high), pytest.approx(-result.low))
     assert (result.seeds, result.images) == (1, 80)
-    assert paired.gain(bootstrap.resample, [first], [second]) == result
+    assert paired_bootstrap.gain(bootstrap.resample, [first], [second]) == result
 
 
 def test_networks_alike_are_not_told_apart(tmp_path: Path) -> None:
     images = scenes(80)
     first, second = (write(tmp_path / str(seed), network(images, 0.6, seed)) for seed in (1, 2))
-    result = paired.gain(bootstrap.resample, [first], [second])
+    result = paired_bootstrap.gain(bootstrap.resample, [first], [second])
     assert result.low < 0 < result.high
-    assert paired.gain(bootstrap.resample, [first], [first])[:3] == (0, 0, 0)
+    assert paired_bootstrap.gain(bootstrap.resample, [first], [first])[:3] == (0, 0, 0)
 
 
 def test_pairing_keeps_the_hardness_of_the_images_out_of_the_interval(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_pairing_keeps_the_hardness_of_the_images_out_of_the_interval(tmp_path: 
     images = scenes(80)
     better = network(images, 0.8, seed=3)
     first, second = write(tmp_path / "better", better), write(tmp_path / "worse", network(images, 0.5, seed=3))
-    result, chance = paired.gain(bootstrap.resample, [first], [second]), np.random.default_rng(0)
+    result, chance = paired_bootstrap.gain(bootstrap.resample, [first], [second]), np.random.default_rng(0)
     alone = [weighted(first, np.bincount(chance.integers(80, size=80), minlength=80)) for _ in range(300)]
     low, high = np.quantile(alone, [0.025, 0.975])
     assert result.high - result.low < high - low
@@ -162,10 +162,10 @@ def test_several_seeds_widen_the_interval_by_the_chance_of_training(tmp_path: Pa
         write(tmp_path / f"distilled-{seed}", network(images, quality, seed)) for seed, quality in ((1, 0.85), (2, 0.5))
     ]
     lucky, unlucky = (
-        paired.gain(bootstrap.resample, [one], [other]) for one, other in zip(distilled, control, strict=True)
+        paired_bootstrap.gain(bootstrap.resample, [one], [other]) for one, other in zip(distilled, control, strict=True)
     )
     assert lucky.low > 0 > unlucky.high
-    both = paired.gain(bootstrap.resample, distilled, control)
+    both = paired_bootstrap.gain(bootstrap.resample, distilled, control)
     assert both.value == pytest.approx((lucky.value + unlucky.value) / 2)
     assert both.low < 0 < both.high
     assert both.high - both.low > max(lucky.high - lucky.low, unlucky.high - unlucky.low)
@@ -176,9 +176,9 @@ def test_evaluations_of_different_images_are_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "first", network(scenes(10), 0.6, seed=1))
     other = write(tmp_path / "other", network(scenes(11), 0.6, seed=1))
     with pytest.raises(DataError, match="not evaluated on the same images"):
-        paired.gain(bootstrap.resample, [first], [other])
+        paired_bootstrap.gain(bootstrap.resample, [first], [other])
     with pytest.raises(DataError, match="not evaluated on the same images"):
-        paired.gain(bootstrap.resample, [first, other], [first, other])
+        paired_bootstrap.gain(bootstrap.resample, [first, other], [first, other])
 
 
 def test_evaluations_before_and_after_relabelling_are_refused(tmp_path: Path) -> None:
@@ -186,13 +186,13 @@ def test_evaluations_before_and_after_relabelling_are_refused(tmp_path: Path) ->
     first = write(tmp_path / "first", images)
     relabelled = write(tmp_path / "second", [images[0]._replace(truth=np.array([2, 2])), *images[1:]])
     with pytest.raises(DataError, match="not evaluated on the same images"):
-        paired.gain(bootstrap.resample, [first], [relabelled])
+        paired_bootstrap.gain(bootstrap.resample, [first], [relabelled])
 
 
 def test_a_split_without_a_true_box_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "e", network([Scene(np.zeros(0, int), np.zeros(0))] * 3, 0.6, seed=1))
     with pytest.raises(DataError, match="no true box"):
-        paired.gain(bootstrap.resample, [folder], [folder])
+        paired_bootstrap.gain(bootstrap.resample, [folder], [folder])
 
 
 def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -200,18 +200,18 @@ def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
     with pa.OSFile(str(tmp_path / "images.arrow"), "wb") as file, pa.ipc.new_file(file, old.schema) as writer:
         writer.write_table(old)
     with pytest.raises(IntegrityError, match="run the evaluate stages again"):
-        paired.gain(bootstrap.resample, [tmp_path], [tmp_path])
+        paired_bootstrap.gain(bootstrap.resample, [tmp_path], [tmp_path])
 
 
 def test_the_interval_of_a_pair_is_the_gain_of_a_single_seed(tmp_path: Path) -> None:
     """Whatever else is resampled beside it."""
     images = scenes(40)
     folders = {name: write(tmp_path / name, network(images, 0.6, seed)) for seed, name in enumerate(("a", "b", "c"))}
-    found = paired.intervals(bootstrap.resample, folders, [("a", "b"), ("b", "a"), ("c", "c")])
-    assert found["a", "b"] == paired.gain(bootstrap.resample, [folders["a"]], [folders["b"]])
+    found = paired_bootstrap.intervals(bootstrap.resample, folders, [("a", "b"), ("b", "a"), ("c", "c")])
+    assert found["a", "b"] == paired_bootstrap.gain(bootstrap.resample, [folders["a"]], [folders["b"]])
     assert found["b", "a"].low == pytest.approx(-found["a", "b"].high)
     assert found["c", "c"][:3] == (0, 0, 0)
-    assert paired.intervals(bootstrap.resample, folders, []) == {}
+    assert paired_bootstrap.intervals(bootstrap.resample, folders, []) == {}
 
 
 def test_the_interval_is_that_of_the_normal_approximation_where_map_is_a_share(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_the_interval_is_that_of_the_normal_approximation_where_map_is_a_share(t
     folders = {
         str(side): write(tmp_path / str(side), [_certain(hit) for hit in hits]) for side, hits in enumerate(seen)
     }
-    result = paired.intervals(bootstrap.resample, folders, [("0", "1")])["0", "1"]
+    result = paired_bootstrap.intervals(bootstrap.resample, folders, [("0", "1")])["0", "1"]
     b, c = np.sum(seen[0] & ~seen[1]), np.sum(~seen[0] & seen[1])
     half = 1.96 * np.sqrt(b + c - (b - c) ** 2 / n) / n
     assert result.value == pytest.approx((b - c) / n, abs=0.01)
@@ -251,11 +251,11 @@ def test_a_thousand_resamples_of_five_thousand_images_take_less_than_a_minute(
         scores = -np.sort(-chance.random(100).astype(np.float32))
         images.append(Matched(correct, scores, chance.integers(80, size=100), truth))
     folder = write(tmp_path / "e", images)
-    monkeypatch.setattr(paired, "RESAMPLES", 0)
+    monkeypatch.setattr(paired_bootstrap, "RESAMPLES", 0)
     start = time.process_time()
     bootstrap.resample([folder])
     once = time.process_time()
-    monkeypatch.setattr(paired, "RESAMPLES", 20)
+    monkeypatch.setattr(paired_bootstrap, "RESAMPLES", 20)
     bootstrap.resample([folder])
     end = time.process_time()
     assert (once - start) + 50 * ((end - once) - (once - start)) < 60

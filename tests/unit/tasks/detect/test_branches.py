@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from textbook import plain_kl
-from tiny import CLASSES, NETWORK
+from factories.reference_formulas import plain_kl
+from factories.tiny_detection import CLASSES, NETWORK
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import subjects
+from factories import checkpoints
 from onnx import helper, numpy_helper
 
 from alambique import config
@@ -17,7 +17,7 @@ from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, artifact_digest
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 from alambique.tasks.detect.evaluate import evaluate
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.preprocess import preprocess, restore
@@ -37,11 +37,11 @@ def measured(project: Path, target: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project whose test images are labelled with what its student is sure of, cut at the border."""
-    root = subjects.project(tmp_path_factory.mktemp("broken") / "project", scenes)
-    predict = load(subjects.candidate(root, NAME), threads=1)
+    root = checkpoints.project(tmp_path_factory.mktemp("broken") / "project", scenes)
+    predict = load(checkpoints.candidate(root, NAME), threads=1)
     dataset = Dataset.load(root / "data")
     for image in dataset.images("test"):
-        pixels, letterbox = preprocess(image, subjects.SIZE)
+        pixels, letterbox = preprocess(image, checkpoints.SIZE)
         found = predict(pixels)
         found = found[found[:, 4] >= THRESHOLD]
         low, high = np.split(restore(found[:, :4], letterbox), 2, axis=1)

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import subjects
 import torch
+from factories import checkpoints
+from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from PIL import Image
-from tiny import CLASSES, NETWORK, out, params, project
 
 from alambique import files
 from alambique.config.detect import Params
@@ -25,7 +25,7 @@ STILL = {"batch": 8, "learning_rate": 1e-12}
 def taught(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with a teacher and its soft labels. Read-only."""
     root = project(tmp_path_factory.mktemp("taught"), scenes)
-    subjects.checkpoint(root)
+    checkpoints.checkpoint(root)
     for shard in (0, 1):
         soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
     return root
@@ -98,9 +98,9 @@ def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> No
 
 
 def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
-    shutil.rmtree(root / subjects.TEACHER)
-    network.save(network.build(NETWORK, CLASSES, seed=9), out(root, subjects.TEACHER) / "weights.pt", image_size=64)
-    network.write_card(root / subjects.TEACHER, "teacher", 64, data="none")
+    shutil.rmtree(root / checkpoints.TEACHER)
+    network.save(network.build(NETWORK, CLASSES, seed=9), out(root, checkpoints.TEACHER) / "weights.pt", image_size=64)
+    network.write_card(root / checkpoints.TEACHER, "teacher", 64, data="none")
     with pytest.raises(IntegrityError, match="made for teachers"):
         distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
 

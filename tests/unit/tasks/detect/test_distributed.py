@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ranks
 import torch
-from stub import alive, eventually
-from taught import with_teacher
-from tiny import CLASSES, NETWORK, params
+from factories import ddp_ranks
+from factories.scripted_training import with_teacher
+from factories.stub_interpreter import alive, eventually
+from factories.tiny_detection import CLASSES, NETWORK, params
 
 from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
@@ -62,7 +62,7 @@ def distillation(
 def trained(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Path:
     """What two ranks leave of one training: what each knows in 0.json and 1.json; weights.pt and curves.csv."""
     target = tmp_path_factory.mktemp("trained")
-    metrics = distributed.run(partial(ranks.train, **distillation(target, data, ranks.Witness)), processes=2)
+    metrics = distributed.run(partial(ddp_ranks.train, **distillation(target, data, ddp_ranks.Witness)), processes=2)
     assert metrics == read_json(target / "0.json")["metrics"]
     return target
 
@@ -124,16 +124,16 @@ def test_several_gpus_train_as_ranks_and_refuse_a_batch_that_they_cannot_share(
 
 def test_what_stops_one_rank_stops_both(tmp_path: Path, data: Dataset) -> None:
     with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
-        distributed.run(partial(ranks.train, **distillation(tmp_path, data, logit=np.nan)), processes=2)
+        distributed.run(partial(ddp_ranks.train, **distillation(tmp_path, data, logit=np.nan)), processes=2)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("work", "kind", "message"),
     [
-        (partial(ranks.second_raises, DataError("data/a.png is empty")), DataError, "^data/a.png is empty$"),
-        (partial(ranks.second_raises, OSError("no space left")), AlambiqueError, "^OSError: no space left$"),
-        (ranks.second_is_killed, AlambiqueError, "training process 2 of 2 was ended by SIGKILL"),
+        (partial(ddp_ranks.second_raises, DataError("data/a.png is empty")), DataError, "^data/a.png is empty$"),
+        (partial(ddp_ranks.second_raises, OSError("no space left")), AlambiqueError, "^OSError: no space left$"),
+        (ddp_ranks.second_is_killed, AlambiqueError, "training process 2 of 2 was ended by SIGKILL"),
     ],
 )
 def test_the_error_of_one_rank_is_the_error_of_all(

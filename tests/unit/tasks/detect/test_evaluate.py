@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import subjects
+from factories import checkpoints
 from PIL import Image
 
 from alambique import config
@@ -15,7 +15,7 @@ from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 from alambique.tasks.detect import average_precision, ranking
 from alambique.tasks.detect.evaluate import evaluate
 from alambique.tasks.detect.predict import load
@@ -27,14 +27,14 @@ prepare()
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project whose test labels are every other box its teacher finds, slightly moved: mAP is neither 0 nor 1."""
-    root = subjects.project(tmp_path_factory.mktemp("evaluate") / "project", scenes)
+    root = checkpoints.project(tmp_path_factory.mktemp("evaluate") / "project", scenes)
     dataset = Dataset.load(root / "data")
     test = dataset.images("test")
     Image.open(test[0]).resize((64, 40)).save(test[0])  # one image that is not square
-    predict = load(subjects.checkpoint(root), threads=1)
+    predict = load(checkpoints.checkpoint(root), threads=1)
     jitter = np.random.default_rng(0)
     for image in test:
-        pixels, letterbox = preprocess(image, subjects.SIZE)
+        pixels, letterbox = preprocess(image, checkpoints.SIZE)
         found = predict(pixels)[:12]
         shares = restore(found[:, :4], letterbox)
         whole = (np.minimum(shares[:, 2] - shares[:, 0], shares[:, 3] - shares[:, 1]) > 0.1) & (found[:, 4] > 0.1)
@@ -44,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
         ]
         dataset.label(image).write_text("".join(rows[::2]))
     dataset.label(test[1]).unlink()  # background
-    subjects.candidate(root, "pico-onnx-fp32")
+    checkpoints.candidate(root, "pico-onnx-fp32")
     return root
 
 
@@ -69,7 +69,7 @@ def test_figures_are_those_of_yolo_val(project: Path, tmp_path: Path) -> None:
     theirs = YOLO(project / "models/teacher/main/weights.pt").val(
         data=tmp_path / "data/data.yaml",
         split="test",
-        imgsz=subjects.SIZE,
+        imgsz=checkpoints.SIZE,
         rect=False,
         nms=False,  # the head that gives final boxes
         conf=0.001,

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import subjects
+from factories import checkpoints
 from numpy.typing import NDArray
 
 from alambique import config
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, read_json, sha256
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks import Metrics
 from alambique.tasks.availability import unavailable
 from alambique.tasks.detect.card import EXAMPLES
 from alambique.tasks.detect.export import FILES, export
@@ -48,8 +48,8 @@ PRUNED = checkpoint("pico", "pruned")
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with a pruned student. Read-only, but for candidates of a new name."""
-    root = subjects.project(tmp_path_factory.mktemp("pruned"), scenes)
-    subjects.checkpoint(root, PRUNED, "pruned", "pico")
+    root = checkpoints.project(tmp_path_factory.mktemp("pruned"), scenes)
+    checkpoints.checkpoint(root, PRUNED, "pruned", "pico")
     return root
 
 
@@ -72,7 +72,7 @@ def sorted_rows(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_every_runtime_finds_what_torch_finds(root: Path, made: tuple[Path, Metrics]) -> None:
     torch_finds, runtime_finds = load(root / PRUNED, 1), load(made[0], 1)
     for image in Dataset.load(root / "data").images("test"):
-        pixels, _ = preprocess(image, subjects.SIZE)
+        pixels, _ = preprocess(image, checkpoints.SIZE)
         expected, found = torch_finds(pixels), runtime_finds(pixels)
         assert found.shape == expected.shape
         assert found[:, 4] == pytest.approx(expected[:, 4], abs=1e-4)
@@ -138,7 +138,7 @@ def run_example(folder: Path, image: Path) -> list[tuple[str, NDArray[np.float64
 
 def ours(folder: Path, image: Path) -> list[tuple[str, NDArray[np.float64]]]:
     """The same boxes by our own reading and inference."""
-    pixels, letterbox = preprocess(image, subjects.SIZE)
+    pixels, letterbox = preprocess(image, checkpoints.SIZE)
     boxes = load(folder, 1)(pixels)
     boxes = boxes[boxes[:, 4] >= 0.25]
     corners = restore(boxes[:, :4], letterbox) * ([letterbox.width, letterbox.height] * 2)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CLASSES, FAMILIES
-from trained import SMALLEST, outputs, trained
+from factories.tiny_detection import CLASSES, FAMILIES
+from factories.trained_networks import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import subjects
+from factories import checkpoints
 
 from alambique import config
 from alambique.config.detect import Evaluate
@@ -50,8 +50,8 @@ def test_agreement_is_the_share_of_boxes_that_both_found(tmp_path: Path) -> None
 
 
 def test_only_images_from_the_field_are_looked_at(scenes: Path, tmp_path: Path) -> None:
-    project = subjects.project(tmp_path / "project", scenes)
-    subjects.checkpoint(project)
+    project = checkpoints.project(tmp_path / "project", scenes)
+    checkpoints.checkpoint(project)
     params = config.load(project)
     for target in ("without", "with"):
         (tmp_path / target).mkdir()

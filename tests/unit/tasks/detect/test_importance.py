@@ -5,7 +5,7 @@ from typing import cast, get_args
 
 import pytest
 import torch
-from tiny import CLASSES
+from factories.tiny_detection import CLASSES
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from textbook import plain_kl
+from factories.reference_formulas import plain_kl
 from torch import Tensor
 
 from alambique.tasks.detect.losses import strength, tempered_binary_kl, tempered_kl

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, NETWORK
+from factories.tiny_detection import CLASSES, NETWORK
 from ultralytics import YOLO
 from ultralytics.nn.distill_model import FeatureHook
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import subjects
-import tiny
 import torch
+from factories import checkpoints, tiny_detection
 from ultralytics.utils.metrics import box_iou
 
 from alambique.config.detect import Params
@@ -18,8 +17,8 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
-from alambique.stages.resume import RESUME_FOLDER
 from alambique.tasks.detect import accuracy_control, classes, network
 from alambique.tasks.detect.distill import control, distill
 from alambique.tasks.detect.evaluate import compare, measure
@@ -37,9 +36,9 @@ DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "prun
 
 
 def asked(family: str, **changes: Any) -> Params:
-    architecture = tiny.FAMILIES[family].model_dump()
+    architecture = tiny_detection.FAMILIES[family].model_dump()
     teacher = {"main": {"network": architecture, "epochs": 1}}
-    return tiny.params(**{"networks": {"pico": architecture}, "teacher": teacher, **changes})
+    return tiny_detection.params(**{"networks": {"pico": architecture}, "teacher": teacher, **changes})
 
 
 @pytest.fixture(scope="module", params=["yolo11", "yolov8"])
@@ -51,13 +50,13 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def root(family: str, tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with a teacher of the family, its soft labels, and a distilled and a pruned student. Read-only."""
-    root = tiny.project(tmp_path_factory.mktemp("project") / family, scenes)
-    subjects.checkpoint(root, architecture=tiny.FAMILIES[family])
+    root = tiny_detection.project(tmp_path_factory.mktemp("project") / family, scenes)
+    checkpoints.checkpoint(root, architecture=tiny_detection.FAMILIES[family])
     for shard in (0, 1):
-        soft_labels(root, asked(family), shard, tiny.out(root, f"soft_labels/{shard}"))
-    wide = tiny.FAMILIES[family].model_copy(update={"scale": (0.34, 0.25, 256)})
-    subjects.checkpoint(root, DISTILLED, "distilled", "pico", wide)
-    subjects.checkpoint(root, PRUNED, "pruned", "pico", tiny.FAMILIES[family])
+        soft_labels(root, asked(family), shard, tiny_detection.out(root, f"soft_labels/{shard}"))
+    wide = tiny_detection.FAMILIES[family].model_copy(update={"scale": (0.34, 0.25, 256)})
+    checkpoints.checkpoint(root, DISTILLED, "distilled", "pico", wide)
+    checkpoints.checkpoint(root, PRUNED, "pruned", "pico", tiny_detection.FAMILIES[family])
     return root
 
 
@@ -89,19 +88,21 @@ def test_a_student_is_taught_for_as_many_steps_as_its_control(root: Path, family
     assert distilled["train_dfl_loss"] > 0
     assert "train_kd_loss" not in controlled
     assert distilled["steps"] == controlled["steps"] == STEPS
-    assert distilled["parameters"] == network.parameters(network.build(tiny.FAMILIES[family], tiny.CLASSES, 0))
+    assert distilled["parameters"] == network.parameters(
+        network.build(tiny_detection.FAMILIES[family], tiny_detection.CLASSES, 0)
+    )
     network.verify_loadable(tmp_path / "weights.pt")
 
 
 def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_path: Path, scenes: Path) -> None:
-    root = tiny.project(tmp_path / "project", scenes)
-    subjects.checkpoint(root)
+    root = tiny_detection.project(tmp_path / "project", scenes)
+    checkpoints.checkpoint(root)
     labels = {"min_score": 0.0, "max_boxes": 5}
-    teacher = {"main": {"network": tiny.NETWORK.model_dump()}}
+    teacher = {"main": {"network": tiny_detection.NETWORK.model_dump()}}
     how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
     given = asked(family, soft_labels=labels, teacher=teacher, distill=how)
-    soft_labels(root, given, 0, tiny.out(root, "soft_labels/0"))
-    metrics = distill(root, given, "pico", 0, tiny.out(root, DISTILLED))
+    soft_labels(root, given, 0, tiny_detection.out(root, "soft_labels/0"))
+    metrics = distill(root, given, "pico", 0, tiny_detection.out(root, DISTILLED))
     assert metrics["train_kd_loss"] > 0
     assert metrics["train_dis_loss"] > 0
     assert metrics["steps"] == STEPS
@@ -110,7 +111,7 @@ def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_pat
 
 def test_a_yolo26_is_taught_by_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
     how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
-    given = asked(family, networks={"pico": tiny.NETWORK.model_dump()}, distill=how)
+    given = asked(family, networks={"pico": tiny_detection.NETWORK.model_dump()}, distill=how)
     metrics = distill(root, given, "pico", 0, tmp_path)
     assert metrics["train_kd_loss"] > 0
     assert metrics["train_dis_loss"] > 0
@@ -129,7 +130,7 @@ def test_a_training_goes_on_from_its_last_epoch(
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
     given = asked(family, distill={"epochs": 2})
     for name in ("whole", "resumed"):
-        control(root, given, "pico", 0, tiny.out(tmp_path, name))
+        control(root, given, "pico", 0, tiny_detection.out(tmp_path, name))
     assert [line for line in said if line.startswith("resuming after epoch 1 of 2")]
     assert sha256(tmp_path / "whole/weights.pt") == sha256(tmp_path / "resumed/weights.pt")
 
@@ -174,7 +175,7 @@ def test_equal_weights_give_equal_graphs(root: Path) -> None:
 
 
 def test_a_teacher_of_more_classes_becomes_one_of_the_datasets(family: str) -> None:
-    model = network.build(tiny.FAMILIES[family], ["cat", "dog", "eel"], 0).eval()
+    model = network.build(tiny_detection.FAMILIES[family], ["cat", "dog", "eel"], 0).eval()
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     boxes, logits = predict_raw(model, image)
     fewer, chosen = predict_raw(classes.select(model, ["eel", "cat"]), image)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import subjects
+from factories import checkpoints
 
 from alambique.errors import DataError, IntegrityError
 from alambique.files import folder_sha256, read_json, sha256, write_json
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect.predict import load, runner
 from alambique.tasks.detect.preprocess import preprocess
@@ -19,10 +19,10 @@ prepare()
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
-    root = subjects.project(tmp_path_factory.mktemp("predict") / "project", scenes)
-    subjects.checkpoint(root)
+    root = checkpoints.project(tmp_path_factory.mktemp("predict") / "project", scenes)
+    checkpoints.checkpoint(root)
     for name in ("pico-onnx-fp32", "pico-openvino-fp32"):
-        subjects.candidate(root, name)
+        checkpoints.candidate(root, name)
     return root
 
 
@@ -30,7 +30,7 @@ def best(project: Path, folder: str) -> np.ndarray:
     """The three best boxes of each test image, (3 × images, 6)."""
     predict = load(project / folder, threads=1)
     images = sorted((project / "data/images/test").iterdir())
-    return np.concatenate([predict(preprocess(image, subjects.SIZE)[0])[:3] for image in images])
+    return np.concatenate([predict(preprocess(image, checkpoints.SIZE)[0])[:3] for image in images])
 
 
 @pytest.mark.parametrize("name", ["pico-onnx-fp32", "pico-openvino-fp32"])
@@ -43,9 +43,9 @@ def test_a_runtime_finds_what_the_checkpoint_finds(project: Path, name: str) -> 
 @pytest.mark.parametrize("name", ["pico-onnx-fp32", "pico-openvino-fp32"])
 def test_an_answer_is_not_overwritten_by_the_next(project: Path, name: str) -> None:
     predict = load(project / "candidates" / name, threads=1)
-    first = predict(np.zeros((1, 3, subjects.SIZE, subjects.SIZE), np.float32))
+    first = predict(np.zeros((1, 3, checkpoints.SIZE, checkpoints.SIZE), np.float32))
     kept = first.copy()
-    predict(np.ones((1, 3, subjects.SIZE, subjects.SIZE), np.float32))
+    predict(np.ones((1, 3, checkpoints.SIZE, checkpoints.SIZE), np.float32))
     np.testing.assert_array_equal(first, kept)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from alambique.errors import DataError
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 from alambique.tasks.detect.preprocess import place, preprocess, restore
 
 prepare()

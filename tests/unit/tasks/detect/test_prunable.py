@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trained import SMALLEST, outputs, trained
+from factories.trained_networks import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import subjects
 import torch
-from tiny import out, params, project
+from factories import checkpoints
+from factories.tiny_detection import out, params, project
 from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils import callbacks
@@ -15,13 +15,13 @@ from ultralytics.utils import callbacks
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
-from alambique.stages.resume import RESUME_FOLDER
-from alambique.tasks import Metrics
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.detect import network, prune, rounds, sensitivity
 from alambique.tasks.detect.soft_labels import soft_labels
-from alambique.tasks.states import Earlier, State, StateFile
+from alambique.tasks.trainer_state import Earlier, State, StateFile
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
@@ -37,10 +37,10 @@ def asked(share: float, **how: Any) -> Params:
 def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with soft labels and a distilled student. Read-only."""
     root = project(tmp_path_factory.mktemp("distilled"), scenes)
-    subjects.checkpoint(root)
+    checkpoints.checkpoint(root)
     for shard in (0, 1):
         soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
-    folder = subjects.checkpoint(root, DISTILLED, "distilled", "pico")
+    folder = checkpoints.checkpoint(root, DISTILLED, "distilled", "pico")
     (folder / "curves.csv").write_text("epoch\n1\n")
     return root
 

@@ -9,10 +9,10 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
-import subjects
 import torch
+from factories import checkpoints
+from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
-from tiny import CLASSES, FAMILIES, out, params, project
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
@@ -21,14 +21,14 @@ from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
-from alambique.stages.resume import RESUME_FOLDER
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.detect import network, qat
 from alambique.tasks.detect.calibration import Inputs
 from alambique.tasks.detect.export import FILES, to_onnx
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.quantize import quantizer
 from alambique.tasks.detect.soft_labels import soft_labels
-from alambique.tasks.states import State, StateFile
+from alambique.tasks.trainer_state import State, StateFile
 
 PRUNED = checkpoint("pico", "pruned")
 INT8 = Candidate("pico", "onnx", "int8")
@@ -52,16 +52,16 @@ def asked(epochs: int, **training: float) -> Params:
 def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with soft labels and a pruned student. Read-only."""
     root = project(tmp_path_factory.mktemp("pruned"), scenes)
-    subjects.checkpoint(root)
+    checkpoints.checkpoint(root)
     for shard in (0, 1):
         soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
-    subjects.checkpoint(root, PRUNED, "pruned", "pico")
+    checkpoints.checkpoint(root, PRUNED, "pruned", "pico")
     return root
 
 
 @pytest.fixture(scope="module")
 def inputs(root: Path) -> Inputs:
-    return [preprocess(image, subjects.SIZE)[0] for image in Dataset.load(root / "data").images("train")[:4]]
+    return [preprocess(image, checkpoints.SIZE)[0] for image in Dataset.load(root / "data").images("train")[:4]]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_what_was_learned_is_a_plain_checkpoint(root: Path, learned: Path) -> No
 
 
 def test_its_export_holds_no_rounding(learned: Path) -> None:
-    kinds = {node.op_type for node in to_onnx(learned, subjects.SIZE).graph.node}
+    kinds = {node.op_type for node in to_onnx(learned, checkpoints.SIZE).graph.node}
     assert "Conv" in kinds
     assert not {kind for kind in kinds if "Quantize" in kind}
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 import torch
-from taught import with_accuracy, with_teacher
-from tiny import CLASSES, NETWORK, params
+from factories.scripted_training import with_accuracy, with_teacher
+from factories.tiny_detection import CLASSES, NETWORK, params
 
 from alambique.data.dataset import Dataset
+from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
-from alambique.stages.resume import RESUME_FOLDER
-from alambique.tasks import Metrics
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.detect import distributed, network, resume, samples, trainer
 from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.teaching import Teaching
-from alambique.tasks.states import State, StateFile
+from alambique.tasks.trainer_state import State, StateFile
 
 EPOCHS = 6
 """The last two without mosaic."""

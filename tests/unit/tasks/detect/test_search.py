@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import subjects
-import tiny
 import yaml
+from factories import checkpoints, tiny_detection
 from pytest import MonkeyPatch
 
 from alambique.config.detect import Params
@@ -15,9 +14,9 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CHOICE, checkpoint
+from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
-from alambique.stages.events import EVENTS_FILE
 from alambique.tasks.detect import network, prototypes, sensitivity
 from alambique.tasks.detect.predict import load
 from alambique.tasks.detect.rounds import prune_and_recover
@@ -30,7 +29,7 @@ DISTILLED = checkpoint("pico", "distilled", 0)
 
 def params(**budget: float) -> Params:
     """FP32 of 0.31 MB unpruned and 0.22 MB with 30 % less; INT8 is larger, since so small a network is mostly names."""
-    return tiny.params(
+    return tiny_detection.params(
         budget={"epochs": 1, **budget},
         quantize={"images": 12},
         benchmark={"threads": 1, "warmup": 1, "runs": 5},
@@ -40,11 +39,11 @@ def params(**budget: float) -> Params:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with soft labels and a distilled student."""
-    root = tiny.project(tmp_path_factory.mktemp("distilled"), scenes)
-    subjects.checkpoint(root)
+    root = tiny_detection.project(tmp_path_factory.mktemp("distilled"), scenes)
+    checkpoints.checkpoint(root)
     for shard in (0, 1):
-        soft_labels(root, tiny.params(), shard, tiny.out(root, f"soft_labels/{shard}"))
-    folder = subjects.checkpoint(root, DISTILLED, "distilled", "pico")
+        soft_labels(root, tiny_detection.params(), shard, tiny_detection.out(root, f"soft_labels/{shard}"))
+    folder = checkpoints.checkpoint(root, DISTILLED, "distilled", "pico")
     (folder / "curves.csv").write_text("epoch\n1\n")
     write_json(root / "metrics/validate.json", {"success": True})
     return root
@@ -151,7 +150,7 @@ def test_a_prototype_has_the_widths_that_pruning_will_choose(
     left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
     found = sensitivity.Scan(0.5, left)  # what uniform pruning narrows shall be what is fragile
     monkeypatch.setattr(sensitivity, "scan", lambda *_: found)  # a student of one epoch finds nothing to lose
-    asked = tiny.params(prune={"widths": "sensitivity", "share": 0.15, "epochs": 1})
+    asked = tiny_detection.params(prune={"widths": "sensitivity", "share": 0.15, "epochs": 1})
     dataset = Dataset.load(root / "data")
     workshop = prototypes.Workshop(root, asked, dataset, [], tmp_path)
     prune_and_recover(wide, root, asked, dataset, tmp_path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import subjects
+from factories import checkpoints
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Evaluate
@@ -62,13 +62,13 @@ def test_a_scan_survives_its_file() -> None:
 
 @pytest.fixture
 def validation(tmp_path: Path, scenes: Path) -> Validation:
-    data = Dataset.load(subjects.project(tmp_path, scenes) / "data")
+    data = Dataset.load(checkpoints.project(tmp_path, scenes) / "data")
     return Validation(data, data.classes, 64, Evaluate())
 
 
 @pytest.fixture
 def model(tmp_path: Path, validation: Validation) -> DetectionModel:
-    return network.load(subjects.checkpoint(tmp_path) / "weights.pt")
+    return network.load(checkpoints.checkpoint(tmp_path) / "weights.pt")
 
 
 def test_every_layer_is_measured_on_val_with_gradients_that_are_computed_once(

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import subjects
 import torch
+from factories import checkpoints
+from factories.tiny_detection import params, project
 from PIL import Image
-from tiny import params, project
 
 from alambique.config.detect import Params
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
-from alambique.tasks import Metrics
 from alambique.tasks.detect import network, predict
 from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 from alambique.tasks.detect.preprocess import preprocess, restore
@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data/data.yaml").write_text(
         "train: images/train\nval: images/val\nunlabelled: images/unlabelled\nnames: [cat, dog, eel]\n"
     )
-    subjects.checkpoint(root)
+    checkpoints.checkpoint(root)
     return root
 
 
@@ -71,7 +71,7 @@ def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: 
 def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_path: Path, size: int) -> None:
     """At the size of the teacher's own input, which its card tells, whatever the students' is."""
     shutil.copytree(root, tmp_path / "project")
-    card = tmp_path / "project" / subjects.TEACHER / "card.json"
+    card = tmp_path / "project" / checkpoints.TEACHER / "card.json"
     write_json(card, {**read_json(card), "image_size": size})
     cache, _ = write(tmp_path / "project", tmp_path / "cache")
     assert read_recipe(tmp_path / "cache", BoxRecipe).image_sizes == [size]
@@ -118,7 +118,7 @@ def test_equal_teachers_give_equal_bytes(root: Path, tmp_path: Path) -> None:
 
 def test_a_changed_teacher_is_refused(scenes: Path, tmp_path: Path) -> None:
     root = project(tmp_path / "project", scenes)
-    subjects.checkpoint(root)
+    checkpoints.checkpoint(root)
     with (root / "models/teacher/main/weights.pt").open("ab") as file:
         file.write(b"more")
     with pytest.raises(IntegrityError, match="sha256"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import CLASSES, FAMILIES, NETWORK
+from factories.tiny_detection import CLASSES, FAMILIES, NETWORK
 from torch import Tensor
 from ultralytics.nn.modules import DFL
 from ultralytics.utils.nms import non_max_suppression

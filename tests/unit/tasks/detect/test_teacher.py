@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CLASSES, NETWORK, out, params, project
+from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from alambique import files

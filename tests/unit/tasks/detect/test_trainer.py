@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from taught import with_accuracy, with_teacher
-from tiny import CLASSES, NETWORK, params
+from factories.scripted_training import with_accuracy, with_teacher
+from factories.tiny_detection import CLASSES, NETWORK, params
 from torch import nn
 from ultralytics import YOLO
 
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, sha256
-from alambique.tasks import Metrics
 from alambique.tasks.detect import network, samples, trainer
 from alambique.tasks.detect.branches import TaughtLoss
 from alambique.tasks.detect.teaching import Teaching

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
-from trained import trained
+from factories import tiny_detection
+from factories.trained_networks import trained
 
 from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
@@ -19,10 +19,10 @@ from alambique.tasks.detect.watch import observe, uncertainty
 SCORES = np.array([0.9, 0.5, 0.2, 0.1])
 
 
-@pytest.fixture(scope="module", params=sorted(tiny.FAMILIES))
+@pytest.fixture(scope="module", params=sorted(tiny_detection.FAMILIES))
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
-    network.save(trained(tiny.FAMILIES[request.param], tiny.CLASSES), folder / WEIGHTS, 64)
+    network.save(trained(tiny_detection.FAMILIES[request.param], tiny_detection.CLASSES), folder / WEIGHTS, 64)
     network.write_card(folder, "pruned", 64, data="none")
     return folder
 
@@ -37,8 +37,8 @@ def test_predictions_are_those_that_are_measured(checkpoint: Path, scenes: Path)
         assert found.numbers["boxes"][index] == found.counts[index].sum() == len(counted)
         expected = counted[:, 4].mean() if len(counted) else boxes[:, 4].max()
         assert found.numbers["confidence"][index] == pytest.approx(expected, abs=1e-6)
-    assert found.counts.shape == (3, len(tiny.CLASSES))
-    assert found.classes == tiny.CLASSES
+    assert found.counts.shape == (3, len(tiny_detection.CLASSES))
+    assert found.classes == tiny_detection.CLASSES
 
 
 def test_embeddings_tell_images_apart_and_nothing_else_does(checkpoint: Path, scenes: Path) -> None:

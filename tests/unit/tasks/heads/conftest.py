@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import shaped
 import torch
+from factories import head_datasets
 
 from alambique.config import parse
 from alambique.config.heads import Heads
 from alambique.demo.scenes import Scenes
 from alambique.files import write_json
 from alambique.layout import WEIGHTS, checkpoint
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 from alambique.tasks.detect import network
 from alambique.tasks.heads.shapes import Shapes
 
@@ -27,7 +27,7 @@ NOTHING = {"uri": None, "sha256": None, "file": None}
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     """Tiny scenes of each head."""
     root = tmp_path_factory.mktemp(request.param) / "data"
-    shaped.write(request.param, root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
+    head_datasets.write(request.param, root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
     return Shapes.of(root, request.param)
 
 
@@ -35,7 +35,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def poses(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     """Tiny scenes with keypoints."""
     root = tmp_path_factory.mktemp("poses") / "data"
-    shaped.write("pose", root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
+    head_datasets.write("pose", root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
     return Shapes.of(root, "pose")
 
 

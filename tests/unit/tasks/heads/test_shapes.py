@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from alambique.data.adopt import adopt
 from alambique.data.expectations import failures, judge
+from alambique.data.import_dataset import adopt
 from alambique.errors import DataError
 from alambique.tasks.heads import HeadTask
 from alambique.tasks.heads.shapes import Shapes

@@ -8,11 +8,11 @@ import pytest
 
 from alambique.config.heads import Heads
 from alambique.errors import DataError
+from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
 from alambique.layout import CURVES, WEIGHTS
-from alambique.stages import events
-from alambique.stages.resume import RESUME_FOLDER
-from alambique.tasks import Metrics
+from alambique.process import events
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.detect import network
 from alambique.tasks.heads import trainer
 from alambique.tasks.heads.shapes import Shapes

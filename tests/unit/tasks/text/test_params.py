@@ -9,7 +9,7 @@ import yaml
 from alambique import config
 from alambique.config.text import Params
 from alambique.errors import ConfigurationError
-from alambique.project import template_for
+from alambique.runs.new_project import template_for
 
 
 def params(**changes: Any) -> Params:
@@ -50,7 +50,7 @@ def test_a_student_without_weights_has_its_teachers_tokenizer() -> None:
 
 
 def test_weights_in_a_folder_beside_the_changes_are_found(tmp_path: Path) -> None:
-    from alambique.project import _absolute
+    from alambique.runs.new_project import _absolute
 
     (tmp_path / "given").mkdir()
     changes = {"teacher": {"main": {"weights": "given"}}, "networks": {"small": {"start": "hf://org/name"}}}

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny_bert import TOKENS, build
+from factories.tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.tasks.openvino_models import save_openvino, to_openvino

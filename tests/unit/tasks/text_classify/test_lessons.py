@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_bert import TOKENS, build
+from factories.tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Distill, Params, Training
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks import learning
+from alambique.tasks import training_loop
 from alambique.tasks.text.data import Text, Texts, write
 from alambique.tasks.text_classify import encoding, lessons, measuring, network, pretraining
 from alambique.tasks.text_classify.cache import TextLabels, TextRecipe, keep
@@ -73,7 +73,7 @@ def test_a_student_learns_what_the_teacher_says(
     lesson = lessons.by_soft_labels(asked, wordpiece, TOKENS, told(asked, made, 7), made, Distill(weight=1.0))
     model = build(wordpiece, asked.classes)
     measure = measuring.on_val(asked, wordpiece, TOKENS)
-    learning.train(model, lesson, tmp_path, epochs=6, training=TRAINING, seed=0, measure=measure)
+    training_loop.train(model, lesson, tmp_path, epochs=6, training=TRAINING, seed=0, measure=measure)
     (ids,) = (each.ids for each in encoding.labelled(asked, "test", wordpiece, TOKENS)[:1])
     assert network.logits(model, torch.from_numpy(ids[None])).argmax() == 7
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_bert import TOKENS, build
+from factories.tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError, IntegrityError

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_bert import NETWORK, TOKENS, build
+from factories.tiny_bert import NETWORK, TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError

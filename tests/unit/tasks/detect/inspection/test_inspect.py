@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from cached import CLASSES, RECIPE, write
+from factories.soft_labels import CLASSES, RECIPE, write
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
@@ -19,7 +19,7 @@ from alambique import cli
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
-from alambique.project import template_for
+from alambique.runs.new_project import template_for
 from alambique.softlabels.reader import Cache
 from alambique.tasks.detect.boxes import SoftLabels
 from alambique.tasks.detect.inspection import command

@@ -1,0 +1,163 @@
+"""Copy a dataset as people have it (any YOLO data.yaml, or a name that Ultralytics knows) into the canonical layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alambique.config import read_yaml
+from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, SPLITS, class_names
+from alambique.errors import DataError, TransientError
+
+Pairs = dict[Path, Path]
+"""Each image of a split, sorted, and where its labels would be."""
+
+KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
+"""What a data.yaml says of keypoints: how many numbers each object has, which are each other's mirror image, and how
+exactly people place each."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset as it is described: each split's images, the class names by index, and what keypoints are, if any."""
+
+    file: Path
+    classes: list[str]
+    splits: dict[str, Pairs]
+    keypoints: dict[str, Any]
+
+
+def adopt(data: str, target: Path) -> None:
+    """Copy the dataset `data` to `target`.
+
+    Args:
+        data: a data.yaml, a folder with one, or the name of a dataset that Ultralytics downloads.
+        target: to be made: data.yaml, images/<split>, labels/<split>.
+    Raises:
+        DataError: what is wrong with it, and where.
+        TransientError: Ultralytics' dataset could not be downloaded.
+    """
+    source = describe(data)
+    for split, pairs in source.splits.items():
+        _copy(pairs, target, split)
+    content = {split: f"images/{split}" for split in source.splits} | {"names": dict(enumerate(source.classes))}
+    content |= source.keypoints
+    (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def describe(data: str) -> Source:
+    """Find the images and labels of a dataset; see `adopt`.
+
+    Raises:
+        DataError: a split is missing, names nothing, or has no labels.
+    """
+    file, content = _read(data)
+    base = _base(file, content)
+    splits = {}
+    for split in SPLITS:
+        if value := content.get(split):
+            places = value if isinstance(value, list) else [value]
+            images = sorted(image for place in places for image in _images(_find(base, str(place), split, file)))
+            splits[split] = {image: label_of(image) for image in images}
+    for split in LABELLED:
+        _check(split, splits.get(split), file)
+    keypoints = {key: content[key] for key in KEYPOINTS if key in content}
+    return Source(file, class_names(content.get("names"), file), splits, keypoints)
+
+
+def label_of(image: Path) -> Path:
+    """Where YOLO looks for an image's labels: the last folder called images becomes labels, the suffix .txt."""
+    parts = list(image.parts)
+    if "images" in parts[:-1]:
+        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read(data: str) -> tuple[Path, dict[str, Any]]:
+    path = Path(data).expanduser()
+    if path.is_dir():
+        found = sorted(path.glob("*.y*ml"))
+        named = path / "data.yaml"
+        if named not in found and len(found) != 1:
+            raise DataError(f"{path} holds no data.yaml (found {[file.name for file in found]}); give the file itself")
+        path = named if named in found else found[0]
+    if not path.is_file():
+        return _download(data)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no mapping; it needs train, val, test and names")
+    return path.resolve(), content
+
+
+def _download(name: str) -> tuple[Path, dict[str, Any]]:
+    if "/" in name:
+        raise DataError(f"there is no {name}; give a data.yaml, a folder with one, or a dataset name as in coco8")
+    from alambique.process.environment import prepare
+
+    prepare()
+    from ultralytics.data.utils import check_det_dataset
+
+    try:
+        content = check_det_dataset(name)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {name}, and Ultralytics knows no dataset of that name: {error}") from None
+    except (OSError, SyntaxError, TypeError) as error:
+        raise TransientError(f"Ultralytics cannot provide the dataset {name}: {error}") from error
+    return Path(content["yaml_file"]), {**content, "path": str(content["path"])}
+
+
+def _base(file: Path, content: dict[str, Any]) -> Path:
+    """The folder that splits are relative to; a stale `path`, of another machine, is passed over."""
+    path = file.parent / Path(str(content.get("path") or ".")).expanduser()
+    return path if path.is_dir() else file.parent
+
+
+def _find(base: Path, place: str, split: str, file: Path) -> Path:
+    # Roboflow writes ../train/images for what lies beside the data.yaml.
+    for candidate in (base / place, base / place.removeprefix("../")):
+        if candidate.exists():
+            return candidate.resolve()
+    raise DataError(f"{file}: {split}: {place} is not in {base}; correct the path")
+
+
+def _images(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield from (path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return
+    for line in place.read_text().splitlines():
+        if line.strip():
+            image = place.parent / line.strip()
+            if not image.is_file():
+                raise DataError(f"{place} lists {line.strip()}, which is not there; paths are relative to the list")
+            yield image.resolve()
+
+
+def _check(split: str, pairs: Pairs | None, file: Path) -> None:
+    if pairs is None:
+        raise DataError(
+            f"{file} names no `{split}` split. Alambique trains on train, decides on val and measures once on test: "
+            f"move some images and labels to a folder of their own and add `{split}: images/{split}`"
+        )
+    if not pairs:
+        raise DataError(f"{file}: {split}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) were found")
+    if not any(label.exists() for label in pairs.values()):
+        first = next(iter(pairs.values()))
+        raise DataError(f"{file}: {split}: none of {len(pairs)} images has labels; the first would be {first}")
+
+
+def _copy(pairs: Pairs, target: Path, split: str) -> None:
+    root = Path(os.path.commonpath([image.parent for image in pairs])) if pairs else Path()
+    for image, label in pairs.items():
+        inside = Path(split) / image.relative_to(root)
+        (target / "images" / inside).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, target / "images" / inside)
+        if split in LABELLED and label.exists():
+            copy = (target / "labels" / inside).with_suffix(".txt")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(label, copy)

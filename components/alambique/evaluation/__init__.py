@@ -1,0 +1,1 @@
+"""What was measured, judged: leaderboard, gates, paired bootstrap. Pure functions of files; no ML library."""

@@ -1,0 +1,216 @@
+"""Join what was measured into the leaderboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from alambique.config.gate_config import Reference
+from alambique.evaluation import latency, pareto
+from alambique.evaluation.leaderboard import (
+    SCHEMA,
+    THROUGHPUT,
+    Delta,
+    Field,
+    Gain,
+    Leaderboard,
+    Measure,
+    Parity,
+    Row,
+    rank,
+    reference,
+)
+from alambique.evaluation.measures import Interval
+from alambique.evaluation.measures import Measure as TaskMeasure
+from alambique.layout import Candidate, Subject, subjects
+
+
+def leaderboard(
+    *,
+    project: str,
+    task: str,
+    samples: str,
+    headline: str,
+    measures: Mapping[str, TaskMeasure],
+    by_class: Mapping[str, TaskMeasure],
+    objective: str,
+    teachers: Sequence[str],
+    students: Sequence[str],
+    seeds: Sequence[int],
+    runtimes: Sequence[str],
+    int8: Sequence[str],
+    input_size: int,
+    data: str,
+    classes: Sequence[str],
+    evaluations: Mapping[str, Mapping[str, Any]],
+    gains: Mapping[str, Interval | None],
+    intervals: Mapping[tuple[str, str], Interval],
+    benchmark: Mapping[str, Any],
+    agreements: Mapping[tuple[str, str], float | None],
+) -> Leaderboard:
+    """One table of all that was measured; see `Leaderboard`.
+
+    Args:
+        samples, headline, measures, by_class: the task's, see `alambique.tasks.Task`.
+        data: digest of today's test split.
+        classes: names in index order.
+        evaluations: content of metrics/evaluate/<subject>.json, by subject.
+        gains: of distilled over control, by student; None where it is unknown.
+        intervals: of the first subject's headline minus the second's, for all pairs where it is known.
+        benchmark: content of metrics/benchmark.json.
+        agreements: of each subject with each teacher on the images from the field.
+    Raises:
+        KeyError: a subject of the run has no evaluation, or a student no gain.
+    """
+    rows = {
+        subject.name: _row(
+            subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}), measures, by_class
+        )
+        for subject in subjects(teachers, students, seeds, runtimes, int8)
+    }
+    times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
+    for row in rows.values():
+        _compare(row, rows.values(), headline, intervals, times)
+        if THROUGHPUT in measures and row["latency_p50_ms"]:
+            row["metrics"][THROUGHPUT] = 1000 / row["latency_p50_ms"]
+    teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy", headline)[0]
+    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective, headline)
+    for row in rows.values():
+        if row["field"]:
+            row["field"]["agreement"] = agreements.get((row["subject"], teacher["subject"]))
+    return {
+        "schema": SCHEMA,
+        "project": project,
+        "task": task,
+        "samples": samples,
+        "headline": headline,
+        "measures": {name: _measure(each) for name, each in measures.items()},
+        "by_class": {name: _measure(each) for name, each in by_class.items()},
+        "objective": objective,
+        "students": list(students),
+        "seeds": list(seeds),
+        "runtimes": list(runtimes),
+        "data": data,
+        "classes": list(classes),
+        "images": evaluations[teacher["subject"]].get("images"),
+        "input_size": input_size,
+        "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
+        "best": ranked[0]["subject"] if ranked and ranked[0]["metrics"][headline] is not None else None,
+        "teacher": teacher["subject"],
+        "distillation_gain": {student: _gain(gains[student]) for student in students},
+        "pareto": {
+            runtime: pareto.front((row for row in rows.values() if row["runtime"] == runtime), headline)
+            for runtime in runtimes
+        },
+        "rows": list(rows.values()),
+    }
+
+
+def _measure(measure: TaskMeasure) -> Measure:
+    label, unit, lower_is_better, shown, about = measure
+    return {"label": label, "unit": unit, "lower_is_better": lower_is_better, "shown": shown, "about": about}
+
+
+def _row(
+    subject: Subject,
+    metrics: Mapping[str, Any],
+    latency: Mapping[str, Any],
+    measures: Iterable[str],
+    by_class: Iterable[str],
+) -> Row:
+    was = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
+    size = _number(metrics.get("size_bytes"))
+    return {
+        "subject": subject.name,
+        "kind": subject.kind,
+        "student": was.student if was else subject.student,
+        "runtime": subject.runtime,
+        "precision": was.precision if was else subject.precision,
+        "seed": subject.seed,
+        "present": bool(metrics.get("present", False)),
+        "metrics": numbers({name: metrics.get(name) for name in measures}),
+        "by_class": {name: numbers(metrics.get(name)) for name in by_class},
+        "parity": _parity(metrics.get("parity")),
+        "field": _field(metrics.get("field")),
+        "latency_p50_ms": _number(latency.get("p50_ms")),
+        "latency_p95_ms": _number(latency.get("p95_ms")),
+        "latency_p99_ms": _number(latency.get("p99_ms")),
+        "cold_start_ms": _number(latency.get("cold_start_ms")),
+        "peak_memory_mb": _number(latency.get("peak_memory_mb")),
+        "size_mb": None if size is None else size / 1e6,
+        "parameters": metrics.get("parameters"),
+        "macs": metrics.get("macs"),
+        "data": metrics.get("data"),
+        "digest": metrics.get("digest") or metrics.get("sha256"),
+        "deltas": {},
+        "latency_deltas": {},
+    }
+
+
+def _compare(
+    row: Row,
+    rows: Collection[Row],
+    headline: str,
+    intervals: Mapping[tuple[str, str], Interval],
+    times: Mapping[str, Sequence[float]],
+) -> None:
+    """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
+    references = {name: reference(name, row, rows, headline) for name in get_args(Reference)}
+    row["deltas"], row["latency_deltas"] = dict.fromkeys(references), dict.fromkeys(references)
+    for name, other in references.items():
+        if other is None or other is row:
+            continue
+        pair = (row["subject"], other["subject"])
+        if pair in intervals:
+            row["deltas"][name] = _delta(intervals[pair])
+        if times.keys() >= set(pair):
+            row["latency_deltas"][name] = latency.difference(times[pair[0]], times[pair[1]])
+    if row["kind"] == "candidate" and (own := references["checkpoint"]):
+        row["parameters"] = own["parameters"] if row["parameters"] is None else row["parameters"]
+        row["macs"] = own["macs"] if row["macs"] is None else row["macs"]
+
+
+def _gain(interval: Interval | None) -> Gain | None:
+    if interval is None:
+        return None
+    value, low, high, seeds, images = interval
+    return {"value": value, "low": low, "high": high, "seeds": seeds, "images": images}
+
+
+def _delta(interval: Interval) -> Delta:
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.images}
+
+
+def _parity(found: Mapping[str, Any] | None) -> Parity | None:
+    if found is None:
+        return None
+    return {
+        "images": found["images"],
+        "max_score_difference": _number(found["max_score_difference"]),
+        "max_box_difference": _number(found["max_box_difference"]),
+        "agreement": _number(found["agreement"]),
+    }
+
+
+def _field(found: Mapping[str, Any] | None) -> Field | None:
+    if found is None:
+        return None
+    return {
+        "images": found["images"],
+        "threshold": found["threshold"],
+        "boxes": found["boxes"],
+        "confidence": _number(found["confidence"]),
+        "empty": found["empty"],
+        "agreement": None,
+    }
+
+
+def numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """What is no finite number is None."""
+    return {name: _number(value) for name, value in (by_name or {}).items()}
+
+
+def _number(value: Any) -> float | None:
+    """`value` if it is a finite number, else None."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,246 @@
+"""Gates: pure functions over the leaderboard, which refuse by a named reason whatever they cannot judge.
+
+Reasons
+    passed, first_model (there is no champion yet)
+    below_floor, above_ceiling, class_below_floor
+    worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint, worse_than_distilled
+    uncertain_against_<one of them> (not worse by itself, but its interval reaches further than it may)
+    not_evaluated (no row), other_artifact (the row is about other bytes than were registered)
+    missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all)
+    missing_reference, missing_interval
+    other_evaluation_data (not today's test split, or not that of the reference)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, isfinite
+from typing import Any, NamedTuple
+
+from alambique.config.gate_config import AtLeast, AtMost, EachClass, Gate, NotWorseThan
+from alambique.config.params import Budget, Params
+from alambique.evaluation import leaderboard
+from alambique.evaluation.leaderboard import Delta, Leaderboard, Row
+from alambique.messages import Check
+
+LOWER_IS_BETTER = {
+    *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
+    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_box_difference"),
+}
+"""Of what is measured of every task; the board's `measures` say it of its own."""
+
+
+class Judged(NamedTuple):
+    """A candidate and all its verdicts; it passes when every one is positive."""
+
+    candidate: str
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+def wanted(params: Params) -> tuple[Gate, ...]:
+    """The gates of params.yaml, and those of its budget, which binds whether or not a search could meet it."""
+    return (*params.gates, *of_budget(params.budget, params.HEADLINE))
+
+
+def of_budget(budget: Budget, headline: str) -> Iterator[Gate]:
+    """A gate for each limit that is set; `headline` is the measure that may drop."""
+    if budget.latency_p95_ms is not None:
+        yield AtMost(kind="at_most", metric="latency_p95_ms", value=budget.latency_p95_ms)
+    if budget.size_mb is not None:
+        yield AtMost(kind="at_most", metric="size_mb", value=budget.size_mb)
+    if budget.max_drop is not None:
+        yield NotWorseThan(kind="not_worse_than", metric=headline, reference="distilled", margin=budget.max_drop)
+
+
+def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[Judged]:
+    """Every candidate of the leaderboard, whatever is registered of them."""
+    names = [row["subject"] for row in board["rows"] if row["kind"] == "candidate"]
+    return [judge_candidate(name, board, gates) for name in names]
+
+
+def judge_candidate(name: str, board: Leaderboard, gates: Sequence[Gate], sha256: str | None = None) -> Judged:
+    """Whether the leaderboard speaks of this candidate as it is today, and one verdict a gate.
+
+    Args:
+        sha256: of the artifact that the row must be about; None takes the row's word for it.
+    """
+    row = next((row for row in board["rows"] if row["subject"] == name), None)
+    if row is None:
+        return Judged(name, [_refused("evaluated", "not_evaluated", f"the leaderboard has no row {name}")])
+    return Judged(name, [_identity(row, board, sha256), *judge(row, board, gates)])
+
+
+def judge(row: Row, board: Leaderboard, gates: Sequence[Gate]) -> list[Check]:
+    """One verdict a gate."""
+    return [_judge(gate, row, board) for gate in gates]
+
+
+def _judge(gate: Gate, row: Row, board: Leaderboard) -> Check:
+    match gate:
+        case NotWorseThan():
+            return _compare(gate, row, board)
+        case EachClass():
+            return _each_class(gate, row, board)
+    return _limit(gate, row, board)
+
+
+def _identity(row: Row, board: Leaderboard, sha256: str | None) -> Check:
+    """Whether the row is about this very artifact, on today's test split."""
+    if sha256 is not None and row["digest"] != sha256:
+        words = f"registered was {sha256[:12]}, measured {str(row['digest'])[:12]}"
+        return _refused("evaluated", "other_artifact", words)
+    if not row["data"] or row["data"] != board["data"]:
+        words = f"measured on test split {str(row['data'])[:12]}, and today's is {board['data'][:12]}"
+        return _refused("evaluated", "other_evaluation_data", words)
+    return Check(gate="evaluated", passed=True, reason="passed", n=board["images"])
+
+
+def _limit(gate: AtLeast | AtMost, row: Row, board: Leaderboard) -> Check:
+    name = f"{gate.metric} {gate.kind.replace('_', ' ')} {gate.value:g}"
+    value, refusal = _number(_figures(row), gate.metric)
+    if value is None:
+        return _refused(name, refusal, _unknown(refusal, gate.metric), bound=gate.value)
+    evidence = {"value": value, "bound": gate.value, "n": _samples(gate.metric, board)}
+    if isinstance(gate, AtLeast) and value < gate.value:
+        return _refused(name, "below_floor", f"{value:.4g} is less than {gate.value:g}", **evidence)
+    if isinstance(gate, AtMost) and value > gate.value:
+        return _refused(name, "above_ceiling", f"{value:.4g} is more than {gate.value:g}", **evidence)
+    return _passed(name, **evidence)
+
+
+def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
+    """The lowest class's figure is the value; all that are too low are named."""
+    name = f"{gate.metric} of each class at least {gate.value:g}"
+    known = row["by_class"].get(gate.metric) or {}
+    found = {each: _entry(known, each) for each in board["classes"]}
+    for each, (value, refusal) in found.items():
+        if value is None:
+            return _refused(name, refusal, _unknown(refusal, f"{gate.metric} of {each}"), bound=gate.value)
+    values = {each: value for each, (value, _) in found.items() if value is not None}
+    evidence = {"value": min(values.values()), "bound": gate.value, "n": board["images"]}
+    if low := [f"{each} {value:.3g}" for each, value in values.items() if value < gate.value]:
+        return _refused(name, "class_below_floor", f"less than {gate.value:g}: {', '.join(low)}", **evidence)
+    return _passed(name, **evidence)
+
+
+def _compare(gate: NotWorseThan, row: Row, board: Leaderboard) -> Check:
+    name = f"{gate.metric} not worse than {gate.reference}"
+    value, refusal = _number(_figures(row), gate.metric)
+    if value is None:
+        return _refused(name, refusal, _unknown(refusal, gate.metric))
+    reference = leaderboard.reference(gate.reference, row, board["rows"], board["headline"])
+    if gate.reference == "champion" and reference is not None and not reference["present"]:
+        words = "there is no champion yet"
+        return Check(gate=name, passed=True, reason="first_model", explanation=words, value=value)
+    present = reference is not None and reference["present"]
+    known = _number(_figures(reference), gate.metric)[0] if reference is not None and present else None
+    if reference is None or known is None:
+        words = f"the leaderboard has no {gate.metric} of its {gate.reference}"
+        return _refused(name, "missing_reference", words, value=value)
+    if not row["data"] or row["data"] != reference["data"]:
+        words = f"{reference['subject']} was measured on another test split"
+        return _refused(name, "other_evaluation_data", words, value=value)
+    return _weigh(gate, row, board, value, known)
+
+
+def _weigh(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known: float) -> Check:
+    """The verdict, once both figures are known.
+
+    Args:
+        value, known: the candidate's figure and the reference's.
+    """
+    name = f"{gate.metric} not worse than {gate.reference}"
+    sign = 1 if _lower_is_better(gate.metric, board) else -1  # of a change for the worse
+    bound, delta = known + sign * gate.margin, _delta(gate, row, board)
+    evidence: dict[str, Any] = {"value": value, "bound": bound, "n": _samples(gate.metric, board)}
+    if delta is not None:
+        evidence |= {"low": delta["low"], "high": delta["high"], "n": delta["n"]}
+    if sign * (value - bound) > 0:
+        whose = "distilled student" if gate.reference == "distilled" else gate.reference
+        words = f"{abs(value - known):.3g} worse than the {whose}'s {known:.4g}, {gate.margin:g} allowed"
+        return _refused(name, f"worse_than_{gate.reference}", words, **evidence)
+    if gate.limit is None:
+        return _passed(name, **evidence)
+    if delta is None:
+        words = f"its difference from the {gate.reference} has no interval"
+        return _refused(name, "missing_interval", words, **evidence)
+    worst = sign * (delta["high"] if sign > 0 else delta["low"])
+    if worst > gate.limit:
+        words = _doubt(worst, sign * delta["value"], gate, delta["n"], board["samples"])
+        return _refused(name, f"uncertain_against_{gate.reference}", words, **evidence)
+    return _passed(name, **evidence)
+
+
+def _doubt(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) -> str:
+    """How far the interval reaches, and how many samples would narrow it enough: its width falls with their root.
+
+    Args:
+        worst: how much worse the interval says that it may be.
+        loss: how much worse it is on these samples.
+        samples: what they are, in the plural.
+    """
+    words = f"may be {worst:.3g} worse, {gate.limit:g} allowed"
+    room = (gate.limit or 0.0) - loss
+    if room <= 0:
+        return f"{words}; no more samples could show it"
+    unit = "runs of the benchmark" if gate.metric.startswith("latency_") else f"test {samples}"
+    return f"{words}; about {ceil(n * ((worst - loss) / room) ** 2)} {unit} would tell, {n} are there"
+
+
+def _delta(gate: NotWorseThan, row: Row, board: Leaderboard) -> Delta | None:
+    """The difference from the reference with its interval, which two metrics alone have."""
+    if gate.metric == board["headline"]:
+        return row["deltas"].get(gate.reference)
+    return row["latency_deltas"].get(gate.reference) if gate.metric == "latency_p50_ms" else None
+
+
+def _lower_is_better(metric: str, board: Leaderboard) -> bool:
+    measure = board["measures"].get(metric)
+    return measure["lower_is_better"] if measure else metric in LOWER_IS_BETTER
+
+
+def _figures(row: Row) -> dict[str, Any]:
+    """The task's measures by name, and the row's own columns."""
+    return {**row, **row["by_class"], **row["metrics"]}
+
+
+def _number(columns: Mapping[str, Any], metric: str) -> tuple[float | None, str]:
+    """The metric's value, or None and the reason why it cannot be judged; `parity.agreement` is inside a column."""
+    column, _, key = metric.partition(".")
+    inside = columns.get(column)
+    if not key or (column in columns and inside is None):
+        return _entry(columns, column)
+    return _entry(inside if isinstance(inside, Mapping) else {}, key)
+
+
+def _entry(values: Mapping[str, Any], key: str) -> tuple[float | None, str]:
+    if key not in values:
+        return None, "missing_metric"
+    value = values[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None, "not_finite"
+    return float(value), "passed"
+
+
+def _unknown(refusal: str, metric: str) -> str:
+    return f"the row has no {metric}" if refusal == "missing_metric" else f"its {metric} is no finite number"
+
+
+def _samples(metric: str, board: Leaderboard) -> int | None:
+    """How many samples or timed runs a metric was estimated from; None where it is no estimate."""
+    if metric.startswith("latency_") or metric == leaderboard.THROUGHPUT:
+        runs: int | None = board["benchmark"]["runs"]
+        return runs
+    return board["images"] if metric in board["measures"] else None
+
+
+def _passed(gate: str, **evidence: Any) -> Check:
+    return Check(gate=gate, passed=True, reason="passed", **evidence)
+
+
+def _refused(gate: str, reason: str, explanation: str, **evidence: Any) -> Check:
+    return Check(gate=gate, passed=False, reason=reason, explanation=explanation, **evidence)

@@ -1,0 +1,84 @@
+"""How far a difference between two evaluations can be trusted: a bootstrap paired over test samples and training seeds.
+
+Each resample draws test samples with replacement, the same ones for every evaluation, so that what is hard for two
+networks cancels out in their difference; and, where there are several, seeds with replacement. Estimated is the mean
+gain of the recipe on samples like these and, given several seeds, over the chance of a training; one seed says nothing
+about the latter.
+
+The two are crossed, since every seed's student sees every sample; resampling each on its own is the pigeonhole
+bootstrap (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2)). The interval is the percentile one
+(Efron & Tibshirani 1993, An Introduction to the Bootstrap, §13.3). Resampling S seeds shows only (S − 1)/S of their
+variance: with two or three, the interval is rather too narrow than too wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.evaluation.measures import Interval, Resampled
+
+RESAMPLES = 1000
+LEVEL = 0.95
+SEED = 0
+"""Of the resampling itself: equal evaluations give equal intervals."""
+
+Resample = Callable[[Sequence[Path]], Resampled]
+"""From evaluations' folders to their headline metrics, by `weights`; see `alambique.tasks.Task.resample`."""
+
+
+def weights(samples: int) -> Iterator[NDArray[np.int64]]:
+    """How often each sample counts: once, then as each resample draws it; depends on their number and nothing else."""
+    yield np.ones(samples, np.int64)
+    chance = np.random.default_rng(SEED)
+    for _ in range(RESAMPLES):
+        yield np.bincount(chance.integers(samples, size=samples), minlength=samples)
+
+
+def intervals(
+    resample: Resample, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Interval]:
+    """The headline metric of the first of each pair minus that of the second.
+
+    Args:
+        resample: the task's.
+        evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
+        pairs: two of these names each.
+    """
+    if not pairs:
+        return {}
+    values, samples = resample(list(evaluations.values()))
+    named = dict(zip(evaluations, values, strict=True))
+    return {(first, second): _interval(named[first] - named[second], 1, samples) for first, second in pairs}
+
+
+def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> Interval:
+    """The headline metric of `first` minus that of `second`, paired over seeds as well.
+
+    Args:
+        resample: the task's.
+        first, second: folders of evaluations, one a seed, those of a seed at the same place.
+    """
+    seeds = len(first)
+    values, samples = resample([*first, *second])
+    differences = values[:seeds] - values[seeds:]
+    chance = np.random.default_rng([SEED, 1])  # another stream than that of the samples
+    times = chance.multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
+    drawn = np.vstack([np.ones(seeds), times])  # as they are, then as each resample draws them
+    return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, samples)
+
+
+def headline(resample: Resample, *folders: Path) -> Interval:
+    """The headline metric of an evaluation, or the mean of several, over other samples like these."""
+    values, samples = resample(folders)
+    return _interval(values.mean(axis=0), len(folders), samples)
+
+
+def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
+    """Of a figure on the samples as they are, followed by those on each resample."""
+    # A resample without anything to find has no figure; it is left out.
+    low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(values[0]), float(low), float(high), seeds, samples)

@@ -1,0 +1,1 @@
+"""A whole deployment on this machine: Airflow, MLflow and S3 on loopback."""

@@ -1,0 +1,169 @@
+"""A project's DVC repository, in process: what the runner, `snapshot` and `record` share.
+
+Hashes are written as DVC writes them in dvc.lock. DVC starts in about a second and a half: one process which calls its
+Python API saves most of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alambique.config.deployment import Deployment
+from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.git import git
+from alambique.messages import LockEntry
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+HASH_FIELDS = ("hash", "md5", "size", "nfiles")
+
+
+def clone(deployment: Deployment, revision: str, target: Path) -> None:
+    """Clone the origin into `target` and check out `revision`: a commit, a tag or a branch (which becomes a local one).
+
+    Raises:
+        TransientError: the origin is out of reach.
+        AlambiqueError: it has no such revision.
+    """
+    git("clone", "--quiet", "--no-checkout", deployment.origin, str(target))
+    git("checkout", "--quiet", revision, "--", cwd=target)
+
+
+def configure_dvc(workspace: Path, deployment: Deployment) -> None:
+    """Write `.dvc/config.local`: this machine's shared cache, verified downloads, no telemetry.
+
+    Links into the cache are read-only, which protects it from everyone but root: root gets copies. DVC's own records
+    (hashes by inode, locks) stay in the workspace, so workspaces share nothing but immutable content.
+
+    Raises:
+        ConfigurationError: the project has no `.dvc` folder, or no remote.
+    """
+    from dvc.config import Config
+
+    if not (workspace / ".dvc").is_dir():
+        raise ConfigurationError(f"{deployment.origin} has no .dvc folder; run `dvc init` and commit it")
+    config = Config(os.fspath(workspace / ".dvc"))
+    if not config["core"].get("remote"):
+        raise ConfigurationError(f"{deployment.origin} has no DVC remote; run `dvc remote add -d NAME URL` and commit")
+    links = "reflink,copy" if os.geteuid() == 0 else "reflink,hardlink,symlink,copy"
+    with config.edit("local") as local:
+        local["core"] = {
+            "analytics": False,
+            "check_update": False,
+            "site_cache_dir": os.fspath(workspace / ".dvc" / "tmp" / "site"),
+        }
+        local["cache"] = {"dir": os.fspath(deployment.home.absolute() / "cache"), "type": links}
+        local["remote"] = {name: {"verify": True} for name in config["remote"]}
+
+
+@contextmanager
+def opened(workspace: Path) -> Iterator[Repo]:
+    """The workspace's DVC repository; DVC's own errors leave the block as Alambique's.
+
+    Raises:
+        TransientError: another process holds its lock, or the remote failed.
+        ConfigurationError: dvc.yaml, a params file or DVC's configuration is impossible.
+        AlambiqueError: any other failure, in DVC's words.
+    """
+    from dvc.config import ConfigError
+    from dvc.dependency.param import BadParamFileError, MissingParamsError
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.parsing import ResolveError
+    from dvc.repo import Repo
+    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+
+    try:
+        with Repo(os.fspath(workspace), uninitialized=True) as repo:
+            yield repo
+    except LockError as error:
+        raise TransientError(f"another process works in {workspace}: {error}") from error
+    except (
+        ConfigError,
+        BadParamFileError,
+        MissingParamsError,
+        ResolveError,
+        YAMLSyntaxError,
+        YAMLValidationError,
+    ) as error:
+        raise ConfigurationError(f"DVC cannot read the project: {error}") from error
+    except DvcException as error:
+        raise AlambiqueError(f"DVC failed in {workspace}: {error}") from error
+
+
+def lock_entries(workspace: Path) -> dict[str, LockEntry]:
+    """Each stage's entry of dvc.lock; none without the file.
+
+    Raises:
+        IntegrityError: dvc.lock is not what DVC writes.
+    """
+    path = workspace / "dvc.lock"
+    if not path.exists():
+        return {}
+    content = _load_yaml(path)
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise IntegrityError(f"{path} is not a lock file of DVC; restore it with `git checkout dvc.lock`")
+    stages: dict[str, LockEntry] = content["stages"]
+    return stages
+
+
+def write_lock(workspace: Path, entries: dict[str, LockEntry]) -> None:
+    """Write dvc.lock (schema 2.0), stages in the order of their names."""
+    from dvc.utils.serialize import dump_yaml
+
+    path = workspace / "dvc.lock"
+    dump_yaml(os.fspath(path), {"schema": "2.0", "stages": {name: entries[name] for name in sorted(entries)}})
+
+
+def source_hashes(workspace: Path) -> dict[str, dict[str, Any]]:
+    """The hash of each path that a committed `.dvc` file tracks, as in a lock entry's deps: {path: {md5, size, …}}."""
+    hashes = {}
+    for name in git("ls-files", "--", "*.dvc", cwd=workspace).splitlines():
+        for out in _load_yaml(workspace / name).get("outs", ()):
+            path = (Path(name).parent / out["path"]).as_posix()
+            hashes[path] = {field: out[field] for field in HASH_FIELDS if field in out}
+    return hashes
+
+
+def resolved_params(workspace: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """The parameters of each stage, resolved as DVC writes them to dvc.lock: {stage: {file: {key: value}}}.
+
+    Raises:
+        ConfigurationError: a key is missing, or a value has no JSON form (a date, a NaN).
+    """
+    from dvc.stage.utils import split_params_deps
+
+    params: dict[str, dict[str, dict[str, Any]]] = {}
+    with opened(workspace) as repo:
+        for stage in pipeline_stages(repo):
+            files, _ = split_params_deps(stage)
+            params[stage.name] = {file.def_path: dict(file.get_hash().value) for file in files}
+    try:
+        json.dumps(params, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"a parameter that dvc.yaml names has no JSON form: {error}; quote it") from None
+    return params
+
+
+def pipeline_stages(repo: Repo) -> Iterator[Any]:
+    """The stages of the root's dvc.yaml, `foreach` and `matrix` expanded by DVC's own parser."""
+    from dvc.dvcfile import load_file
+
+    stages = load_file(repo, os.fspath(Path(repo.root_dir) / "dvc.yaml")).stages
+    for name in stages:
+        yield stages[name]
+
+
+def _load_yaml(path: Path) -> Any:
+    from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+
+    try:
+        return load_yaml(os.fspath(path))
+    except YAMLFileCorruptedError as error:
+        raise IntegrityError(f"{path} is not YAML: {error}; restore it with `git checkout {path.name}`") from None

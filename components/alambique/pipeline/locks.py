@@ -1,0 +1,108 @@
+"""Results by key: `locks/<key>.json` on the DVC remote, beside the content they name, each written once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alambique.errors import IntegrityError
+from alambique.files import create_bytes
+from alambique.messages import LockEntry
+from alambique.pipeline.dvc_repository import opened
+from alambique.pipeline.graph import Inputs
+from alambique.pipeline.transfer import reaching
+
+
+@dataclass(frozen=True)
+class Store:
+    """The remote's entries.
+
+    Attributes:
+        filesystem: of the DVC remote, as DVC configured it, credentials included.
+        folder: path of the entries on it.
+    """
+
+    filesystem: Any
+    folder: str
+
+    def get(self, inputs: Inputs) -> LockEntry | None:
+        """The entry of an earlier run with the same inputs, if any.
+
+        Raises:
+            IntegrityError: there is one, but it cannot be the result of these inputs.
+            TransientError: the remote is out of reach.
+        """
+        path = self._path(inputs.key)
+        try:
+            with reaching(self.folder):
+                content = self.filesystem.fs.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return _parse(content, inputs, path)
+
+    def put(self, inputs: Inputs, stage: str, entry: LockEntry) -> LockEntry:
+        """Keep `entry` unless the key has one: the first stays.
+
+        Returns:
+            the entry that the store holds now.
+        Raises:
+            IntegrityError: the key has one, but it cannot be the result of these inputs.
+            TransientError: the remote is out of reach.
+        """
+        path = self._path(inputs.key)
+        content = json.dumps({"key": inputs.key, "stage": stage, "entry": entry}, indent=2, sort_keys=True).encode()
+        try:
+            with reaching(self.folder):
+                self._create(path, content)
+        except FileExistsError:
+            return self.get(inputs) or entry
+        return entry
+
+    def _path(self, key: str) -> str:
+        return f"{self.folder}/{key}.json"
+
+    def _create(self, path: str, content: bytes) -> None:
+        """Write a file that must not exist yet, whole or not at all.
+
+        Raises:
+            FileExistsError: it does.
+        """
+        if self.filesystem.protocol == "local":
+            create_bytes(Path(path), content)
+        else:
+            _create_remote(self.filesystem.fs, path, content)
+
+
+@contextmanager
+def store(workspace: Path) -> Iterator[Store]:
+    """The store on the workspace's default remote."""
+    with opened(workspace) as repo:
+        remote = repo.cloud.get_remote()
+        yield Store(remote.fs, remote.fs.join(remote.path, "locks"))
+
+
+def _create_remote(filesystem: Any, path: str, content: bytes) -> None:
+    try:
+        filesystem.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
+    except OSError as error:
+        # Only Amazon's own answer names the condition that failed, and s3fs knows the case by that name.
+        answer = getattr(error.__cause__, "response", {})
+        if answer.get("Error", {}).get("Code") == "PreconditionFailed":
+            raise FileExistsError(path) from error
+        raise
+
+
+def _parse(content: bytes, inputs: Inputs, path: str) -> LockEntry:
+    try:
+        parsed = json.loads(content)
+        entry: LockEntry = parsed["entry"]
+        wrong = inputs.contradiction(entry) if parsed["key"] == inputs.key else f"it is of key {parsed['key']}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"it is damaged: {type(error).__name__}: {error}"
+    if wrong:
+        raise IntegrityError(f"the lock entry {path} is not what its key promises: {wrong}; delete that file and retry")
+    return entry

@@ -1,0 +1,145 @@
+"""The verb `propose`: what promoting a run's challengers would mean, as Markdown for the person who decides."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alambique.errors import IntegrityError
+from alambique.evaluation import leaderboard
+from alambique.evaluation.leaderboard import Leaderboard, Row
+from alambique.layout import DECISIONS
+from alambique.messages import Check, Decision, Proposal, ProposeRequest, Version
+from alambique.registry import run_artifacts
+from alambique.registry.checkout import LEADERBOARD
+from alambique.registry.client import connect, forgiving, reachable
+from alambique.registry.promotion import Judgement, read_judgement
+from alambique.registry.tracking import RUN
+from alambique.report.checks import figure, interval
+from alambique.report.figures import number, points
+
+LIMIT = 6000
+"""Characters of the body: it travels by XCom and is read on one screen or two."""
+
+
+def propose(request: ProposeRequest) -> Proposal:
+    """Describe the challengers of a recorded run beside the present champions, and what the gates said of them.
+
+    Raises:
+        ConfigurationError: there is no such tag, or no run was recorded at it.
+        IntegrityError: the run's leaderboard does not know a challenger.
+        TransientError: the origin or the DVC remote is out of reach.
+    """
+    deployment = request.deployment
+    judgement = read_judgement(deployment.origin, request.tag)
+    with tempfile.TemporaryDirectory(prefix="alambique-proposal-") as name:
+        target = Path(name) / LEADERBOARD.name
+        run_artifacts.get(deployment.origin, request.tag, LEADERBOARD, target)
+        board = leaderboard.load(target)
+    head = [*_sources(judgement, board, deployment.tracking_uri), "", *comparison(judgement, board)]
+    head += list(_overtaken(judgement, deployment.origin))
+    challengers = judgement.decisions.challengers
+    decisions = [each for each in judgement.decisions.decisions if each.version in challengers]
+    body = _within_limit("\n".join(head), decisions, request.tag)
+    return Proposal(tag=request.tag, judgement=judgement.sha256, subject=_subject(judgement), body=body)
+
+
+def _subject(judgement: Judgement) -> str:
+    wanted = [f"{version.candidate} to champion of {version.model}" for version in judgement.decisions.challengers]
+    return f"Promote {' and '.join(wanted)}?" if wanted else f"{judgement.tag} has no challenger"
+
+
+def _sources(judgement: Judgement, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:
+    yield f"Run `{judgement.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."
+    if link := _link(board["project"], judgement.decisions.run_id, tracking_uri):
+        yield f"[The run in MLflow]({link})"
+
+
+def _link(project: str, run_id: str, tracking_uri: str | None) -> str | None:
+    """The run's page; a database has none, and a server that does not answer is no reason not to ask."""
+    if tracking_uri is None or not tracking_uri.startswith("http"):
+        return None
+    with forgiving(f"find the run {run_id}"), reachable(tracking_uri):
+        client = connect(tracking_uri)
+        experiment = client.get_experiment_by_name(project)
+        runs = experiment and client.search_runs([experiment.experiment_id], f"tags.`{RUN}` = '{run_id}'")
+        if runs:
+            return f"{tracking_uri.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs/{runs[0].info.run_id}"
+    return None
+
+
+def comparison(judgement: Judgement, board: Leaderboard) -> Iterator[str]:
+    """The table of a run's challengers, each above the champion whose place it would take.
+
+    Raises:
+        IntegrityError: the leaderboard does not know a challenger.
+    """
+    headline = board["headline"]
+    yield from _header("", "candidate", board["measures"][headline]["label"], "latency p50, ms", "size, MB")
+    rows = {row["subject"]: row for row in board["rows"]}
+    for version in judgement.decisions.challengers:
+        if version.candidate not in rows:
+            raise IntegrityError(
+                f"the leaderboard of {judgement.tag} has no row {version.candidate}; start another run"
+            )
+        row = rows[version.candidate]
+        yield _row(f"challenger of {version.model}", version.candidate, *_figures(row, headline))
+        champion = leaderboard.reference("champion", row, board["rows"], headline)
+        if champion and champion["present"]:
+            name = "-".join(str(champion[part]) for part in ("student", "runtime", "precision"))
+            yield _row("its champion", name, *_figures(champion, headline))
+        else:
+            yield _row("its champion", "none yet", "", "", "")
+
+
+def _figures(row: Row, headline: str) -> tuple[str, str, str]:
+    return points(row["metrics"][headline]), number(row["latency_p50_ms"]), number(row["size_mb"])
+
+
+def _overtaken(judgement: Judgement, origin: str) -> Iterator[str]:
+    """What a promotion will be refused for, so that nobody is asked in vain."""
+    for version in judgement.decisions.challengers:
+        champion = run_artifacts.champion(version.model, origin)
+        if champion and champion.digest == version.sha256:
+            yield f"\n{version.candidate} is champion of {version.model} already."
+        elif (champion.digest if champion else None) != judgement.decisions.champions.get(version.model):
+            yield f"\nThe champion of {version.model} has changed since: promoting will be refused. Start another run."
+
+
+def _within_limit(head: str, decisions: Sequence[Decision], tag: str) -> str:
+    """The body: as many tables of verdicts as have room."""
+    body, left_out = head, []
+    for decision in decisions:
+        table = "\n".join(_verdicts(decision.version, decision.checks))
+        if len(body) + len(table) < LIMIT - 500:  # which the last line may take
+            body += f"\n\n{table}"
+        else:
+            left_out.append(decision.version.candidate)
+    if left_out:
+        body += f"\n\nThe gates' verdicts on {', '.join(left_out)} stand in `{DECISIONS}` of `{tag}`."
+    return f"{body}\n"
+
+
+def _verdicts(version: Version, checks: Sequence[Check]) -> Iterator[str]:
+    yield f"**Gates of {version.candidate}**\n"
+    yield from _header("gate", "value", "bound", "difference, 95 %", "verdict")
+    for check in checks:
+        reason = f"{check.reason}: {check.explanation}" if check.explanation else check.reason
+        yield _row(check.gate, figure(check.value), figure(check.bound), interval(check), reason)
+
+
+def _header(*columns: str) -> Iterator[str]:
+    yield _row(*columns)
+    yield f"|{'---|' * len(columns)}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
+
+
+def _plain(cell: str) -> str:
+    """Text that ends no cell and starts no markup: names of classes are free."""
+    for sign in "\\|`*[]<>":
+        cell = cell.replace(sign, f"\\{sign}")
+    return " ".join(cell.split())

@@ -1,0 +1,52 @@
+"""What a person does to champions from a terminal, in a project's folder."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from pathlib import Path
+
+from alambique import config
+from alambique.config.deployment import Deployment
+from alambique.errors import AlambiqueError, PermanentError
+from alambique.git import git
+from alambique.messages import PublishRequest, RollbackRequest
+from alambique.process.environment import prepare
+from alambique.registry import promotion, publishing
+
+
+def rollback(project: Path, model: str, by: str | None, why: str) -> str:
+    """Exchange a model's champion and previous, and publish where `releases` is set; returns what is so now.
+
+    Args:
+        by: who decides; None: the user of git, or of this machine.
+    Raises:
+        ConfigurationError: there is no previous champion.
+        PermanentError: it is rolled back, but could not be published.
+    """
+    prepare()
+    deployment = Deployment.load(project)
+    who = by or git("config", "user.name", cwd=project, check=False) or getpass.getuser()
+    request = RollbackRequest(deployment=deployment, model=model, by=who, why=why)
+    (champion,) = promotion.rollback(request).champions
+    words = f"{model} version {champion.version} ({champion.candidate}) is champion again"
+    if deployment.releases is None:
+        return words
+    try:
+        published = publishing.publish(PublishRequest(deployment=deployment, models=[model]))
+    except AlambiqueError as error:  # whatever it is, rolling back once more would undo this
+        raise PermanentError(
+            f"{words}, but devices do not get it yet: {error}; run `alambique publish {model}`"
+        ) from error
+    return f"{words}, and published at {published.releases[model]}"
+
+
+def publish(project: Path, models: Sequence[str]) -> str:
+    """Publish the champions of `models`, or of all of the project's; returns a line for each."""
+    prepare()
+    deployment = Deployment.load(project)
+    if not models:
+        params = config.load(project)
+        models = [f"{params.project}-{runtime}" for runtime in params.runtimes]
+    published = publishing.publish(PublishRequest(deployment=deployment, models=list(models)))
+    return "\n".join(f"{model}: {published.releases.get(model, 'no champion yet')}" for model in models)

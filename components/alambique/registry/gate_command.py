@@ -1,0 +1,84 @@
+"""The verb `gate`: judge what was registered by the run's own leaderboard, and name the challengers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from alambique import config
+from alambique.config.gate_config import Gate
+from alambique.errors import IntegrityError
+from alambique.evaluation import gates, leaderboard
+from alambique.evaluation.leaderboard import Leaderboard, rank
+from alambique.layout import REPORT
+from alambique.messages import Decision, Decisions, GateRequest, Version
+from alambique.registry import aliases, terminal
+from alambique.registry.checkout import LEADERBOARD, checked_out
+
+
+def gate(request: GateRequest) -> Decisions:
+    """Judge every registered version by the run's own leaderboard and params.yaml, and name the challengers.
+
+    Raises:
+        IntegrityError: the run began with a champion which the leaderboard does not know.
+        TransientError: MLflow, the origin or the DVC remote is out of reach.
+    """
+    with checked_out(request, [REPORT]) as project:
+        params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
+    champions = champion_digests(request.versions, board)
+    _check_champions(request, champions)
+    judged = [decide(version, board, gates.wanted(params)) for version in request.versions]
+    decisions = Decisions(
+        run_id=request.run.run_id,
+        decisions=judged,
+        challengers=challengers(judged, board, params.promotion.objective, champions),
+        champions=champions,
+    )
+    aliases.mark(request.deployment.tracking_uri, decisions)
+    terminal.show(decisions)
+    return decisions
+
+
+def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None:
+    """A champion that was not measured must not pass for one that does not exist."""
+    models = {version.candidate.split("-")[1]: version.model for version in request.versions}
+    for runtime, version in request.run.champions.items():
+        if runtime in models and models[runtime] not in champions:
+            raise IntegrityError(
+                f"run {request.run.run_id} began with version {version} as champion of {models[runtime]}, but its "
+                f"leaderboard has no champion-{runtime}; look at inputs/champions/{runtime} and start another run"
+            )
+
+
+def decide(version: Version, board: Leaderboard, wanted: Sequence[Gate]) -> Decision:
+    """All verdicts on one registered version; it passes when every one is positive."""
+    judged = gates.judge_candidate(version.candidate, board, wanted, version.sha256)
+    return Decision(version=version, passed=judged.passed, checks=judged.checks)
+
+
+def challengers(
+    decisions: Iterable[Decision], board: Leaderboard, objective: str, champions: Mapping[str, str]
+) -> list[Version]:
+    """The best that passed of each registered model, unless it is the champion already.
+
+    Args:
+        objective: accuracy, latency or size; ties are broken by the other two, then by name.
+        champions: digest of each model's champion. When the best is the champion nobody challenges it: the second
+            best would only take its place until the next run.
+    """
+    passed = {decision.version.candidate: decision.version for decision in decisions if decision.passed}
+    best: dict[str, Version] = {}
+    for row in rank((row for row in board["rows"] if row["subject"] in passed), objective, board["headline"]):
+        version = passed[row["subject"]]
+        best.setdefault(version.model, version)
+    return [best[model] for model in sorted(best) if best[model].sha256 != champions.get(model)]
+
+
+def champion_digests(versions: Iterable[Version], board: Leaderboard) -> dict[str, str]:
+    """The artifact that was each model's champion when its candidates were judged; no entry where there was none."""
+    rows = {row["subject"]: row for row in board["rows"]}
+    digests = {}
+    for version in versions:
+        row = rows.get(f"champion-{version.candidate.split('-')[1]}")
+        if row and row["present"] and row["digest"]:
+            digests[version.model] = row["digest"]
+    return digests

@@ -1,0 +1,173 @@
+"""Register every candidate of a run: one registered model a runtime, one version an artifact.
+
+A version is made of the candidate's own files, loads as a pyfunc, and says in its tags where it came from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alambique import config, tasks
+from alambique.errors import IntegrityError
+from alambique.evaluation import leaderboard
+from alambique.evaluation.leaderboard import Leaderboard
+from alambique.files import read_json
+from alambique.layout import CANDIDATES, CARD, REPORT, Candidate, artifact_digest
+from alambique.messages import Registered, RunRequest, Version
+from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
+from alambique.registry.client import connect, global_uri, reachable
+from alambique.registry.tracking import log_reused, start_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOADER = "alambique.registry.pyfunc"
+ENGINES = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "torchscript": ("torch",),
+    "ncnn": ("ncnn",),
+    "executorch": ("executorch", "torch"),
+    "engine": ("tensorrt", "torch"),
+    "coreml": ("coremltools",),
+}
+"""The packages that run each runtime's artifacts."""
+
+DIGEST = "alambique.digest"
+CANDIDATE = "alambique.candidate"
+MEASURED = ("latency_p50_ms", "size_mb")
+"""Columns of the leaderboard that a version shows as tags, beside the headline."""
+
+
+def register(request: RunRequest) -> Registered:
+    """Register all candidates; one whose artifact is registered already keeps its version.
+
+    Without MLflow a version is named by its digest, which is all that the gate and the ledger need.
+
+    Raises:
+        IntegrityError: a candidate's files are not what its card says.
+        TransientError: MLflow, the origin or the DVC remote is out of reach.
+    """
+    uri, run = request.deployment.tracking_uri, request.run
+    folders = [Path(out) for out in outs(request) if Path(out).parent == CANDIDATES]
+    with checked_out(request, [*folders, REPORT]) as project:
+        name = config.load(project).project
+        cards = {folder: verified_card(project / folder) for folder in folders}
+        versions = [_version(name, card, card["digest"][:12]) for card in cards.values()]
+        if uri is None:
+            return Registered(versions=versions)
+        client, parent = connect(uri), run.tracking_run or start_run(uri, name, run.run_id, {})
+        board = leaderboard.load(project / LEADERBOARD)
+        with reachable(uri):
+            versions = [
+                _registered(client, str(parent), project / folder, version, card, _tags(request, folder, card, board))
+                for (folder, card), version in zip(cards.items(), versions, strict=True)
+            ]
+    log_reused(uri, parent, request.stages)
+    return Registered(versions=versions)
+
+
+def verified_card(folder: Path) -> dict[str, Any]:
+    """A candidate's card, once its files are those that the card's digest is of.
+
+    Raises:
+        IntegrityError: they are others.
+    """
+    card: dict[str, Any] = read_json(folder / CARD)
+    found = artifact_digest(folder)
+    if found != card["digest"]:
+        raise IntegrityError(
+            f"{folder.name} has the digest {found[:12]}, but its card says {card['digest'][:12]}: its files were "
+            "changed after they were made; run its export or quantize stage again"
+        )
+    return card
+
+
+def _version(project: str, card: Mapping[str, Any], version: str) -> Version:
+    candidate = Candidate.parse(card["candidate"])
+    return Version(
+        candidate=candidate.name, model=f"{project}-{candidate.runtime}", version=version, sha256=card["digest"]
+    )
+
+
+def _tags(request: RunRequest, folder: Path, card: Mapping[str, Any], board: Leaderboard) -> dict[str, str]:
+    """What the version came from, and how it did on that run's test split."""
+    candidate = Candidate.parse(card["candidate"])
+    rows = {row["subject"]: row for row in board["rows"]}
+    known = {
+        DIGEST: card["digest"],
+        CANDIDATE: candidate.name,
+        "alambique.student": candidate.student,
+        "alambique.precision": candidate.precision,
+        "alambique.run": request.run.run_id,
+        "alambique.key": producer(request, folder).key,
+        "alambique.data": request.run.sources.get("data", {}).get("md5"),
+        "alambique.teacher": " ".join(str(each["digest"]) for each in rows.values() if each["kind"] == "teacher")
+        or None,
+    }
+    if row := rows.get(candidate.name):
+        figures: Mapping[str, Any] = {**row, **row["metrics"]}
+        known |= {f"alambique.{name}": figures[name] for name in (board["headline"], *MEASURED)}
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _registered(
+    client: MlflowClient, parent: str, folder: Path, version: Version, card: Mapping[str, Any], tags: dict[str, str]
+) -> Version:
+    """The version of this candidate with this digest, found or created."""
+    query = f"name = '{version.model}' AND tags.`{DIGEST}` = '{version.sha256}'"
+    found = [each for each in client.search_model_versions(query) if each.tags.get(CANDIDATE) == version.candidate]
+    if not found:
+        _ensure_model(client, version.model)
+        model_id = _log_model(client, parent, folder, version.candidate, card)
+        with global_uri(client.tracking_uri):
+            source = f"models:/{model_id}"
+            found = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
+    return version.model_copy(update={"version": str(min(int(each.version) for each in found))})
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+
+
+def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card: Mapping[str, Any]) -> str:
+    """Upload the candidate's folder, byte for byte, as an MLflow model with a signature; its id."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    packages = ("alambique", *ENGINES[card["runtime"]])
+    experiment = client.get_run(parent).info.experiment_id
+    model = client.create_logged_model(experiment, name, parent, model_type=card["runtime"])
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model"
+        mlflow.pyfunc.save_model(
+            str(path),
+            loader_module=LOADER,
+            data_path=str(folder),
+            mlflow_model=Model(signature=_signature(card), model_id=model.model_id),
+            pip_requirements=[f"{package}=={installed(package)}" for package in packages],
+        )
+        client.log_model_artifacts(model.model_id, str(path))
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _signature(card: Mapping[str, Any]) -> Any:
+    """What the loader takes and gives on every runtime."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(tensors: tasks.Tensors) -> Any:
+        # A lone tensor has no name, so that MLflow passes an array on as it is and not inside a dictionary.
+        names = [None] if len(tensors) == 1 else [f"input{index}" for index in range(len(tensors))]
+        specs = zip(tensors, names, strict=True)
+        return Schema([TensorSpec(np.dtype(kind), tuple(shape), name) for (kind, shape), name in specs])
+
+    given, answer = tasks.load(card["task"]).tensors(card)
+    return ModelSignature(schema(given), schema(answer))

@@ -1,0 +1,1 @@
+"""What surrounds a pipeline run: new project, snapshot, ingest, inputs, record, results."""

@@ -1,0 +1,145 @@
+"""The verb `ingest`: what arrived joins the dataset, as one commit with a record of what became of each file.
+
+The push of that commit is what counts: an ingestion that is interrupted before it leaves the project's history alone,
+and does the same when repeated. Nothing is ever removed from where data arrives.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from alambique import config, tasks
+from alambique.config.deployment import Deployment
+from alambique.data import arrivals
+from alambique.data.arrivals import Fate, Pair, Record
+from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
+from alambique.data.merge import History, Merger
+from alambique.data.staging import stage
+from alambique.data.store import Item, Store, open_store
+from alambique.errors import DataError
+from alambique.git import git
+from alambique.layout import ARRIVALS, DATA
+from alambique.messages import Ingested, IngestRequest
+from alambique.pipeline import transfer
+from alambique.runs import versioning
+
+log = logging.getLogger(__name__)
+
+JOINED = ("added", "labelled", "relabelled")
+"""Outcomes that change the dataset."""
+
+
+def ingest(request: IngestRequest) -> Ingested:
+    """Merge what is new at `arrivals` into the dataset, and commit, tag and push it.
+
+    Broken files are left out, each with its reason in the record; they are looked at again when they change.
+
+    Raises:
+        ConfigurationError: nothing is watched, or it refuses access.
+        TransientError: a service is out of reach, or the branch moved meanwhile.
+    """
+    deployment = request.deployment
+    store = open_store(arrivals.watched(deployment))
+    with versioning.workspace(deployment, "ingest") as workspace:
+        records = arrivals.load(workspace)
+        batch = arrivals.pending(store.url, store.items(), records)
+        return _join(workspace, deployment, store, batch, records, request.by)
+
+
+def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item], by: str) -> Ingested:
+    """Let images from the field join the dataset without labels, in a folder of their own; see `ingest`.
+
+    Args:
+        items: images; those that joined before are passed over, and so is what is no image.
+        by: what started it, for the record.
+    """
+    with versioning.workspace(deployment, "ingest") as workspace:
+        images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
+        records = arrivals.load(workspace)
+        batch = arrivals.pending(store.url, images, records)
+        return _join(workspace, deployment, store, batch, records, by, field=True)
+
+
+def run(project: Path) -> str:
+    """Ingest for the project in this folder, by hand; returns what to tell."""
+    deployment = Deployment.load(project)
+    done = ingest(IngestRequest(deployment=deployment, by=getpass.getuser()))
+    if done.batch is None:
+        return f"Nothing new at {deployment.arrivals}"
+    joined = ", ".join(f"{count} in {split}" for split, count in sorted(done.added.items())) or "no image joined"
+    left_out = f"; {done.quarantined} quarantined, see {ARRIVALS}/{done.batch}.json" if done.quarantined else ""
+    return f"Batch {done.batch}: {joined}{left_out} (commit {done.revision[:12]})"
+
+
+def _join(
+    workspace: Path,
+    deployment: Deployment,
+    store: Store,
+    batch: list[Pair],
+    records: list[Record],
+    by: str,
+    field: bool = False,
+) -> Ingested:
+    if not batch:
+        return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
+    params = config.load(workspace)
+    tasks.require(params.task, "ingest")
+    root = _dataset(workspace, deployment)
+    staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
+    history = _history(records, store.url)
+    merger = Merger(root, params.arriving, history, field)
+    record = Record(store.url, by, merger.merge(staged))
+    _report(record)
+    if _added(record.fates):
+        _version(workspace, deployment)
+    changed = [versioning.DATA_FILE, record.save(workspace).as_posix()]
+    revision = versioning.commit(workspace, deployment.branch, changed, _message(record))
+    versioning.tag(workspace, revision)
+    quarantined = sum(fate.outcome == "quarantined" for fate in record.fates)
+    return Ingested(batch=record.batch, revision=revision, added=_added(record.fates), quarantined=quarantined)
+
+
+def _dataset(workspace: Path, deployment: Deployment) -> Path:
+    """The folder that the next version is made of: the one that people keep, or else the committed one."""
+    if deployment.data is not None:
+        return deployment.data
+    if not (workspace / versioning.DATA_FILE).exists():
+        raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
+    transfer.pull(workspace, [str(DATA)])
+    return workspace / DATA
+
+
+def _version(workspace: Path, deployment: Deployment) -> None:
+    if deployment.data is not None:
+        versioning.track(workspace, deployment.data)
+    else:
+        versioning.add(workspace, [str(DATA)])
+    transfer.push(workspace, [str(DATA)])
+
+
+def _history(records: Sequence[Record], source: str) -> History:
+    keys: dict[str, frozenset[str]] = {}
+    for fate in (fate for record in records if record.source == source for fate in record.fates if fate.path):
+        keys[str(fate.path)] = keys.get(str(fate.path), frozenset()) | fate.versions.keys()
+    return History(frozenset(fate.path for record in records for fate in record.fates if fate.path), keys)
+
+
+def _added(fates: Sequence[Fate]) -> dict[str, int]:
+    """Images that joined, by split."""
+    return dict(Counter(str(fate.path).partition("/")[0] for fate in fates if fate.outcome in JOINED))
+
+
+def _report(record: Record) -> None:
+    for fate in record.fates:
+        if fate.outcome == "quarantined":
+            log.warning("quarantined %s: %s", next(iter(fate.versions)), fate.reason)
+
+
+def _message(record: Record) -> str:
+    counts = Counter(fate.outcome for fate in record.fates)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    return f"Ingest batch {record.batch}: {told}\n\nFrom {record.source}, by {record.by}"

@@ -1,0 +1,177 @@
+"""Turn what params.yaml names by mutable references (weights, champions) into bytes that a run can depend on.
+
+inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
+inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
+inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
+
+Where nothing is named (from scratch), the three are null. An alias is written as the version that it stood for, a
+champion as the recorded run that it came from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alambique.config.params import Params
+from alambique.config.section import CHAMPION
+from alambique.errors import IntegrityError
+from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
+from alambique.layout import INPUTS
+from alambique.registry import run_artifacts
+from alambique.runs import huggingface, weight_sources
+
+INDEX = "index.json"
+FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of an index: where bytes came from, what they are, and their file beside the index."""
+
+    uri: str | None = None
+    sha256: str | None = None
+    file: str | None = None
+
+
+def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
+    """Write `project`/inputs anew; what is there already and cannot have changed is not fetched again.
+
+    Args:
+        project: a working folder, holding the inputs of an earlier run or none.
+        origin: git URL of the ledger and the recorded runs; None: there is no champion.
+        tracking_uri: of the MLflow whose `models:/` URIs are meant.
+    Raises:
+        IntegrityError: bytes are not what the pin or the ledger promises.
+        ConfigurationError, DataError: a reference leads nowhere.
+        TransientError: a service is out of reach.
+    """
+    places = _Places(params.project, origin, tracking_uri)
+    teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
+    students = {name: (params.start(name), None) for name in params.students}
+    _weights(project / INPUTS / "teachers", teachers, places)
+    _weights(project / INPUTS / "students", students, places)
+    _champions(project / INPUTS / "champions", params, origin)
+
+
+def given(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
+    """The weights that `snapshot` put into `folder`, checked, and where they came from; None where it put none.
+
+    Args:
+        folder: inputs/teachers or inputs/students, with its index.json.
+        name: of the entry.
+        pinned: the sha256 that params.yaml insists on.
+    Raises:
+        IntegrityError: the file differs from the index or from `pinned`.
+    """
+    entry = read_json(folder / INDEX)[name]
+    if entry["file"] is None:
+        return None, None
+    path = folder / entry["file"]
+    found = _digest(path)
+    for whose, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
+        if expected not in (None, found):
+            raise IntegrityError(
+                f"{path} has sha256 {found[:12]}, but {whose} says {expected[:12]}; "
+                "give the right file, or correct the sha256 after you have checked who changed it"
+            )
+    return path, entry["uri"]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What references are resolved by: the project's ledger and recorded runs in `origin`, and an MLflow."""
+
+    project: str
+    origin: str | None
+    tracking_uri: str | None
+
+    def pinpoint(self, uri: str) -> str:
+        """`uri` with what may move replaced by what it stands for now."""
+        if uri.startswith(CHAMPION):
+            return run_artifacts.pinpoint(uri, self.project, self.origin)
+        return weight_sources.pinpoint(uri, self.tracking_uri)
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Write the bytes behind a pinpointed `uri`."""
+        if uri.startswith(CHAMPION):
+            run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # there is one: it told of the champion
+        else:
+            weight_sources.fetch(uri, target, self.tracking_uri)
+
+
+def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], places: _Places) -> None:
+    """Write a folder of weights with its index.
+
+    Args:
+        target: inputs/teachers or inputs/students.
+        asked: URI and pinned sha256 by name.
+        places: for the URIs.
+    """
+    index = _index(target)
+    with fresh_folder(target) as folder:
+        entries = {}
+        for name, (uri, pin) in asked.items():
+            old = _previous(target, index.get(name, {}))
+            file = name if uri and huggingface.is_folder(uri) else f"{name}.pt"
+            entries[name] = asdict(_take(folder / file, uri, pin, old, places))
+        write_json(folder / INDEX, entries)
+
+
+def _champions(target: Path, params: Params, origin: str | None) -> None:
+    with fresh_folder(target) as folder:
+        index: dict[str, dict[str, str] | None] = {}
+        for runtime in params.runtimes:
+            entry = run_artifacts.champion(f"{params.project}-{runtime}", origin)
+            if entry is None or origin is None:
+                index[runtime] = None
+                continue
+            run_artifacts.fetch_artifact(entry, target / runtime, origin, folder / runtime)
+            index[runtime] = {name: asdict(entry)[name] for name in ("model", "version", "tag", "digest")}
+        write_json(folder / INDEX, index)
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    content: dict[str, Any] = read_json(path) if path.exists() else {}
+    return content
+
+
+def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
+    """An earlier entry of an index and its file, if its bytes are still what it says."""
+    entry = Weights(**content)
+    if entry.file is None or not (path := folder / entry.file).exists() or _digest(path) != entry.sha256:
+        return None
+    return entry, path
+
+
+def _take(
+    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, places: _Places
+) -> Weights:
+    if uri is None:
+        return Weights()
+    uri = places.pinpoint(uri)
+    if previous and _same(uri, pin, previous[0]):
+        copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
+        copy(previous[1], target)
+    else:
+        places.fetch(uri, target)
+    found = _digest(target)
+    if pin and found != pin:
+        raise IntegrityError(
+            f"{uri} has sha256 {found}, but sha256 in params.yaml pins {pin}; "
+            "find out who replaced it, or pin the new bytes"
+        )
+    return Weights(uri, found, target.name)
+
+
+def _digest(path: Path) -> str:
+    return folder_sha256(path) if path.is_dir() else sha256(path)
+
+
+def _same(uri: str, pin: str | None, previous: Weights) -> bool:
+    immutable = uri.startswith(CHAMPION) or weight_sources.immutable(uri)
+    return previous.uri == uri and (immutable or (pin is not None and previous.sha256 == pin))

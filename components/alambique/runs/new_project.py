@@ -1,0 +1,187 @@
+"""What `alambique init` does: a project around a dataset, complete and under version control, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alambique import config, tasks
+from alambique.config import Params, read_yaml
+from alambique.config.heads import Heads
+from alambique.data.expectations import failures, judge
+from alambique.errors import ConfigurationError, DataError
+from alambique.files import fresh_folder, write_text
+from alambique.git import git
+from alambique.layout import DATA
+from alambique.pipeline import expansion, transfer
+from alambique.runs import inputs, versions
+from alambique.runs.snapshot import prepare
+
+BRANCH = "main"
+LOCAL = Path(".alambique")
+"""What a project keeps on this machine: the DVC cache, workspaces, MLflow's database, and the default remotes."""
+
+IGNORED = (
+    f"/{LOCAL}/",
+    f"/{DATA}",
+    *(f"/{folder}" for folder in inputs.FOLDERS),
+    *("/candidates", "/evaluations", "/metrics", "/models", "/report", "/soft_labels", "/validation"),
+    "__pycache__/",
+)
+
+
+def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None) -> None:
+    """Lay out a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
+
+    Args:
+        data: the dataset, as the task takes it: see each task's `adopt`.
+        task: what the models do; see `alambique tasks`.
+        overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
+        origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
+        remote: URL of a DVC remote; None: a folder in the project's .alambique/.
+    Raises:
+        ConfigurationError: `target` is taken, or the parameters are impossible.
+        DataError: the dataset is broken; the message says where.
+    """
+    target = target.absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
+    with fresh_folder(target) as folder:
+        params = _lay_out(folder, target, task, overrides)
+        _adopt(data, folder / DATA, params)
+        _deploy(folder, target, origin)
+        _version(folder, target, origin, remote)
+
+
+def template_dir() -> Path:
+    """The files that a project begins with: inside the installed package, or the root of a source checkout."""
+    packaged = Path(__file__).parent / "template"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def template_for(task: str) -> Path:
+    """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
+    if task not in config.TASKS:
+        raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
+    shared = "heads" if issubclass(config.TASKS[task], Heads) else task
+    own = Path(tasks.__file__).parent / shared / "params.yaml"
+    return own if own.is_file() else template_dir() / "params.yaml"
+
+
+def project_name(folder: str) -> str:
+    """`folder` as a name that models, tasks and files may carry."""
+    name = re.sub(r"[^a-z0-9]+", "_", folder.lower()).strip("_")
+    return name if name[:1].isalpha() else f"project_{name}".rstrip("_")
+
+
+def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> Params:
+    template = template_dir()
+    shutil.copyfile(template / "dvc.yaml", folder / "dvc.yaml")
+    shutil.copytree(template / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    write_text(folder / ".gitignore", "\n".join(IGNORED) + "\n")
+    # Workspaces hold copies of dvc.yaml, which must not become part of this project.
+    write_text(folder / ".dvcignore", (template / ".dvcignore").read_text() + f"/{LOCAL}/\n")
+    changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
+    _write_params(folder / "params.yaml", {"project": project_name(target.name), "task": task, **changes})
+    params = config.load(folder)
+    versions.write(folder)
+    return params
+
+
+def _adopt(data: str, target: Path, params: Params) -> None:
+    """Copy the dataset `data` to `target` and judge it there."""
+    task = tasks.load(params.task)
+    task.adopt(data, target)
+    facts = task.facts(target, params)
+    if wrong := failures(judge(facts.tables, facts.contract)):
+        raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *wrong]))
+
+
+def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A scheduled run starts from no folder of its own, so paths of weights may not be relative."""
+    owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
+    owners += [(network, "start") for network in (overrides.get("networks") or {}).values()]
+    for section, key in owners:
+        if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).exists():
+            section[key] = str(path.resolve())
+    return overrides
+
+
+def _write_params(path: Path, overrides: dict[str, Any]) -> None:
+    """Merge `overrides` over the template's params.yaml, whose comments explain each key and stay."""
+    from ruamel.yaml import YAML
+
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 120
+    editor.indent(mapping=2, sequence=4, offset=2)
+    editor.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    content = editor.load(template_for(overrides["task"]))
+    _merge(content, overrides)
+    with path.open("w") as file:
+        editor.dump(content, file)
+
+
+def _merge(content: Any, overrides: dict[str, Any]) -> None:
+    for key, value in overrides.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _merge(content[key], value)
+        else:
+            content[key] = value
+
+
+def _deploy(folder: Path, target: Path, origin: str | None) -> None:
+    local = target / LOCAL
+    content = {
+        "origin": origin or str(local / "origin.git"),
+        "branch": BRANCH,
+        "home": str(local),
+        # Elsewhere there is no such folder: runs take what is committed unless ALAMBIQUE_DATA names one.
+        "data": None if origin else str(target / DATA),
+        "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{local}/mlflow.db",
+        # s3://bucket/prefix or a folder, where new data and images from the field appear; and where champions go.
+        **dict.fromkeys(("arrivals", "production", "releases")),
+    }
+    comment = "# Where this project runs. An environment variable ALAMBIQUE_<FIELD> overrides a field.\n"
+    write_text(folder / "alambique.yaml", comment + yaml.safe_dump(content, sort_keys=False))
+
+
+def _version(folder: Path, target: Path, origin: str | None, remote: str | None) -> None:
+    """Put the project under git and DVC, and push.
+
+    Origin and remote are recorded by the URLs they will have, and reached where they are while `folder` is not yet
+    renamed to `target`.
+    """
+    git("init", "--quiet", "--initial-branch", BRANCH, cwd=folder)
+    _init_dvc(folder, remote or str(target / LOCAL / "remote"))
+    local = "[cache]\n    dir = ../.alambique/cache\n"  # one cache for `dvc repro` here and the runs of Airflow
+    here = "" if remote else "['remote \"storage\"']\n    url = ../.alambique/remote\n"
+    write_text(folder / ".dvc" / "config.local", local + here)
+    prepare(folder, None, os.environ.get("MLFLOW_TRACKING_URI"))
+    expansion.write(folder)
+    transfer.push(folder, (str(DATA), *inputs.FOLDERS))
+    write_text(folder / ".dvc" / "config.local", local)
+    git("add", "--all", cwd=folder)
+    git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Begin with Alambique", cwd=folder)
+    if origin is None:
+        git("init", "--quiet", "--bare", "--initial-branch", BRANCH, str(folder / LOCAL / "origin.git"))
+    git("remote", "add", "origin", origin or str(folder / LOCAL / "origin.git"), cwd=folder)
+    git("push", "--quiet", "--set-upstream", "origin", BRANCH, cwd=folder)
+    git("remote", "set-url", "origin", origin or str(target / LOCAL / "origin.git"), cwd=folder)
+
+
+def _init_dvc(folder: Path, remote: str) -> None:
+    from dvc.repo import Repo
+    from dvc.repo.init import logger
+
+    logger.setLevel("WARNING")  # its advice to commit is ours to follow, a few lines on
+    with Repo.init(str(folder)) as repo, repo.config.edit("repo") as settings:
+        settings["core"] = {"analytics": False, "check_update": False, "remote": "storage"}
+        settings["remote"] = {"storage": {"url": remote}}

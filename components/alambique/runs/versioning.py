@@ -1,0 +1,106 @@
+"""Versions of the dataset: folders put under DVC, and the commits and tags of a project that name them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alambique.config.deployment import Deployment
+from alambique.errors import AlambiqueError, TransientError
+from alambique.git import git
+from alambique.layout import DATA
+from alambique.pipeline import dvc_repository
+from alambique.process.scratch import scratch
+
+DATA_FILE = f"{DATA}.dvc"
+
+
+@contextlib.contextmanager
+def workspace(deployment: Deployment, name: str) -> Iterator[Path]:
+    """A clone of the project's branch with the machine's DVC cache, for the time of the block.
+
+    Args:
+        name: of the folder, for people who look into `home`.
+    Raises:
+        TransientError: the origin is out of reach.
+        ConfigurationError: the project has no DVC remote.
+    """
+    with scratch(deployment.home.absolute() / "workspaces", name) as folder:
+        clone = folder / "project"
+        dvc_repository.clone(deployment, deployment.branch, clone)
+        dvc_repository.configure_dvc(clone, deployment)
+        yield clone
+
+
+def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> str:
+    """Commit what changed in `paths` and fast-forward the origin's branch.
+
+    The bytes behind `.dvc` files must have been pushed before, so that no commit lacks its own.
+
+    Returns:
+        the branch's commit, which is the old one where nothing changed.
+    Raises:
+        TransientError: the branch moved since it was cloned, or the origin is out of reach.
+    """
+    git("add", "--", *paths, cwd=workspace)
+    if git("diff", "--cached", "--name-only", cwd=workspace):
+        git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", message, cwd=workspace)
+        try:
+            git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", cwd=workspace)
+        except AlambiqueError as error:
+            if "rejected" not in str(error):
+                raise
+            raise TransientError(f"{branch} moved meanwhile; a retry starts from its new commit") from error
+    return git("rev-parse", "HEAD", cwd=workspace)
+
+
+def tag(workspace: Path, revision: str) -> None:
+    """Name the first commit that holds this dataset: data/<the first twelve digits of its hash>."""
+    name = f"refs/tags/data/{data_hash(workspace)[:12]}"
+    if not git("ls-remote", "origin", name, cwd=workspace):
+        git("push", "--quiet", "origin", f"{revision}:{name}", cwd=workspace)
+
+
+def data_hash(workspace: Path) -> str:
+    """The md5 of the dataset, as data.dvc has it."""
+    found: str = dvc_repository.source_hashes(workspace)[str(DATA)]["md5"]
+    return found
+
+
+class _WithoutCaches:
+    """A walk that skips what Ultralytics writes beside labels, since it would change the dataset's hash."""
+
+    def walk(self, fs: Any, path: str, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        for root, folders, files in fs.walk(path, **options):
+            yield root, folders, [name for name in files if not name.endswith(".cache")]
+
+
+def add(project: Path, paths: Iterable[str]) -> None:
+    """`dvc add` of paths in the project: their bytes go to the cache, their hashes to `.dvc` files."""
+    with dvc_repository.opened(project) as repo:
+        repo.scm_context.quiet = True  # committing is up to us, not to who reads the log
+        repo.add([str(project / path) for path in paths])
+
+
+def track(workspace: Path, source: Path) -> None:
+    """Make the folder `source` the workspace's dataset: hash it, copy what is new to the cache, write data.dvc.
+
+    `dvc add` wants the folder inside the repository, and its `--out` form takes no notice of .dvcignore.
+
+    Raises:
+        TransientError: a file could not be copied, or changed meanwhile.
+    """
+    from dvc.fs import localfs
+    from dvc.utils.serialize import dump_yaml
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.transfer import transfer
+
+    with dvc_repository.opened(workspace) as repo:
+        cache = repo.cache.local
+        staging, meta, tree = build(cache, str(source.resolve()), localfs, "md5", ignore=_WithoutCaches())
+        if failed := transfer(staging, cache, {tree.hash_info}, verify=True, shallow=False).failed:
+            raise TransientError(f"{len(failed)} files of {source} could not be copied to DVC's cache; is it full?")
+    entry = {"md5": tree.hash_info.value, "size": meta.size, "nfiles": meta.nfiles, "hash": "md5", "path": str(DATA)}
+    dump_yaml(str(workspace / f"{DATA}.dvc"), {"outs": [entry]})

@@ -1,0 +1,131 @@
+"""For each task the smallest project that goes through every stage: its data as people have it, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alambique.config.heads import Head
+from alambique.demo.digits import Digits
+from alambique.demo.intents import Intents
+from alambique.demo.scenes import Scenes
+from alambique.demo.stories import Stories
+from factories import head_datasets, tiny_detection
+
+
+@dataclass(frozen=True)
+class Small:
+    """One task's.
+
+    Attributes:
+        student: its name.
+        write: makes the data, in a folder which is not there yet.
+        params: what params.yaml has other than the task's template.
+    """
+
+    student: str
+    write: Callable[[Path], None]
+    params: dict[str, Any]
+
+
+def detect() -> Small:
+    network = tiny_detection.NETWORK.model_dump()
+    scenes = Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2)
+    changes = {
+        "input_size": 64,
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005},
+        "soft_labels": {"min_score": 0.0, "max_boxes": 5},
+        "distill": {"epochs": 1, "min_trust": 0.0},
+        "prune": {"epochs": 1},
+        "quantize": {"images": 12, "max_drop": 1.0},
+        "validation": {"min_boxes_per_class": 0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", scenes.write, changes)
+
+
+def text_classify() -> Small:
+    changes = {
+        "input_size": 24,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "networks": {"small": {"layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "start": None}},
+        "teacher": {
+            "main": {"network": {"layers": 2, "hidden": 48, "heads": 2, "ffn": 96}, "epochs": 1, "pretrain": 1}
+        },
+        "training": {"batch": 8, "learning_rate": 0.002, "vocabulary": 300},
+        "soft_labels": {"top_k": 8},
+        "distill": {"epochs": 1},
+        "prune": {"share": 0.2, "epochs": 1},
+        "quantize": {"max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("small", Intents(train=24, val=12, test=24, unlabelled=24).write, changes)
+
+
+def with_head(head: Head) -> Small:
+    network = {"family": "yolo26", "scale": [0.34, 0.0625, 256]}
+    scenes = Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2)
+    changes = {
+        "input_size": 64,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005},
+        "soft_labels": {"min_score": 0.0, "max_boxes": 5},
+        "distill": {"method": "hybrid", "epochs": 1, "min_score": 0.0},
+        "prune": {"share": 0.15, "epochs": 1},
+        "quantize": {"images": 12, "max_drop": 1.0},
+        "validation": {"min_boxes_per_class": 0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", partial(head_datasets.write, head, scenes=scenes), changes)
+
+
+def text() -> Small:
+    network = {"layers": 1, "hidden": 96, "heads": 2, "kv_heads": 2, "ffn": 128}
+    changes = {
+        "input_size": 64,
+        "networks": {"small": network},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "learning_rate": 0.005, "vocabulary": 300},
+        "soft_labels": {"top_k": 8},
+        "distill": {"epochs": 1},
+        "prune": {"epochs": 1, "share": 0.1},
+        "quantize": {"max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("small", Stories(train=32, val=8, test=12, unlabelled=8).write, changes)
+
+
+def classify() -> Small:
+    network = {"family": "yolo26-cls", "scale": [0.34, 0.125, 128]}
+    changes = {
+        "input_size": 32,
+        "runtimes": ["onnx", "openvino", "torchscript"],
+        "students": ["pico"],
+        "networks": {"pico": {**network, "start": None}},
+        "teacher": {"main": {"network": network, "epochs": 1}},
+        "training": {"batch": 8, "augment": {"flip": 0.0}},
+        "soft_labels": {"views": 2, "augment": {"flip": 0.0}},
+        "distill": {"epochs": 2},
+        "prune": {"share": 0.38, "epochs": 1},  # widths of eights leave so narrow a network little choice
+        "quantize": {"images": 10, "max_drop": 1.0},
+        "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
+    }
+    return Small("pico", Digits(train=30, val=10, test=20, unlabelled=10, size=32).write, changes)
+
+
+TASKS: dict[str, Callable[[], Small]] = {
+    "detect": detect,
+    "classify": classify,
+    "text": text,
+    "text_classify": text_classify,
+    "segment": partial(with_head, "segment"),
+    "pose": partial(with_head, "pose"),
+    "obb": partial(with_head, "obb"),
+}
