@@ -1,1 +1,1 @@
-"""What every process of a stage needs: environment, lifeline, scratch folders, live metrics, resume folder, cores, sandbox."""
+"""What every process of a stage needs: environment, lifeline, scratch folders, live metrics, resume folder, sandbox."""
