@@ -165,7 +165,7 @@ def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
         "input_size": scale.image_size,
         "seeds": list(scale.seeds),
         "students": [STUDENT],
-        "networks": {STUDENT: {"family": "yolo26-cls", "scale": list(scale.network), "start": None}},
+        "networks": {STUDENT: {"family": "yolo26-cls", "scale": list(scale.network), "weights": None}},
         "teacher": {
             TEACHER: {
                 "weights": weights and str(weights.resolve()),
@@ -175,7 +175,7 @@ def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
         },
         "soft_labels": {"shards": [0]},
         "distill": {"epochs": scale.epochs, "weight": 0.9},
-        "prune": {"epochs": scale.recovery, "share": scale.share},
+        "prune": {"epochs": scale.recovery, "ratio": scale.share},
         "validation": {"min_images_per_class": 0},
     }
 

@@ -60,8 +60,8 @@ def main(
 
 def make(project: Path, share: float, epochs: int) -> Artifacts:
     """The three artifacts, by the product's stages, unless they are there."""
-    whole = nano.variant(project, "whole", prune={"share": 0.0})
-    small = nano.variant(project, "compressed", prune={"share": share, "epochs": epochs})
+    whole = nano.variant(project, "whole", prune={"ratio": 0.0})
+    small = nano.variant(project, "compressed", prune={"ratio": share, "epochs": epochs})
     artifacts = {WHOLE: whole, PRUNED: small, FINAL: small}
     for each, folder in artifacts.items():
         maker = Stage("quantize" if each.precision == "int8" else "export", (each.student, each.runtime))

@@ -235,7 +235,7 @@ def entropy_at_labels(project: Path) -> Row:
     """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
     params, data = cast("Params", config.load(project)), Dataset.load(project / layout.DATA)
     cache = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
-    lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
+    lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_label_probability)
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
     found = logits[~logits.isnan().any(1)]
     shares = found.softmax(1)

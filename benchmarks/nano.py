@@ -114,7 +114,7 @@ def _changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
     return {
         "input_size": scale.image_size,
         "students": [STUDENT],
-        "networks": {STUDENT: {**network, "start": start}},
+        "networks": {STUDENT: {**network, "weights": start}},
         "teacher": {TEACHER: {"weights": start, "network": network, "epochs": scale.epochs}},
         "soft_labels": {"shards": [0], **({} if start else {"min_score": 0.0})},
         "distill": {"epochs": scale.epochs},

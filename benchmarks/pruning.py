@@ -48,7 +48,7 @@ def main(
                     f"recovery-{method}-{seed}",
                     seed=seed,
                     distill={"method": method},
-                    prune={"share": SHARE, **epochs},
+                    prune={"ratio": SHARE, **epochs},
                 )
                 do(arm, STAGES)
                 common.tell(f"recovered: {arm.name}")

@@ -21,7 +21,7 @@ KEEP = 5
 """One in so many texts keeps its label where labels are scarce."""
 SETTINGS = {"scarce": KEEP, "full": 1}
 LARGE = {"layers": 3, "hidden": 192, "heads": 4, "ffn": 768}
-SMALL = {"layers": 2, "hidden": 96, "heads": 2, "ffn": 384, "start": None}
+SMALL = {"layers": 2, "hidden": 96, "heads": 2, "ffn": 384, "weights": None}
 LLAMA = {"layers": 3, "hidden": 48, "heads": 6, "kv_heads": 3, "ffn": 128}
 TOKENS = 176
 """Of a story at most."""
@@ -121,7 +121,7 @@ def story_changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
     return {
         "input_size": TOKENS,
         "seeds": list(scale.seeds),
-        "networks": {"small": {**LLAMA, "start": None}},
+        "networks": {"small": {**LLAMA, "weights": None}},
         "teacher": {"main": taken},
         "soft_labels": {"shards": [0]},
         "training": {"batch": 8, "learning_rate": 0.004},

@@ -36,11 +36,11 @@ def detect() -> Small:
     scenes = Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2)
     changes = {
         "input_size": 64,
-        "networks": {"pico": {**network, "start": None}},
+        "networks": {"pico": {**network, "weights": None}},
         "teacher": {"main": {"network": network, "epochs": 1}},
         "training": {"batch": 8, "learning_rate": 0.005},
         "soft_labels": {"min_score": 0.0, "max_boxes": 5},
-        "distill": {"epochs": 1, "min_trust": 0.0},
+        "distill": {"epochs": 1, "min_label_probability": 0.0},
         "prune": {"epochs": 1},
         "quantize": {"images": 12, "max_drop": 1.0},
         "validation": {"min_boxes_per_class": 0},
@@ -53,14 +53,14 @@ def text_classify() -> Small:
     changes = {
         "input_size": 24,
         "runtimes": ["onnx", "openvino", "torchscript"],
-        "networks": {"small": {"layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "start": None}},
+        "networks": {"small": {"layers": 2, "hidden": 32, "heads": 2, "ffn": 64, "weights": None}},
         "teacher": {
             "main": {"network": {"layers": 2, "hidden": 48, "heads": 2, "ffn": 96}, "epochs": 1, "pretrain": 1}
         },
         "training": {"batch": 8, "learning_rate": 0.002, "vocabulary": 300},
         "soft_labels": {"top_k": 8},
         "distill": {"epochs": 1},
-        "prune": {"share": 0.2, "epochs": 1},
+        "prune": {"ratio": 0.2, "epochs": 1},
         "quantize": {"max_drop": 1.0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
@@ -73,12 +73,12 @@ def with_head(head: Head) -> Small:
     changes = {
         "input_size": 64,
         "runtimes": ["onnx", "openvino", "torchscript"],
-        "networks": {"pico": {**network, "start": None}},
+        "networks": {"pico": {**network, "weights": None}},
         "teacher": {"main": {"network": network, "epochs": 1}},
         "training": {"batch": 8, "learning_rate": 0.005},
         "soft_labels": {"min_score": 0.0, "max_boxes": 5},
         "distill": {"method": "hybrid", "epochs": 1, "min_score": 0.0},
-        "prune": {"share": 0.15, "epochs": 1},
+        "prune": {"ratio": 0.15, "epochs": 1},
         "quantize": {"images": 12, "max_drop": 1.0},
         "validation": {"min_boxes_per_class": 0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
@@ -95,7 +95,7 @@ def text() -> Small:
         "training": {"batch": 8, "learning_rate": 0.005, "vocabulary": 300},
         "soft_labels": {"top_k": 8},
         "distill": {"epochs": 1},
-        "prune": {"epochs": 1, "share": 0.1},
+        "prune": {"epochs": 1, "ratio": 0.1},
         "quantize": {"max_drop": 1.0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
@@ -108,12 +108,12 @@ def classify() -> Small:
         "input_size": 32,
         "runtimes": ["onnx", "openvino", "torchscript"],
         "students": ["pico"],
-        "networks": {"pico": {**network, "start": None}},
+        "networks": {"pico": {**network, "weights": None}},
         "teacher": {"main": {"network": network, "epochs": 1}},
         "training": {"batch": 8, "augment": {"flip": 0.0}},
         "soft_labels": {"views": 2, "augment": {"flip": 0.0}},
         "distill": {"epochs": 2},
-        "prune": {"share": 0.38, "epochs": 1},  # widths of eights leave so narrow a network little choice
+        "prune": {"ratio": 0.38, "epochs": 1},  # widths of eights leave so narrow a network little choice
         "quantize": {"images": 10, "max_drop": 1.0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }

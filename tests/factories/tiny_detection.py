@@ -34,7 +34,7 @@ def params(**changes: Any) -> Params:
             "training": {"batch": 8, "learning_rate": 0.005},
             # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
             "soft_labels": {"shards": [0, 1], "min_score": 0.0, "max_boxes": 5},
-            "distill": {"epochs": 1, "min_trust": 0.0},
+            "distill": {"epochs": 1, "min_label_probability": 0.0},
             **changes,
         },
         "params.yaml",

@@ -94,7 +94,7 @@ def test_a_name_of_the_house_is_no_student() -> None:
 
 def test_every_offence_has_a_line() -> None:
     content = changed("distill.temperature", 0)
-    content["prune"]["share"] = 1.0
+    content["prune"]["ratio"] = 1.0
     with pytest.raises(ConfigurationError) as refusal:
         config.parse(content, "params.yaml")
     assert len(str(refusal.value).splitlines()) == 2

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from alambique.config import classify, detect, heads, text, text_classify
 from alambique.config.params import Params
+from alambique.config.renamed import renamed
 from alambique.errors import ConfigurationError
 
 __all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
@@ -47,6 +48,8 @@ def parse(content: Any, source: str) -> Params:
     task = content.get("task", "detect") if isinstance(content, dict) else "detect"
     if task not in TASKS:
         raise ConfigurationError(f"{source}: task: there is no task {task!r}; the tasks are {', '.join(TASKS)}")
+    if isinstance(content, dict) and (lines := renamed(content)):
+        raise ConfigurationError("\n".join(f"{source}: {line}" for line in lines))
     try:
         # As JSON, since only there strict types let a list be a tuple: YAML has no tuples.
         return TASKS[task].model_validate_json(json.dumps(content, default=str), strict=True)

@@ -103,7 +103,7 @@ class Params(params.Params):
     @model_validator(mode="after")
     def _nothing_is_searched(self) -> Self:
         if self.budget.asked:
-            raise ValueError("budget: classify has no search yet; take its limits out, and choose prune.share yourself")
+            raise ValueError("budget: classify has no search yet; take its limits out, and choose prune.ratio yourself")
         return self
 
     @model_validator(mode="after")

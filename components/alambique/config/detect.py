@@ -52,8 +52,8 @@ class Distill(params.Distill):
     temperature: Positive = 2.0
     weight: Positive = 0.5
     feature_weight: Positive = 6.0
-    fade: Probability = 0.0
-    min_trust: Probability = 0.2
+    anneal: Probability = 0.0
+    min_label_probability: Probability = 0.2
 
 
 class Prune(params.Prune):

@@ -91,7 +91,7 @@ class Heads(params.Params):
     @model_validator(mode="after")
     def _nothing_to_search(self) -> Self:
         if self.budget.asked:
-            raise ValueError(f"budget: {self.task} has no search yet; set its limits to null, and prune.share")
+            raise ValueError(f"budget: {self.task} has no search yet; set its limits to null, and prune.ratio")
         return self
 
 

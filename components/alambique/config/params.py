@@ -14,7 +14,7 @@ from alambique.config.section import CHAMPION, Count, Name, Positive, Probabilit
 class Student(Section):
     """What a student is built from, and the weights it and its control start from."""
 
-    start: str | None = None
+    weights: str | None = None
 
 
 class Teacher(Section):
@@ -66,7 +66,7 @@ class Distill(Section):
 
 
 class Prune(Section):
-    share: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    ratio: Annotated[float, Field(ge=0, lt=1)] = 0.3
     epochs: Count = 10
 
 
@@ -131,17 +131,17 @@ class Retraining(Section):
     cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
 
 
-class Arriving(Section):
+class Ingest(Section):
     """How new data joins the dataset.
 
     Attributes:
         val, test: shares of the labelled samples that go there; the rest goes to train.
-        max_bad: share of a batch's files that may be broken; above it none of the batch joins.
+        max_invalid_fraction: share of a batch's files that may be broken; above it none of the batch joins.
     """
 
     val: Probability = 0.1
     test: Probability = 0.1
-    max_bad: Probability = 0.5
+    max_invalid_fraction: Probability = 0.5
 
     @model_validator(mode="after")
     def _some_are_left_to_train(self) -> Self:
@@ -150,7 +150,7 @@ class Arriving(Section):
         return self
 
 
-class Watching(Section):
+class Drift(Section):
     """How production is compared with the champion's training data.
 
     Attributes:
@@ -207,12 +207,12 @@ class Params(Section):
     gates: tuple[Gate, ...] = ()
     promotion: Promotion = Promotion()
     retraining: Retraining = Retraining()
-    arriving: Arriving = Arriving()
-    drift: Watching = Watching()
+    ingest: Ingest = Ingest()
+    drift: Drift = Drift()
 
-    def start(self, student: str) -> str | None:
+    def student_weights(self, student: str) -> str | None:
         """Where a student's first weights come from; None: it is initialised at random."""
-        return self.networks[student].start
+        return self.networks[student].weights
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

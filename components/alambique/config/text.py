@@ -57,8 +57,8 @@ class Student(Network, params.Student):
 
     @model_validator(mode="after")
     def _adapters_need_weights(self) -> Self:
-        if self.lora and not self.start:
-            raise ValueError("lora: adapters need weights to adapt; give a `start`, or no lora")
+        if self.lora and not self.weights:
+            raise ValueError("lora: adapters need weights to adapt; give `weights`, or no lora")
         return self
 
 
@@ -122,9 +122,9 @@ class Params(params.Params):
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
 
-    def start(self, student: str) -> str | None:
+    def student_weights(self, student: str) -> str | None:
         """A student without weights has its teacher's tokenizer, where the teacher is given one."""
-        if given := self.networks[student].start:
+        if given := self.networks[student].weights:
             return given
         weights = self.teacher[self.teachers[0]].weights
         return f"{TOKENIZER}{weights}" if weights else None
@@ -133,7 +133,7 @@ class Params(params.Params):
     def _nothing_is_searched(self) -> Self:
         if self.budget.asked:
             raise ValueError(
-                "budget: text has no search yet; take its limits out, and choose prune.share and quantize.bits yourself"
+                "budget: text has no search yet; take its limits out, and choose prune.ratio and quantize.bits yourself"
             )
         return self
 

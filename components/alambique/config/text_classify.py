@@ -106,6 +106,6 @@ class Params(params.Params):
     def _nothing_is_searched(self) -> Self:
         if self.budget.asked:
             raise ValueError(
-                "budget: text_classify has no search yet; take its limits out, and choose prune.share yourself"
+                "budget: text_classify has no search yet; take its limits out, and choose prune.ratio yourself"
             )
         return self

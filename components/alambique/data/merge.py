@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from alambique.config.params import Arriving
+from alambique.config.params import Ingest
 from alambique.data.arrivals import Fate, Outcome
 from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
 from alambique.data.near_duplicates import fingerprints, nearest
@@ -45,7 +45,7 @@ class Merger:
         field: whether the images come from the field, and are kept together.
     """
 
-    def __init__(self, root: Path, shares: Arriving, history: History, field: bool = False) -> None:
+    def __init__(self, root: Path, shares: Ingest, history: History, field: bool = False) -> None:
         self.dataset = Dataset.load(root)
         self.shares = shares
         self.history = history
@@ -63,7 +63,7 @@ class Merger:
             what became of each pair, in their order.
         """
         broken = sum(bool(each.wrong) for each in staged)
-        if broken > self.shares.max_bad * len(staged):
+        if broken > self.shares.max_invalid_fraction * len(staged):
             why = f"{broken} of the {len(staged)} images of this batch are broken, so none of it joined"
             return [_fate(each, "quarantined", reason="; ".join(each.wrong) or why) for each in staged]
         return [self._put(each) for each in staged]

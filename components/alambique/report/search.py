@@ -1,6 +1,6 @@
 """What a search for a budget came to, in words: in its log and on the page alike.
 
-`search/choice.json`; without a budget it holds nothing but `shares`, those of `prune.share`.
+`search/choice.json`; without a budget it holds nothing but `shares`, those of `prune.ratio`.
 
     {
       "budget": {"latency_p95_ms": 8.0, "size_mb": null, "max_drop": 0.02, "trials": 12, "epochs": 3},

@@ -91,7 +91,7 @@ def _join(
     root = _dataset(workspace, deployment)
     staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
     history = _history(records, store.url)
-    merger = Merger(root, params.arriving, history, field)
+    merger = Merger(root, params.ingest, history, field)
     record = Record(store.url, by, merger.merge(staged))
     _report(record)
     if _added(record.fates):

@@ -51,7 +51,7 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
     """
     places = _Places(params.project, origin, tracking_uri)
     teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
-    students = {name: (params.start(name), None) for name in params.students}
+    students = {name: (params.student_weights(name), None) for name in params.students}
     _weights(project / INPUTS / "teachers", teachers, places)
     _weights(project / INPUTS / "students", students, places)
     _champions(project / INPUTS / "champions", params, origin)

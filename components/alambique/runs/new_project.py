@@ -61,7 +61,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
 def template_dir() -> Path:
     """The files that a project begins with: inside the installed package, or the root of a source checkout."""
     packaged = Path(__file__).parent / "template"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+    return packaged if packaged.is_dir() else Path(__file__).parents[3]
 
 
 def template_for(task: str) -> Path:
@@ -105,7 +105,7 @@ def _adopt(data: str, target: Path, params: Params) -> None:
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A scheduled run starts from no folder of its own, so paths of weights may not be relative."""
     owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
-    owners += [(network, "start") for network in (overrides.get("networks") or {}).values()]
+    owners += [(network, "weights") for network in (overrides.get("networks") or {}).values()]
     for section, key in owners:
         if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).exists():
             section[key] = str(path.resolve())

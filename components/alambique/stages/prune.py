@@ -27,4 +27,4 @@ def run(project: Path, student: str) -> None:
 
 def with_share(params: Params, share: float) -> Params:
     """These parameters with the share that the search chose."""
-    return params.model_copy(update={"prune": params.prune.model_copy(update={"share": share})})
+    return params.model_copy(update={"prune": params.prune.model_copy(update={"ratio": share})})

@@ -3,7 +3,7 @@
 Reads   data/, soft_labels/, models/teacher/, models/distilled/<first seed>/
 Writes  search/choice.json, metrics/search.json
 
-Without a budget there is nothing to find: each student loses `prune.share`.
+Without a budget there is nothing to find: each student loses `prune.ratio`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(project: Path) -> None:
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
         if not params.budget.asked:
-            write_json(target / CHOICE.name, {"shares": dict.fromkeys(params.students, params.prune.share)})
+            write_json(target / CHOICE.name, {"shares": dict.fromkeys(params.students, params.prune.ratio)})
             return {"trainings": 0}
         require_available(task, params.runtimes)
         return task.search(project, params, target)

@@ -48,7 +48,7 @@ class Modular:
         return self._in("distill", "control")(project, params, student, seed, target)  # type: ignore[no-any-return]
 
     def search(self, project: Path, params: Any, target: Path) -> Metrics:
-        raise ConfigurationError(f"budget: {params.task} has no search yet; set its limits to null, and prune.share")
+        raise ConfigurationError(f"budget: {params.task} has no search yet; set its limits to null, and prune.ratio")
 
     def prune(self, project: Path, params: Any, student: str, target: Path) -> Metrics:
         return self._in("prune", "prune")(project, params, student, target)  # type: ignore[no-any-return]

@@ -43,7 +43,7 @@ def test_every_setting_is_a_possible_project() -> None:
         merged = {key: {**content[key], **value} if isinstance(value, dict) else value for key, value in given.items()}
         params = config.parse({**content, **merged}, "params.yaml")
         assert params.distill.epochs == Scale.epochs
-        assert params.networks[distill_quality.STUDENT].start is None
+        assert params.networks[distill_quality.STUDENT].weights is None
 
 
 def test_teachers_of_fewer_labels_take_as_many_steps() -> None:

@@ -18,7 +18,7 @@ TEMPLATE = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text(
 
 
 def params(start: str | None = None, **teacher: Any) -> Params:
-    networks = {"pico": {**TEMPLATE["networks"]["pico"], "start": start}}
+    networks = {"pico": {**TEMPLATE["networks"]["pico"], "weights": start}}
     content = {**TEMPLATE, "networks": networks, "teacher": {"main": {**TEMPLATE["teacher"]["main"], **teacher}}}
     return parse({**content, "runtimes": ["onnx"], "int8": ["onnx"]}, "params.yaml")
 

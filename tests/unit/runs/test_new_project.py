@@ -26,7 +26,7 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "given.pt").write_bytes(b"weights")
     content = {
         "students": ["tiny"],
-        "networks": {"tiny": {"start": "given.pt"}},
+        "networks": {"tiny": {"weights": "given.pt"}},
         "validation": {"min_boxes_per_class": 0},
         "teacher": {"main": {"epochs": 2}},
     }
@@ -76,7 +76,7 @@ def test_overrides_are_merged_and_the_comments_stay(begun: Path, overrides: Path
     params = config.load(begun)
     assert (params.project, params.students, params.teacher["main"].epochs) == ("my_cells_2", ("tiny",), 2)
     assert params.teacher["main"].source == "train"
-    assert params.networks["tiny"].start == str(overrides.parent / "given.pt")
+    assert params.networks["tiny"].weights == str(overrides.parent / "given.pt")
 
 
 def test_the_graph_and_the_versions_are_those_of_the_parameters(begun: Path) -> None:

@@ -61,7 +61,7 @@ def narrowed(wide: Checkpoint, share: float, importance: Importance, image_size:
     if best is None or abs(best[0] - share) > TOLERANCE:
         nearest = best[0] if best else 0.0
         raise ConfigurationError(
-            f"prune.share: {share} of this network's {before:,} multiply-accumulates cannot be removed; the nearest "
+            f"prune.ratio: {share} of this network's {before:,} multiply-accumulates cannot be removed; the nearest "
             f"share is {nearest:.2f}: set that, or choose another network for the student"
         )
     return best[1]

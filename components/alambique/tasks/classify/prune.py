@@ -16,7 +16,7 @@ from alambique.tasks.classify.narrowing import gradients, narrowed
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's multiply-accumulates; a share of 0 copies the student.
+    """Remove `params.prune.ratio` of the distilled student's multiply-accumulates; a share of 0 copies the student.
 
     Returns:
         parameters and macs before and after; importance; the removed share; what recovery reports.
@@ -28,14 +28,14 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     distilled, how = read_card(source), params.prune
     data = Dataset.load(project / DATA)
     metrics: Metrics = {}
-    if how.share == 0:
+    if how.ratio == 0:
         for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
         wide = network.load(source / WEIGHTS)
         if how.importance == "taylor":
             wide = gradients(wide, data, params.input_size, params.seed)
-        narrow = narrowed(wide, how.share, how.importance, params.input_size)
+        narrow = narrowed(wide, how.ratio, how.importance, params.input_size)
         metrics = recover(narrow.model, project, params, target)
         network.save(narrow, target / WEIGHTS)
     card = network.write_card(

@@ -57,12 +57,12 @@ class TaughtLoss(v8DetectionLoss):  # type: ignore[misc]
         model: DetectionModel,
         temperature: float,
         weight: float,
-        fade: float = 0.0,
+        anneal: float = 0.0,
         tal_topk: int = 10,
         tal_topk2: int | None = None,
     ) -> None:
         super().__init__(model, tal_topk, tal_topk2)
-        self.temperature, self.weight, self.fade = temperature, weight, fade
+        self.temperature, self.weight, self.anneal = temperature, weight, anneal
         given = ("topk", "topk2", "num_classes", "alpha", "beta", "stride")
         upstream: TaskAlignedAssigner = self.assigner  # type: ignore[has-type]
         self.assigner = WeightedAssigner(**{name: getattr(upstream, name) for name in given})
@@ -84,7 +84,7 @@ class TaughtLoss(v8DetectionLoss):  # type: ignore[misc]
         # A box is of one class, so classes are told apart; a lone class is told from its absence.
         distance = tempered_kl if logits.shape[1] > 1 else tempered_binary_kl
         divergence = distance(student[taught], logits[taught], self.temperature)
-        heard = self.weight * strength(batch[PROGRESS], self.fade)
+        heard = self.weight * strength(batch[PROGRESS], self.anneal)
         total: Tensor = torch.cat((losses, heard * divergence[None])) * len(batch["img"])
         return total, {**items, KD_LOSS: divergence.detach()}
 

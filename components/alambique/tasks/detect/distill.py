@@ -137,7 +137,7 @@ def _by_labels(data: Dataset) -> Lesson:
 
 
 def _by_soft_labels(project: Path, data: Dataset, params: Params) -> Lesson:
-    how = params.distill.model_dump(include={"temperature", "weight", "fade"})
+    how = params.distill.model_dump(include={"temperature", "weight", "anneal"})
     cache = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
-    own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_trust)
+    own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_label_probability)
     return own, Teaching(partial(TaughtLoss, **how))

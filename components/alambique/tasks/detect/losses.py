@@ -50,11 +50,11 @@ def tempered_binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> 
     return (crossed - entropy).sum() / len(student) * temperature**2
 
 
-def strength(progress: float, fade: float) -> float:
-    """What is left of the teacher's weight: 1, then falling in a line to 0 over the last share `fade` of a training.
+def strength(progress: float, anneal: float) -> float:
+    """What is left of the teacher's weight: 1, then falling in a line to 0 over the last share `anneal` of a training.
 
     Args:
         progress: 0 at the start of the training, 1 at its end.
-        fade: 0 (the teacher stays) to 1 (it fades from the start).
+        anneal: 0 (the teacher stays) to 1 (it fades from the start).
     """
-    return 1.0 if progress <= 1 - fade else (1 - progress) / fade
+    return 1.0 if progress <= 1 - anneal else (1 - progress) / anneal

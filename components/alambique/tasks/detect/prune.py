@@ -22,7 +22,7 @@ SENSITIVITY = "sensitivity.json"
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's target; a share of 0 copies the student.
+    """Remove `params.prune.ratio` of the distilled student's target; a share of 0 copies the student.
 
     Returns:
         parameters and macs before and after; importance, rounds; target, the removed share of it, and for latency both
@@ -39,7 +39,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     wide = network.load(source / WEIGHTS)
     data, how = Dataset.load(project / DATA), params.prune
     metrics: Metrics = {}
-    if how.share == 0:
+    if how.ratio == 0:
         for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
@@ -68,7 +68,7 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
 
 
 def _removed(wide: DetectionModel, pruned: DetectionModel, how: Prune, image_size: int) -> Metrics:
-    if how.share == 0:
+    if how.ratio == 0:
         return {"target": how.target, "removed": 0.0}
     found = costs.against(wide, how.target, image_size)(pruned)
     figures: Metrics = {"target": how.target, "removed": found.removed}

@@ -60,7 +60,7 @@ def shares(share: float, rounds: int) -> list[float]:
 def prune_and_recover(
     wide: DetectionModel, project: Path, params: Params, data: Dataset, target: Path
 ) -> tuple[Metrics, Scan | None]:
-    """Narrow `wide` to `params.prune.share` in `params.prune.rounds`; write weights.pt and curves.csv into `target`.
+    """Narrow `wide` to `params.prune.ratio` in `params.prune.rounds`; write weights.pt and curves.csv into `target`.
 
     Returns:
         what the last recovery reports, with all rounds' epochs and steps; the scan, if widths depend on one.
@@ -97,7 +97,7 @@ def _first(wide: DetectionModel, params: Params, data: Dataset) -> Start:
     how = params.prune
     which = scorer(how.importance, data, params.input_size, params.seed)
     scan = sensitivity.asked(wide, data, params, which)
-    plans = schedule(wide, how.target, shares(how.share, how.rounds), params.input_size, sensitivity.pain(scan))
+    plans = schedule(wide, how.target, shares(how.ratio, how.rounds), params.input_size, sensitivity.pain(scan))
     return Start(1, plans, shrink(wide, build(wide, plans[0]), which), scan, [])
 
 

@@ -53,14 +53,16 @@ def repeated(samples: Iterable[Image], length: int) -> list[Image]:
     return list(islice(cycle(samples), length))
 
 
-def taught(data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_trust: float) -> list[Sample]:
+def taught(
+    data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_label_probability: float
+) -> list[Sample]:
     """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
 
     Args:
         data: the dataset.
         teacher: soft labels by the image's path inside data/images.
         trust: the probability of a teacher's box, which is how much it counts; a person's box counts whole.
-        min_trust: a teacher's box in an unlabelled image becomes a target from here on.
+        min_label_probability: a teacher's box in an unlabelled image becomes a target from here on.
     Raises:
         IntegrityError: an image has no soft labels.
     """
@@ -71,7 +73,7 @@ def taught(data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_t
         whole = np.ones((len(logits), 1), np.float32)
         samples.append(sample._replace(targets=np.hstack((sample.targets, whole, logits))))
     for image in data.images("unlabelled"):
-        samples.append(_pseudo_labelled(image, seen(data, teacher, image), trust, min_trust, classes))
+        samples.append(_pseudo_labelled(image, seen(data, teacher, image), trust, min_label_probability, classes))
     return samples
 
 
@@ -98,9 +100,11 @@ def seen(data: Dataset, teacher: Mapping[str, SoftLabels], image: Path) -> SoftL
     return teacher[key]
 
 
-def _pseudo_labelled(image: Path, found: SoftLabels, trust: Trust, min_trust: float, classes: int) -> Sample:
+def _pseudo_labelled(
+    image: Path, found: SoftLabels, trust: Trust, min_label_probability: float, classes: int
+) -> Sample:
     likely = trust(found.scores, found.classes[:, 0])
-    kept = likely >= min_trust
+    kept = likely >= min_label_probability
     place = found.boxes[kept].astype(np.float32)
     boxes = np.hstack(((place[:, :2] + place[:, 2:]) / 2, place[:, 2:] - place[:, :2]))
     best = found.classes[kept, :1].astype(np.float32)

@@ -151,7 +151,7 @@ def schedule(
         chosen.append(nearest)
     if abs(removed(nearest) - shares[-1]) > costs.TOLERANCES[target]:
         raise ConfigurationError(
-            f"prune.share: {share} of this network's {measured[nearest].full:,.4g} {costs.UNITS[target]} cannot be "
+            f"prune.ratio: {share} of this network's {measured[nearest].full:,.4g} {costs.UNITS[target]} cannot be "
             f"removed; the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
         )
     return [plans[index] for index in chosen[1:]]

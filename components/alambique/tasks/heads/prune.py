@@ -17,7 +17,7 @@ from alambique.tasks.heads.shapes import Shapes
 
 
 def prune(project: Path, params: Heads, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's target; a share of 0 copies the student.
+    """Remove `params.prune.ratio` of the distilled student's target; a share of 0 copies the student.
 
     All layers are narrowed in proportion, and the channels that stay are those of the largest weights.
 
@@ -33,11 +33,11 @@ def prune(project: Path, params: Heads, student: str, target: Path) -> Metrics:
     data, how = Shapes.of(project / DATA, params.task), params.prune
     wide = network.load(source / WEIGHTS, params.task)
     metrics: Metrics = {}
-    if how.share == 0:
+    if how.ratio == 0:
         for name in (WEIGHTS, CURVES):
             shutil.copyfile(source / name, target / name)
     else:
-        plan = widths.choose(wide, how.target, how.share, params.input_size)
+        plan = widths.choose(wide, how.target, how.ratio, params.input_size)
         narrow = shrink(wide, widths.build(wide, plan))
         expected = network.parameters(narrow)
         metrics = recover(narrow, project, data, params, target)

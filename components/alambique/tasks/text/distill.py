@@ -76,7 +76,7 @@ def _begin(
     """A student's start, its tokenizer, and where both came from."""
     given, source = inputs.given(project / INPUTS / "students", student)
     tokenizer = speaking(data, given, params.training.vocabulary)
-    if given is not None and params.networks[student].start:
+    if given is not None and params.networks[student].weights:
         return network.open_folder(given, tokenizer, params.input_size), tokenizer, source
     return network.build(params.networks[student], tokenizer, params.input_size, seed), tokenizer, source
 

@@ -16,7 +16,7 @@ from alambique.tasks.text.distill import recover
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's parameters; a share of 0 copies the student.
+    """Remove `params.prune.ratio` of the distilled student's parameters; a share of 0 copies the student.
 
     Returns:
         parameters and macs before and after; how, the removed share, layers, heads, kv_heads and ffn; what recovery
@@ -29,13 +29,13 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     distilled = read_card(source)
     model, tokenizer = network.load(source)
     data, how = Texts.load(project / DATA), params.prune
-    if how.share == 0:
+    if how.ratio == 0:
         shutil.copyfile(source / CURVES, target / CURVES)
         val = measuring.on(data.texts("val"), tokenizer, params.input_size)
         metrics: Metrics = {f"val_{name}": value for name, value in val(model).items()}
     else:
         require_llama(model, "pruned")
-        kept = smaller.choose(model, how.how, how.share)
+        kept = smaller.choose(model, how.how, how.ratio)
         seen = sequences.encode(data.texts("train")[: importance.TEXTS], tokenizer, params.input_size)
         model = smaller.cut(model, kept, importance.measure(model, seen))
         metrics = recover(model, tokenizer, project, params, target)

@@ -39,7 +39,7 @@ def choose(model: PreTrainedModel, how: str, share: float) -> Sizes:
                 return kept
     least = _removed(model, Sizes(1 if how != "width" else full.layers, *((1, 1) if how != "depth" else full[1:])))
     raise ConfigurationError(
-        f"prune.share: {share:g} of the parameters by {how} is more than can go ({least:.3f}): the rest are embeddings "
+        f"prune.ratio: {share:g} of the parameters by {how} is more than can go ({least:.3f}): the rest are embeddings "
         "and what every layer needs; lower it, or choose both"
     )
 

@@ -129,7 +129,7 @@ def require_same_tokens(project: Path, params: Params, tokenizer: PreTrainedToke
     teacher = tokenizers.load(project / layout.teacher(params.teachers[0]) / folders.MODEL)
     if differing := tokenizers.difference(teacher, tokenizer):
         raise ConfigurationError(
-            f"networks.{whose}.start has another tokenizer than the teacher {params.teachers[0]} ({differing}), so "
+            f"networks.{whose}.weights has another tokenizer than the teacher {params.teachers[0]} ({differing}), so "
             "that what the teacher expects cannot be told to it; start from a model with the teacher's tokenizer, or "
             "from none"
         )

@@ -19,7 +19,7 @@ TEXTS = 256
 
 
 def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
-    """Remove `params.prune.share` of the distilled student's multiply-accumulates; a share of 0 copies the student.
+    """Remove `params.prune.ratio` of the distilled student's multiply-accumulates; a share of 0 copies the student.
 
     Returns:
         parameters and macs before and after; how, the removed share, layers and ffn; what recovery reports.
@@ -31,12 +31,12 @@ def prune(project: Path, params: Params, student: str, target: Path) -> Metrics:
     distilled, how = read_card(source), params.prune
     model, tokenizer = network.load(source)
     data = Texts.load(project / DATA)
-    if how.share == 0:
+    if how.ratio == 0:
         shutil.copyfile(source / CURVES, target / CURVES)
         measured = measuring.on_val(data, tokenizer, params.input_size)(model)
         metrics: Metrics = {f"val_{name}": value for name, value in measured.items()}
     else:
-        kept = smaller.choose(model, how.how, how.share, params.input_size)
+        kept = smaller.choose(model, how.how, how.ratio, params.input_size)
         seen = encoding.encode(data.texts("train")[:TEXTS], tokenizer, data.classes, params.input_size)
         model = smaller.cut(model, kept, smaller.importance(model, seen, tokenizer.pad_token_id))
         metrics = recover(model, tokenizer, project, params, target)

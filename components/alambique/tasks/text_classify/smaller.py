@@ -51,7 +51,7 @@ def choose(model: PreTrainedModel, how: str, share: float, max_tokens: int) -> S
     """
     if not isinstance(model, BertForSequenceClassification):
         raise ConfigurationError(
-            f"prune: {type(model).__name__} cannot be pruned here, only a BERT can; set prune.share to 0"
+            f"prune: {type(model).__name__} cannot be pruned here, only a BERT can; set prune.ratio to 0"
         )
     full = Sizes(model.config.num_hidden_layers, model.config.intermediate_size)
     if how == "depth":
@@ -69,7 +69,7 @@ def choose(model: PreTrainedModel, how: str, share: float, max_tokens: int) -> S
             return kept
     other = "width" if how == "depth" else "depth"
     raise ConfigurationError(
-        f"prune.share: {share:g} of the multiply-accumulates by {how} is more than can go ({removed:.3f}); lower it, "
+        f"prune.ratio: {share:g} of the multiply-accumulates by {how} is more than can go ({removed:.3f}); lower it, "
         f"or choose how: {other}"
     )
 

@@ -63,5 +63,5 @@ def test_channels_that_do_nothing_go_first(importance: Importance, digits: Datas
 
 def test_a_share_that_no_widths_give_is_refused_and_the_nearest_named() -> None:
     tiny = network.build(Network(scale=(0.34, 0.125, 64)), ["a", "b"], 0)
-    with pytest.raises(ConfigurationError, match=r"prune.share: 0.97 .* the nearest share is 0\.\d\d: set that"):
+    with pytest.raises(ConfigurationError, match=r"prune.ratio: 0.97 .* the nearest share is 0\.\d\d: set that"):
         narrowing.narrowed(tiny, 0.97, "magnitude", 32)

@@ -163,6 +163,6 @@ def test_a_box_counts_by_its_weight(model: DetectionModel) -> None:
 def test_a_faded_teacher_is_told_of_but_not_heard(model: DetectionModel) -> None:
     given = {**batch(), PROGRESS: 1.0}
     outputs = model(given["img"])["one2one"]
-    losses, items = TaughtLoss(model, 2.0, 0.5, fade=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    losses, items = TaughtLoss(model, 2.0, 0.5, anneal=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
     assert losses[3] == 0
     assert items[KD_LOSS] > 0

@@ -125,7 +125,7 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method: str) -> None:
-    given = params(distill={"epochs": 1, "min_trust": 0.0, "method": method})
+    given = params(distill={"epochs": 1, "min_label_probability": 0.0, "method": method})
     metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
     heard = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
     assert heard == METHODS[method]

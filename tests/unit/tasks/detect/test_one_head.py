@@ -99,7 +99,7 @@ def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_pat
     checkpoints.checkpoint(root)
     labels = {"min_score": 0.0, "max_boxes": 5}
     teacher = {"main": {"network": tiny_detection.NETWORK.model_dump()}}
-    how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
+    how = {"epochs": 1, "min_label_probability": 0.0, "method": "hybrid"}
     given = asked(family, soft_labels=labels, teacher=teacher, distill=how)
     soft_labels(root, given, 0, tiny_detection.out(root, "soft_labels/0"))
     metrics = distill(root, given, "pico", 0, tiny_detection.out(root, DISTILLED))
@@ -110,7 +110,7 @@ def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_pat
 
 
 def test_a_yolo26_is_taught_by_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
-    how = {"epochs": 1, "min_trust": 0.0, "method": "hybrid"}
+    how = {"epochs": 1, "min_label_probability": 0.0, "method": "hybrid"}
     given = asked(family, networks={"pico": tiny_detection.NETWORK.model_dump()}, distill=how)
     metrics = distill(root, given, "pico", 0, tmp_path)
     assert metrics["train_kd_loss"] > 0
@@ -136,7 +136,7 @@ def test_a_training_goes_on_from_its_last_epoch(
 
 
 def test_a_pruned_student_recovers_and_stays_small(root: Path, family: str, tmp_path: Path) -> None:
-    metrics = prune(root, asked(family, prune={"share": 0.2, "epochs": 1}), "pico", tmp_path)
+    metrics = prune(root, asked(family, prune={"ratio": 0.2, "epochs": 1}), "pico", tmp_path)
     assert metrics["train_kd_loss"] > 0
     assert metrics["parameters"] < metrics["parameters_before"]
     assert network.parameters(network.load(tmp_path / "weights.pt")) == metrics["parameters"]

@@ -30,7 +30,7 @@ STEERED = {"target": "parameters", "importance": "taylor", "widths": "sensitivit
 
 
 def asked(share: float, **how: Any) -> Params:
-    return params(prune={"share": share, "epochs": 1, **how})
+    return params(prune={"ratio": share, "epochs": 1, **how})
 
 
 @pytest.fixture(scope="module")

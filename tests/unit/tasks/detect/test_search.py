@@ -150,7 +150,7 @@ def test_a_prototype_has_the_widths_that_pruning_will_choose(
     left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
     found = sensitivity.Scan(0.5, left)  # what uniform pruning narrows shall be what is fragile
     monkeypatch.setattr(sensitivity, "scan", lambda *_: found)  # a student of one epoch finds nothing to lose
-    asked = tiny_detection.params(prune={"widths": "sensitivity", "share": 0.15, "epochs": 1})
+    asked = tiny_detection.params(prune={"widths": "sensitivity", "ratio": 0.15, "epochs": 1})
     dataset = Dataset.load(root / "data")
     workshop = prototypes.Workshop(root, asked, dataset, [], tmp_path)
     prune_and_recover(wide, root, asked, dataset, tmp_path)

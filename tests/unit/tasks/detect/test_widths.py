@@ -73,8 +73,8 @@ def test_the_wanted_share_of_parameters_is_removed_within_the_tolerance(share: f
 @pytest.mark.parametrize(
     ("target", "refusal"),
     [
-        ("macs", r"prune\.share: 0\.99 .* multiply-accumulates .* nearest share is 0\.[78]\d"),
-        ("parameters", r"prune\.share: 0\.99 .* parameters .* nearest share is 0\.[78]\d"),
+        ("macs", r"prune\.ratio: 0\.99 .* multiply-accumulates .* nearest share is 0\.[78]\d"),
+        ("parameters", r"prune\.ratio: 0\.99 .* parameters .* nearest share is 0\.[78]\d"),
     ],
 )
 def test_a_share_out_of_reach_is_refused_with_the_nearest_one(target: Target, refusal: str) -> None:

@@ -43,17 +43,17 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
 
 
 def test_a_student_without_weights_has_its_teachers_tokenizer() -> None:
-    assert params().start("small") is None
+    assert params().student_weights("small") is None
     fetched = {"main": {"source": "fetch", "weights": "hf://org/name"}}
-    assert params(teacher=fetched).start("small") == "tokenizer:hf://org/name"
-    assert params(teacher=fetched, networks={"small": {"start": "/weights"}}).start("small") == "/weights"
+    assert params(teacher=fetched).student_weights("small") == "tokenizer:hf://org/name"
+    assert params(teacher=fetched, networks={"small": {"weights": "/weights"}}).student_weights("small") == "/weights"
 
 
 def test_weights_in_a_folder_beside_the_changes_are_found(tmp_path: Path) -> None:
     from alambique.runs.new_project import _absolute
 
     (tmp_path / "given").mkdir()
-    changes = {"teacher": {"main": {"weights": "given"}}, "networks": {"small": {"start": "hf://org/name"}}}
+    changes = {"teacher": {"main": {"weights": "given"}}, "networks": {"small": {"weights": "hf://org/name"}}}
     found = _absolute(changes, tmp_path)
     assert found["teacher"]["main"]["weights"] == str(tmp_path / "given")
-    assert found["networks"]["small"]["start"] == "hf://org/name"
+    assert found["networks"]["small"]["weights"] == "hf://org/name"

@@ -51,5 +51,5 @@ def test_a_layer_that_turns_nothing_goes_first(model: PreTrainedModel, own: list
 
 
 def test_more_than_can_go_is_refused(model: PreTrainedModel) -> None:
-    with pytest.raises(ConfigurationError, match=r"prune.share: 0.95 of the parameters by width is more than can go"):
+    with pytest.raises(ConfigurationError, match=r"prune.ratio: 0.95 of the parameters by width is more than can go"):
         smaller.choose(model, "width", 0.95)

@@ -43,7 +43,7 @@ def parse(**changes: Any) -> Params:
         "training": {"batch": 8, "learning_rate": 0.01, "vocabulary": 300},
         "soft_labels": {"top_k": 6},
         "distill": {"epochs": 1},
-        "prune": {"epochs": 1, "share": 0.1},
+        "prune": {"epochs": 1, "ratio": 0.1},
         **changes,
     }
     params = config.parse(content, "params.yaml")
@@ -161,7 +161,7 @@ def given(home: Home, folder: Path, params: Params, tmp_path: Path) -> Path:
 
 def test_adapters_are_merged_into_the_given_weights(home: Home, tmp_path: Path) -> None:
     start = home.teacher / folders.MODEL
-    params = parse(networks={"small": {"start": str(start), "lora": {"rank": 2}}})
+    params = parse(networks={"small": {"weights": str(start), "lora": {"rank": 2}}})
     root = given(home, start, params, tmp_path)
     TEXT.distill(root, params, "small", 0, out(root, "made"))
     card, before = read_card(root / "made"), read_card(home.teacher)
@@ -178,9 +178,9 @@ def test_a_student_with_other_tokens_is_refused(home: Home, tmp_path: Path) -> N
     model = network.build(parse().networks["small"], other, 64, 0)
     folders.save(model, other, tmp_path / "other")
     start = tmp_path / "other" / folders.MODEL
-    params = parse(networks={"small": {"start": str(start)}})
+    params = parse(networks={"small": {"weights": str(start)}})
     root = given(home, start, params, out(tmp_path, "project"))
-    with pytest.raises(ConfigurationError, match=r"networks.small.start has another tokenizer than the teacher main"):
+    with pytest.raises(ConfigurationError, match=r"networks.small.weights has another tokenizer than the teacher main"):
         TEXT.distill(root, params, "small", 0, out(root, "made"))
 
 
