@@ -60,7 +60,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
 
 def template_dir() -> Path:
     """The files that a project begins with: inside the installed package, or the root of a source checkout."""
-    packaged = Path(__file__).parent / "template"
+    packaged = Path(__file__).parents[1] / "template"
     return packaged if packaged.is_dir() else Path(__file__).parents[3]
 
 

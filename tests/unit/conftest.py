@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from factories import finished_run
-from mlflow import MlflowClient
 
 from alambique.git import git
 from alambique.messages import RunRequest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its schema in place, which takes seconds; copied for each test."""
+    from mlflow import MlflowClient
+
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
@@ -27,6 +31,8 @@ def tracking_uri(empty_database: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def client(tracking_uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri, tracking_uri)
 
 
@@ -39,6 +45,8 @@ def origin(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> RunRequest:
+    from factories import finished_run
+
     return finished_run.finish(tmp_path_factory.mktemp("finished"))
 
 
