@@ -1,0 +1,8 @@
+"""What students run on: one module a runtime, which says how its files are written, opened, timed and quantized."""
+
+from __future__ import annotations
+
+from alambique.runtimes.base import Exportable, Program, Runtime
+from alambique.runtimes.registry import RUNTIMES, load, unavailable
+
+__all__ = ["RUNTIMES", "Exportable", "Program", "Runtime", "load", "unavailable"]

@@ -1,0 +1,169 @@
+"""The protocol of a runtime, and what a task hands to it. Imports no runtime and no torch: each does in its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import Tensor, nn
+
+Array = NDArray[Any]
+
+Program = Callable[..., list[Array]]
+"""An opened artifact: from its inputs, positional and in the order of its declaration, to all its outputs.
+
+Outputs are in memory that the next call leaves alone.
+"""
+
+FloatNodes = Callable[[Mapping[str, tuple[str, list[str]]], str], list[str]]
+"""From each node's operator and the nodes that it reads, by name, and the node of the first output, to the names of the
+nodes that stay in floating point whatever the precision."""
+
+
+class TensorSpec(NamedTuple):
+    """A tensor that goes in or out of an artifact.
+
+    Attributes:
+        name: as the runtime calls it.
+        shape: −1 where a size is free.
+        dtype: NumPy's name.
+    """
+
+    name: str
+    shape: list[int]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A network as the runtimes' converters take it.
+
+    Attributes:
+        graph: makes its FP32 ONNX graph; called at most once per instance, and only by runtimes that need one.
+        module: makes the torch module to trace, in evaluation mode without gradients, for a runtime of this name.
+        example: the inputs to trace it with.
+        opset: of the graph.
+        outputs: how many tensors it puts out.
+    """
+
+    graph: Callable[[], onnx.ModelProto]
+    module: Callable[[str], nn.Module]
+    example: tuple[Tensor, ...]
+    opset: int
+    outputs: int = 1
+
+
+@dataclass(frozen=True)
+class StaticInt8:
+    """Post-training static quantization: weights by channel, activations by their ranges on calibration inputs.
+
+    Attributes:
+        inputs: calibration inputs, each a batch of one.
+        operators: ONNX operators computed in INT8 (ONNX Runtime; other runtimes choose for themselves).
+        float_nodes: what stays in floating point in any case; None: nothing.
+        symmetric: activations symmetric too (NNCF's PERFORMANCE preset), or weights alone (MIXED).
+    """
+
+    inputs: Sequence[Array]
+    operators: tuple[str, ...]
+    float_nodes: FloatNodes | None = None
+    symmetric: bool = True
+
+
+@dataclass(frozen=True)
+class DynamicInt8:
+    """Weights by channel beforehand, activations by the range of each input as it passes."""
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """Weights alone, in groups that share a scale; activations stay in floating point.
+
+    Attributes:
+        bits: 8 or 4.
+        embedding: name of the embedding's node or initializer, compressed by rows; None: there is none.
+    """
+
+    bits: int
+    embedding: str | None = None
+
+
+Quantization = StaticInt8 | DynamicInt8 | WeightOnly
+"""Its type picks a runtime's handler, as torchao's configurations do."""
+
+
+class Validation(NamedTuple):
+    """How accurate a program is on val.
+
+    Attributes:
+        samples: the split's.
+        score: from a program and some samples to the headline metric over them, and that of each alone.
+    """
+
+    samples: Sequence[Any]
+    score: Callable[[Program, Iterable[Any]], tuple[float, list[float]]]
+
+    def headline(self, program: Program) -> float:
+        """The headline metric on the whole split, 0 to 1."""
+        return self.score(program, self.samples)[0]
+
+
+class Runtime(Protocol):
+    """What one runtime is and does. There is one instance a module; nothing heavy is imported before a call needs it.
+
+    Attributes:
+        name: in params.yaml and in candidates' names.
+        file: the file (or folder) that it opens.
+        packages: distributions with a part in its FP32 files beside alambique, torch and the task's own library.
+        int8_packages: further ones with a part in its INT8 files.
+        arithmetic: what its fp32 candidates compute in.
+        from_graph: whether its files are made of the ONNX graph.
+        batched: whether tensors have the batch as their first dimension.
+        quantizations: kinds of quantization that it has a tool for; empty: none.
+    """
+
+    name: ClassVar[str]
+    file: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    int8_packages: ClassVar[tuple[str, ...]]
+    arithmetic: ClassVar[str]
+    from_graph: ClassVar[bool]
+    batched: ClassVar[bool]
+    quantizations: ClassVar[tuple[type[Quantization], ...]]
+
+    def unavailable(self) -> str | None:
+        """Why its files cannot be made on this machine, and what to install; None where they can."""
+
+    def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
+        """Write the FP32 artifact to `path` (and what belongs beside it), equal bytes for equal weights.
+
+        Returns:
+            its inputs, then its outputs.
+        """
+
+    def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
+        """Write the quantized artifact to `path`.
+
+        Raises:
+            ConfigurationError: it has no tool for this kind of quantization.
+        """
+
+    def quantize_with_accuracy_control(
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+    ) -> list[str]:
+        """As `quantize`, then return the layers that cost most to floating point until the headline metric is `floor`.
+
+        Returns:
+            names of the convolutions left in floating point, beside those of `how.float_nodes`, sorted.
+        Raises:
+            ConfigurationError: it has no such tool.
+        """
+
+    def open(self, path: Path, threads: int) -> Program:
+        """The artifact at `path`, loaded and ready, computing with `threads` on the CPU (or on its GPU)."""
