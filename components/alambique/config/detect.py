@@ -98,6 +98,10 @@ class Params(params.Params):
     evaluate: Evaluate = Evaluate()
     validation: Validation = Validation()
 
+    def for_teacher(self, name: str) -> Self:
+        size = self.teacher[name].input_size or self.input_size
+        return self.model_copy(update={"input_size": size})
+
     @model_validator(mode="after")
     def _features_are_of_one(self) -> Self:
         if self.distill.method in {"feature", "hybrid"} and len(self.teachers) > 1:

@@ -214,6 +214,10 @@ class Params(Section):
         """Where a student's first weights come from; None: it is initialised at random."""
         return self.networks[student].weights
 
+    def for_teacher(self, name: str) -> Self:
+        """These parameters as a teacher is trained with, which may have an input size of its own."""
+        return self
+
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         for student in self.students:

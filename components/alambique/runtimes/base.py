@@ -1,4 +1,4 @@
-"""The protocol of a runtime, and what a task hands to it. Imports no runtime and no torch: each does in its functions."""
+"""The protocol of a runtime, and what a task hands to it. No runtime and no torch is imported before a call needs it."""
 
 from __future__ import annotations
 
@@ -114,6 +114,23 @@ class Validation(NamedTuple):
         return self.score(program, self.samples)[0]
 
 
+class Budget(NamedTuple):
+    """What INT8 may cost.
+
+    Attributes:
+        fp32: headline metric on val in FP32.
+        max_drop: by which INT8 may fall below it.
+    """
+
+    fp32: float
+    max_drop: float
+
+    @property
+    def floor(self) -> float:
+        """The least headline metric within the budget."""
+        return self.fp32 - self.max_drop
+
+
 class Runtime(Protocol):
     """What one runtime is and does. There is one instance a module; nothing heavy is imported before a call needs it.
 
@@ -126,6 +143,7 @@ class Runtime(Protocol):
         from_graph: whether its files are made of the ONNX graph.
         batched: whether tensors have the batch as their first dimension.
         quantizations: kinds of quantization that it has a tool for; empty: none.
+        accuracy_control: whether it can return single layers to floating point.
     """
 
     name: ClassVar[str]
@@ -136,6 +154,7 @@ class Runtime(Protocol):
     from_graph: ClassVar[bool]
     batched: ClassVar[bool]
     quantizations: ClassVar[tuple[type[Quantization], ...]]
+    accuracy_control: ClassVar[bool]
 
     def unavailable(self) -> str | None:
         """Why its files cannot be made on this machine, and what to install; None where they can."""
@@ -155,9 +174,9 @@ class Runtime(Protocol):
         """
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
-        """As `quantize`, then return the layers that cost most to floating point until the headline metric is `floor`.
+        """As `quantize`, then return the layers that cost most to floating point until the budget holds on val.
 
         Returns:
             names of the convolutions left in floating point, beside those of `how.float_nodes`, sorted.

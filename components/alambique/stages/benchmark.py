@@ -9,23 +9,20 @@ in the file, since only times of one round can be compared.
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import write_json
 from alambique.layout import CARD, METRICS, Subject, subjects
 from alambique.process.cores import pinned
+from alambique.process.timing import cpu, measure, round_robin, summarize
 from alambique.stages import cold_start
-
-Result = TypeVar("Result")
+from alambique.stages.opening import open_program
+from alambique.tasks.base import Task
+from alambique.tasks.cards import read_card
 
 
 def run(project: Path) -> None:
@@ -39,10 +36,10 @@ def run(project: Path) -> None:
     task, settings = tasks.load(params.task), params.benchmark
     works = {subject.name: (project / subject.folder, settings.threads) for subject in artifacts(project, params)}
     with pinned(settings.threads) as cores:
-        runners = {name: task.runner(*work) for name, work in works.items()}
+        runners = {name: runner(task, *work) for name, work in works.items()}
         times = measure(runners, settings.warmup, settings.runs)
         starters = {name: partial(cold_start.measure, params.task, *work) for name, work in works.items()}
-        starts = in_turn(starters, settings.cold_starts)
+        starts = round_robin(starters, settings.cold_starts)
     content = {
         "cpu": cpu(),
         "device": "cpu",
@@ -68,53 +65,7 @@ def artifacts(project: Path, params: Params) -> list[Subject]:
     ]
 
 
-def measure(runners: Mapping[str, Callable[[], None]], warmup: int, runs: int) -> dict[str, list[float]]:
-    """Milliseconds of every counted run, by name.
-
-    Args:
-        warmup: rounds that are not counted.
-        runs: rounds that are.
-    """
-    times = in_turn({name: partial(_milliseconds, runner) for name, runner in runners.items()}, warmup + runs)
-    return {name: values[warmup:] for name, values in times.items()}
-
-
-def _milliseconds(runner: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    runner()
-    return (time.perf_counter() - start) * 1000
-
-
-def in_turn(works: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
-    """Do every work once a round; the results of each, round by round."""
-    results: dict[str, list[Result]] = {name: [] for name in works}
-    for name in turns(tuple(works), rounds):
-        results[name].append(works[name]())
-    return results
-
-
-def turns(names: Sequence[str], rounds: int) -> Iterator[str]:
-    """Every name once a round, each round beginning one further, so that none always follows the same other."""
-    for number in range(rounds):
-        first = number % max(len(names), 1)
-        yield from (*names[first:], *names[:first])
-
-
-def summarize(times: Sequence[float]) -> dict[str, float]:
-    """Percentiles and mean of some milliseconds, and how many they are."""
-    median, high, highest = np.percentile(times, [50, 95, 99])
-    return {
-        "p50_ms": float(median),
-        "p95_ms": float(high),
-        "p99_ms": float(highest),
-        "mean_ms": float(np.mean(times)),
-        "n": len(times),
-    }
-
-
-def cpu() -> str:
-    """The processor's model."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, "") or platform.processor() or platform.machine()
+def runner(task: Task, folder: Path, threads: int) -> Callable[[], object]:
+    """A candidate's inference on one input of noise, loaded and ready."""
+    program, inputs = open_program(task, folder, threads), task.noise(read_card(folder))
+    return partial(program, *inputs)

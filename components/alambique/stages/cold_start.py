@@ -23,6 +23,8 @@ from alambique import tasks
 from alambique.errors import TransientError
 from alambique.files import read_json, write_json
 from alambique.process.environment import prepare
+from alambique.stages.opening import open_program
+from alambique.tasks.cards import read_card
 
 TIMEOUT = 300
 """Seconds for one start; what takes longer hangs."""
@@ -97,7 +99,8 @@ def summarize(starts: Sequence[Start]) -> dict[str, float | None]:
 def start(task: str, folder: Path, threads: int) -> Start:
     """Load an artifact in this process, have one answer, and say what that took."""
     before, begin = _memory("VmRSS"), time.perf_counter()
-    tasks.load(task).runner(folder, threads)()
+    implementation = tasks.load(task)
+    open_program(implementation, folder, threads)(*implementation.noise(read_card(folder)))
     seconds, peak = time.perf_counter() - begin, _memory("VmHWM")
     return Start(seconds * 1000, None if before is None or peak is None else (peak - before) / 1e6)
 

@@ -48,7 +48,7 @@ def run(project: Path) -> None:
 def compare(project: Path, params: Params) -> Leaderboard:
     """Join the metrics files; see `run`."""
     task = tasks.load(params.task)
-    dataset = task.data(project / DATA)
+    dataset = task.dataset(project / DATA)
     data = dataset.digest("test")
     evaluations = {
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")

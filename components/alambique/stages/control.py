@@ -1,4 +1,4 @@
-"""Train the same student without the teacher: what distillation is worth is measured against it.
+"""Train a student's control: the same network, start and number of steps, without the teacher.
 
 Reads   data/, inputs/students/
 Writes  models/control/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/control/<student>-<seed>.json
@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alambique.layout import checkpoint
-from alambique.stages.work import produce
+from alambique.stages.students import train_student
 
 
 def run(project: Path, student: str, seed: str) -> None:
-    """Train `student` from the same start and for as many steps as `distill`, on the labelled images alone."""
-    produce(
-        project,
-        checkpoint(student, "control", int(seed)),
-        f"control/{student}-{seed}",
-        lambda task, params, target: task.control(project, params, student, int(seed), target),
-    )
+    """Train `student` on the labelled samples alone, for as many steps as `distill` does."""
+    train_student(project, student, int(seed), "control", f"control/{student}-{seed}")

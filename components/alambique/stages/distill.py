@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alambique.layout import checkpoint
-from alambique.stages.work import produce
+from alambique.stages.students import train_student
 
 
 def run(project: Path, student: str, seed: str) -> None:
-    """Train `student` on labels where there are any, and on the teacher's soft labels everywhere."""
-    produce(
-        project,
-        checkpoint(student, "distilled", int(seed)),
-        f"distill/{student}-{seed}",
-        lambda task, params, target: task.distill(project, params, student, int(seed), target),
-    )
+    """Train `student` on labels where there are any, and on the teachers' soft labels everywhere."""
+    train_student(project, student, int(seed), "distilled", f"distill/{student}-{seed}")

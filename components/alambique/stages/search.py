@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from alambique import config, tasks
+from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CHOICE, SEARCH
 from alambique.report import search
 from alambique.stages.work import produce
-from alambique.tasks import Task, require_available
+from alambique.tasks.base import Task
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def run(project: Path) -> None:
         if not params.budget.asked:
             write_json(target / CHOICE.name, {"shares": dict.fromkeys(params.students, params.prune.ratio)})
             return {"trainings": 0}
-        require_available(task, params.runtimes)
+        runtimes.require_available(params.runtimes)
         return task.search(project, params, target)
 
     produce(project, SEARCH, "search", work)

@@ -1,4 +1,4 @@
-"""Train or take a teacher.
+"""Train a teacher, or take given weights as one.
 
 Reads   data/, inputs/teachers/
 Writes  models/teacher/<name>/{weights.pt, card.json, curves.csv}, metrics/teacher/<name>.json
@@ -7,16 +7,54 @@ Writes  models/teacher/<name>/{weights.pt, card.json, curves.csv}, metrics/teach
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from alambique.layout import teacher
-from alambique.stages.work import produce
+from alambique.config import Params
+from alambique.errors import DataError
+from alambique.evaluation.measures import Metrics
+from alambique.files import write_text
+from alambique.layout import CURVES, DATA, INPUTS, teacher
+from alambique.stages.given_weights import given_weights
+from alambique.stages.work import costs, produce, write_checkpoint_card
+from alambique.tasks.base import Task
 
 
 def run(project: Path, name: str) -> None:
-    """Fine-tune a teacher on the dataset, or verify the one that was fetched."""
-    produce(
-        project,
-        teacher(name),
-        f"teacher/{name}",
-        lambda task, params, target: task.teacher(project, params, name, target),
-    )
+    """Fine-tune a teacher on the dataset, or verify the one that was fetched; measure it on val.
+
+    Raises:
+        IntegrityError: the given weights are not the bytes that were asked for.
+        DataError: they cannot be read, are of another architecture (train), or lack one of the classes (fetch).
+    """
+
+    def work(task: Task, params: Params, target: Path) -> Metrics:
+        dataset, asked = task.dataset(project / DATA), params.teacher[name]
+        weights, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
+        sized = params.for_teacher(name)
+        if asked.source == "fetch":
+            metrics = _fetch(task, weights, asked, dataset, sized, target)
+        else:
+            metrics = _train(task, weights, asked, dataset, sized, target)
+        figures = {f"val_{key}": value for key, value in task.measure_val(target, dataset, sized).items()}
+        kept = {key: figures[key] for key in (f"val_{params.HEADLINE}", "val_ap") if key in figures}
+        card = write_checkpoint_card(
+            task, target, sized, kind="teacher", data=dataset.digest("train"), source=source, **kept
+        )
+        return {**metrics, **figures, **costs(card)}
+
+    produce(project, teacher(name), f"teacher/{name}", work)
+
+
+def _fetch(task: Task, weights: Path | None, asked: Any, dataset: Any, params: Params, target: Path) -> Metrics:
+    if weights is None:
+        raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
+    task.copy_weights(weights, asked, dataset, params, target)
+    write_text(target / CURVES, "")
+    return {}
+
+
+def _train(task: Task, weights: Path | None, asked: Any, dataset: Any, params: Params, target: Path) -> Metrics:
+    network = task.build(asked.network, dataset, params, seed=params.seed, weights=weights)
+    prior = task.pretrain(network, dataset, asked, params)
+    objective = task.label_objective(network, dataset, params)
+    return task.train(network, objective, dataset, params, target, epochs=asked.epochs, seed=params.seed, prior=prior)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alambique import config, tasks
+from alambique import config, runtimes, tasks
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import DATA, METRICS, VALIDATION
@@ -28,7 +28,7 @@ def run(project: Path) -> None:
 
     params = config.load(project)
     task = tasks.load(params.task)
-    tasks.require_available(task, params.runtimes)
+    runtimes.require_available(params.runtimes)
     facts = task.facts(project / DATA, params)
     with fresh_folder(project / VALIDATION) as target:
         results = judge(facts.tables, facts.contract, docs=target / "data_docs")

@@ -1,17 +1,19 @@
-"""What the stages share: a checked start, outs that appear whole, metrics as a file."""
+"""What the stages share: a checked start, outs that appear whole, metrics as a file, cards of checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.files import fresh_folder, write_json
-from alambique.layout import METRICS
+from alambique.layout import CARD, METRICS, teacher
 from alambique.stages.validate import require_valid
-from alambique.tasks import Task
+from alambique.tasks.base import Task
+from alambique.tasks.cards import read_card
 
 Work = Callable[[Task, Params, Path], Metrics]
 
@@ -32,3 +34,56 @@ def produce(project: Path, out: Path, metrics: str, work: Work) -> None:
     with fresh_folder(project / out) as target:
         results = work(tasks.load(params.task), params, target)
     write_json(project / METRICS / f"{metrics}.json", results)
+
+
+def write_checkpoint_card(
+    task: Task,
+    folder: Path,
+    params: Params,
+    *,
+    kind: str,
+    data: str,
+    student: str | None = None,
+    teachers: list[str] | None = None,
+    source: str | None = None,
+    **figures: Any,
+) -> dict[str, Any]:
+    """Describe the checkpoint in `folder` in card.json, and return what was written.
+
+    Args:
+        kind: teacher, distilled, control or pruned.
+        data: digest of the split it was trained on.
+        student: its name, if it is one.
+        teachers: SHA-256 of each teacher checkpoint whose soft labels it was trained on.
+        source: where its first weights came from; None: initialised at random.
+        figures: measured on val.
+    """
+    card = {
+        "task": task.name,
+        "kind": kind,
+        "student": student,
+        **task.describe(folder, params),
+        "data": data,
+        "teachers": teachers or [],
+        "source": source,
+        **figures,
+    }
+    write_json(folder / CARD, card)
+    return card
+
+
+def costs(card: dict[str, Any]) -> dict[str, int]:
+    """The figures of a card that a stage's metrics repeat."""
+    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
+
+
+def teacher_folders(project: Path, params: Params) -> list[Path]:
+    """The teachers' checkpoints, in the order of params.yaml."""
+    return [project / teacher(name) for name in params.teachers]
+
+
+def teacher_sha256s(project: Path, params: Params) -> list[str]:
+    """SHA-256 of each teacher checkpoint whose soft labels a student is trained on; none with `method: none`."""
+    if params.distill.method == "none":
+        return []
+    return [read_card(folder)["sha256"] for folder in teacher_folders(project, params)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alambique.config.params import Params
 from alambique.errors import IntegrityError
 from alambique.files import read_json, sha256
-from alambique.layout import CARD, WEIGHTS, artifact_digest, teacher
+from alambique.layout import CARD, WEIGHTS, artifact_digest
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -20,8 +20,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not (folder / CARD).is_file():
         raise IntegrityError(f"{folder} has no {CARD}: it is not a finished checkpoint or candidate; make it again")
     card: dict[str, Any] = read_json(folder / CARD)
-    promised = card.get("files") or {WEIGHTS: card["sha256"]}
-    for name, expected in sorted(promised.items()):
+    for name, expected in sorted(card_files(card).items()):
         path = folder / name
         found = sha256(path) if path.is_file() else "missing"
         if found != expected:
@@ -36,8 +35,29 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def heard(project: Path, params: Params) -> list[str]:
-    """sha256 of everyone whom a distilled student heard, in the order of params.yaml."""
-    if params.distill.method == "none":
-        return []
-    return [read_card(project / teacher(name))["sha256"] for name in params.teachers]
+def card_files(card: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of each file that a card describes, by its path inside the folder."""
+    files: dict[str, str] = card.get("files") or {WEIGHTS: card["sha256"]}
+    return files
+
+
+def identity(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation says of the network that it measured."""
+    figures = {key: card.get(key) for key in ("parameters", "macs", "size_bytes")}
+    if "runtime" in card:
+        return {**figures, "candidate": card["candidate"], "digest": card["digest"]}
+    return {**figures, "sha256": card["sha256"]}
+
+
+def require_made_of(artifact: Path, checkpoint: Path) -> None:
+    """Refuse to compare a candidate with a checkpoint that it was not exported from.
+
+    Raises:
+        IntegrityError: it was made from another.
+    """
+    made_of, present = read_card(artifact)["checkpoint_sha256"], read_card(checkpoint)["sha256"]
+    if made_of != present:
+        raise IntegrityError(
+            f"{artifact} was made from the checkpoint {made_of[:12]}, but {checkpoint} holds {present[:12]}; "
+            "make the artifact again (`dvc repro` of its export or quantize stage)"
+        )

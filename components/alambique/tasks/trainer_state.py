@@ -23,21 +23,21 @@ INTERVAL = 10.0
 State = dict[str, Any]
 
 
-class Earlier(NamedTuple):
-    """What came before a training in its stage: each of its states keeps that, so that a retry begins with it.
+class PriorTraining(NamedTuple):
+    """The trainings of a stage before the present one: each state keeps them, so that a retry begins after them.
 
     Attributes:
-        stage: tells the stage's work from any other; empty where nothing came before.
-        curves: epochs of the trainings before.
-        begun: what the stage needs to begin this training again; tensors and plain values only.
+        stage: fingerprint of the stage's work; empty where no training came before.
+        curves: epochs of the earlier trainings.
+        initial_state: what the stage needs to start the present training again; tensors and plain values only.
     """
 
     stage: str = ""
     curves: list[Row] = []  # noqa: RUF012  never changed
-    begun: State = {}  # noqa: RUF012
+    initial_state: State = {}  # noqa: RUF012
 
 
-NOTHING = Earlier()
+NO_PRIOR = PriorTraining()
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ class StateFile:
         path: the file; its folder may not exist yet.
         training: fingerprint of the training; the state of another one is not read.
         interval: least seconds between two writes; the first is due at once.
-        earlier: kept in it.
+        prior: trainings of the stage before this one, kept in every state.
     """
 
-    def __init__(self, path: Path, training: str, interval: float, earlier: Earlier = NOTHING) -> None:
+    def __init__(self, path: Path, training: str, interval: float, prior: PriorTraining = NO_PRIOR) -> None:
         self.path = path
         self.training = training
         self.interval = interval
-        self.earlier = earlier
+        self.prior = prior
         self._written = float("-inf")
 
     def read(self) -> State | None:
@@ -64,7 +64,7 @@ class StateFile:
         if (state := _read(self.path)) is None:
             return None
         if state["training"] != self.training:
-            if _of_stage(state, self.earlier.stage):  # the training before, which has ended
+            if _of_stage(state, self.prior.stage):  # the training before, which has ended
                 return None
             log.warning("the state at %s is another training's; this training starts at its beginning", self.path)
             return None
@@ -77,16 +77,16 @@ class StateFile:
     def write(self, state: State) -> None:
         """Replace the file's content, at once."""
         body = io.BytesIO()
-        torch.save({**state, "training": self.training, "earlier": self.earlier._asdict()}, body)
+        torch.save({**state, "training": self.training, "prior": self.prior._asdict()}, body)
         content = body.getvalue()
         write_bytes(self.path, hashlib.sha256(content).digest() + content)
         self._written = time.monotonic()
 
 
-def earlier(path: Path, stage: str) -> Earlier | None:
-    """What came before the training whose state is at `path`; None where that is of another stage, or nothing is."""
+def read_prior(path: Path, stage: str) -> PriorTraining | None:
+    """The trainings before the one whose state is at `path`; None where there is none, or it is of another stage."""
     state = _read(path)
-    return Earlier(**state["earlier"]) if state and _of_stage(state, stage) else None
+    return PriorTraining(**state["prior"]) if state and _of_stage(state, stage) else None
 
 
 def _read(path: Path) -> State | None:
@@ -103,4 +103,4 @@ def _read(path: Path) -> State | None:
 
 
 def _of_stage(state: State, stage: str) -> bool:
-    return bool(stage) and state.get("earlier", {}).get("stage") == stage
+    return bool(stage) and state.get("prior", {}).get("stage") == stage

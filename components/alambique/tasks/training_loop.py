@@ -1,4 +1,4 @@
-"""Train any network from a lesson: the loop of the tasks that have no upstream trainer of their own.
+"""Train any torch module on an objective: the loop of the tasks that have no upstream trainer of their own.
 
 Equal seeds give equal weights, and a training that was killed goes on from the state it left: what is random in an
 epoch is drawn from the seed and the epoch's number.
@@ -30,7 +30,7 @@ from alambique.layout import CURVES
 from alambique.process import events
 from alambique.process.resume_dir import state_file
 from alambique.tasks import curves
-from alambique.tasks.trainer_state import INTERVAL, NOTHING, Earlier, State, StateFile
+from alambique.tasks.trainer_state import INTERVAL, NO_PRIOR, PriorTraining, State, StateFile
 
 WARMUP = 0.05
 """The share of the steps over which the learning rate rises."""
@@ -42,18 +42,18 @@ Batch = dict[str, Tensor]
 log = logging.getLogger(__name__)
 
 
-class Lesson(NamedTuple):
-    """What is learned.
+class TrainingObjective(NamedTuple):
+    """What a training minimises, and on which samples.
 
     Attributes:
-        at: an epoch's samples, by its number from 0; equally many in every epoch.
+        epoch_dataset: an epoch's samples, by its number from 0; equally many in every epoch.
         collate: makes a batch of some of them.
         loss: its named parts, whose sum is minimised; called with the network in training mode.
-        identity: tells the samples and the loss from any others.
-        divergences: the parts of the loss that measure how far the network is from a teacher.
+        identity: fingerprint of the samples and the loss.
+        divergences: names of the parts of the loss that measure the divergence from a teacher.
     """
 
-    at: Callable[[int], Dataset[Any]]
+    epoch_dataset: Callable[[int], Dataset[Any]]
     collate: Callable[[list[Any]], Batch]
     loss: Callable[[nn.Module, Batch], dict[str, Tensor]]
     identity: str
@@ -66,7 +66,7 @@ Measure = Callable[[nn.Module], dict[str, float]]
 
 def train(
     model: nn.Module,
-    lesson: Lesson,
+    objective: TrainingObjective,
     target: Path,
     *,
     epochs: int,
@@ -74,7 +74,7 @@ def train(
     seed: int,
     measure: Measure,
     state_interval: float = INTERVAL,
-    earlier: Earlier = NOTHING,
+    prior: PriorTraining = NO_PRIOR,
 ) -> Metrics:
     """Train `model` in place; write curves.csv into `target`.
 
@@ -86,25 +86,27 @@ def train(
     Raises:
         ConfigurationError: the training diverged, or the teacher does nothing.
     """
-    course = _Course(model, lesson, epochs, training, seed, measure, earlier)
+    training_run = TrainingRun(model, objective, epochs, training, seed, measure, prior)
     if file := state_file():
-        course.states = StateFile(file, _fingerprint(model, lesson, epochs, training, seed), state_interval, earlier)
-    course.run()
+        training_run.states = StateFile(
+            file, _fingerprint(model, objective, epochs, training, seed), state_interval, prior
+        )
+    training_run.run()
     model.cpu().eval()
-    curves.write(target / CURVES, [*earlier.curves, *course.curves])
+    curves.write(target / CURVES, [*prior.curves, *training_run.curves])
     with torch.inference_mode():
         found = measure(model)
-    before = len(earlier.curves)
+    before = len(prior.curves)
     return {
         **{f"val_{name}": value for name, value in found.items()},
-        **{f"train_{name}": value for name, value in course.losses.items()},
-        "images": course.samples,
-        "epochs": before + len(course.curves),
-        "steps": course.steps * (before + len(course.curves)),
+        **{f"train_{name}": value for name, value in training_run.losses.items()},
+        "images": training_run.samples,
+        "epochs": before + len(training_run.curves),
+        "steps": training_run.steps * (before + len(training_run.curves)),
     }
 
 
-class _Course:
+class TrainingRun:
     """A training under way.
 
     Attributes:
@@ -116,22 +118,22 @@ class _Course:
     def __init__(
         self,
         model: nn.Module,
-        lesson: Lesson,
+        objective: TrainingObjective,
         epochs: int,
         training: Training,
         seed: int,
         measure: Measure,
-        earlier: Earlier,
+        prior: PriorTraining,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device)
-        self.lesson, self.epochs, self.training, self.seed = lesson, epochs, training, seed
-        self.measure, self.before = measure, earlier.curves
+        self.objective, self.epochs, self.training, self.seed = objective, epochs, training, seed
+        self.measure, self.before = measure, prior.curves
         self.states: StateFile | None = None
         self.curves: list[curves.Row] = []
         self.losses: dict[str, float] = {}
         self.best: tuple[float, int, dict[str, Tensor]] = (-math.inf, 0, {})
-        self.samples = len(lesson.at(0))  # type: ignore[arg-type]
+        self.samples = len(objective.epoch_dataset(0))  # type: ignore[arg-type]
         self.steps = max(self.samples // training.batch, 1)
         self.optimizer = _optimizer(model, training)
         self.schedule = LambdaLR(self.optimizer, _cosine(self.steps * epochs))
@@ -155,7 +157,7 @@ class _Course:
         sums: dict[str, float] = {}
         for batch in self._batches(number):
             with _precision(self.device):
-                parts = self.lesson.loss(self.model, batch)
+                parts = self.objective.loss(self.model, batch)
             loss = torch.stack(list(parts.values())).sum()
             self._require_finite(number, parts, loss)
             self.optimizer.zero_grad(set_to_none=True)
@@ -174,16 +176,16 @@ class _Course:
             row |= found
             self._remember(number + 1, next(iter(found.values())))
         self.curves.append(row)
-        curves.require_teacher(self.curves, self.lesson.divergences)
+        curves.require_teacher(self.curves, self.objective.divergences)
         events.emit(len(self.before) + number, **row)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         loader: DataLoader[Any] = DataLoader(
-            self.lesson.at(epoch),
+            self.objective.epoch_dataset(epoch),
             self.training.batch,
             shuffle=True,
             num_workers=self.training.workers,
-            collate_fn=self.lesson.collate,
+            collate_fn=self.objective.collate,
             drop_last=self.samples >= self.training.batch,  # batch norm cannot do with a last batch of one
             generator=torch.Generator().manual_seed(_drawn(self.seed, epoch)),
         )
@@ -226,9 +228,9 @@ class _Course:
             events.emit(epoch, **row)  # whoever listens to this try has not heard them
 
 
-def _fingerprint(model: nn.Module, lesson: Lesson, epochs: int, training: Training, seed: int) -> str:
-    """sha256 over what a training's course depends on."""
-    digest = hashlib.sha256(repr((torch.__version__, lesson.identity, epochs, training, seed)).encode())
+def _fingerprint(model: nn.Module, objective: TrainingObjective, epochs: int, training: Training, seed: int) -> str:
+    """sha256 over what a training's result depends on."""
+    digest = hashlib.sha256(repr((torch.__version__, objective.identity, epochs, training, seed)).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

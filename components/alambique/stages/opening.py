@@ -1,0 +1,26 @@
+"""Open what a folder holds: a candidate on its own runtime, a checkpoint on torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alambique import runtimes
+from alambique.runtimes.base import Program
+from alambique.tasks.base import Task
+from alambique.tasks.cards import read_card
+
+
+def open_program(task: Task, folder: Path, threads: int) -> Program:
+    """A checkpoint or candidate, verified, loaded and ready.
+
+    Args:
+        folder: holds card.json and the files it names.
+        threads: that the runtime computes with.
+    Raises:
+        IntegrityError: a file is not what the card says.
+        ConfigurationError: the card's runtime is unknown here.
+    """
+    card = read_card(folder)
+    if "runtime" in card:
+        return runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+    return task.program(folder, threads)
