@@ -1,4 +1,4 @@
-"""The protocol of a runtime, and what a task hands to it. No runtime and no torch is imported before a call needs it."""
+"""The protocol of a runtime, and what a task hands to it. Importing it loads no runtime and no torch."""
 
 from __future__ import annotations
 
