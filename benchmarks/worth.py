@@ -89,7 +89,9 @@ def runs(project: Path) -> list[dict[str, Any]]:
     params = config.load(project)
     resample = tasks.load(params.task).resample
     found = []
-    for subject in layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8):
+    for subject in layout.evaluation_targets(
+        params.teachers, params.students, params.seeds, params.runtimes, params.int8
+    ):
         path = project / layout.evaluation_metrics(subject.name)
         if not path.exists():
             continue

@@ -68,7 +68,7 @@ class Candidate(NamedTuple):
         return cls(student, runtime, precision)
 
 
-class Subject(NamedTuple):
+class EvaluationTarget(NamedTuple):
     """What `evaluate` measures, and what `compare` has a row for."""
 
     name: str
@@ -79,7 +79,7 @@ class Subject(NamedTuple):
     seed: int | None = None
 
     @classmethod
-    def parse(cls, name: str) -> Subject:
+    def parse(cls, name: str) -> EvaluationTarget:
         """Read the name of a subject.
 
         teacher-<name>, <student>-<control or distilled>-<seed>, <student>-pruned, <student>-<runtime>-<precision> or
@@ -116,13 +116,13 @@ class Subject(NamedTuple):
         return checkpoint(str(self.student), self.kind, self.seed)
 
 
-def subjects(
+def evaluation_targets(
     teachers: Iterable[str],
     students: Iterable[str],
     seeds: Iterable[int],
     runtimes: Iterable[str],
     int8: Collection[str],
-) -> Iterator[Subject]:
+) -> Iterator[EvaluationTarget]:
     """All subjects of a run: the teachers, each student's checkpoints and candidates, the champions.
 
     Args:
@@ -130,17 +130,17 @@ def subjects(
     """
     runtimes, seeds = tuple(runtimes), tuple(seeds)
     for name in teachers:
-        yield Subject.parse(f"teacher-{name}")
+        yield EvaluationTarget.parse(f"teacher-{name}")
     for student in students:
         for kind in SEEDED:
             for seed in seeds:
-                yield Subject.parse(f"{student}-{kind}-{seed}")
-        yield Subject.parse(f"{student}-pruned")
+                yield EvaluationTarget.parse(f"{student}-{kind}-{seed}")
+        yield EvaluationTarget.parse(f"{student}-pruned")
         for runtime in runtimes:
             for precision in ("fp32", "int8") if runtime in int8 else ("fp32",):
-                yield Subject.parse(Candidate(student, runtime, precision).name)
+                yield EvaluationTarget.parse(Candidate(student, runtime, precision).name)
     for runtime in runtimes:
-        yield Subject.parse(f"champion-{runtime}")
+        yield EvaluationTarget.parse(f"champion-{runtime}")
 
 
 def teacher(name: str) -> Path:

@@ -14,7 +14,7 @@ from alambique.config.deployment import Deployment
 from alambique.evaluation.leaderboard import SCHEMA
 from alambique.files import folder_sha256, read_json, sha256, write_json
 from alambique.git import git
-from alambique.layout import CANDIDATES, REPORT, Candidate, Subject
+from alambique.layout import CANDIDATES, REPORT, Candidate, EvaluationTarget
 from alambique.messages import (
     Decision,
     Decisions,
@@ -53,7 +53,7 @@ def row(subject: str, **columns: Any) -> dict[str, Any]:
     Args:
         columns: of the row, and metrics and figures by class by their own names.
     """
-    known = Subject.parse(subject)
+    known = EvaluationTarget.parse(subject)
     metrics = {"map50_95": 0.5, "map50": 0.7, "f1": 0.6, "ece": 0.05, "confidence": 0.8}
     by_class: dict[str, Any] = {"ap": {}, "recall": {}}
     return {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alambique import config
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
-from alambique.layout import DATA, METRICS, Subject, evaluation, evaluation_metrics, subjects
+from alambique.layout import DATA, METRICS, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
 from alambique.tasks.detect import average_precision, evaluate
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
@@ -27,7 +27,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
     """
     params, dataset = config.load(project), Dataset.load(project / DATA)
     qualities = QUALITY | quality
-    named = list(subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8))
+    named = list(evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8))
     present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
     for seed, subject in enumerate(named):
         metrics = {"subject": subject.name, "present": False}
@@ -44,7 +44,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
     write_json(project / METRICS / "benchmark.json", {**conditions, "latencies": latencies})
 
 
-def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, Any]:
+def _metrics(subject: EvaluationTarget, dataset: Dataset, quality: float) -> dict[str, Any]:
     small = 0.3 if subject.precision == "int8" else 1.0
     quality -= 0.01 if subject.precision == "int8" else 0
     artifact: dict[str, Any] = {"digest": f"digest of {subject.name}", "candidate": subject.name}
@@ -73,7 +73,7 @@ def _metrics(subject: Subject, dataset: Dataset, quality: float) -> dict[str, An
     }
 
 
-def _latency(subject: Subject) -> dict[str, Any]:
+def _latency(subject: EvaluationTarget) -> dict[str, Any]:
     base = {"onnx": 4.2, "openvino": 3.1}[str(subject.runtime)] * (0.6 if subject.precision == "int8" else 1)
     times = [base * (1 + run / 1000) for run in range(-50, 50)]
     percentiles = {"p50_ms": base, "p95_ms": base * 1.2, "p99_ms": base * 1.5, "mean_ms": base * 1.05, "n": 100}

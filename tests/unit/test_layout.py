@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alambique.layout import Subject, subjects
+from alambique.layout import EvaluationTarget, evaluation_targets
 
 
 @pytest.mark.parametrize(
@@ -18,20 +18,22 @@ from alambique.layout import Subject, subjects
     ],
 )
 def test_a_subjects_name_says_what_it_is_and_where_it_lies(name: str, kind: str, folder: str) -> None:
-    subject = Subject.parse(name)
+    subject = EvaluationTarget.parse(name)
     assert (subject.name, subject.kind, subject.folder) == (name, kind, Path(folder))
 
 
 @pytest.mark.parametrize("name", ["pico", "pico-onnx", "pico-onnx-int4", "pico-onnx-int8-extra", ""])
 def test_what_is_no_subject_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no subject"):
-        Subject.parse(name)
+        EvaluationTarget.parse(name)
 
 
 def test_a_run_has_every_checkpoint_candidate_and_champion_once() -> None:
     names = [
         subject.name
-        for subject in subjects(["main"], ["pico", "nano"], iter([0, 1]), iter(["onnx", "openvino"]), ["openvino"])
+        for subject in evaluation_targets(
+            ["main"], ["pico", "nano"], iter([0, 1]), iter(["onnx", "openvino"]), ["openvino"]
+        )
     ]
     assert len(names) == len(set(names)) == 1 + 2 * (2 * 2 + 1 + 3) + 2
     assert names[0] == "teacher-main"

@@ -50,7 +50,7 @@ class Pair(NamedTuple):
 
 
 @dataclass
-class Fate:
+class FileOutcome:
     """What became of a pair.
 
     Attributes:
@@ -77,18 +77,23 @@ class Record:
 
     source: str
     by: str
-    fates: list[Fate]
+    outcomes: list[FileOutcome]
 
     @property
     def batch(self) -> str:
         """A name by content: the same files in the same versions are the same batch."""
-        lines = [f"{key} {version}\n" for fate in self.fates for key, version in fate.versions.items()]
+        lines = [f"{key} {version}\n" for outcome in self.outcomes for key, version in outcome.versions.items()]
         return hashlib.sha256("".join([f"{self.source}\n", *sorted(lines)]).encode()).hexdigest()[:12]
 
     def save(self, project: Path) -> Path:
         """Write it into the project; returns the path from the root."""
         path = ARRIVALS / f"{self.batch}.json"
-        content = {"schema": 1, "source": self.source, "by": self.by, "files": [asdict(fate) for fate in self.fates]}
+        content = {
+            "schema": 1,
+            "source": self.source,
+            "by": self.by,
+            "files": [asdict(outcome) for outcome in self.outcomes],
+        }
         write_json(project / path, content)
         return path
 
@@ -96,7 +101,9 @@ class Record:
 def load(project: Path) -> list[Record]:
     """Every record of the project."""
     contents = (read_json(path) for path in sorted((project / ARRIVALS).glob("*.json")))
-    return [Record(each["source"], each["by"], [Fate(**fate) for fate in each["files"]]) for each in contents]
+    return [
+        Record(each["source"], each["by"], [FileOutcome(**outcome) for outcome in each["files"]]) for each in contents
+    ]
 
 
 def pending(source: str, items: Iterable[Item], records: Iterable[Record]) -> list[Pair]:
@@ -155,8 +162,8 @@ def _committed(deployment: Deployment) -> list[Record]:
 
 
 def _versions(record: Record) -> Iterator[tuple[str, str]]:
-    for fate in record.fates:
-        yield from fate.versions.items()
+    for outcome in record.outcomes:
+        yield from outcome.versions.items()
 
 
 def _name(key: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from alambique.config.params import Ingest
-from alambique.data.arrivals import Fate, Outcome
+from alambique.data.arrivals import FileOutcome, Outcome
 from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
 from alambique.data.near_duplicates import fingerprints, nearest
 from alambique.data.staging import Staged
@@ -56,7 +56,7 @@ class Merger:
         for path in self.paths:
             self.twins.setdefault(sha256(path), []).append(path)
 
-    def merge(self, staged: Sequence[Staged]) -> list[Fate]:
+    def merge(self, staged: Sequence[Staged]) -> list[FileOutcome]:
         """Put a batch into the dataset; where too much of it is broken, none of it.
 
         Returns:
@@ -65,12 +65,12 @@ class Merger:
         broken = sum(bool(each.wrong) for each in staged)
         if broken > self.shares.max_invalid_fraction * len(staged):
             why = f"{broken} of the {len(staged)} images of this batch are broken, so none of it joined"
-            return [_fate(each, "quarantined", reason="; ".join(each.wrong) or why) for each in staged]
+            return [_outcome(each, "quarantined", reason="; ".join(each.wrong) or why) for each in staged]
         return [self._put(each) for each in staged]
 
-    def _put(self, each: Staged) -> Fate:
+    def _put(self, each: Staged) -> FileOutcome:
         if each.wrong or each.image is None:
-            return _fate(each, "quarantined", reason="; ".join(each.wrong))
+            return _outcome(each, "quarantined", reason="; ".join(each.wrong))
         twins = self.twins.get(str(each.sha256), [])
         unlabelled = [path for path in twins if self._split(path) == UNLABELLED]
         labelled = [path for path in twins if path not in unlabelled]
@@ -80,7 +80,7 @@ class Merger:
             return self._again(each, twins[0])
         return self._add(each)
 
-    def _add(self, each: Staged) -> Fate:
+    def _add(self, each: Staged) -> FileOutcome:
         image = Path(str(each.image))
         (fingerprint,) = fingerprints([image])
         like = nearest(fingerprint, self.prints)
@@ -90,15 +90,17 @@ class Merger:
             split = ("train" if known == UNLABELLED else known) or self._chosen(each)
         elif resembled and known in {"val", "test"}:
             # Unlabelled images are trained on.
-            return _fate(each, "quarantined", reason=f"it resembles {self._name(resembled)}, which measures the models")
+            return _outcome(
+                each, "quarantined", reason=f"it resembles {self._name(resembled)}, which measures the models"
+            )
         else:
             split = UNLABELLED
         target = self._write(each, split)
         self.paths.append(target)
         self.prints = np.concatenate([self.prints, fingerprint[None]])
-        return _fate(each, "added", path=self._name(target))
+        return _outcome(each, "added", path=self._name(target))
 
-    def _label(self, each: Staged, label: Path, unlabelled: list[Path], labelled: list[Path]) -> Fate:
+    def _label(self, each: Staged, label: Path, unlabelled: list[Path], labelled: list[Path]) -> FileOutcome:
         """An image that was there without labels has them now. It was trained on, and goes on being so."""
         target = labelled[0] if labelled else self._write(each, "train")
         for path in unlabelled:
@@ -106,20 +108,20 @@ class Merger:
             index = self.paths.index(path)
             self.paths[index] = target
         self.twins[str(each.sha256)] = [target]
-        return _fate(each, "labelled", path=self._name(target))
+        return _outcome(each, "labelled", path=self._name(target))
 
-    def _again(self, each: Staged, twin: Path) -> Fate:
+    def _again(self, each: Staged, twin: Path) -> FileOutcome:
         name = self._name(twin)
         if each.label and not _equal(each.label, self.dataset.label(twin)):
             if not self.history.keys.get(name, frozenset()) & {item.key for item in each.pair.items}:
-                return _fate(each, "duplicate", path=name, reason=f"{name} has these bytes and other labels")
+                return _outcome(each, "duplicate", path=name, reason=f"{name} has these bytes and other labels")
             write_bytes(self.dataset.label(twin), each.label.read_bytes())
-            return _fate(each, "relabelled", path=name)
+            return _outcome(each, "relabelled", path=name)
         if name not in self.history.paths and twin.name == _file_name(
             each
         ):  # put there by a merge that was interrupted
-            return _fate(each, "added", path=name)
-        return _fate(each, "duplicate", path=name, reason=f"{name} has these bytes")
+            return _outcome(each, "added", path=name)
+        return _outcome(each, "duplicate", path=name, reason=f"{name} has these bytes")
 
     def _chosen(self, each: Staged) -> str:
         """The split that its folders name, or one by the image's hash, so that a repetition chooses it again."""
@@ -162,6 +164,6 @@ def _equal(one: Path, other: Path) -> bool:
     return bool(np.array_equal(read_boxes(one), read_boxes(other)))
 
 
-def _fate(each: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> Fate:
+def _outcome(each: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> FileOutcome:
     versions = {item.key: item.version for item in each.pair.items}
-    return Fate(versions, outcome, path, each.sha256, reason)
+    return FileOutcome(versions, outcome, path, each.sha256, reason)

@@ -23,7 +23,7 @@ from alambique.evaluation.leaderboard import (
 )
 from alambique.evaluation.measures import Interval
 from alambique.evaluation.measures import Measure as TaskMeasure
-from alambique.layout import Candidate, Subject, subjects
+from alambique.layout import Candidate, EvaluationTarget, evaluation_targets
 
 
 def leaderboard(
@@ -67,7 +67,7 @@ def leaderboard(
         subject.name: _row(
             subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}), measures, by_class
         )
-        for subject in subjects(teachers, students, seeds, runtimes, int8)
+        for subject in evaluation_targets(teachers, students, seeds, runtimes, int8)
     }
     times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():
@@ -113,7 +113,7 @@ def _measure(measure: TaskMeasure) -> Measure:
 
 
 def _row(
-    subject: Subject,
+    subject: EvaluationTarget,
     metrics: Mapping[str, Any],
     latency: Mapping[str, Any],
     measures: Iterable[str],

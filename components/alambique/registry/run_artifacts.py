@@ -1,6 +1,6 @@
 """What earlier runs recorded: a champion's artifact, and the checkpoint that it was exported from.
 
-A checkpoint is named like other weights, by a URI: `champion:onnx`, and, pinpointed to a recorded run and a folder in
+A checkpoint is named like other weights, by a URI: `champion:onnx`, and, pinned to a recorded run and a folder in
 it, `champion:onnx@runs/20260101-abc:models/pruned/pico`.
 """
 
@@ -17,7 +17,7 @@ from alambique.files import read_json, sha256
 from alambique.layout import CANDIDATES, CARD, WEIGHTS, Candidate, artifact_digest, checkpoint
 from alambique.registry.ledger import Entry, Ledger
 
-PINPOINTED = re.compile(rf"{CHAMPION}\w+@(?P<tag>[^:]+):(?P<path>.+)")
+PINNED = re.compile(rf"{CHAMPION}\w+@(?P<tag>[^:]+):(?P<path>.+)")
 
 
 def champion(model: str, origin: str | None) -> Entry | None:
@@ -26,7 +26,7 @@ def champion(model: str, origin: str | None) -> Entry | None:
     return state.champion if state else None
 
 
-def pinpoint(uri: str, project: str, origin: str | None) -> str:
+def pin_revision(uri: str, project: str, origin: str | None) -> str:
     """`champion:<runtime>` with the recorded run of the present champion and the checkpoint's folder in it.
 
     Args:
@@ -48,13 +48,13 @@ def pinpoint(uri: str, project: str, origin: str | None) -> str:
 
 
 def fetch_checkpoint(uri: str, origin: str, target: Path) -> None:
-    """Write the weights that a pinpointed URI stands for into the file `target`.
+    """Write the weights that a pinned URI stands for into the file `target`.
 
     Raises:
         IntegrityError: they are not what their card says.
         TransientError: the DVC remote is out of reach.
     """
-    if (match := PINPOINTED.fullmatch(uri)) is None:
+    if (match := PINNED.fullmatch(uri)) is None:
         raise ValueError(uri)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch) / "checkpoint"

@@ -26,7 +26,7 @@ def is_folder(uri: str) -> bool:
     return uri.startswith((HUB, TOKENIZER)) or Path(uri).expanduser().is_dir()
 
 
-def pinpoint(uri: str) -> str:
+def pin_revision(uri: str) -> str:
     """A hub's name with the commit that it stands for now; any other reference as it is.
 
     Raises:
@@ -34,7 +34,7 @@ def pinpoint(uri: str) -> str:
         TransientError: the hub is out of reach.
     """
     if uri.startswith(TOKENIZER):
-        return TOKENIZER + pinpoint(uri.removeprefix(TOKENIZER))
+        return TOKENIZER + pin_revision(uri.removeprefix(TOKENIZER))
     if not uri.startswith(HUB) or immutable(uri):
         return uri
     from huggingface_hub import model_info

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from alambique import config, tasks
 from alambique.config.deployment import Deployment
 from alambique.data import arrivals
-from alambique.data.arrivals import Fate, Pair, Record
+from alambique.data.arrivals import FileOutcome, Pair, Record
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
 from alambique.data.merge import History, Merger
 from alambique.data.staging import stage
@@ -94,13 +94,13 @@ def _join(
     merger = Merger(root, params.ingest, history, field)
     record = Record(store.url, by, merger.merge(staged))
     _report(record)
-    if _added(record.fates):
+    if _added(record.outcomes):
         _version(workspace, deployment)
     changed = [versioning.DATA_FILE, record.save(workspace).as_posix()]
     revision = versioning.commit(workspace, deployment.branch, changed, _message(record))
     versioning.tag(workspace, revision)
-    quarantined = sum(fate.outcome == "quarantined" for fate in record.fates)
-    return Ingested(batch=record.batch, revision=revision, added=_added(record.fates), quarantined=quarantined)
+    quarantined = sum(outcome.outcome == "quarantined" for outcome in record.outcomes)
+    return Ingested(batch=record.batch, revision=revision, added=_added(record.outcomes), quarantined=quarantined)
 
 
 def _dataset(workspace: Path, deployment: Deployment) -> Path:
@@ -123,23 +123,25 @@ def _version(workspace: Path, deployment: Deployment) -> None:
 
 def _history(records: Sequence[Record], source: str) -> History:
     keys: dict[str, frozenset[str]] = {}
-    for fate in (fate for record in records if record.source == source for fate in record.fates if fate.path):
-        keys[str(fate.path)] = keys.get(str(fate.path), frozenset()) | fate.versions.keys()
-    return History(frozenset(fate.path for record in records for fate in record.fates if fate.path), keys)
+    for outcome in (
+        outcome for record in records if record.source == source for outcome in record.outcomes if outcome.path
+    ):
+        keys[str(outcome.path)] = keys.get(str(outcome.path), frozenset()) | outcome.versions.keys()
+    return History(frozenset(outcome.path for record in records for outcome in record.outcomes if outcome.path), keys)
 
 
-def _added(fates: Sequence[Fate]) -> dict[str, int]:
+def _added(outcomes: Sequence[FileOutcome]) -> dict[str, int]:
     """Images that joined, by split."""
-    return dict(Counter(str(fate.path).partition("/")[0] for fate in fates if fate.outcome in JOINED))
+    return dict(Counter(str(outcome.path).partition("/")[0] for outcome in outcomes if outcome.outcome in JOINED))
 
 
 def _report(record: Record) -> None:
-    for fate in record.fates:
-        if fate.outcome == "quarantined":
-            log.warning("quarantined %s: %s", next(iter(fate.versions)), fate.reason)
+    for outcome in record.outcomes:
+        if outcome.outcome == "quarantined":
+            log.warning("quarantined %s: %s", next(iter(outcome.versions)), outcome.reason)
 
 
 def _message(record: Record) -> str:
-    counts = Counter(fate.outcome for fate in record.fates)
+    counts = Counter(outcome.outcome for outcome in record.outcomes)
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     return f"Ingest batch {record.batch}: {told}\n\nFrom {record.source}, by {record.by}"

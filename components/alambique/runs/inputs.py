@@ -65,14 +65,14 @@ class _Places:
     origin: str | None
     tracking_uri: str | None
 
-    def pinpoint(self, uri: str) -> str:
+    def pin_revision(self, uri: str) -> str:
         """`uri` with what may move replaced by what it stands for now."""
         if uri.startswith(CHAMPION):
-            return run_artifacts.pinpoint(uri, self.project, self.origin)
-        return weight_sources.pinpoint(uri, self.tracking_uri)
+            return run_artifacts.pin_revision(uri, self.project, self.origin)
+        return weight_sources.pin_revision(uri, self.tracking_uri)
 
     def fetch(self, uri: str, target: Path) -> None:
-        """Write the bytes behind a pinpointed `uri`."""
+        """Write the bytes behind a pinned `uri`."""
         if uri.startswith(CHAMPION):
             run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # there is one: it told of the champion
         else:
@@ -129,7 +129,7 @@ def _take(
 ) -> Weights:
     if uri is None:
         return Weights()
-    uri = places.pinpoint(uri)
+    uri = places.pin_revision(uri)
     if previous and _same(uri, pin, previous[0]):
         copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
         copy(previous[1], target)

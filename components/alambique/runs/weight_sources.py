@@ -38,7 +38,7 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
     if uri.startswith(store.S3):
         store.download(uri, target)
     elif uri.startswith("models:/"):
-        _model(pinpoint(uri, tracking_uri), target, tracking_uri)
+        _model(pin_revision(uri, tracking_uri), target, tracking_uri)
     elif ASSET.fullmatch(uri):
         _asset(uri, target)
     else:
@@ -46,7 +46,7 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
     return sha256(target)
 
 
-def pinpoint(uri: str, tracking_uri: str | None) -> str:
+def pin_revision(uri: str, tracking_uri: str | None) -> str:
     """`uri` with an alias or revision replaced by the version that it stands for now; any other as it is.
 
     Raises:
@@ -54,7 +54,7 @@ def pinpoint(uri: str, tracking_uri: str | None) -> str:
         TransientError: MLflow is out of reach.
     """
     if not uri.startswith("models:/"):
-        return huggingface.pinpoint(uri)
+        return huggingface.pin_revision(uri)
     if not (match := MODEL.fullmatch(uri)):
         raise ConfigurationError(f"{uri!r} is neither models:/name/version nor models:/name@alias")
     if tracking_uri is None:
@@ -68,7 +68,7 @@ def pinpoint(uri: str, tracking_uri: str | None) -> str:
 
 
 def immutable(uri: str) -> bool:
-    """Whether the bytes behind a pinpointed `uri` never change: released assets and registered versions."""
+    """Whether the bytes behind a pinned `uri` never change: released assets and registered versions."""
     return uri.startswith("models:/") or ASSET.fullmatch(uri) is not None or huggingface.immutable(uri)
 
 
@@ -88,7 +88,7 @@ def _model(uri: str, target: Path, tracking_uri: str | None) -> None:
     from mlflow.artifacts import download_artifacts
 
     match = MODEL.fullmatch(uri)
-    if match is None or tracking_uri is None:  # `pinpoint` has refused both
+    if match is None or tracking_uri is None:  # `pin_revision` has refused both
         raise ValueError(uri)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         with reachable(tracking_uri):

@@ -16,7 +16,7 @@ from pathlib import Path
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import write_json
-from alambique.layout import CARD, METRICS, Subject, subjects
+from alambique.layout import CARD, METRICS, EvaluationTarget, evaluation_targets
 from alambique.process.cores import pinned
 from alambique.process.timing import cpu, measure, round_robin, summarize
 from alambique.stages import cold_start
@@ -56,11 +56,11 @@ def run(project: Path) -> None:
     write_json(project / METRICS / "benchmark.json", content)
 
 
-def artifacts(project: Path, params: Params) -> list[Subject]:
+def artifacts(project: Path, params: Params) -> list[EvaluationTarget]:
     """All candidates of `params`, and the champions that there are."""
     return [
         subject
-        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        for subject in evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
         if subject.kind == "candidate" or (subject.kind == "champion" and (project / subject.folder / CARD).exists())
     ]
 

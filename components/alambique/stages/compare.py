@@ -18,7 +18,7 @@ from alambique.evaluation import build, gates, paired_bootstrap
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Interval
 from alambique.files import fresh_folder, read_json, write_json, write_text
-from alambique.layout import DATA, METRICS, REPORT, Subject, evaluation, evaluation_metrics, subjects
+from alambique.layout import DATA, METRICS, REPORT, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
 from alambique.report import page, search
 
 
@@ -52,7 +52,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
     data = dataset.digest("test")
     evaluations = {
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
-        for subject in subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        for subject in evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
     }
     today = {
         name: project / evaluation(name)
@@ -60,7 +60,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
         if metrics.get(params.HEADLINE) is not None and metrics.get("data") == data
     }
     seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
-    teachers = [name for name in seen if Subject.parse(name).kind == "teacher"]
+    teachers = [name for name in seen if EvaluationTarget.parse(name).kind == "teacher"]
     board = build.leaderboard(
         project=params.project,
         task=params.task,

@@ -14,7 +14,7 @@ from alambique.config import read_yaml
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import write_json
-from alambique.layout import Subject
+from alambique.layout import EvaluationTarget
 from alambique.runs.new_project import template_dir
 
 
@@ -60,7 +60,7 @@ def test_every_gain_is_between_students_that_are_trained() -> None:
 def test_a_student_is_trained_and_then_measured() -> None:
     train, measure = student_stages(distill_quality.Run("full", "control"), 2)
     assert train == Stage("control", ("pico", "2"))
-    assert Subject.parse(*measure.arguments).seed == 2
+    assert EvaluationTarget.parse(*measure.arguments).seed == 2
 
 
 def test_stages_that_are_done_are_not_done_again(tmp_path: Path) -> None:

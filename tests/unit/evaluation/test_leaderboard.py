@@ -13,7 +13,7 @@ from alambique.evaluation import build as building
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, load
 from alambique.evaluation.measures import Interval, Measure
 from alambique.files import write_json
-from alambique.layout import subjects
+from alambique.layout import evaluation_targets
 from alambique.tasks.detect import DETECT
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
@@ -24,7 +24,7 @@ GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 def evaluations() -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
-    for subject in subjects(TEACHERS, ["pico"], SEEDS, ["onnx"], ["onnx"]):
+    for subject in evaluation_targets(TEACHERS, ["pico"], SEEDS, ["onnx"], ["onnx"]):
         if subject.kind == "champion":
             result[subject.name] = {"subject": subject.name, "present": False}
             continue

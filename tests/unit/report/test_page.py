@@ -14,7 +14,7 @@ from alambique.config.gate_config import AtMost
 from alambique.evaluation import build
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Measure
-from alambique.layout import subjects
+from alambique.layout import evaluation_targets
 from alambique.report import page
 from alambique.report.pictures import Picture
 from alambique.report.terminal import print_leaderboard
@@ -32,7 +32,7 @@ PICTURES = [Picture("chat/3", 0.25, [("prompt", Markup("<pre>once upon</pre>"))]
 @pytest.fixture
 def board() -> Leaderboard:
     evaluations: dict[str, dict[str, Any]] = {}
-    for place, subject in enumerate(subjects(["main"], ["pico"], [0], ["onnx"], ["onnx"])):
+    for place, subject in enumerate(evaluation_targets(["main"], ["pico"], [0], ["onnx"], ["onnx"])):
         figures = {"agreement": 0.5 + place / 100, "perplexity": 4.25, "kl": 0.125, "size_bytes": 1e6}
         there = {"present": True, "data": "today", "images": 40, **figures}
         evaluations[subject.name] = {"present": False} if subject.kind == "champion" else there

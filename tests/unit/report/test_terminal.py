@@ -20,7 +20,7 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
     print_leaderboard(compare(root, config.load(root)), Console(file=stream))
     text = stream.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 100
-    for subject in layout.subjects(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
+    for subject in layout.evaluation_targets(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
         assert (subject.name in text) == (subject.kind != "champion")
     words = " ".join(text.split())
     assert "What distillation did to pico is not distinguishable from zero" in words

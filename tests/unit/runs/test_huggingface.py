@@ -54,8 +54,8 @@ def test_only_a_commit_of_the_hub_never_moves() -> None:
     assert weight_sources.immutable(f"tokenizer:hf://org/name@{commit}")
     assert not weight_sources.immutable("hf://org/name@main")
     assert not weight_sources.immutable("hf://org/name")
-    assert huggingface.pinpoint(f"hf://org/name@{commit}") == f"hf://org/name@{commit}"
-    assert huggingface.pinpoint("/some/where") == "/some/where"
+    assert huggingface.pin_revision(f"hf://org/name@{commit}") == f"hf://org/name@{commit}"
+    assert huggingface.pin_revision("/some/where") == "/some/where"
 
 
 def test_folders_are_told_from_files(folder: Path) -> None:

@@ -87,7 +87,7 @@ def look(deployment: Deployment) -> Arrivals:
     return arrivals.look(ArrivalsRequest(deployment=deployment))
 
 
-def fates(deployment: Deployment, done: Ingested) -> dict[str, tuple[str, str | None]]:
+def outcomes(deployment: Deployment, done: Ingested) -> dict[str, tuple[str, str | None]]:
     """What became of each file of a batch: outcome and reason, by the image's key (or a lonely label's)."""
     with versioning.workspace(deployment, "look") as workspace:
         record = read_json(workspace / "arrivals" / f"{done.batch}.json")
@@ -153,7 +153,7 @@ def test_what_is_broken_is_left_out_by_its_reason_and_the_rest_joins(
     for index in range(10, 22):
         put(inbox, f"good-{index}.png", noise(index), BOX)
     done = take(deployment)
-    found = fates(deployment, done)
+    found = outcomes(deployment, done)
     reasons = {
         "images/truncated.jpg": "decoded to its last pixel",
         "images/empty.png": "is empty",
@@ -190,7 +190,7 @@ def test_of_a_batch_that_is_mostly_broken_nothing_joins(deployment: Deployment, 
     put(inbox, "good.png", noise(7), BOX)
     done = take(deployment)
     assert (done.added, done.quarantined) == ({}, 4)
-    assert fates(deployment, done)["images/good.png"][1] == (
+    assert outcomes(deployment, done)["images/good.png"][1] == (
         "3 of the 4 images of this batch are broken, so none of it joined"
     )
     assert look(deployment).new == 0
@@ -212,7 +212,7 @@ def test_labels_that_come_later_are_learned_from(deployment: Deployment, inbox: 
     assert take(deployment).added == {"train": 1}
     put(inbox, "late.png", noise(1), "0 0.5 0.5 0.5 0.5\n")
     done = take(deployment)
-    assert fates(deployment, done)["images/late.png"][0] == "relabelled"
+    assert outcomes(deployment, done)["images/late.png"][0] == "relabelled"
     data = committed(deployment, tmp_path / "data")
     assert names(data, "unlabelled") == set()
     (image,) = [path for path in data.images("train") if path.name.startswith("late-")]
@@ -226,7 +226,7 @@ def test_a_near_duplicate_stays_with_what_it_resembles(deployment: Deployment, i
     put(inbox, "unlabelled.jpg", noise(1, side=176))
     done = take(deployment)
     assert done.added == {"test": 1}
-    assert "which measures the models" in str(fates(deployment, done)["images/unlabelled.jpg"][1])
+    assert "which measures the models" in str(outcomes(deployment, done)["images/unlabelled.jpg"][1])
 
 
 def test_classes_are_mapped_by_their_names(deployment: Deployment, inbox: Path, tmp_path: Path, scenes: Path) -> None:
@@ -235,7 +235,7 @@ def test_classes_are_mapped_by_their_names(deployment: Deployment, inbox: Path, 
     put(inbox, "train/known.png", noise(1), "1 0.5 0.5 0.5 0.5\n")
     put(inbox, "train/unknown.png", noise(2), BOX)
     done = take(deployment)
-    assert "class elephant is none of the dataset's" in str(fates(deployment, done)["images/train/unknown.png"][1])
+    assert "class elephant is none of the dataset's" in str(outcomes(deployment, done)["images/train/unknown.png"][1])
     data = committed(deployment, tmp_path / "data")
     (image,) = [path for path in data.images("train") if path.name.startswith("known-")]
     assert data.boxes(image)[:, 0].tolist() == [1]

@@ -61,9 +61,9 @@ def test_a_registered_version_and_an_alias_are_fetched(registry: str, tmp_path: 
 
 
 def test_an_alias_is_pinpointed_to_its_version(registry: str) -> None:
-    assert weight_sources.pinpoint("models:/cells@best", registry) == "models:/cells/2"
+    assert weight_sources.pin_revision("models:/cells@best", registry) == "models:/cells/2"
     with pytest.raises(ConfigurationError, match="refused"):
-        weight_sources.pinpoint("models:/cells@worst", registry)
+        weight_sources.pin_revision("models:/cells@worst", registry)
 
 
 @pytest.fixture(scope="module")

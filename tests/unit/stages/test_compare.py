@@ -43,7 +43,8 @@ def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
     compare.run(project)
     board = read_json(project / "report/leaderboard.json")
     expected = [
-        subject.name for subject in layout.subjects(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"])
+        subject.name
+        for subject in layout.evaluation_targets(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"])
     ]
     assert [row["subject"] for row in board["rows"]] == expected
     assert board["best"] == "pico-openvino-fp32"
@@ -53,7 +54,7 @@ def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
 
 def test_the_page_names_every_subject_and_needs_no_other_host(project: Path) -> None:
     html = page(project)
-    for subject in layout.subjects(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
+    for subject in layout.evaluation_targets(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
         assert subject.name in html
     addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names, never fetched

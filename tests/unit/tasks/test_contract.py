@@ -73,13 +73,13 @@ class Run:
     def subjects(self) -> list[str]:
         """All that was measured, champions that are not there left out."""
         params = self.params
-        found = layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        found = layout.evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
         return [each.name for each in found if each.kind != "champion"]
 
     @property
     def candidates(self) -> list[Candidate]:
         """All artifacts."""
-        found = (layout.Subject.parse(name) for name in self.subjects)
+        found = (layout.EvaluationTarget.parse(name) for name in self.subjects)
         return [Candidate.parse(each.name) for each in found if each.kind == "candidate"]
 
 
@@ -110,7 +110,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         export.run(root, student, runtime)
     for runtime in params.int8:
         quantize.run(root, student, runtime)
-    for subject in layout.subjects(params.teachers, params.students, params.seeds, params.runtimes, params.int8):
+    for subject in layout.evaluation_targets(
+        params.teachers, params.students, params.seeds, params.runtimes, params.int8
+    ):
         evaluate.run(root, subject.name)
     benchmark.run(root)
     compare.run(root)

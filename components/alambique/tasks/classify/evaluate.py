@@ -13,7 +13,7 @@ from alambique.config.classify import Params
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
-from alambique.layout import CARD, DATA, Subject, checkpoint
+from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint
 from alambique.tasks.cards import read_card
 from alambique.tasks.classification import metrics, parity, results
 from alambique.tasks.classify.dataset import Dataset
@@ -33,7 +33,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
             than the one that lies there.
         DataError: there are no test images, or the subject tells other classes apart than the dataset.
     """
-    named, data = Subject.parse(subject), Dataset.load(project / DATA)
+    named, data = EvaluationTarget.parse(subject), Dataset.load(project / DATA)
     folder = project / named.folder
     if named.kind == "champion" and not (folder / CARD).exists():
         results.write(target, results.answers([], np.zeros(0, np.int32), np.zeros((0, len(data.classes)))))

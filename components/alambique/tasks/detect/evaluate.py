@@ -14,7 +14,7 @@ from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Metrics
-from alambique.layout import CARD, DATA, Subject, checkpoint
+from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, confidence, field, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched
@@ -45,7 +45,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
             than the one that lies there.
         DataError: there are no test images, or the subject shares no class with the dataset.
     """
-    named, dataset = Subject.parse(subject), Dataset.load(project / DATA)
+    named, dataset = EvaluationTarget.parse(subject), Dataset.load(project / DATA)
     folder = project / named.folder
     if named.kind == "champion" and not (folder / CARD).exists():
         write_results(target / RESULTS, [])

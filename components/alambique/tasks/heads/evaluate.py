@@ -17,7 +17,7 @@ from ultralytics.cfg import get_cfg
 from alambique.config.heads import Evaluate, Head, Heads
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Metrics
-from alambique.layout import CARD, DATA, Subject, checkpoint
+from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import average_precision, confidence, operating_point, parity
 from alambique.tasks.detect.average_precision import Detections, Matched
@@ -52,7 +52,7 @@ def evaluate(project: Path, params: Heads, subject: str, target: Path) -> Metric
             than the one that lies there.
         DataError: there are no test images, or the subject shares no class with the dataset.
     """
-    named, data = Subject.parse(subject), Shapes.of(project / DATA, params.task)
+    named, data = EvaluationTarget.parse(subject), Shapes.of(project / DATA, params.task)
     folder = project / named.folder
     if named.kind == "champion" and not (folder / CARD).exists():
         write_results(target / RESULTS, [])

@@ -14,7 +14,7 @@ from alambique import layout
 from alambique.config.text import Params
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Metrics
-from alambique.layout import CARD, DATA, Subject
+from alambique.layout import CARD, DATA, EvaluationTarget
 from alambique.tasks.cards import read_card
 from alambique.tasks.text import folders, measuring, results, sequences
 from alambique.tasks.text import tokenizer as tokenizers
@@ -36,7 +36,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
         IntegrityError: the subject is not what its card says, or is not made of the checkpoint beside it.
         DataError: the test split holds nothing to foretell.
     """
-    parsed = Subject.parse(subject)
+    parsed = EvaluationTarget.parse(subject)
     folder = project / parsed.folder
     if parsed.kind == "champion" and not (folder / CARD).exists():
         return {"subject": subject, "present": False}

@@ -16,7 +16,7 @@ from alambique.config.text_classify import Params
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
-from alambique.layout import CARD, DATA, Subject
+from alambique.layout import CARD, DATA, EvaluationTarget
 from alambique.tasks.cards import read_card
 from alambique.tasks.classification import metrics, parity, results
 from alambique.tasks.engines import Engine
@@ -37,7 +37,7 @@ def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metri
         IntegrityError: the subject is not what its card says, or is not made of the checkpoint beside it.
         DataError: the test split is empty, or one of its texts has no label.
     """
-    parsed = Subject.parse(subject)
+    parsed = EvaluationTarget.parse(subject)
     folder = project / parsed.folder
     if parsed.kind == "champion" and not (folder / CARD).exists():
         return {"subject": subject, "present": False}
