@@ -186,9 +186,9 @@ def _parity(found: Mapping[str, Any] | None) -> Parity | None:
     if found is None:
         return None
     return {
-        "images": found["images"],
+        "samples": found["samples"],
         "max_score_difference": _number(found["max_score_difference"]),
-        "max_box_difference": _number(found["max_box_difference"]),
+        "max_output_difference": _number(found["max_output_difference"]),
         "agreement": _number(found["agreement"]),
     }
 

@@ -79,19 +79,20 @@ class Delta(TypedDict):
 
 
 class Parity(TypedDict):
-    """How far an artifact answers as the checkpoint it was made from; where there are no boxes they have no difference.
+    """How far an artifact's output is from that of the checkpoint it was made from; see `alambique.tasks.base.Task.parity`.
 
-    See `alambique.tasks.detect.parity`.
+    Attributes:
+        max_output_difference: of boxes, in input pixels; null for tasks whose output is scores alone.
     """
 
-    images: int
+    samples: int
     max_score_difference: float | None
-    max_box_difference: float | None
+    max_output_difference: float | None
     agreement: float | None
 
 
 class Field(TypedDict):
-    """What a subject finds in images from the field, which have no labels; see `alambique.tasks.detect.field`.
+    """Predictions on images from production, without labels; see `alambique.tasks.yolo.production_images`.
 
     Attributes:
         agreement: with the most accurate teacher, 0 to 1.

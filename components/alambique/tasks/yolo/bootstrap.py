@@ -11,8 +11,8 @@ import pyarrow as pa
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Resampled
 from alambique.evaluation.paired_bootstrap import weights
-from alambique.tasks.detect.evaluate import RESULTS, SCHEMA
-from alambique.tasks.detect.ranking import Truth, draw, mean_average_precision, rank, truth
+from alambique.tasks.yolo.evaluate import RESULTS, SCHEMA
+from alambique.tasks.yolo.weighted_ap import Truth, draw, mean_average_precision, rank, truth
 
 
 def resample(folders: Sequence[Path]) -> Resampled:

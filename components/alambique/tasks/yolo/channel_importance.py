@@ -17,10 +17,8 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Importance
-from alambique.data.dataset import Dataset
-from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.samples import labelled
-from alambique.tasks.detect.teaching import Teaching
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.sample_dataset import open_samples
 
 IMAGES = 128
 """From train, drawn by seed: as many as gradients are accumulated over. Their sum differs little from that of all."""
@@ -30,10 +28,10 @@ Batch = dict[str, Any]
 
 
 class Scorer(NamedTuple):
-    """How channels are told apart.
+    """How the importance of channels is scored.
 
     Attributes:
-        score: from a group of all its channels to what each is worth, (channels,).
+        score: from a group to the importance of each of its channels, (channels,).
         prepare: called with the network, in the shape in which it is scored, before the first score.
     """
 
@@ -65,11 +63,11 @@ def taylor(batches: Iterable[Batch]) -> Scorer:
     return Scorer(tp.importance.GroupTaylorImportance(), partial(accumulate_gradients, batches=batches))
 
 
-def scorer(how: Importance, data: Dataset, image_size: int, seed: int) -> Scorer:
+def scorer(how: Importance, dataset: YoloDataset, image_size: int, seed: int) -> Scorer:
     """The one named in params.yaml; see there.
 
     Args:
-        data: gradients are those of its labelled train images.
+        dataset: gradients are those of its labelled train images.
         image_size: side of the input, pixels.
         seed: which of them.
     """
@@ -79,23 +77,16 @@ def scorer(how: Importance, data: Dataset, image_size: int, seed: int) -> Scorer
         case "bn_scale":
             return bn_scale()
         case "taylor":
-            return taylor(list(labelled_batches(data, image_size, seed)))
+            return taylor(list(labelled_batches(dataset, image_size, seed)))
 
 
-def labelled_batches(data: Dataset, image_size: int, seed: int) -> Iterator[Batch]:
+def labelled_batches(dataset: YoloDataset, image_size: int, seed: int) -> Iterator[Batch]:
     """Some labelled train images without augmentation, as the detection loss takes them; equal seeds draw the same."""
-    samples = labelled(data, "train")
+    samples = dataset.samples("train")
     drawn = np.sort(np.random.default_rng(seed).permutation(len(samples))[:IMAGES])
-    names = dict(enumerate(data.classes))
-    dataset = SampleDataset(
-        [samples[index] for index in drawn],
-        data={"names": names, "nc": len(names), "channels": 3},
-        imgsz=image_size,
-        augment=False,
-        hyp=get_cfg(),
-    )
+    opened = open_samples([samples[index] for index in drawn], dataset, imgsz=image_size, augment=False, hyp=get_cfg())
     for start in range(0, len(drawn), BATCH):
-        batch: Batch = dataset.collate_fn([dataset[index] for index in range(start, min(start + BATCH, len(drawn)))])
+        batch: Batch = opened.collate_fn([opened[index] for index in range(start, min(start + BATCH, len(drawn)))])
         yield {**batch, "img": batch["img"].float() / 255}
 
 
@@ -107,7 +98,7 @@ def accumulate_gradients(model: DetectionModel, batches: Iterable[Batch]) -> Non
         batches: as of `labelled_batches`.
     """
     model.args = get_cfg()  # upstream's weights of the loss's parts
-    loss = Teaching().criterion(model)
+    loss = model.init_criterion()
     model.zero_grad()
     for batch in batches:
         parts, _ = loss(model(batch["img"]), batch)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks.detect.average_precision import Matched
+from alambique.tasks.yolo.average_precision import Matched
 
 BINS = 15
 """Of equal width, as in Guo et al. 2017."""

@@ -1,5 +1,6 @@
-"""Labels that say more of an object than its box, in Ultralytics' three formats, a row for each object.
+"""A dataset of images with the labels of a head, in Ultralytics' formats, a row for each object.
 
+detect    class x y width height                       its box
 segment   class x1 y1 x2 y2 x3 y3 …                    its outline
 pose      class x y width height x1 y1 [v1] x2 y2 …    its box and keypoints, as `kpt_shape` of data.yaml says
 obb       class x1 y1 x2 y2 x3 y3 x4 y4                the corners of a box that is turned
@@ -10,18 +11,21 @@ All are shares of the image's width and height; v is 0 for a keypoint that is no
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config import read_yaml
-from alambique.config.heads import Head
-from alambique.data.dataset import Dataset
+from alambique.data.dataset import Dataset, read_boxes
 from alambique.data.import_dataset import KEYPOINTS
 from alambique.errors import DataError
+
+HeadName = Literal["detect", "segment", "pose", "obb"]
+"""The tasks of this folder are named after their heads."""
 
 ROWS = {
     "segment": "class and at least three points",
@@ -40,30 +44,33 @@ class Sample(NamedTuple):
     Attributes:
         image: its file.
         boxes: centre x, centre y, width, height as shares of the image, (n, 4).
-        targets: class indices, (n, 1).
-        points: of each object: outline or corners, (p, 2), or keypoints, with how visible they are, (p, 3).
+        targets: class indices, (n, 1); for distillation by soft labels also how much the box counts, and the teacher's
+            logit of every class, NaN where the box has no teacher, −inf where the logit was not kept:
+            (n, 2 + classes).
+        points: of each object: outline or corners, (p, 2), or keypoints, with how visible they are, (p, 3); empty where
+            labels are boxes.
     """
 
     image: Path
     boxes: NDArray[np.float32]
     targets: NDArray[np.float32]
-    points: list[NDArray[np.float32]]
+    points: Sequence[NDArray[np.float32]] = ()
 
 
 @dataclass(frozen=True)
-class Shapes(Dataset):
-    """A dataset whose labels are those of a head; its `boxes` are the boxes around them.
+class YoloDataset(Dataset):
+    """A dataset whose labels are those of a head; its `boxes` are the boxes around the objects.
 
     Attributes:
         head: whose labels.
-        keypoints: what data.yaml says of them, `data.adopt.KEYPOINTS`; empty unless the head is pose.
+        keypoints: what data.yaml says of them, `data.import_dataset.KEYPOINTS`; empty unless the head is pose.
     """
 
-    head: Head = "segment"
+    head: HeadName = "detect"
     keypoints: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, root: Path, head: Head) -> Shapes:
+    def load(cls, root: Path, head: HeadName = "detect") -> Self:
         """Read `root`/data.yaml.
 
         Raises:
@@ -89,6 +96,9 @@ class Shapes(Dataset):
             DataError: a row is not as its head's are; the message names file and line.
         """
         label = self.label(image)
+        if self.head == "detect":
+            plain = read_boxes(label).astype(np.float32)
+            return Sample(image, plain[:, 1:], plain[:, :1])
         rows = [self._row(*each) for each in _lines(label)]
         boxes = np.array([box for _, box, _ in rows], np.float32).reshape(-1, 4)
         targets = np.array([index for index, _, _ in rows], np.float32).reshape(-1, 1)
@@ -100,12 +110,20 @@ class Shapes(Dataset):
 
     def boxes(self, image: Path) -> NDArray[np.float64]:
         """The boxes around an image's objects, as `Dataset.boxes`."""
+        if self.head == "detect":
+            return super().boxes(image)
         sample = self.sample(image)
         return np.hstack((sample.targets, sample.boxes)).astype(np.float64)
 
     def digest(self, split: str) -> str:
-        """As `Dataset.digest`, and over what the keypoints are."""
+        """As `Dataset.digest`; beyond boxes also over what the keypoints are."""
+        if self.head == "detect":
+            return super().digest(split)
         return hashlib.sha256(f"{super().digest(split)} {self.keypoints}".encode()).hexdigest()
+
+    def size(self, split: str) -> int:
+        """Number of images in a split; 0 where it has none."""
+        return len(self.images(split))
 
     def described(self) -> dict[str, Any]:
         """The dataset as Ultralytics' trainers and validators want it described."""

@@ -1,6 +1,6 @@
 """Training on several GPUs: a process for each, which Ultralytics' own DDP joins into one training.
 
-    python -m alambique.tasks.detect.distributed JOB     # what `run` starts, once for each rank
+    python -m alambique.tasks.yolo.distributed JOB     # what `run` starts, once for each rank
 
 Upstream's launcher rebuilds its trainer from settings, and torch's gives every process a session of its own, in which
 it outlives a launcher that was killed. These get the work itself, and end with the process that waits for them.

@@ -1,4 +1,4 @@
-"""What a detector makes of images, so that a drift of what it is shown can be told."""
+"""A detector's output on images as numbers, so that a drift of its inputs can be detected."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from alambique.config.detect import Evaluate
 from alambique.layout import WEIGHTS
-from alambique.tasks import Observed
+from alambique.tasks.base import DriftFeatures
 from alambique.tasks.cards import read_card
-from alambique.tasks.detect import network
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.suppression import end_to_end
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.suppression import end_to_end
 
 
-class Seen(NamedTuple):
-    """What is noted of one image.
+class ImageFeatures(NamedTuple):
+    """The features of one image.
 
     Attributes:
         embedding: (d,)
-        confidence, boxes, uncertainty: see `observe`.
+        confidence, boxes, uncertainty: see `extract`.
         counts: boxes of each class, (classes,).
     """
 
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     uncertainty: float
 
 
-def observe(folder: Path, images: Sequence[Path], settings: Evaluate) -> Observed:
+def extract(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFeatures:
     """Run a checkpoint over images.
 
     The embedding is the output of the backbone's last layer, averaged over the image. Boxes count from the threshold
@@ -54,14 +54,14 @@ def observe(folder: Path, images: Sequence[Path], settings: Evaluate) -> Observe
     features: list[Tensor] = []
     _last_of_backbone(model).register_forward_hook(lambda _, __, output: features.append(output.mean((2, 3))[0]))
     classes: list[str] = card["classes"]
-    seen = []
+    rows = []
     for image in images:
         pixels, _ = preprocess(image, card["image_size"])
         with torch.inference_mode():
             output = model(torch.from_numpy(pixels))
         boxes = (output[0] if isinstance(output, tuple) else output)[0].numpy()
-        seen.append(_seen(boxes, features.pop().numpy(), len(classes), settings.threshold))
-    return _table(seen, classes)
+        rows.append(_of_image(boxes, features.pop().numpy(), len(classes), settings.threshold))
+    return _table(rows, classes)
 
 
 def uncertainty(scores: NDArray[np.float64], threshold: float) -> float:
@@ -88,18 +88,20 @@ def _last_of_backbone(model: Any) -> nn.Module:
     return layer
 
 
-def _seen(boxes: NDArray[np.float32], embedding: NDArray[np.float32], classes: int, threshold: float) -> Seen:
+def _of_image(
+    boxes: NDArray[np.float32], embedding: NDArray[np.float32], classes: int, threshold: float
+) -> ImageFeatures:
     """Args: boxes: x1, y1, x2, y2, score, class index, (n, 6)."""
     scores = boxes[:, 4].astype(np.float64)
     counted = scores >= threshold
     counts = np.bincount(np.rint(boxes[counted, 5]).astype(np.int64), minlength=classes).astype(np.float64)
     confidence = scores[counted].mean() if counted.any() else scores.max(initial=0.0)
-    return Seen(
+    return ImageFeatures(
         embedding.astype(np.float64), float(confidence), int(counted.sum()), counts, uncertainty(scores, threshold)
     )
 
 
-def _table(seen: Sequence[Seen], classes: list[str]) -> Observed:
-    columns: Any = zip(*seen, strict=True)
-    embeddings, confidence, boxes, counts, doubts = (np.array(column, np.float64) for column in columns)
-    return Observed(embeddings, {"confidence": confidence, "boxes": boxes}, counts, classes, doubts)
+def _table(rows: Sequence[ImageFeatures], classes: list[str]) -> DriftFeatures:
+    columns: Any = zip(*rows, strict=True)
+    embeddings, confidence, boxes, counts, uncertainties = (np.array(column, np.float64) for column in columns)
+    return DriftFeatures(embeddings, {"confidence": confidence, "boxes": boxes}, counts, classes, uncertainties)

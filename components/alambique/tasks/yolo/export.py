@@ -1,114 +1,160 @@
-"""How a detector becomes a runtime's file, in FP32: one image in, its final boxes out, best first.
+"""A network as runtimes' converters take it: one image in, its final objects out, best first.
 
-ONNX Runtime, OpenVINO and TensorRT get the same graph, Ultralytics' ONNX export, so names, shapes and meaning agree
-between them; the others are traced from PyTorch.
+Runtimes that start from an ONNX graph get Ultralytics' ONNX export, the same for all, so names, shapes and meaning
+agree between them; the others trace the torch module.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
+import torch
+from torch import Tensor, nn
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.modules import Attention, Detect
 
-from alambique.config.detect import Params
-from alambique.evaluation.measures import Metrics
-from alambique.layout import WEIGHTS, Candidate, checkpoint
-from alambique.tasks.cards import read_card
-from alambique.tasks.detect import ptq_tensorrt
-from alambique.tasks.detect.card import write_candidate_card
-from alambique.tasks.detect.network import has_one_to_one
-from alambique.tasks.detect.suppression import end_to_end
-from alambique.tasks.detect.traced import to_coreml, to_executorch, to_ncnn, to_torchscript
-from alambique.tasks.openvino_models import save_openvino, to_openvino
+from alambique.layout import WEIGHTS
+from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
+from alambique.tasks.yolo import network, upstream
+from alambique.tasks.yolo.dataset import HeadName
+from alambique.tasks.yolo.export_head import final_objects
+from alambique.tasks.yolo.preprocess import DESCRIPTION
+from alambique.tasks.yolo.suppression import end_to_end
 
 OPSET = 17
 """ONNX Runtime's static quantization refuses 21 and above; runtimes of the last four years read this one."""
 
-FILES = {
-    "onnx": "model.onnx",
-    "openvino": "model.xml",
-    "torchscript": "model.torchscript",
-    "ncnn": "model.param",
-    "executorch": "model.pte",
-    "engine": "model.engine",
-    "coreml": "model.mlpackage",
-}
-"""The file that each runtime opens."""
 
-TRACED = {"torchscript": to_torchscript, "ncnn": to_ncnn, "executorch": to_executorch, "coreml": to_coreml}
-"""The runtimes whose files are not made of the ONNX graph."""
-
-
-def export(project: Path, params: Params, candidate: Candidate, target: Path) -> Metrics:
-    """Export the pruned student in FP32 for the candidate's runtime; see `alambique.tasks.Task.export`.
-
-    Returns:
-        size_bytes, parameters, macs; opset where there is an ONNX graph.
-    Raises:
-        IntegrityError: the checkpoint is not what its card says.
-    """
-    path = target / FILES[candidate.runtime]
-    if candidate.runtime in TRACED:
-        weights, image_size = student_checkpoint(project, candidate.student)
-        signature = TRACED[candidate.runtime](weights, image_size, path)
-        return write_candidate_card(project, candidate, target, path.name, signature)
-    graph = student_graph(project, candidate.student)
-    if candidate.runtime == "onnx":
-        onnx.save(graph, path)
-    elif candidate.runtime == "openvino":
-        save_openvino(to_openvino(graph), path)
-    else:
-        ptq_tensorrt.export(graph, path)
-    return write_candidate_card(project, candidate, target, path.name, graph, opset=OPSET)
-
-
-def student_checkpoint(project: Path, student: str) -> tuple[Path, int]:
-    """The pruned student's verified weights, and the side of its input in pixels.
-
-    Raises:
-        IntegrityError: the checkpoint is not what its card says.
-    """
-    folder = project / checkpoint(student, "pruned")
-    return folder / WEIGHTS, read_card(folder)["image_size"]
-
-
-def student_graph(project: Path, student: str) -> onnx.ModelProto:
-    """The pruned student as an FP32 graph.
-
-    Raises:
-        IntegrityError: the checkpoint is not what its card says.
-    """
-    return to_onnx(*student_checkpoint(project, student))
-
-
-def to_onnx(
-    weights: Path, image_size: int, prepare: Callable[[DetectionModel], DetectionModel] = end_to_end
-) -> onnx.ModelProto:
-    """A checkpoint as an ONNX graph: (1, 3, size, size) RGB, 0 to 1 → (1, boxes, 6) x1, y1, x2, y2, score, class.
+def exportable(weights: Path, image_size: int, head: HeadName) -> Exportable:
+    """A checkpoint's network for the runtimes' converters.
 
     Args:
-        weights: a detector; nothing is written beside it.
+        weights: nothing is written beside it.
         image_size: side of the input, pixels.
-        prepare: makes the network answer with its final boxes, in place.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    return Exportable(
+        graph=partial(to_onnx, weights, image_size, head),
+        module=partial(to_module, weights, image_size, head),
+        example=(torch.zeros(1, 3, image_size, image_size),),
+        opset=OPSET,
+        outputs=("output0", "output1") if head == "segment" else ("output0",),
+    )
+
+
+def to_onnx(weights: Path, image_size: int, head: HeadName) -> onnx.ModelProto:
+    """A checkpoint as an ONNX graph: (1, 3, size, size) RGB, 0 to 1 → its final objects; see `final_objects`."""
+    with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
         # Ultralytics writes beside the checkpoint, under a name of its own.
         copy = Path(shutil.copyfile(weights, Path(scratch) / WEIGHTS))
-        detector = YOLO(copy)
+        yolo = YOLO(copy)
         # Upstream's own suppression would give a box to one class only, and none below 0.25.
-        nms = False if has_one_to_one(detector.model) else None
-        prepare(detector.model)
-        made = detector.export(
+        nms = False if network.has_one_to_one(yolo.model) else None
+        final_objects(yolo.model)
+        file = yolo.export(
             format="onnx", imgsz=image_size, opset=OPSET, nms=nms, simplify=True, device="cpu", verbose=False
         )
-        graph = onnx.load(made)
+        graph = onnx.load(file)
     # Equal weights shall give equal files.
     kept = [entry for entry in graph.metadata_props if entry.key != "date"]
     del graph.metadata_props[:]
     graph.metadata_props.extend(kept)
     return graph
+
+
+def to_module(weights: Path, image_size: int, head: HeadName, runtime: str) -> nn.Module:
+    """A checkpoint's network as Ultralytics prepares one for export: fused, final objects only.
+
+    For ncnn, which cannot choose the best boxes, it puts out every place's box and scores.
+
+    Args:
+        runtime: Ultralytics' name of the format.
+    """
+    # Before fusing, which drops the branch that is not chosen.
+    model: Any = final_objects(network.load(weights, head)).requires_grad_(False).eval().fuse(verbose=False)
+    for layer in model.modules():
+        if isinstance(layer, Detect | Attention):
+            layer.export, layer.format = True, runtime
+    model(torch.zeros(1, 3, image_size, image_size))  # computes the anchors, which become constants
+    if runtime == "ncnn":
+        model.model[-1].postprocess = _unchanged
+    module: nn.Module = model
+    return module
+
+
+def open_checkpoint(weights: Path, head: HeadName, threads: int) -> Program:
+    """A checkpoint's network on torch, called as its artifacts are."""
+    torch.set_num_threads(threads)
+    model: Any = end_to_end(network.load(weights, head)).eval()
+
+    @torch.inference_mode()
+    def predict(*inputs: Array) -> list[Array]:
+        output = model(torch.from_numpy(inputs[0]))
+        if isinstance(output, tuple):
+            output = output[0]  # the rest is what training would need
+        return [tensor.numpy() for tensor in (output if isinstance(output, tuple) else (output,))]
+
+    return predict
+
+
+def artifact(card: Mapping[str, Any], head: HeadName, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
+    """What a candidate's card says of input, output and preprocessing.
+
+    Args:
+        card: of the checkpoint.
+        tensors: the input, then the outputs, as the runtime declared them.
+    """
+    image, output = (_described(tensor) for tensor in tensors[:2])
+    meaning = PLACES if runtime == "ncnn" else output_meaning(head, tuple(card.get("kpt_shape", (0, 0))))
+    return {
+        "image_size": card["image_size"],
+        "input": image,
+        "output": {**meaning, **output},
+        "preprocessing": DESCRIPTION,
+    }
+
+
+PLACES = {
+    "columns": ["x1", "y1", "x2", "y2", "a score for each class, in the order of `classes`"],
+    "units": "boxes in input pixels, one for each place; the highest scores are the objects: no suppression needed",
+}
+"""Meaning of an output of which the best boxes are still to be chosen."""
+
+
+def output_meaning(head: HeadName, kpt_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The columns of an artifact's first output, and their units."""
+    box = ["x1", "y1", "x2", "y2", "score", "class"]
+    order = "by falling score, one row for each object: no suppression needed"
+    match head:
+        case "detect":
+            units = "boxes in input pixels, by falling score, one for each object: no suppression needed"
+            return {"columns": box, "units": units}
+        case "obb":
+            columns = ["x", "y", "width", "height", "score", "class", "angle"]
+            return {"columns": columns, "units": f"boxes in input pixels, turned by the angle in radians; {order}"}
+        case "pose":
+            names = ("x", "y", "visible")[: kpt_shape[1]]
+            points = [f"{name}{index}" for index in range(1, kpt_shape[0] + 1) for name in names]
+            return {
+                "columns": [*box, *points],
+                "units": f"boxes and keypoints in input pixels; {order}",
+                "kpt_shape": list(kpt_shape),
+            }
+    return {
+        "columns": [*box, "a weight for each prototype"],
+        "units": f"boxes in input pixels; {order}. The second output holds the prototypes, (1, k, size/4, size/4): an "
+        "object's mask is where their weighted sum is above 0, inside its box",
+    }
+
+
+def _described(tensor: TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+
+
+def _unchanged(places: Tensor) -> Tensor:
+    return places

@@ -1,7 +1,8 @@
-"""A head that answers with its objects in whole rows, as OpenVINO can read them.
+"""How a network is made to put out its final objects: by its one-to-one branch, in whole rows, or by suppression.
 
-Ultralytics' picks the best objects' boxes and the rest of each apart. OpenVINO 2026.4 takes the cut before such a pick
-for one that does nothing, and then refuses the graph; picking whole rows, and cutting them afterwards, is the same.
+Ultralytics' heads for masks, poses and oriented boxes pick the best objects' boxes and the rest of each apart. OpenVINO
+2026.4 takes the cut before such a pick for one that does nothing, and then refuses the graph; picking whole rows, and
+cutting them afterwards, is the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from torch import Tensor
 from ultralytics.nn.modules import OBB26, Detect, Pose26, Segment26
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.tasks.detect.network import prefer_one_to_one
+from alambique.tasks.yolo.network import prefer_one_to_one
+from alambique.tasks.yolo.suppression import end_to_end
 
 
 class WholeRows(Detect):  # type: ignore[misc]
@@ -39,9 +41,16 @@ class WholeObb(WholeRows, OBB26):  # type: ignore[misc]
 WHOLE = {Segment26: WholeSegment, Pose26: WholePose, OBB26: WholeObb}
 
 
-def in_whole_rows(model: DetectionModel) -> DetectionModel:
-    """Make a network answer with its final objects by its one-to-one branch, in place; and return it."""
-    prefer_one_to_one(model)
+def final_objects(model: DetectionModel) -> DetectionModel:
+    """Make a network put out its final objects, as a runtime's converter takes it, in place.
+
+    Returns:
+        the network, (1, 3, size, size) → (1, n, 6 + …): box, score, class index and the rest, by falling score; and of
+        masks the prototypes.
+    """
     head = model.model[-1]
+    if type(head) not in WHOLE:
+        return end_to_end(model)
+    prefer_one_to_one(model)
     head.__class__ = WHOLE[type(head)]
     return model

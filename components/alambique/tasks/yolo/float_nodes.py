@@ -5,22 +5,26 @@ One scale for box coordinates (hundreds of pixels) and for scores (below one) wo
 
 from __future__ import annotations
 
-Producers = dict[str, tuple[str, list[str]]]
-"""By a node's name: its type, and the names of the nodes whose outputs it takes."""
+from collections.abc import Mapping
 
 CONVOLUTIONS = frozenset({"Conv", "Convolution", "GroupConvolution"})
 
 
-def float_tail(producers: Producers, output: str) -> list[str]:
-    """The nodes between `output` and the convolutions it comes from, these included, sorted by name."""
-    found: set[str] = set()
+def float_nodes(nodes: Mapping[str, tuple[str, list[str]]], output: str) -> list[str]:
+    """The nodes between `output` and the convolutions it comes from, these included, sorted by name.
+
+    Args:
+        nodes: by a node's name its operator and the nodes whose outputs it takes.
+        output: the node of the network's first output.
+    """
+    reached: set[str] = set()
     waiting = [output]
     while waiting:
         name = waiting.pop()
-        if name in found or name not in producers:
+        if name in reached or name not in nodes:
             continue
-        found.add(name)
-        kind, sources = producers[name]
-        if kind not in CONVOLUTIONS:
+        reached.add(name)
+        operator, sources = nodes[name]
+        if operator not in CONVOLUTIONS:
             waiting += sources
-    return sorted(found)
+    return sorted(reached)

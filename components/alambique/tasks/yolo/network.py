@@ -1,6 +1,6 @@
-"""Detectors, whatever their head: built from an architecture, saved, loaded, counted, and described by a card.
+"""Networks, whatever their head: built from an architecture, saved, loaded, counted, and described for their card.
 
-    python -m alambique.tasks.detect.network weights.pt detect     # what `verify_loadable` runs in a child
+    python -m alambique.tasks.yolo.network weights.pt detect     # what `verify_loadable` runs in a child
 
 A checkpoint is Ultralytics' own: `YOLO("weights.pt")` loads it, predicts with it and trains it further.
 """
@@ -11,74 +11,45 @@ import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import __version__
-from ultralytics.nn.modules import OBB, OBB26, Detect, Pose, Pose26, Segment, Segment26
-from ultralytics.nn.tasks import (
-    DetectionModel,
-    OBBModel,
-    PoseModel,
-    SegmentationModel,
-    load_checkpoint,
-    yaml_model_load,
-)
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 
 from alambique.config import heads
 from alambique.config.detect import Network
 from alambique.errors import DataError
-from alambique.files import sha256, write_json
-from alambique.layout import CARD, WEIGHTS, Kind
-from alambique.process.sandbox import open_in_child
-
-
-class Architecture(NamedTuple):
-    """What a task's networks are made of.
-
-    Attributes:
-        model: Ultralytics' class of them.
-        heads: its classes of their last layer.
-        suffix: of their YAML's name.
-    """
-
-    model: type[DetectionModel]
-    heads: tuple[type[Detect], ...]
-    suffix: str
-
-
-ARCHITECTURES = {
-    "detect": Architecture(DetectionModel, (Detect,), ""),
-    "segment": Architecture(SegmentationModel, (Segment, Segment26), "-seg"),
-    "pose": Architecture(PoseModel, (Pose, Pose26), "-pose"),
-    "obb": Architecture(OBBModel, (OBB, OBB26), "-obb"),
-}
-"""By task."""
+from alambique.files import sha256
+from alambique.layout import WEIGHTS
+from alambique.process import sandbox
+from alambique.tasks.yolo.dataset import HeadName
+from alambique.tasks.yolo.heads import HEADS
 
 
 def build(
-    network: Network | heads.Network, classes: Sequence[str], seed: int, task: str = "detect", **details: Any
+    network: Network | heads.Network, classes: Sequence[str], seed: int, task: HeadName = "detect", **details: Any
 ) -> DetectionModel:
-    """A freshly initialised detector.
+    """A freshly initialised network.
 
     Args:
         network: family and compound scale.
         classes: their names, in index order.
         seed: equal seeds give equal weights; the global generator is left as it was.
         task: says which head.
-        details: what its class is given besides.
+        details: what its class is given besides: data_kpt_shape, of a pose.
     """
-    kind = ARCHITECTURES[task]
+    head = HEADS[task]
     letter = network.scale if isinstance(network.scale, str) else ""
-    architecture = yaml_model_load(f"{network.family}{letter or 'n'}{kind.suffix}.yaml")
+    architecture = yaml_model_load(f"{network.family}{letter or 'n'}{head.suffix}.yaml")
     if not letter:
         # Ultralytics looks scales up by name in the architecture, which travels inside the checkpoint.
         architecture |= {"scales": {"custom": list(network.scale)}, "scale": "custom"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = kind.model(architecture, nc=len(classes), verbose=False, **details)
+        model = head.model(architecture, nc=len(classes), verbose=False, **details)
     model.names = dict(enumerate(classes))
     model.nc = len(classes)
     model.task = task
@@ -92,18 +63,17 @@ def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
         DataError: the checkpoint cannot be loaded, or is of another architecture.
     """
     verify_loadable(weights, model.task)
-    given = load(weights, model.task)
-    first, last = (_body_shapes(each) for each in (given, model))
-    if first != last:
+    source = load(weights, model.task)
+    if _body_shapes(source) != _body_shapes(model):
         raise DataError(
-            f"{weights} is a network of {parameters(given):,} parameters with other layers than the one configured "
+            f"{weights} is a network of {parameters(source):,} parameters with other layers than the one configured "
             f"({parameters(model):,}); give its scale in params.yaml, or other weights"
         )
-    model.load(given, verbose=False)
+    model.load(source, verbose=False)
     return model
 
 
-def load(path: Path, task: str = "detect") -> DetectionModel:
+def load(path: Path, task: HeadName = "detect") -> DetectionModel:
     """A checkpoint's model in FP32, with its tensors open to training.
 
     Raises:
@@ -113,11 +83,11 @@ def load(path: Path, task: str = "detect") -> DetectionModel:
         model, _ = load_checkpoint(path)
     except Exception as error:
         raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
-    if (found := _foreign(model, task)) is not None:
-        kind = ARCHITECTURES[task]
+    if (mismatch := _mismatch(model, task)) is not None:
+        head = HEADS[task]
         raise DataError(
-            f"{path} holds {found}; give a YOLO26, YOLO11 or YOLOv8 detector: a {kind.model.__name__} whose "
-            f"{kind.heads[0].__name__} head has either a one-to-one branch or a distribution over box sides"
+            f"{path} holds {mismatch}; give a YOLO26, YOLO11 or YOLOv8 detector: a {head.model.__name__} whose "
+            f"{head.layers[0].__name__} head has either a one-to-one branch or a distribution over box sides"
         )
     return model.requires_grad_(True)
 
@@ -138,11 +108,11 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
     model.pt_path = None
     model.args = {"task": model.task, "imgsz": image_size}
     for layer in model.modules():
-        layer._forward_hooks.clear()  # feature distillation leaves its own, with the last features they saw
+        layer._forward_hooks.clear()  # feature distillation leaves its own, with the features of the last batch
     torch.save({"epoch": -1, "model": model, "train_args": model.args, "version": __version__}, path)
 
 
-def verify_loadable(path: Path, task: str = "detect") -> None:
+def verify_loadable(path: Path, task: HeadName = "detect") -> None:
     """Load weights that somebody gave us, in a child without credentials which builds only known layers.
 
     A checkpoint is a pickle: loading one can run any code. Bytes that pass here hold nothing but layers.
@@ -151,7 +121,7 @@ def verify_loadable(path: Path, task: str = "detect") -> None:
         DataError: the file is damaged, holds no detector of the task, or names anything but Ultralytics' and torch's
             layers.
     """
-    open_in_child(__name__, path, task)
+    sandbox.run(__name__, path, task)
 
 
 def has_one_to_one(model: DetectionModel) -> bool:
@@ -166,7 +136,7 @@ def prefer_one_to_one(model: DetectionModel) -> None:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers the checkpoint learns."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -180,51 +150,31 @@ def macs(model: DetectionModel, image_size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def write_card(
-    folder: Path,
-    kind: Kind | str,
-    image_size: int,
-    data: str,
-    student: str | None = None,
-    teachers: Sequence[str] = (),
-    source: str | None = None,
-    task: str = "detect",
-) -> dict[str, Any]:
-    """Describe the checkpoint at `folder`/weights.pt in card.json, and return what was written.
+def describe(folder: Path, image_size: int, task: HeadName) -> dict[str, Any]:
+    """What the card of the checkpoint at `folder`/weights.pt says of the network.
 
     Args:
-        folder: the checkpoint's folder.
-        kind: teacher, distilled, control or pruned.
         image_size: side of the input, pixels.
-        data: digest of the split it was trained on.
-        student: its name, if it is one.
-        teachers: sha256 of those whose soft labels it learned from, if any.
-        source: where its first weights came from; None: initialised at random.
-        task: what it is for.
+        task: says which head.
     """
     weights = folder / WEIGHTS
     model = load(weights, task)
-    card = {
-        "task": task,
-        "kind": kind,
-        "student": student,
+    keypoints = {"kpt_shape": list(kpt_shape(model))} if task == "pose" else {}
+    return {
         "sha256": sha256(weights),
         "parameters": parameters(model),
         "macs": macs(model, image_size),
         "size_bytes": weights.stat().st_size,
         "image_size": image_size,
         "classes": class_names(model),
-        "data": data,
-        "teachers": list(teachers),
-        "source": source,
+        **keypoints,
     }
-    write_json(folder / CARD, card)
-    return card
 
 
-def figures(card: dict[str, Any]) -> dict[str, int]:
-    """What a stage's metrics repeat of the card."""
-    return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
+def kpt_shape(model: DetectionModel) -> tuple[int, int]:
+    """How many keypoints an object has, and how many numbers each; (0, 0) unless it is a pose."""
+    count, numbers = getattr(model.model[-1], "kpt_shape", (0, 0))
+    return int(count), int(numbers)
 
 
 def class_names(model: DetectionModel) -> list[str]:
@@ -232,19 +182,19 @@ def class_names(model: DetectionModel) -> list[str]:
     return [str(model.names[index]) for index in sorted(model.names)]
 
 
-def _foreign(model: Any, task: str) -> str | None:
-    """What a checkpoint holds if it is no detector of the task; those for masks, poses and others are subclasses."""
-    kind = ARCHITECTURES[task]
+def _mismatch(model: Any, task: HeadName) -> str | None:
+    """What a checkpoint holds if it is no network of the task; those for masks, poses and others are subclasses."""
+    head = HEADS[task]
     name = Path(getattr(model, "yaml", {}).get("yaml_file", "")).stem or "an unknown architecture"
-    found = f"a {type(model).__name__} ({name})"
-    if type(model) is not kind.model:
-        return found
-    head: Any = model.model[-1]
-    if type(head) not in kind.heads:
-        return f"{found} with a {type(head).__name__} head"
-    if has_one_to_one(model) == (head.reg_max > 1):
+    content = f"a {type(model).__name__} ({name})"
+    if type(model) is not head.model:
+        return content
+    last: Any = model.model[-1]
+    if type(last) not in head.layers:
+        return f"{content} with a {type(last).__name__} head"
+    if has_one_to_one(model) == (last.reg_max > 1):
         without = "" if has_one_to_one(model) else "out"
-        return f"{found} with{without} a one-to-one branch, of reg_max {head.reg_max}"
+        return f"{content} with{without} a one-to-one branch, of reg_max {last.reg_max}"
     return None
 
 
@@ -255,6 +205,6 @@ def _body_shapes(model: DetectionModel) -> list[tuple[int, ...]]:
 
 if __name__ == "__main__":
     try:
-        load(Path(sys.argv[1]), sys.argv[2])
+        load(Path(sys.argv[1]), sys.argv[2])  # type: ignore[arg-type]
     except DataError as error:
         sys.exit(" ".join(str(error).split()))

@@ -1,143 +1,118 @@
-"""Students: distilled from labels and soft labels, their control without a teacher, and recovery after pruning."""
+"""What a training minimises: the samples of an epoch, and what of the teachers is matched beside their labels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from torch import nn
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
+from ultralytics.utils.torch_utils import unwrap_model
 
-from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
-from alambique.evaluation.measures import Metrics
-from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
-from alambique.runs import inputs
+from alambique.config import heads
+from alambique.config.detect import Distill
+from alambique.files import sha256
+from alambique.layout import WEIGHTS
 from alambique.softlabels.reader import Cache
-from alambique.tasks.cards import heard
-from alambique.tasks.detect import network, samples, trainer, trust
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.samples import Sample
-from alambique.tasks.detect.soft_labels import recipe
-from alambique.tasks.detect.teaching import Teaching
-from alambique.tasks.trainer_state import NOTHING, Earlier
+from alambique.tasks.yolo import network, samples, score_calibration
+from alambique.tasks.yolo.dataset import Sample, YoloDataset
+from alambique.tasks.yolo.distillation_loss import DistillationLoss
+from alambique.tasks.yolo.pseudo_labels import pseudo_labelled
 
-Lesson = tuple[list[Sample], Teaching]
-"""What is learned from, an epoch of it, and what is heard of teachers."""
+BranchLoss = Callable[..., v8DetectionLoss]
+"""Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
 
 
-def distill(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    """Train a student from labels and what teachers say; see `alambique.tasks.Task.distill`.
+class DistillationConfig(NamedTuple):
+    """Distillation signals of a training run: cached soft labels, online neck features, or none.
 
-    Raises:
-        IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
+    Attributes:
+        loss: of one branch, as `DistillationLoss`, which needs `samples.with_teacher_targets`; None: the head's own.
+        features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
+            distillation (`distill_model`): the teacher is online.
+        feature_weight: of that, beside the head's loss (`dis`).
     """
-    data = Dataset.load(project / DATA)
-    lesson, told = _by_method(project, data, params), heard(project, params)
-    return _student(project, data, params, student, seed, target, "distilled", lesson, told)
+
+    loss: BranchLoss | None = None
+    features: Path | None = None
+    feature_weight: float = 0.0
+
+    def settings(self) -> dict[str, object]:
+        """Upstream's settings for it."""
+        return {} if self.features is None else {"distill_model": str(self.features), "dis": self.feature_weight}
+
+    def criterion(self, model: DetectionModel) -> Any:
+        """What `model` is trained by: the loss of each branch of its head, or of the only one."""
+        if self.loss is None:
+            return model.init_criterion()
+        return E2ELoss(model, loss_fn=self.loss) if network.has_one_to_one(model) else self.loss(model)
+
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from another, in any workspace."""
+        return self.loss, self.features and sha256(self.features), self.feature_weight
 
 
-def control(project: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    """Train the same student from the same start for as many steps, from labels alone; see `Task.control`.
+NO_DISTILLATION = DistillationConfig()
 
-    What the distilled student does better than this one is what the teacher and the unlabelled images are worth.
+
+class Objective(NamedTuple):
+    """What is trained on.
+
+    Attributes:
+        samples: an epoch of them.
+        distillation: from which teachers, if any.
     """
-    data = Dataset.load(project / DATA)
-    return _student(project, data, params, student, seed, target, "control", _by_labels(data), [])
+
+    samples: list[Sample]
+    distillation: DistillationConfig = NO_DISTILLATION
 
 
-def recover(
-    model: DetectionModel, project: Path, params: Params, epochs: int, target: Path, earlier: Earlier = NOTHING
-) -> Metrics:
-    """Train `model` as it is from labels and soft labels; write weights.pt and curves.csv into `target`.
-
-    The caller describes the result with `network.write_card`.
+def by_labels(dataset: YoloDataset, length: int | None = None) -> Objective:
+    """The labelled images alone: an image without labels would pass for background.
 
     Args:
-        model: a pruned detector; its layers are kept.
-        project: the project's root, with data/ and soft_labels/.
-        params: its params.yaml.
-        epochs: over labelled and unlabelled images.
-        target: an existing folder.
-        earlier: trainings before it, which the curves and metrics go on from.
-    Raises:
-        IntegrityError: the cache is damaged, or was made from other images or by other teachers than today's.
+        length: samples of an epoch; None: each image once.
     """
-    data = Dataset.load(project / DATA)
-    return _learn(model, data, params, _by_method(project, data, params), epochs, params.seed, target, earlier)
+    labelled = dataset.samples("train")
+    return Objective(labelled if length is None else samples.repeated(labelled, length))
 
 
-def _student(
-    project: Path,
-    data: Dataset,
-    params: Params,
-    student: str,
-    seed: int,
-    target: Path,
-    kind: Kind,
-    lesson: Lesson,
-    told: list[str],
-) -> Metrics:
-    """Train a student from its start, the same for `distill` and `control`, and describe it."""
-    model = network.build(params.networks[student], data.classes, seed)
-    given, source = inputs.given(project / INPUTS / "students", student)
-    if given is not None:
-        network.start_from(model, given)
-    metrics = _learn(model, data, params, lesson, params.distill.epochs, seed, target)
-    card = network.write_card(
-        target,
-        kind=kind,
-        student=student,
-        image_size=params.input_size,
-        data=data.digest("train"),
-        teachers=told,
-        source=source,
-    )
-    return {**metrics, **network.figures(card)}
+def by_teachers(
+    dataset: YoloDataset, how: Distill | heads.Distill, cache: Cache[Any], teachers: Sequence[Path]
+) -> Objective:
+    """By `distill.method`; an epoch has as many images in every case.
+
+    Args:
+        how: the section `distill`, whose method is not none.
+        cache: soft labels of today's images.
+        teachers: folders of checkpoints; features are those of the first.
+    Raises:
+        IntegrityError: an image has no soft labels.
+    """
+    objective = by_labels(dataset, dataset.size("train") + dataset.size("unlabelled"))
+    if isinstance(how, heads.Distill):
+        if how.method in {"pseudo", "hybrid"}:
+            objective = Objective(dataset.samples("train") + pseudo_labelled(dataset, cache, how.min_score))
+    elif how.method in {"soft", "hybrid"}:
+        objective = _by_soft_labels(dataset, how, cache)
+    if how.method in {"feature", "hybrid"}:
+        signals = objective.distillation._replace(features=teachers[0] / WEIGHTS, feature_weight=how.feature_weight)
+        objective = objective._replace(distillation=signals)
+    return objective
 
 
-def _learn(
-    model: DetectionModel,
-    data: Dataset,
-    params: Params,
-    lesson: Lesson,
-    epochs: int,
-    seed: int,
-    target: Path,
-    earlier: Earlier = NOTHING,
-) -> Metrics:
-    own, teaching = lesson
-    return trainer.train(
-        model,
-        data,
-        own,
-        target,
-        image_size=params.input_size,
-        epochs=epochs,
-        training=params.training,
-        seed=seed,
-        teaching=teaching,
-        earlier=earlier,
-    )
+def _by_soft_labels(dataset: YoloDataset, how: Distill, cache: Cache[Any]) -> Objective:
+    probability = score_calibration.fit(dataset, cache)
+    targets = samples.with_teacher_targets(dataset, cache, probability, how.min_label_probability)
+    loss = partial(DistillationLoss, temperature=how.temperature, weight=how.weight, anneal=how.anneal)
+    return Objective(targets, DistillationConfig(loss))
 
 
-def _by_method(project: Path, data: Dataset, params: Params) -> Lesson:
-    """The lesson of `distill.method`: an epoch has as many images in every case."""
-    soft = params.distill.method in {"soft", "hybrid"}
-    own, taught = _by_soft_labels(project, data, params) if soft else _by_labels(data)
-    if params.distill.method in {"feature", "hybrid"}:
-        weights = project / teacher(params.teachers[0]) / WEIGHTS
-        taught = taught._replace(features=weights, feature_weight=params.distill.feature_weight)
-    return own, taught
-
-
-def _by_labels(data: Dataset) -> Lesson:
-    """The labelled images alone: an image without labels would pass for background."""
-    own = samples.labelled(data, "train")
-    return samples.repeated(own, len(own) + len(data.images("unlabelled"))), Teaching()
-
-
-def _by_soft_labels(project: Path, data: Dataset, params: Params) -> Lesson:
-    how = params.distill.model_dump(include={"temperature", "weight", "anneal"})
-    cache = Cache.open(project / SOFT_LABELS, recipe(project, params, data))
-    own = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_label_probability)
-    return own, Teaching(partial(TaughtLoss, **how))
+def bare_student(model: nn.Module) -> nn.Module:
+    """The network that is trained, without what a training has wrapped around it."""
+    bare = unwrap_model(model)
+    inner: nn.Module = getattr(bare, "student_model", bare)
+    return inner

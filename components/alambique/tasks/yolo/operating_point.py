@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.tasks.detect.average_precision import Matched
+from alambique.tasks.yolo.average_precision import Matched
 
 
 def at_threshold(images: Sequence[Matched], names: Sequence[str], threshold: float) -> dict[str, Any]:

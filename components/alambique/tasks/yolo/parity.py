@@ -1,4 +1,4 @@
-"""How far an artifact answers as the checkpoint that it was made from.
+"""How far an artifact's predictions are from those of the checkpoint that it was made from.
 
 Two networks may have one mAP and find different things. Here their detections are compared with each other, and what is
 true does not matter.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from ultralytics.utils.metrics import box_iou
 
-from alambique.tasks.detect.average_precision import Detections
+from alambique.tasks.yolo.average_precision import Detections
 
 IMAGES = 32
 """How many test images are compared, the first by path. What an export breaks it breaks on every image, so that a few
@@ -39,9 +39,9 @@ def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], thr
     """Compare what two networks find in the same images with a score of at least `threshold`.
 
     Returns:
-        images: how many were compared.
-        max_score_difference, max_box_difference: the largest between detections that belong together; a box's is that
-            of its coordinates, in input pixels. None where nothing belongs together.
+        samples: how many images were compared.
+        max_score_difference, max_output_difference: the largest between detections that belong together; that of
+            outputs is of the coordinates of boxes, in input pixels. None where nothing belongs together.
         agreement: share of the detections of both that have a partner, which is the F1 of either measured by the other,
             0 to 1; None where neither finds anything.
     """
@@ -56,9 +56,9 @@ def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], thr
         scores.extend(np.abs(first.scores[same.first] - second.scores[same.second]).tolist())
         boxes.extend(np.abs(first.boxes[same.first] - second.boxes[same.second]).ravel().tolist())
     return {
-        "images": len(artifact),
+        "samples": len(artifact),
         "max_score_difference": max(scores, default=None),
-        "max_box_difference": max(boxes, default=None),
+        "max_output_difference": max(boxes, default=None),
         "agreement": partners / total if total else None,
     }
 

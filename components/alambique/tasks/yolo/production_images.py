@@ -1,4 +1,4 @@
-"""What a subject finds in images from the field, which have no labels: how much, how surely, and as the teacher or not.
+"""Predictions on images from production, which have no labels: how many, how confident, and whether as the teacher's.
 
 They are those that joined the dataset when production had drifted. Students are trained on them with the teacher's soft
 labels, so this says whether a new student copes with what is new, not how right it is.
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
-from alambique.tasks.detect.average_precision import Detections
-from alambique.tasks.detect.parity import parity
+from alambique.tasks.yolo.average_precision import Detections
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.decoding import Objects
+from alambique.tasks.yolo.matching import Evaluate, Predictor
+from alambique.tasks.yolo.parity import parity
+from alambique.tasks.yolo.preprocess import Letterbox, restore
 
 RESULTS = "field.arrow"
 IMAGES = 200
-"""How many are looked at, spread evenly over all of them by name."""
+"""How many are predicted, spread evenly over all of them by name."""
 
 SCHEMA = pa.schema(
     {
@@ -34,49 +36,63 @@ SCHEMA = pa.schema(
 )
 
 
-def chosen(dataset: Dataset) -> list[Path]:
-    """The images to look at; none where production never drifted."""
+def predict(predictor: Predictor) -> list[dict[str, Any]]:
+    """A network's predictions on the dataset's images from production, as rows of `SCHEMA`, in the order of paths."""
+    dataset = predictor.dataset
+    return [row(dataset.inside(image), *predictor.predict(image)) for image in chosen(dataset)]
+
+
+def chosen(dataset: YoloDataset) -> list[Path]:
+    """The images to predict; none where production never drifted."""
     images = dataset.field()
     places = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round().astype(int)
     return [images[place] for place in places]
 
 
+def row(image: str, objects: Objects, letterbox: Letterbox) -> dict[str, Any]:
+    """A row of `SCHEMA`.
+
+    Args:
+        image: its path inside data/images.
+    """
+    return {
+        "image": image,
+        "boxes": restore(objects.boxes, letterbox).tolist(),
+        "scores": objects.scores.tolist(),
+        "classes": objects.classes.tolist(),
+    }
+
+
 def summarize(rows: Sequence[dict[str, Any]], settings: Evaluate) -> Metrics:
-    """What was found with a score of at least `evaluate.threshold`.
+    """Figures of the predictions with a score of at least `evaluate.threshold`.
 
     Args:
         rows: of `SCHEMA`, one an image, at least one.
     Returns:
         images: how many; threshold: that score; boxes: in an image, on average; confidence: their mean score, None
-        without any; empty: the share of images in which nothing was found.
+        without any; empty: the share of images without any.
     """
     scores = [np.array(row["scores"]) for row in rows]
-    kept = [each[each >= settings.threshold] for each in scores]
-    found = np.concatenate(kept)
+    kept = [values[values >= settings.threshold] for values in scores]
+    every = np.concatenate(kept)
     return {
         "images": len(rows),
         "threshold": settings.threshold,
-        "boxes": len(found) / len(rows),
-        "confidence": float(found.mean()) if len(found) else None,
-        "empty": sum(not len(each) for each in kept) / len(rows),
+        "boxes": len(every) / len(rows),
+        "confidence": float(every.mean()) if len(every) else None,
+        "empty": sum(not len(values) for values in kept) / len(rows),
     }
 
 
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a field.arrow: one row of `SCHEMA` for each image, in the order of their paths."""
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-        writer.write_table(pa.Table.from_pylist(list(rows), SCHEMA))
-
-
 def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
-    """The share of two subjects' detections that have a partner among the other's; see `parity.parity`.
+    """The share of two networks' detections that have a partner among the other's; see `parity.parity`.
 
     Args:
         first, second: folders of their evaluations.
     Returns:
-        0 to 1; None where one of them saw no such images, or neither found anything.
+        0 to 1; None where one of them was not run on such images, or neither found anything.
     Raises:
-        IntegrityError: they did not see the same images.
+        IntegrityError: they were not run on the same images.
     """
     if not all((folder / RESULTS).exists() for folder in (first, second)):
         return None

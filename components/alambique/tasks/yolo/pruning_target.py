@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
 from ultralytics.nn.tasks import DetectionModel
 
+from alambique import runtimes
 from alambique.config.detect import Target
 from alambique.layout import WEIGHTS
 from alambique.process.cores import pinned
-from alambique.stages.benchmark import measure
-from alambique.tasks import engines
-from alambique.tasks.detect import network, upstream
-from alambique.tasks.detect.export import FILES, to_onnx
+from alambique.process.timing import measure
+from alambique.runtimes.base import Program
+from alambique.tasks.yolo import network, upstream
+from alambique.tasks.yolo.export import exportable
 
 UNITS = {"macs": "multiply-accumulates", "parameters": "parameters", "latency": "ms an image"}
 
@@ -65,8 +64,8 @@ def against(full: DetectionModel, target: Target, image_size: int) -> Compare:
         return _counted(full, network.parameters)
     if target == "macs":
         return _counted(full, partial(network.macs, image_size=image_size))
-    engine = _engine(full, image_size)
-    return lambda narrow: _timed(engine, _engine(narrow, image_size), image_size)
+    program = _on_onnx(full, image_size)
+    return lambda narrow: _timed(program, _on_onnx(narrow, image_size), image_size)
 
 
 def _counted(full: DetectionModel, count: Callable[[DetectionModel], int]) -> Compare:
@@ -74,21 +73,18 @@ def _counted(full: DetectionModel, count: Callable[[DetectionModel], int]) -> Co
     return lambda narrow: Costs(before, count(narrow))
 
 
-def _engine(model: DetectionModel, image_size: int) -> engines.Engine:
+def _on_onnx(model: DetectionModel, image_size: int) -> Program:
+    runtime = runtimes.load("onnx")
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        weights, path = Path(scratch) / WEIGHTS, Path(scratch) / FILES["onnx"]
+        weights, path = Path(scratch) / WEIGHTS, Path(scratch) / runtime.file
         network.save(model, weights, image_size)
-        onnx.save(to_onnx(weights, image_size), path)
-        return engines.onnx(path, threads=1)
+        runtime.write(exportable(weights, image_size, model.task), path)
+        return runtime.open(path, threads=1)
 
 
-def _timed(full: engines.Engine, narrow: engines.Engine, image_size: int) -> Costs:
+def _timed(full: Program, narrow: Program, image_size: int) -> Costs:
     noise = np.random.default_rng(0).random((1, 3, image_size, image_size), dtype=np.float32)
-    works = {"full": partial(_run, full, noise), "narrow": partial(_run, narrow, noise)}
+    works = {"full": partial(full, noise), "narrow": partial(narrow, noise)}
     with pinned(1):
         times = measure(works, WARMUP, RUNS)
     return Costs(*(min(times[name]) for name in works))
-
-
-def _run(engine: engines.Engine, image: NDArray[np.float32]) -> None:
-    engine(image)

@@ -1,8 +1,8 @@
-"""Quantization-aware training: a student learns, from labels and soft labels, weights that survive INT8.
+"""Quantization-aware training: a student is trained to weights that survive INT8, by its own distillation objective.
 
 A block of convolution, batch norm and activation computes as its INT8 twin would: with rounded weights, and with those
 tensors rounded that the runtime's tool rounds there, on its grid. The head's last convolutions stand in no block and
-stay in floating point, as `float_tail` leaves them. What is taken from such a training are its weights: the tool
+stay in floating point, as `float_nodes` leaves them. What is taken from such a training are its weights: the tool
 calibrates them anew.
 
 Two things keep it from wrecking a trained network. Batch norm keeps its statistics, since those of rounded batches are
@@ -17,19 +17,24 @@ which cannot read soft labels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics.nn.modules import Conv, DWConv
+from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params
-from alambique.layout import WEIGHTS, Candidate
-from alambique.tasks.detect import network
-from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.distill import recover
-from alambique.tasks.detect.export import student_checkpoint
+from alambique.layout import WEIGHTS
+from alambique.tasks.base import Calibration
+from alambique.tasks.trainer_state import NO_PRIOR
+from alambique.tasks.yolo import network, trainer
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.objective import Objective
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -48,7 +53,7 @@ class FixedNorm(nn.BatchNorm2d):
 
 
 class RoundedConv(Conv):  # type: ignore[misc]
-    """A block in the arithmetic of INT8, as far as learning needs it: gradients pass the rounding as though it were not
+    """A block in the arithmetic of INT8, as far as training needs it: gradients pass the rounding as though it were not
     there, and stop where a value lies out of range (straight-through, Bengio et al. 2013).
 
     Attributes:
@@ -75,12 +80,12 @@ class RoundedConv(Conv):  # type: ignore[misc]
             return self._rounded(self.act(self._rounded(x, self.sum_range)), self.output_range)
         return cast("Tensor", self.act(x))
 
-    def _rounded(self, x: Tensor, seen: Tensor) -> Tensor:
+    def _rounded(self, x: Tensor, value_range: Tensor) -> Tensor:
         if self.measuring:
             images = x.flatten(1)
-            seen.lerp_(torch.stack((images.amin(1).mean(), images.amax(1).mean())), self.measuring)
+            value_range.lerp_(torch.stack((images.amin(1).mean(), images.amax(1).mean())), self.measuring)
             return x
-        low, high = seen[0].clamp(max=0), seen[1].clamp(min=0)
+        low, high = value_range[0].clamp(max=0), value_range[1].clamp(min=0)
         if self.unsigned:
             step = _positive((high - low) / 255)
             return torch.fake_quantize_per_tensor_affine(x, step, (-low / step).round().int(), 0, 255)
@@ -98,7 +103,7 @@ def _positive(step: Tensor) -> Tensor:
     return step.clamp(min=torch.finfo(step.dtype).tiny)
 
 
-def simulate(model: Network, unsigned: bool, inputs: Inputs) -> Network:
+def simulate(model: Network, unsigned: bool, inputs: Sequence[NDArray[Any]]) -> Network:
     """Let a network's blocks compute as in INT8; changes `model` itself, but none of its weights and statistics.
 
     Args:
@@ -124,37 +129,49 @@ def simulate(model: Network, unsigned: bool, inputs: Inputs) -> Network:
     return model
 
 
-def learn(project: Path, params: Params, candidate: Candidate, inputs: Inputs, target: Path) -> Path:
-    """Fine-tune the pruned student for `quantize.qat_epochs`, computing as in INT8, and write the plain network.
+def train(
+    model: DetectionModel,
+    objective: Objective,
+    calibration: Calibration,
+    dataset: YoloDataset,
+    params: Params,
+    runtime: str,
+    folder: Path,
+) -> None:
+    """Fine-tune a pruned student for `quantize.qat_epochs`, computing as in INT8, and write the plain network.
 
     Without mosaic, as the last epochs of every training are. One that was killed goes on from its last state, as every
     training does: the ranges are tensors of the network, so that a state holds them, and tells this training from one
     without them.
 
     Args:
-        project: the project's root, with data/, soft_labels/ and the pruned student.
-        params: its params.yaml.
-        candidate: says whose arithmetic it is, and which student's.
-        inputs: to measure the first ranges on.
-        target: an existing folder.
-    Returns:
-        the checkpoint's path: stock layers alone.
-    Raises:
-        IntegrityError: the checkpoint is not what its card says, the cache is damaged, or it was made from other images
-            or by other teachers than today's.
+        model: the student; gets the trained weights.
+        objective: that it was recovered by.
+        calibration: inputs to measure the ranges on.
+        dataset: val is measured at the end.
+        runtime: whose arithmetic is simulated.
+        folder: for weights.pt, of stock layers alone, and curves.csv.
     """
-    weights, image_size = student_checkpoint(project, candidate.student)
-    training = params.training
-    gentle = training.model_copy(update={"learning_rate": LEARNING_RATE * training.learning_rate, "mosaic": 0.0})
-    rounded = simulate(network.load(weights), candidate.runtime == "onnx", inputs)
-    recover(rounded, project, params.model_copy(update={"training": gentle}), params.quantize.qat_epochs, target)
-    learned = plain(network.load(target / WEIGHTS), network.load(weights))
-    network.save(learned, target / WEIGHTS, image_size)
-    return target / WEIGHTS
+    gentle = params.training.model_copy(
+        update={"learning_rate": LEARNING_RATE * params.training.learning_rate, "mosaic": 0.0}
+    )
+    trainer.train(
+        simulate(deepcopy(model), runtime == "onnx", calibration.inputs),
+        dataset,
+        objective,
+        folder,
+        image_size=params.input_size,
+        epochs=params.quantize.qat_epochs,
+        training=gentle,
+        seed=params.seed,
+        prior=NO_PRIOR,
+    )
+    trained = plain(network.load(folder / WEIGHTS), model)
+    network.save(trained, folder / WEIGHTS, params.input_size)
 
 
 def plain(rounded: Network, model: Network) -> Network:
-    """`model` with what its rounded copy has learned.
+    """`model` with the trained weights of its rounded copy.
 
     Raises:
         RuntimeError: the one has tensors, beside ranges, that the other has not, or of another shape.

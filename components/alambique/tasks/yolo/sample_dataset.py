@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ultralytics.data.augment import Format
 from ultralytics.data.dataset import YOLODataset
+
+from alambique.tasks.yolo.dataset import Sample, YoloDataset
 
 
 class SampleFormat(Format):  # type: ignore[misc]
@@ -30,7 +33,7 @@ class SampleDataset(YOLODataset):  # type: ignore[misc]
 
     format_class = SampleFormat
 
-    def __init__(self, samples: Sequence[Any], **arguments: Any) -> None:
+    def __init__(self, samples: Sequence[Sample], **arguments: Any) -> None:
         self.samples = samples  # what the two methods below read while upstream's constructor runs
         super().__init__(img_path="", **arguments)
 
@@ -47,6 +50,23 @@ class SampleDataset(YOLODataset):  # type: ignore[misc]
                 "keypoints": None,
                 "normalized": True,
                 "bbox_format": "xywh",
+                **_points(sample, self.data),
             }
             for sample in self.samples
         ]
+
+
+def open_samples(samples: Sequence[Sample], dataset: YoloDataset, **settings: Any) -> SampleDataset:
+    """Samples as Ultralytics' trainers and validators read them.
+
+    Args:
+        dataset: that they are of.
+        settings: of `YOLODataset`: imgsz, batch_size, augment, hyp.
+    """
+    return SampleDataset(samples, data=dataset.described(), task=dataset.head, **settings)
+
+
+def _points(sample: Sample, data: dict[str, Any]) -> dict[str, Any]:
+    if "kpt_shape" not in data:
+        return {"segments": list(sample.points)}
+    return {"keypoints": np.array(sample.points, np.float32).reshape(-1, data["kpt_shape"][0], 3)}

@@ -1,85 +1,55 @@
-"""What a detector is trained on: images with their boxes, from labels, from the teacher, or from both."""
+"""What detectors are trained on when they are distilled by soft labels: boxes with the teachers' class logits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.data.dataset import Dataset
-from alambique.errors import IntegrityError
-from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.yolo.dataset import Sample, YoloDataset
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, labels_of
 
-Trust = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32]]
-"""From scores and classes of a teacher's boxes, (n,) each, to the probability that each is right, (n,)."""
+LabelProbability = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32]]
+"""From scores and classes of a teacher's boxes, (n,) each, to the probability that people would label each, (n,)."""
 
 SAME_BOX = 0.5
 """IoU from which a teacher's box and a labelled one are about the same object."""
 
-
-Image = TypeVar("Image")
-
-
-class Sample(NamedTuple):
-    """An image and its n boxes.
-
-    Attributes:
-        image: its file.
-        boxes: centre x, centre y, width, height as shares of the image, (n, 4).
-        targets: the class index, (n, 1); for distillation also how much the box counts, and the teacher's logit of
-            every class, NaN where the box has no teacher, −inf where the logit was not kept: (n, 2 + classes).
-    """
-
-    image: Path
-    boxes: NDArray[np.float32]
-    targets: NDArray[np.float32]
+Item = TypeVar("Item")
 
 
-def labelled(data: Dataset, split: str) -> list[Sample]:
-    """The images of a split with the boxes that people drew."""
-    samples = []
-    for image in data.images(split):
-        rows = data.boxes(image).astype(np.float32)
-        samples.append(Sample(image, rows[:, 1:], rows[:, :1]))
-    return samples
-
-
-def repeated(samples: Iterable[Image], length: int) -> list[Image]:
+def repeated(samples: Iterable[Item], length: int) -> list[Item]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))
 
 
-def taught(
-    data: Dataset, teacher: Mapping[str, SoftLabels], trust: Trust, min_label_probability: float
+def with_teacher_targets(
+    dataset: YoloDataset, cache: Mapping[str, BoxLabels], probability: LabelProbability, min_label_probability: float
 ) -> list[Sample]:
     """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
 
     Args:
-        data: the dataset.
-        teacher: soft labels by the image's path inside data/images.
-        trust: the probability of a teacher's box, which is how much it counts; a person's box counts whole.
+        dataset: of boxes.
+        cache: soft labels by the image's path inside data/images.
+        probability: of a teacher's box, which is how much it counts; a person's box counts whole.
         min_label_probability: a teacher's box in an unlabelled image becomes a target from here on.
     Raises:
         IntegrityError: an image has no soft labels.
     """
-    classes = len(data.classes)
+    classes = len(dataset.classes)
     samples = []
-    for sample in labelled(data, "train"):
-        logits = _matching(sample, seen(data, teacher, sample.image), classes)
+    for sample in dataset.samples("train"):
+        logits = _matching(sample, labels_of(dataset, cache, sample.image), classes)
         whole = np.ones((len(logits), 1), np.float32)
         samples.append(sample._replace(targets=np.hstack((sample.targets, whole, logits))))
-    for image in data.images("unlabelled"):
-        samples.append(_pseudo_labelled(image, seen(data, teacher, image), trust, min_label_probability, classes))
+    for image in dataset.images("unlabelled"):
+        labels = labels_of(dataset, cache, image)
+        samples.append(_pseudo_labelled(image, labels, probability, min_label_probability, classes))
     return samples
-
-
-def inside(data: Dataset, image: Path) -> str:
-    """An image's path inside data/images, as the cache knows it."""
-    return image.relative_to(data.root / "images").as_posix()
 
 
 def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,45 +58,37 @@ def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.hstack((centre - extent / 2, centre + extent / 2))
 
 
-def seen(data: Dataset, teacher: Mapping[str, SoftLabels], image: Path) -> SoftLabels:
-    """An image's soft labels.
-
-    Raises:
-        IntegrityError: there are none.
-    """
-    key = inside(data, image)
-    if key not in teacher:
-        raise IntegrityError(f"no soft labels for {image}; run the soft_labels stage again (`dvc repro soft_labels`)")
-    return teacher[key]
+def centres(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x1, y1, x2, y2 as centre x, centre y, width, height, (n, 4)."""
+    return np.hstack(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]))
 
 
 def _pseudo_labelled(
-    image: Path, found: SoftLabels, trust: Trust, min_label_probability: float, classes: int
+    image: Path, labels: BoxLabels, probability: LabelProbability, min_label_probability: float, classes: int
 ) -> Sample:
-    likely = trust(found.scores, found.classes[:, 0])
+    likely = probability(labels.scores, labels.classes[:, 0])
     kept = likely >= min_label_probability
-    place = found.boxes[kept].astype(np.float32)
-    boxes = np.hstack(((place[:, :2] + place[:, 2:]) / 2, place[:, 2:] - place[:, :2]))
-    best = found.classes[kept, :1].astype(np.float32)
-    return Sample(image, boxes, np.hstack((best, likely[kept, None], _dense(found, classes)[kept])))
+    best = labels.classes[kept, :1].astype(np.float32)
+    targets = np.hstack((best, likely[kept, None], _dense(labels, classes)[kept]))
+    return Sample(image, centres(labels.boxes[kept].astype(np.float32)), targets)
 
 
-def _matching(sample: Sample, found: SoftLabels, classes: int) -> NDArray[np.float32]:
+def _matching(sample: Sample, labels: BoxLabels, classes: int) -> NDArray[np.float32]:
     """Logits of the teacher's box at each labelled one, (n, classes): the closest of its class, or else the closest."""
     logits = np.full((len(sample.boxes), classes), np.nan, np.float32)
-    if len(sample.boxes) and len(found.boxes):
-        overlap = _iou(corners(sample.boxes), found.boxes.astype(np.float32))
-        rank = overlap + (found.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
+    if len(sample.boxes) and len(labels.boxes):
+        overlap = _iou(corners(sample.boxes), labels.boxes.astype(np.float32))
+        rank = overlap + (labels.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
         rank[overlap < SAME_BOX] = 0
         matched = rank.max(1) > 0
-        logits[matched] = _dense(found, classes)[rank.argmax(1)[matched]]
+        logits[matched] = _dense(labels, classes)[rank.argmax(1)[matched]]
     return logits
 
 
-def _dense(found: SoftLabels, classes: int) -> NDArray[np.float32]:
+def _dense(labels: BoxLabels, classes: int) -> NDArray[np.float32]:
     """The kept logits at their classes' places, −inf elsewhere, (n, classes)."""
-    dense = np.full((len(found.boxes), classes), -np.inf, np.float32)
-    np.put_along_axis(dense, found.classes.astype(np.int64), found.logits.astype(np.float32), axis=1)
+    dense = np.full((len(labels.boxes), classes), -np.inf, np.float32)
+    np.put_along_axis(dense, labels.classes.astype(np.int64), labels.logits.astype(np.float32), axis=1)
     return dense
 
 

@@ -1,4 +1,4 @@
-"""Pruning a detector down to the shapes of a narrower one: whole channels go, and stock layers stay."""
+"""Structured pruning down to the shapes of a narrower network: whole channels are removed, stock layers stay."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ultralytics.nn.modules import Pose26, Segment26
 from ultralytics.nn.tasks import DetectionModel
 
-from alambique.tasks.detect.halves import join, split
-from alambique.tasks.detect.importance import Scorer, magnitude
+from alambique.tasks.yolo.channel_importance import Scorer, magnitude
+from alambique.tasks.yolo.chunk_split import join, split
 
 PROBE = 64
 """Side of the input that the dependency graph is traced with, pixels."""
@@ -44,7 +44,7 @@ def remove_channels(model: DetectionModel, shapes: dict[str, int], scorer: Score
     which matter least to the group.
 
     Args:
-        model: as `halves.split` returns it.
+        model: as `chunk_split.split` returns it.
         shapes: how many output channels each convolution keeps, by name.
         scorer: prepared.
     """
@@ -78,16 +78,16 @@ def _heads(model: nn.Module, x: Tensor) -> list[Tensor]:
                 maps += value if isinstance(value, tuple) else [value]
     if isinstance(head, Pose26):
         maps += _spreads(head, branches[0]["feats"])
-    return [each for each in maps if each.requires_grad]
+    return [output for output in maps if output.requires_grad]
 
 
 def _spreads(head: Pose26, features: list[Tensor]) -> list[Tensor]:
-    """How sure the head is of its keypoints: what it computes in training only."""
+    """The head's uncertainty of its keypoints, which it computes in training only."""
     branches = [(head.cv4, head.cv4_sigma)]
     if hasattr(head, "one2one_cv4"):
         branches.append((head.one2one_cv4, head.one2one_cv4_sigma))
     return [
-        last(inner(each))
+        last(inner(feature))
         for inners, lasts in branches
-        for inner, last, each in zip(inners, lasts, features, strict=True)
+        for inner, last, feature in zip(inners, lasts, features, strict=True)
     ]

@@ -1,7 +1,8 @@
-"""Final boxes from a head with one branch, as YOLO11's and YOLOv8's: of several boxes of one object, the surest.
+"""Final boxes from a head with one branch, as YOLO11's and YOLOv8's: of several boxes of one object, the best-scored.
 
-A YOLO26's one-to-one branch is trained to find each object once. In these families many places find it, so that what
-overlaps a surer box of its class has to go. It goes inside the network: artifacts of every family answer alike.
+A YOLO26's one-to-one branch is trained to find each object once. In these families many places predict it, so that what
+overlaps a higher-scored box of its class has to be removed. This happens inside the network: artifacts of every family
+have the same output.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import dist2bbox
 
-from alambique.tasks.detect.engines import MAX_BOXES
-from alambique.tasks.detect.network import has_one_to_one, prefer_one_to_one
+from alambique.tasks.yolo.decoding import MAX_BOXES
+from alambique.tasks.yolo.network import has_one_to_one, prefer_one_to_one
 
 IOU = 0.7
 """From which overlap on two boxes of a class are of one object: Ultralytics' own."""
@@ -25,11 +26,11 @@ MIN_SCORE = 0.001
 """Scores up to here are left out: Ultralytics' own where accuracy is measured."""
 
 CANDIDATES = 10 * MAX_BOXES
-"""How many of the surest boxes are compared with each other, which bounds the time that a bad network takes."""
+"""How many of the best-scored boxes are compared with each other, which bounds the time that a bad network takes."""
 
 
 def end_to_end(model: DetectionModel) -> DetectionModel:
-    """Make a network answer with its final boxes, in place: by its one-to-one branch, or else by suppression.
+    """Make a network put out its final boxes, in place: by its one-to-one branch, or else by suppression.
 
     Returns:
         the network, (1, 3, size, size) → (1, n, 6): x1, y1, x2, y2 in input pixels, score, class index, by falling
@@ -46,7 +47,7 @@ def end_to_end(model: DetectionModel) -> DetectionModel:
 class Expectation(nn.Module):
     """The mean of a distribution over distances, as Ultralytics' `DFL`, which computes it by a convolution.
 
-    What quantization leaves in floating point ends at the last convolutions: they have to be those that learn.
+    What quantization leaves in floating point ends at the last convolutions: they have to be those that are trained.
     """
 
     distances: Tensor
@@ -58,8 +59,8 @@ class Expectation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of each side's distances, (batch, 4 · bins, places) → distances, (batch, 4, places)."""
         batch, channels, places = x.shape
-        chances = x.view(batch, 4, channels // 4, places).softmax(2)
-        return (chances * self.distances).sum(2)
+        probabilities = x.view(batch, 4, channels // 4, places).softmax(2)
+        return (probabilities * self.distances).sum(2)
 
 
 class SuppressingDetect(Detect):  # type: ignore[misc]
@@ -75,7 +76,7 @@ class SuppressingDetect(Detect):  # type: ignore[misc]
 
 
 def suppress(places: Tensor) -> Tensor:
-    """Keep the surest boxes, class by class, of which no two overlap by more than `IOU`; can be traced.
+    """Keep the best-scored boxes, class by class, of which no two overlap by more than `IOU`; can be traced.
 
     Args:
         places: x1, y1, x2, y2 and a score for each class, (places, 4 + classes).

@@ -1,4 +1,4 @@
-"""What several teachers find in an image, made one.
+"""How several teachers' boxes of an image are fused.
 
 `average` is weighted boxes fusion (Solovyev, Wang & Gabruseva 2021, "Weighted boxes fusion: Ensembling boxes from
 different object detection models", §3), with two differences, for NMS-free teachers and for distillation:
@@ -6,7 +6,7 @@ different object detection models", §3), with two differences, for NMS-free tea
 - A cluster takes at most one box of each teacher. The one-to-one head is trained to fire once per object, so two boxes
   of one teacher are two objects, however much they overlap.
 - Boxes of different classes may join. Each carries the logits of all classes, and where teachers disagree about an
-  object the student should learn one divided opinion, not two certain ones.
+  object the student should be given one divided distribution, not two certain ones.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ CERTAIN = 1e-12
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one teacher finds in an image.
+class TeacherBoxes:
+    """One teacher's boxes of an image.
 
     Attributes:
         boxes: x1, y1, x2, y2 as shares of the image's width and height, (n, 4).
@@ -54,12 +54,12 @@ class Found:
         return type(self)(self.boxes[which], self.logits[which])
 
 
-def combine(teachers: Sequence[Found], experts: Sequence[int] | None) -> Found:
-    """Several teachers' boxes made one's: by class if there are `experts`, averaged otherwise."""
+def fuse(teachers: Sequence[TeacherBoxes], experts: Sequence[int] | None) -> TeacherBoxes:
+    """Fuse several teachers' boxes: by class if there are `experts`, averaged otherwise."""
     return average(teachers) if experts is None else best_per_class(teachers, experts)
 
 
-def average(teachers: Sequence[Found]) -> Found:
+def average(teachers: Sequence[TeacherBoxes]) -> TeacherBoxes:
     """Fuse the boxes that are about the same object.
 
     Returns:
@@ -72,18 +72,18 @@ def average(teachers: Sequence[Found]) -> Found:
         return every
     boxes = torch.stack([_mean_box(every, members) for members in clusters])
     sums = torch.stack([every.logits[members].double().sigmoid().sum(0) for members in clusters])
-    return Found(boxes, (sums / len(teachers)).logit(CERTAIN).to(every.logits.dtype))
+    return TeacherBoxes(boxes, (sums / len(teachers)).logit(CERTAIN).to(every.logits.dtype))
 
 
-def best_per_class(teachers: Sequence[Found], experts: Sequence[int]) -> Found:
-    """Of each class, the boxes of the teacher that knows it best.
+def best_per_class(teachers: Sequence[TeacherBoxes], experts: Sequence[int]) -> TeacherBoxes:
+    """Of each class, the boxes of the teacher that is the most accurate on it.
 
     Args:
-        teachers: what each of them found; a box is of its likeliest class.
+        teachers: the boxes of each; a box is of its likeliest class.
         experts: the teacher for each class, as `choose_experts` gives them.
     """
     chosen = torch.tensor(experts)
-    kept = [found.take(chosen[found.classes] == number) for number, found in enumerate(teachers)]
+    kept = [boxes.take(chosen[boxes.classes] == number) for number, boxes in enumerate(teachers)]
     return _joined(kept)[0]
 
 
@@ -98,15 +98,17 @@ def choose_experts(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
     return [max(range(len(cards)), key=lambda number: cards[number]["val_ap"][name] or 0.0) for name in classes]
 
 
-def _joined(teachers: Sequence[Found]) -> tuple[Found, Tensor]:
+def _joined(teachers: Sequence[TeacherBoxes]) -> tuple[TeacherBoxes, Tensor]:
     """All boxes, and which teacher each is of."""
     counts = torch.tensor([len(found.boxes) for found in teachers])
-    every = Found(torch.cat([found.boxes for found in teachers]), torch.cat([found.logits for found in teachers]))
+    every = TeacherBoxes(
+        torch.cat([found.boxes for found in teachers]), torch.cat([found.logits for found in teachers])
+    )
     return every, torch.arange(len(teachers)).repeat_interleave(counts)
 
 
-def _clusters(every: Found, owners: Tensor, teachers: int) -> list[list[int]]:
-    """The boxes that are about the same object, together, each cluster surest first; at most one of each teacher.
+def _clusters(every: TeacherBoxes, owners: Tensor, teachers: int) -> list[list[int]]:
+    """The boxes that are about the same object, together, each cluster by falling score; at most one of each teacher.
 
     Args:
         every: the boxes of all teachers.
@@ -130,7 +132,7 @@ def _clusters(every: Found, owners: Tensor, teachers: int) -> list[list[int]]:
     return clusters
 
 
-def _mean_box(every: Found, members: list[int]) -> Tensor:
+def _mean_box(every: TeacherBoxes, members: list[int]) -> Tensor:
     weights = every.scores[members, None].clamp(min=CERTAIN)
     return (every.boxes[members] * weights).sum(0) / weights.sum()
 

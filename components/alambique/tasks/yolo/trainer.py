@@ -1,8 +1,8 @@
-"""Train a detector with Ultralytics' loop: the teacher, students, their control, and recovery after pruning.
+"""Train a network with Ultralytics' loop, whatever its head: teachers, students, their control, and recovery.
 
-What is ours: the model is trained as it is given, nothing is written beside the data, boxes may carry the teacher's
-logits, nothing reports to anybody but us, equal seeds give equal weights, and a training that was killed goes on from
-the state it left.
+What differs from upstream: the model is trained as it is given, nothing is written beside the data, boxes may carry the
+teacher's logits, nothing reports to other services, equal seeds give equal weights, and a training that was killed goes
+on from the state it left.
 """
 
 from __future__ import annotations
@@ -11,35 +11,32 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
+from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
 
 from alambique.config import heads
 from alambique.config.detect import Training
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, WEIGHTS
 from alambique.process import events
 from alambique.process.resume_dir import state_file
 from alambique.tasks import curves
-from alambique.tasks.detect import distributed, network, resume, upstream
-from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT
-from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.losses import DISTILLATION_LOSSES
-from alambique.tasks.detect.samples import labelled
-from alambique.tasks.detect.teaching import Teaching, student
-from alambique.tasks.trainer_state import INTERVAL, NOTHING, Earlier, StateFile
-
-BY_PEOPLE = Teaching()
+from alambique.tasks.trainer_state import INTERVAL, NO_PRIOR, PriorTraining, StateFile
+from alambique.tasks.yolo import distributed, network, trainer_state, upstream
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.distillation_loss import DISTILLATION_LOSSES, PROGRESS, TEACHER, WEIGHT
+from alambique.tasks.yolo.heads import HEADS
+from alambique.tasks.yolo.objective import Objective, bare_student
+from alambique.tasks.yolo.sample_dataset import open_samples
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +44,16 @@ log = logging.getLogger(__name__)
 @distributed.on_every_gpu
 def train(
     model: DetectionModel,
-    data: Dataset,
-    samples: Sequence[Any],
+    dataset: YoloDataset,
+    objective: Objective,
     target: Path,
     *,
     image_size: int,
     epochs: int,
     training: Training | heads.Training,
     seed: int,
-    teaching: Teaching = BY_PEOPLE,
     state_interval: float = INTERVAL,
-    earlier: Earlier = NOTHING,
-    learner: type[SampleTrainer] | None = None,
+    prior: PriorTraining = NO_PRIOR,
 ) -> Metrics:
     """Train `model`; write weights.pt (the moving average of its weights) and curves.csv into `target`.
 
@@ -66,36 +61,36 @@ def train(
 
     Args:
         model: keeps the layers it has; trained in place, unless several GPUs train copies of it.
-        data: its val split is measured at the end; after every epoch with `training.patience`, and then the average
+        dataset: its val split is measured at the end; after every epoch with `training.patience`, and then the average
             of the best epoch is written.
-        samples: an epoch.
+        objective: an epoch's samples, and what of the teachers is matched.
         target: an existing folder.
         image_size: side of the input, pixels.
         epochs, training, seed: as in params.yaml.
-        teaching: what is heard of a teacher.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
-        earlier: trainings of the same stage before it, whose epochs are counted on.
-        learner: what knows the samples; `SampleTrainer` those with boxes.
+        prior: trainings of the same stage before it, whose epochs count on.
+    Returns:
+        val_precision, val_recall, val_map50, val_map50_95 of what is kept; train_<loss> of the last epoch; images (of
+        an epoch), epochs, steps.
     Raises:
-        ConfigurationError: the training diverged, or the teacher does nothing.
+        ConfigurationError: the training diverged, or the distillation loss stays at zero.
     """
     before = network.parameters(model)
     settings = _settings(image_size, epochs, training, seed, suppress=not network.has_one_to_one(model))
     settings["task"] = model.task
     states = None
     if file := state_file():
-        which = resume.fingerprint(model, samples, data.root / "images", settings, teaching.identity())
-        states = StateFile(file, which, state_interval, earlier)
+        training_id = trainer_state.fingerprint(model, objective, dataset.root / "images", settings)
+        states = StateFile(file, training_id, state_interval, prior)
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        kind = learner or SampleTrainer
-        trainer = kind(model, data, samples, teaching, {**settings, "save_dir": scratch}, states, earlier)
+        trainer = SampleTrainer(model, dataset, objective, {**settings, "save_dir": scratch}, states, prior)
         trainer.train()
-    trained = student(trainer.ema.ema)
+    trained = bare_student(trainer.ema.ema)
     if network.parameters(trained) != before:
         raise RuntimeError(f"training turned {before:,} parameters into {network.parameters(trained):,}")
     if RANK in {-1, 0}:
         network.save(trained, target / WEIGHTS, image_size)
-        curves.write(target / CURVES, [*earlier.curves, *trainer.curves])
+        curves.write(target / CURVES, [*prior.curves, *trainer.curves])
     return trainer.summary()
 
 
@@ -105,7 +100,7 @@ def _settings(
     """Upstream's settings; those not named here stay as upstream has them.
 
     Args:
-        suppress: whether what the network finds needs suppression, which upstream then does on val.
+        suppress: whether predictions need suppression, which upstream then does on val.
     """
     return {
         "imgsz": image_size,
@@ -134,51 +129,49 @@ class SampleTrainer(distributed.ParallelTrainer):
     """Upstream's loop over samples, around a given model.
 
     Attributes:
-        measured: which of the validator's measurements counts, of boxes (B), masks (M), or keypoints (P).
+        head: what the network's head is.
         curves: losses and learning rate of each epoch, and val's accuracy where it is measured each time.
         best_average: the moving average's weights and val's metrics of the best epoch, where epochs are compared.
     """
 
-    measured = "B"
-
     def __init__(
         self,
         model: DetectionModel,
-        data: Dataset,
-        samples: Sequence[Any],
-        teaching: Teaching,
+        dataset: YoloDataset,
+        objective: Objective,
         settings: dict[str, Any],
         states: StateFile | None = None,
-        earlier: Earlier = NOTHING,
+        prior: PriorTraining = NO_PRIOR,
     ) -> None:
-        self.dataset = data
-        self.samples = {"train": samples, "val": self.val(data)}
-        self.teaching = teaching
+        self.head = HEADS[dataset.head]
+        self.dataset = dataset
+        self.samples = {"train": objective.samples, "val": dataset.samples("val")}
+        self.distillation = objective.distillation
         self.states = states
-        self.before = earlier.curves
+        self.before = prior.curves
         self.curves: list[curves.Row] = []
         self.best_average: dict[str, Any] | None = None
-        super().__init__(overrides={**settings, **teaching.settings()})
+        super().__init__(overrides={**settings, **self.distillation.settings()})
         self.model = model  # upstream builds a network only where it is given a name
-
-    def val(self, data: Dataset) -> Sequence[Any]:
-        """What accuracy is measured on."""
-        return labelled(data, "val")
 
     @property
     def map50_95(self) -> float:
-        """What was measured last."""
-        return float(self.metrics[f"metrics/mAP50-95({self.measured})"])
+        """The last measurement on val."""
+        return float(self.metrics[f"metrics/mAP50-95({self.head.metric})"])
 
     def get_dataset(self) -> dict[str, Any]:
-        names = dict(enumerate(self.dataset.classes))
-        return {"train": "train", "val": "val", "names": names, "nc": len(names), "channels": 3}
+        return self.dataset.described()
+
+    def get_validator(self) -> DetectionValidator:
+        return self.head.validator(
+            self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks
+        )
 
     def get_dataloader(self, dataset_path: str, batch_size: int, rank: int, mode: str) -> DataLoader[Any]:
         augment = mode == "train"
-        dataset = SampleDataset(
+        dataset = open_samples(
             self.samples[mode],
-            data=self.data,
+            self.dataset,
             imgsz=self.args.imgsz,
             batch_size=batch_size,
             augment=augment,
@@ -192,21 +185,21 @@ class SampleTrainer(distributed.ParallelTrainer):
     def _setup_train(self) -> None:
         super()._setup_train()
         # Only now: the moving average was copied from the model, and it is what a checkpoint is made of.
-        model = student(self.model)
-        model.criterion = self.teaching.criterion(model)
+        model = bare_student(self.model)
+        model.criterion = self.distillation.criterion(model)
         if self.states and (state := self.states.read()):
-            resume.restore(self, state)
-            self._tell_resumed(self.states.path)
+            trainer_state.restore(self, state)
+            self._report_resumed(self.states.path)
 
-    def _tell_resumed(self, source: Path) -> None:
+    def _report_resumed(self, source: Path) -> None:
         if RANK in {-1, 0}:
             log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, source)
             for epoch, row in enumerate([*self.before, *self.curves]):
-                events.emit(epoch, **row)  # whoever listens to this try has not heard them
+                events.emit(epoch, **row)  # subscribers of this try have not received them
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
-        # What rides along with a box: see `Sample.targets`.
+        # See `Sample.targets`.
         batch["cls"], batch[WEIGHT], batch[TEACHER] = (
             batch["cls"][:, columns] for columns in (slice(1), slice(1, 2), slice(2, None))
         )
@@ -217,10 +210,10 @@ class SampleTrainer(distributed.ParallelTrainer):
         """Upstream's log to MLflow, DVC and its own platform, each with settings of its own: not one of them runs."""
         if event == "on_train_epoch_start":
             self.epoch_started = time.monotonic()
-            resume.seed_epoch(self)
+            trainer_state.seed_epoch(self)
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
-        """Called after each epoch: tell of it, and stop when distillation does nothing."""
+        """Called after each epoch: report it, and stop when distillation does nothing."""
         row = {name: float(value) for name, value in self.tloss.items()} | {"learning_rate": self.lr["lr/pg0"]}
         if self.args.val:
             row["map50_95"] = self.map50_95
@@ -238,7 +231,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         if self.args.val and self.stopper.best_epoch == self.epoch + 1:
             self.best_average = {"ema": deepcopy(self.ema.ema.state_dict()), "metrics": dict(self.metrics)}
         if self.states and not self.stop and self.states.is_due():
-            self.states.write(resume.capture(self))
+            self.states.write(trainer_state.capture(self))
         return False
 
     def final_eval(self) -> None:
@@ -264,9 +257,9 @@ class SampleTrainer(distributed.ParallelTrainer):
     def summary(self) -> Metrics:
         """The last epoch's losses, on rank 0 the accuracy on val of what is kept, and how much was trained."""
         names = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50_95": "mAP50-95"}
-        found = {name: f"metrics/{key}({self.measured})" for name, key in names.items()}
+        keys = {name: f"metrics/{key}({self.head.metric})" for name, key in names.items()}
         return {
-            **{f"val_{name}": self.metrics[key] for name, key in found.items() if self.metrics},
+            **{f"val_{name}": self.metrics[key] for name, key in keys.items() if self.metrics},
             **{f"train_{name}": float(value) for name, value in self.tloss.items()},
             "images": len(self.samples["train"]),
             "epochs": len(self.before) + self.epoch + 1,

@@ -8,51 +8,46 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import ultralytics
 from torch import nn
+from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
-from alambique.tasks.detect.samples import Sample
 from alambique.tasks.trainer_state import State
-
-if TYPE_CHECKING:
-    from alambique.tasks.detect.trainer import SampleTrainer
+from alambique.tasks.yolo.objective import Objective
 
 
-def fingerprint(
-    model: nn.Module, samples: Iterable[Sample], images: Path, settings: Mapping[str, Any], teaching: object
-) -> str:
-    """sha256 over what a training's course depends on.
+def fingerprint(model: nn.Module, objective: Objective, images: Path, settings: Mapping[str, Any]) -> str:
+    """SHA-256 over what a training's result depends on.
 
     Args:
         model: with its first weights.
-        samples: an epoch, with points or without; of an image's content only the size enters.
+        objective: of an image's content only the size enters.
         images: the folder that the samples' images are told apart in: another workspace is another path.
         settings: upstream's, seed and epochs included, without paths.
-        teaching: what is heard of a teacher; enters by its `repr`.
     """
-    digest = hashlib.sha256(
-        repr((torch.__version__, ultralytics.__version__, sorted(settings.items()), teaching)).encode()
-    )
+    signals = objective.distillation.identity()
+    known = (torch.__version__, ultralytics.__version__, sorted(settings.items()), signals)
+    digest = hashlib.sha256(repr(known).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    for sample in samples:
+    for sample in objective.samples:
         digest.update(f"{sample.image.relative_to(images)} {sample.image.stat().st_size} {len(sample.boxes)}".encode())
         digest.update(sample.boxes.tobytes() + sample.targets.tobytes())
-        for points in getattr(sample, "points", ()):
+        for points in sample.points:
             digest.update(points.tobytes())
     return digest.hexdigest()
 
 
-def seed_epoch(trainer: SampleTrainer) -> None:
+def seed_epoch(trainer: DetectionTrainer) -> None:
     """Make what is random in the coming epoch depend on seed, epoch and rank alone.
 
     Augmentation draws from the generators of Python and NumPy, the order of the samples from the loader's.
@@ -68,7 +63,7 @@ def seed_epoch(trainer: SampleTrainer) -> None:
         loader.reset()
 
 
-def capture(trainer: SampleTrainer) -> State:
+def capture(trainer: DetectionTrainer) -> State:
     """The state of a training after an epoch; its tensors are the training's own."""
     return {
         "curves": trainer.curves,
@@ -83,7 +78,7 @@ def capture(trainer: SampleTrainer) -> State:
     }
 
 
-def restore(trainer: SampleTrainer, state: State) -> None:
+def restore(trainer: DetectionTrainer, state: State) -> None:
     """Bring a training that is set up, but has not begun, into `state`."""
     done = len(state["curves"])
     model = unwrap_model(trainer.model)

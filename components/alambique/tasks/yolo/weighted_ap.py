@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from alambique.tasks.detect.average_precision import THRESHOLDS, unpack
+from alambique.tasks.yolo.average_precision import THRESHOLDS, unpack
 
 RECALLS = np.linspace(0, 1, 101)
 """Where COCO, and Ultralytics after it, read the precision off."""

@@ -18,8 +18,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Target
 from alambique.errors import ConfigurationError
-from alambique.tasks.detect import costs
-from alambique.tasks.detect.costs import Costs
+from alambique.tasks.yolo import pruning_target
+from alambique.tasks.yolo.pruning_target import Costs
 
 
 class Slot(NamedTuple):
@@ -32,8 +32,8 @@ class Slot(NamedTuple):
 Widths = dict[Slot, int]
 """Channels by slot."""
 
-Pain = Callable[[Slot, float], float]
-"""How much it hurts that a share, 0 to 1, of a slot's channels is removed; more, the more is removed."""
+LayerCost = Callable[[Slot, float], float]
+"""Cost of removing a fraction, 0 to 1, of a slot's channels; monotone in the fraction."""
 
 
 def widths(model: DetectionModel) -> Widths:
@@ -93,19 +93,19 @@ def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
     return content
 
 
-def in_proportion(slot: Slot, removed: float) -> float:
-    """The pain of uniform widths: all layers are alike."""
+def proportional(slot: Slot, removed: float) -> float:
+    """The cost of uniform widths: the removed fraction, whatever the layer."""
     return removed
 
 
-def narrowings(full: Widths, pain: Pain = in_proportion) -> list[Widths]:
+def narrowings(full: Widths, cost: LayerCost = proportional) -> list[Widths]:
     """From `full` to the narrowest network, one step of one width at a time.
 
-    The next step is always that after which its layer hurts least; among equals, of the deepest layer.
+    The next step is always that whose layer costs least afterwards; among equals, of the deepest layer.
     """
     plans = [full]
     while steps := [(slot, plan) for slot in full if (plan := narrower(plans[-1], full, slot))]:
-        _, plan = min(steps, key=lambda step: (pain(step[0], 1 - step[1][step[0]] / full[step[0]]), -step[0].layer))
+        _, plan = min(steps, key=lambda step: (cost(step[0], 1 - step[1][step[0]] / full[step[0]]), -step[0].layer))
         plans.append(plan)
     return plans
 
@@ -116,25 +116,27 @@ def narrower(plan: Widths, full: Widths, slot: Slot) -> Widths | None:
     return {**plan, slot: left} if left > 0 else None
 
 
-def choose(model: DetectionModel, target: Target, share: float, image_size: int, pain: Pain = in_proportion) -> Widths:
+def choose(
+    model: DetectionModel, target: Target, share: float, image_size: int, cost: LayerCost = proportional
+) -> Widths:
     """The widths which remove `share` of the `target` of `model`; see `schedule`."""
-    return schedule(model, target, [share], image_size, pain)[0]
+    return schedule(model, target, [share], image_size, cost)[0]
 
 
 def schedule(
-    model: DetectionModel, target: Target, shares: Sequence[float], image_size: int, pain: Pain = in_proportion
+    model: DetectionModel, target: Target, shares: Sequence[float], image_size: int, cost: LayerCost = proportional
 ) -> list[Widths]:
     """The widths which remove each of `shares` of the `target` of `model`, as nearly as steps allow.
 
     Args:
         shares: rising; only the last must be hit.
         image_size: side of the input that the target is measured for, pixels.
-        pain: which layers stay wider than others.
+        cost: which layers stay wider than others.
     Raises:
         ConfigurationError: none comes within the target's tolerance of the last; the message names the nearest share.
     """
-    plans = narrowings(widths(model), pain)
-    compare = costs.against(model, target, image_size)
+    plans = narrowings(widths(model), cost)
+    compare = pruning_target.against(model, target, image_size)
     measured: dict[int, Costs] = {}
 
     def removed(index: int) -> float:
@@ -149,10 +151,11 @@ def schedule(
         known = {index for index in measured if index >= low}
         nearest = min({max(enough - 1, low), enough} | known, key=lambda index: abs(removed(index) - share))
         chosen.append(nearest)
-    if abs(removed(nearest) - shares[-1]) > costs.TOLERANCES[target]:
+    if abs(removed(nearest) - shares[-1]) > pruning_target.TOLERANCES[target]:
         raise ConfigurationError(
-            f"prune.ratio: {share} of this network's {measured[nearest].full:,.4g} {costs.UNITS[target]} cannot be "
-            f"removed; the nearest share is {removed(nearest):.2f}: set that, or choose another scale for the student"
+            f"prune.ratio: {share} of this network's {measured[nearest].full:,.4g} {pruning_target.UNITS[target]} "
+            f"cannot be removed; the nearest share is {removed(nearest):.2f}: set that, or choose another scale for "
+            "the student"
         )
     return [plans[index] for index in chosen[1:]]
 

@@ -128,7 +128,7 @@ def test_a_sound_export_answers_as_its_checkpoint(project: Path, tmp_path: Path)
     assert parity["images"] == 8
     assert parity["agreement"] > 0.99
     assert parity["max_score_difference"] < 1e-3
-    assert 0 < parity["max_box_difference"] < 0.05
+    assert 0 < parity["max_output_difference"] < 0.05
 
 
 def test_a_candidate_of_another_checkpoint_is_refused(project: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_an_artifact_finds_what_its_checkpoint_finds(root: Path, family: str, ru
     parity = compare(tmp_path, root / PRUNED, data, "test", given.evaluate)
     assert parity["agreement"] == 1
     assert parity["max_score_difference"] < 1e-4
-    assert parity["max_box_difference"] < 0.01
+    assert parity["max_output_difference"] < 0.01
     first, second = (measure(folder, data, "test", given.evaluate)[0] for folder in (tmp_path, root / PRUNED))
     assert first["map50"] == pytest.approx(second["map50"], abs=1e-6)
 

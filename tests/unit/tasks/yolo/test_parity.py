@@ -15,7 +15,7 @@ def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> 
 
 def test_a_network_agrees_with_itself() -> None:
     same = found(BOXES, [0.9, 0.8, 0.7], [0, 1, 1])
-    expected = {"images": 2, "max_score_difference": 0.0, "max_box_difference": 0.0, "agreement": 1.0}
+    expected = {"images": 2, "max_score_difference": 0.0, "max_output_difference": 0.0, "agreement": 1.0}
     assert parity([same, same], [same, same], 0.25) == expected
 
 
@@ -26,7 +26,7 @@ def test_detections_are_matched_before_they_are_compared() -> None:
     result = parity([artifact], [checkpoint], 0.25)
     assert result["agreement"] == 1.0
     assert result["max_score_difference"] == pytest.approx(0.02, abs=1e-6)
-    assert result["max_box_difference"] == 2.0
+    assert result["max_output_difference"] == 2.0
 
 
 def test_a_box_of_another_class_or_place_is_no_partner() -> None:
@@ -51,7 +51,7 @@ def test_only_what_reaches_the_threshold_is_compared() -> None:
 
 def test_one_that_finds_nothing_agrees_on_nothing_and_has_no_differences() -> None:
     result = parity([found([], [], [])], [found(BOXES, [0.9, 0.8, 0.7], [0, 1, 1])], 0.25)
-    assert result == {"images": 1, "max_score_difference": None, "max_box_difference": None, "agreement": 0.0}
+    assert result == {"images": 1, "max_score_difference": None, "max_output_difference": None, "agreement": 0.0}
 
 
 def test_where_neither_finds_anything_nothing_can_be_said() -> None:

@@ -1,4 +1,4 @@
-"""`alambique softlabels inspect` for networks with a head: what the teacher found, in the terminal and on a page."""
+"""`alambique softlabels inspect` of the other heads: the teacher's objects, in the terminal and on a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from alambique.config.heads import Head
 from alambique.errors import DataError
 from alambique.files import write_text
 from alambique.layout import DATA, SOFT_LABELS
@@ -18,17 +17,18 @@ from alambique.report.page import templates
 from alambique.report.pictures import color, load, shown
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
-from alambique.tasks.detect.pictures import Boxes
-from alambique.tasks.heads.pictures import Drawn, draw
-from alambique.tasks.heads.pseudo import ShapeRecipe, SoftLabels
-from alambique.tasks.heads.shapes import Shapes
+from alambique.tasks.yolo.average_precision import Detections
+from alambique.tasks.yolo.dataset import HeadName, YoloDataset
+from alambique.tasks.yolo.pictures import Drawing, draw
+from alambique.tasks.yolo.soft_label_rows import ObjectLabels, ObjectRecipe
 
 SHOWN = 8
-"""Images on the page, the unlabelled ones first: there the teacher's word is all there is."""
-SURE = 0.25
+"""Images on the page, the unlabelled ones first: there are no other labels there."""
+MIN_SCORE = 0.25
+"""Objects below are not drawn."""
 
 
-def show(project: Path, head: Head, output: Path, console: Console) -> None:
+def show(project: Path, head: HeadName, output: Path, console: Console) -> None:
     """Print what the cache holds, and write a page with some of its images to `output`.
 
     Raises:
@@ -36,7 +36,7 @@ def show(project: Path, head: Head, output: Path, console: Console) -> None:
         DataError: the dataset is not pulled.
     """
     recipe, cache = _open(project)
-    data = Shapes.of(project / DATA, head)
+    data = YoloDataset.load(project / DATA, head)
     counts: Counter[int] = Counter(int(index) for row in cache.values() for index in row.classes)
     scores = np.concatenate([row.scores for row in cache.values()])
     facts = {
@@ -54,22 +54,22 @@ def show(project: Path, head: Head, output: Path, console: Console) -> None:
         table.add_row(name, f"{counts[index]:,} objects")
     console.print(table)
     names = sorted(cache, key=lambda name: (not name.startswith("unlabelled/"), name))[:SHOWN]
-    page = templates("alambique.tasks.heads", "alambique.report").get_template("inspect.html.j2")
+    page = templates("alambique.tasks.yolo.inspection", "alambique.report").get_template("objects.html.j2")
     classes = [(name, color(index), counts[index]) for index, name in enumerate(data.classes)]
     pictures = [(name, _shown(data, cache[name], recipe)) for name in names]
-    write_text(output, page.render(facts=facts, classes=classes, pictures=pictures, sure=SURE))
+    write_text(output, page.render(facts=facts, classes=classes, pictures=pictures, sure=MIN_SCORE))
     console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)
 
 
-def show_image(project: Path, head: Head, image: str, console: Console) -> None:
-    """Print every object that the teacher found in an image.
+def show_image(project: Path, head: HeadName, image: str, console: Console) -> None:
+    """Print every object that the teacher predicts in an image.
 
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled, or the cache knows no such image.
     """
     recipe, cache = _open(project)
-    data = Shapes.of(project / DATA, head)
+    data = YoloDataset.load(project / DATA, head)
     if (row := cache.get(image)) is None:
         raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
     table = Table("class", "score", "box", f"{recipe.numbers[0]} points", title=image)
@@ -79,16 +79,16 @@ def show_image(project: Path, head: Head, image: str, console: Console) -> None:
     console.print(table)
 
 
-def _open(project: Path) -> tuple[ShapeRecipe, Cache[SoftLabels]]:
+def _open(project: Path) -> tuple[ObjectRecipe, Cache[ObjectLabels]]:
     folder = project / SOFT_LABELS
-    recipe = read_recipe(folder, ShapeRecipe)
+    recipe = read_recipe(folder, ObjectRecipe)
     return recipe, Cache.open(folder, recipe)
 
 
-def _shown(data: Shapes, row: SoftLabels, recipe: ShapeRecipe) -> Markup:
-    sure = row.scores >= SURE
-    found, scores = (each[sure].astype(np.float32) for each in (row.boxes, row.scores))
-    boxes = Boxes(found, scores, row.classes[sure].astype(np.int64))
+def _shown(data: YoloDataset, row: ObjectLabels, recipe: ObjectRecipe) -> Markup:
+    sure = row.scores >= MIN_SCORE
+    boxes, scores = (column[sure].astype(np.float32) for column in (row.boxes, row.scores))
+    detections = Detections(boxes, scores, row.classes[sure].astype(np.int64))
     points = row.points[sure].astype(np.float32).reshape(-1, *recipe.numbers)
-    image = draw(load(data.root / "images" / row.image), Drawn(boxes, list(points)), recipe.head == "pose")
+    image = draw(load(data.root / "images" / row.image), Drawing(detections, list(points)), recipe.head, data.classes)
     return shown(image, row.image)

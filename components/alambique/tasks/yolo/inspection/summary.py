@@ -12,9 +12,9 @@ from scipy.special import expit
 
 from alambique.files import read_json
 from alambique.layout import CARD, TEACHERS
-from alambique.tasks.detect.boxes import BoxRecipe
-from alambique.tasks.detect.inspection.inspect import Inspection
-from alambique.tasks.detect.samples import SAME_BOX
+from alambique.tasks.yolo.inspection.statistics import Statistics
+from alambique.tasks.yolo.samples import SAME_BOX
+from alambique.tasks.yolo.soft_label_rows import BoxRecipe
 
 
 class ClassRow(NamedTuple):
@@ -24,36 +24,38 @@ class ClassRow(NamedTuple):
         name: its name.
         labelled: boxes that people drew.
         recall: the share of them that the teachers have; None where there are none.
-        taught: the teachers' boxes whose likeliest class it is.
+        predicted: the teachers' boxes whose likeliest class it is.
         share: of all these, 0 to 1.
     """
 
     name: str
     labelled: int
     recall: float | None
-    taught: int
+    predicted: int
     share: float
 
 
-def facts(seen: Inspection, teachers: Sequence[str]) -> dict[str, str]:
+def facts(statistics: Statistics, teachers: Sequence[str]) -> dict[str, str]:
     """What the cache is.
 
     Args:
-        seen: what was found in it.
+        statistics: what was found in it.
         teachers: their names.
     """
-    images, boxes = seen.images.total(), int(seen.taught.sum())
-    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(seen.images.items()))
+    images, boxes = statistics.images.total(), int(statistics.predicted.sum())
+    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(statistics.images.items()))
     lines = {
-        "key": seen.recipe.digest(),
-        "teachers": ", ".join(teachers) + (f" ({seen.recipe.combine})" if len(teachers) > 1 else ""),
-        "kept": _kept(seen.recipe),
+        "key": statistics.recipe.digest(),
+        "teachers": ", ".join(teachers) + (f" ({statistics.recipe.combine})" if len(teachers) > 1 else ""),
+        "kept": _kept(statistics.recipe),
         "images": f"{images:,} ({splits})",
         "boxes": f"{boxes:,}, {boxes / max(images, 1):.1f} an image",
-        "on disk": f"{seen.size:,} bytes, {seen.size / max(images, 1):,.0f} an image",
+        "on disk": f"{statistics.size:,} bytes, {statistics.size / max(images, 1):,.0f} an image",
     }
-    if seen.recall is not None:
-        lines["labels found"] = f"{seen.recall:.1%} of {seen.labelled.sum():,} (same class, IoU ≥ {SAME_BOX})"
+    if statistics.recall is not None:
+        lines["labels found"] = (
+            f"{statistics.recall:.1%} of {statistics.labelled.sum():,} (same class, IoU ≥ {SAME_BOX})"
+        )
     return lines
 
 
@@ -63,19 +65,23 @@ def _kept(recipe: BoxRecipe) -> str:
     return f"{what}; logits of {recipe.width} classes each; input {size} px"
 
 
-def by_class(seen: Inspection) -> list[ClassRow]:
+def by_class(statistics: Statistics) -> list[ClassRow]:
     """A row per class, in index order."""
-    recalls = _shares(seen.found, seen.labelled)
-    total = max(int(seen.taught.sum()), 1)
-    columns = zip(seen.recipe.classes, seen.labelled.tolist(), recalls, seen.taught.tolist(), strict=True)
-    return [ClassRow(name, labelled, recall, taught, taught / total) for name, labelled, recall, taught in columns]
+    recalls = _shares(statistics.found, statistics.labelled)
+    total = max(int(statistics.predicted.sum()), 1)
+    columns = zip(
+        statistics.recipe.classes, statistics.labelled.tolist(), recalls, statistics.predicted.tolist(), strict=True
+    )
+    return [
+        ClassRow(name, labelled, recall, predicted, predicted / total) for name, labelled, recall, predicted in columns
+    ]
 
 
 def _shares(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> list[float | None]:
     return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
 
 
-def chances(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Sequence[str]) -> str:
+def probabilities(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Sequence[str]) -> str:
     """A box's class probabilities, the likeliest first: RBC 0.83 · WBC 0.012."""
     probabilities = expit(logits.astype(np.float32))
     return " · ".join(f"{classes[index]} {value:.2g}" for index, value in zip(kept, probabilities, strict=True))

@@ -1,4 +1,4 @@
-"""Look at a cache: how sure the teachers are, of which classes, and how many of the labelled boxes they know."""
+"""Statistics of a cache of boxes: the teachers' confidence, by class, and how many of the labelled boxes they have."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.special import entr, softmax
 from ultralytics.utils.metrics import box_iou
 
-from alambique.data.dataset import Dataset
 from alambique.layout import SOFT_LABELS
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect import average_precision, pictures
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
-from alambique.tasks.detect.pictures import Boxes
-from alambique.tasks.detect.samples import SAME_BOX
+from alambique.tasks.yolo import average_precision, pictures
+from alambique.tasks.yolo.average_precision import Detections
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.samples import SAME_BOX
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 BINS = 20
 """Of a histogram from 0 to 1."""
@@ -27,28 +27,31 @@ BINS = 20
 EACH = 2
 """Images of a kind that are shown."""
 
+MIN_SCORE = 0.25
+"""Boxes below do not count where images are ordered by how many they have."""
+
 
 @dataclass
-class Inspection:
-    """What was found.
+class Statistics:
+    """Of all images of a cache.
 
     Attributes:
         recipe: how the cache was made.
         size: bytes on disk, manifests and all.
         confidence, entropy: how many boxes have a score, or an `entropy`, from i / BINS on, (BINS,).
-        taught: boxes whose likeliest class it is, by class, (classes,).
+        predicted: boxes whose likeliest class it is, by class, (classes,).
         labelled: boxes that people drew in the images, by class, (classes,).
         found: those of them that the teachers have, by class, (classes,).
         images: how many, by the first folder of their path: the split, as a rule.
         certainty: of each image with boxes; see `certainty`.
-        crowd: of each image with boxes, how many score enough to be shown in a report.
+        crowd: of each image with boxes, how many score `MIN_SCORE`.
     """
 
     recipe: BoxRecipe
     size: int
     confidence: NDArray[np.int64]
     entropy: NDArray[np.int64]
-    taught: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     labelled: NDArray[np.int64]
     found: NDArray[np.int64]
     images: Counter[str] = field(default_factory=Counter)
@@ -56,10 +59,10 @@ class Inspection:
     crowd: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_nothing_yet(cls, recipe: BoxRecipe, size: int) -> Self:
+    def empty(cls, recipe: BoxRecipe, size: int) -> Self:
         confidence, spread = np.zeros((2, BINS), np.int64)
-        taught, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
-        return cls(recipe, size, confidence, spread, taught, labelled, found)
+        predicted, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
+        return cls(recipe, size, confidence, spread, predicted, labelled, found)
 
     @property
     def recall(self) -> float | None:
@@ -68,7 +71,7 @@ class Inspection:
 
     @property
     def shown(self) -> dict[str, list[str]]:
-        """The images worth a look, by why; none twice, ties by name."""
+        """The images to show, by why; none twice, ties by name."""
         unsure = sorted(self.certainty, key=lambda name: (self.certainty[name], name))[:EACH]
         rest = self.certainty.keys() - unsure
         sure = sorted(rest, key=lambda name: (-self.certainty[name], name))[:EACH]
@@ -76,40 +79,40 @@ class Inspection:
         return {"least certain": unsure, "most certain": sure, "most crowded": crowded}
 
 
-def inspect(project: Path, recipe: BoxRecipe, cache: Cache[SoftLabels], data: Dataset) -> Inspection:
-    """Look at every image of a project's cache once."""
+def collect(project: Path, recipe: BoxRecipe, cache: Cache[BoxLabels], data: YoloDataset) -> Statistics:
+    """Go through a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
-    seen = Inspection.of_nothing_yet(recipe, size)
+    statistics = Statistics.empty(recipe, size)
     for image, row in cache.items():
-        seen.images[image.partition("/")[0]] += 1
-        _count(seen, row)
-        _compare(seen, row, pictures.labelled(data, data.root / "images" / image))
-    return seen
+        statistics.images[image.partition("/")[0]] += 1
+        _count(statistics, row)
+        _compare(statistics, row, pictures.labelled(data, data.root / "images" / image).detections)
+    return statistics
 
 
-def _count(seen: Inspection, row: SoftLabels) -> None:
+def _count(statistics: Statistics, row: BoxLabels) -> None:
     scores = row.scores.astype(np.float64)
-    seen.confidence += np.histogram(scores, BINS, (0, 1))[0]
-    seen.entropy += np.histogram(entropy(row.logits), BINS, (0, 1))[0]
-    seen.taught += np.bincount(row.classes[:, 0], minlength=len(seen.taught))
+    statistics.confidence += np.histogram(scores, BINS, (0, 1))[0]
+    statistics.entropy += np.histogram(entropy(row.logits), BINS, (0, 1))[0]
+    statistics.predicted += np.bincount(row.classes[:, 0], minlength=len(statistics.predicted))
     if scores.any():
-        seen.certainty[row.image] = certainty(scores)
-        seen.crowd[row.image] = int((scores >= pictures.MIN_SCORE).sum())
+        statistics.certainty[row.image] = certainty(scores)
+        statistics.crowd[row.image] = int((scores >= MIN_SCORE).sum())
 
 
-def _compare(seen: Inspection, row: SoftLabels, truth: Boxes) -> None:
+def _compare(statistics: Statistics, row: BoxLabels, truth: Detections) -> None:
     """Count an image's labelled boxes, and those that the teachers have: of the same class, IoU ≥ 0.5."""
-    seen.labelled += np.bincount(truth.classes, minlength=len(seen.labelled))
+    statistics.labelled += np.bincount(truth.classes, minlength=len(statistics.labelled))
     matched = average_precision.match(*likeliest(row), truth.boxes, truth.classes)
-    seen.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(seen.found))
+    statistics.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(statistics.found))
 
 
-def likeliest(row: SoftLabels) -> Boxes:
+def likeliest(row: BoxLabels) -> Detections:
     """The boxes with their likeliest classes alone."""
-    return Boxes(row.boxes.astype(np.float32), row.scores.astype(np.float32), row.classes[:, 0].astype(np.int64))
+    return Detections(row.boxes.astype(np.float32), row.scores.astype(np.float32), row.classes[:, 0].astype(np.int64))
 
 
-def owners(row: SoftLabels, truth: Boxes) -> list[int | None]:
+def owners(row: BoxLabels, truth: Detections) -> list[int | None]:
     """For each of the teachers' boxes the labelled one that it overlaps most, whatever its class; None below 0.5."""
     if not len(truth.boxes):
         return [None] * len(row.boxes)
@@ -119,7 +122,7 @@ def owners(row: SoftLabels, truth: Boxes) -> list[int | None]:
 
 
 def entropy(logits: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Shannon's, of the kept classes' softmax, as a share of the highest possible: 0 is sure, 1 is at a loss.
+    """Normalised entropy of the kept classes' softmax: 0 = one class has all the mass, 1 = uniform.
 
     A lone class is weighed against its absence, as the distillation loss weighs it.
 

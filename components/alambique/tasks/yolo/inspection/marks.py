@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.data.dataset import Dataset
 from alambique.report import pictures
-from alambique.tasks.detect.boxes import SoftLabels
-from alambique.tasks.detect.inspection.summary import chances
-from alambique.tasks.detect.pictures import labelled
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.inspection.summary import probabilities
+from alambique.tasks.yolo.pictures import labelled
+from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 
 class Mark(NamedTuple):
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
         source: data URI of its pixels.
         width, height: of these, pixels.
         labelled: boxes that people drew.
-        taught: the teachers' boxes, the best last, so that none covers it.
+        predicted: the teachers' boxes, the best last, so that none covers it.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Scene(NamedTuple):
     width: int
     height: int
     labelled: list[Mark]
-    taught: list[Mark]
+    predicted: list[Mark]
 
 
-def scene(data: Dataset, row: SoftLabels) -> Scene:
+def scene(data: YoloDataset, row: BoxLabels) -> Scene:
     """An image of the cache with both kinds of boxes."""
     path = data.root / "images" / row.image
-    image, truth = pictures.load(path), labelled(data, path)
+    image, truth = pictures.load(path), labelled(data, path).detections
     size = np.array(image.size)
     marked = [_mark(box, size, index) for box, index in zip(truth.boxes, truth.classes, strict=True)]
-    taught = [
-        _mark(box, size, kept[0], float(score), chances(logits, kept, data.classes))
+    predicted = [
+        _mark(box, size, kept[0], float(score), probabilities(logits, kept, data.classes))
         for box, score, logits, kept in zip(row.boxes, row.scores, row.logits, row.classes, strict=True)
     ]
-    return Scene(row.image, pictures.data_uri(image), *image.size, marked, taught[::-1])
+    return Scene(row.image, pictures.data_uri(image), *image.size, marked, predicted[::-1])
 
 
 def _mark(box: NDArray[np.floating], size: NDArray[np.int64], index: int, score: float = 1.0, title: str = "") -> Mark:
