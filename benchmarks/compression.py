@@ -24,7 +24,7 @@ from alambique import layout, tasks
 from alambique.files import read_json
 from alambique.layout import Candidate
 from alambique.process.cores import pinned
-from alambique.stages.benchmark import measure, summarize
+from alambique.process.timing import measure, summarize
 from benchmarks import common, student_yolo26n
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, do, gain
