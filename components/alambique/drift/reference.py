@@ -138,7 +138,7 @@ def _describe(
     if not read.any():
         raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to a champion whose can")
     readable = [image for image, sound in zip(unseen, statistics(unseen)[1], strict=True) if sound]
-    observed = task.observe(champion.project / champion.checkpoint, readable, params) if readable else None
+    observed = task.drift_features(champion.project / champion.checkpoint, readable, params) if readable else None
     return Reference(table[read], observed, int(read.sum()), len(readable if enough else held_out))
 
 

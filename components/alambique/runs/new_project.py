@@ -12,7 +12,6 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
-from alambique.config.heads import Heads
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -25,6 +24,14 @@ from alambique.runs.snapshot import prepare
 BRANCH = "main"
 LOCAL = Path(".alambique")
 """What a project keeps on this machine: the DVC cache, workspaces, MLflow's database, and the default remotes."""
+
+TEMPLATES = {
+    **dict.fromkeys(("segment", "pose", "obb"), "yolo/heads.yaml"),
+    "classify": "images/classify.yaml",
+    "text": "transformers/text.yaml",
+    "text_classify": "transformers/text_classify.yaml",
+}
+"""Below tasks/, the params.yaml of the tasks whose projects do not begin with this repository's own."""
 
 IGNORED = (
     f"/{LOCAL}/",
@@ -39,7 +46,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
     """Lay out a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
-        data: the dataset, as the task takes it: see each task's `adopt`.
+        data: the dataset, as the task takes it: see `Task.import_dataset`.
         task: what the models do; see `alambique tasks`.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
@@ -53,7 +60,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
         raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
     with fresh_folder(target) as folder:
         params = _lay_out(folder, target, task, overrides)
-        _adopt(data, folder / DATA, params)
+        _import_dataset(data, folder / DATA, params)
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
 
@@ -68,9 +75,7 @@ def template_for(task: str) -> Path:
     """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
-    shared = "yolo" if issubclass(config.TASKS[task], Heads) else task
-    own = Path(tasks.__file__).parent / shared / "params.yaml"
-    return own if own.is_file() else template_dir() / "params.yaml"
+    return Path(tasks.__file__).parent / TEMPLATES[task] if task in TEMPLATES else template_dir() / "params.yaml"
 
 
 def project_name(folder: str) -> str:
@@ -93,10 +98,10 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
     return params
 
 
-def _adopt(data: str, target: Path, params: Params) -> None:
+def _import_dataset(data: str, target: Path, params: Params) -> None:
     """Copy the dataset `data` to `target` and judge it there."""
     task = tasks.load(params.task)
-    task.adopt(data, target)
+    task.import_dataset(data, target)
     facts = task.facts(target, params)
     if wrong := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *wrong]))

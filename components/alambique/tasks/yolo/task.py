@@ -235,8 +235,9 @@ class Yolo:
         return
 
     def example(self, card: Card, runtime: str) -> str:
-        folder = "detect" if self.name == "detect" else "heads"
-        return (Path(__file__).parent / "examples" / folder / f"{runtime}.py").read_text()
+        from alambique.runtimes.examples import render
+
+        return render(runtime, Path(__file__).parent / "examples" / self.name)
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from alambique import runtimes
