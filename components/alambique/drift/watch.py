@@ -82,7 +82,9 @@ def _judge(
     """Compare the batch with the reference, and keep what came out in the new folder `folder`."""
     task = tasks.load(params.task)
     known, field = reference.load(champion, deployment, task, params)
-    seen = Batch(fetched.statistics, task.drift_features(champion.project / champion.checkpoint, fetched.images, params))
+    seen = Batch(
+        fetched.statistics, task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
+    )
     asked = signals.compare(known, seen, params.drift.false_alarms)
     familiar = field is not None and not signals.any_drifted(
         signals.compare(field, seen, params.drift.false_alarms, classes=False)

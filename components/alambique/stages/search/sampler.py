@@ -10,7 +10,7 @@ from optuna.samplers import TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from alambique.tasks.detect.budget import Combination, Figures
+from alambique.stages.search.budget_choice import Combination, Figures
 
 STARTUP = 3
 """Trials drawn at random before the sampler has an opinion; upstream's 10 would be most of a search."""
@@ -29,19 +29,19 @@ class Measurement(NamedTuple):
     """
 
     combination: Combination
-    map50_95: float
+    accuracy: float
     trained: bool
 
 
 def explore(figures: Figures, measure: Callable[[Combination], float], trainings: int, seed: int) -> list[Measurement]:
     """Measure the accuracy of one combination after the other, until nothing is open or no training is left.
 
-    The objective is mAP50-95 where accuracy comes first, and median latency otherwise; the constraint is that the drop
-    be at most `max_drop`.
+    The objective is the headline metric where accuracy comes first, and median latency otherwise; the constraint is that
+    the drop be at most `max_drop`.
 
     Args:
         figures: what is known; grows by what is measured.
-        measure: a combination's mAP50-95 on val.
+        measure: a combination's headline metric on val.
         trainings: at most; a student and a share need one, whatever the runtime and the precision, an unpruned student
             none.
         seed: of the proposals. Equal seeds and equal figures give equal trials.
@@ -50,30 +50,30 @@ def explore(figures: Figures, measure: Callable[[Combination], float], trainings
     direction = StudyDirection.MAXIMIZE if figures.accuracy_first else StudyDirection.MINIMIZE
     study = optuna.create_study(direction=direction, sampler=TPESampler(seed=seed, n_startup_trials=STARTUP))
     space: dict[str, list[Combination]] = {}
-    for each in figures.worthwhile():
-        space.setdefault(each.artifact, []).append(each)
-    ready = {(each.student, 0.0) for each in figures.costs}
-    found: list[Measurement] = []
+    for combination in figures.worthwhile():
+        space.setdefault(combination.artifact, []).append(combination)
+    ready = {(combination.student, 0.0) for combination in figures.costs}
+    measurements: list[Measurement] = []
     while left := [
-        each
-        for each in figures.open()
-        if each[:2] in ready or sum(measurement.trained for measurement in found) < trainings
+        one
+        for one in figures.open()
+        if one[:2] in ready or sum(measurement.trained for measurement in measurements) < trainings
     ]:
         trial, combination = _propose(study, space, left, figures)
-        figures.maps[combination] = measure(combination)
-        found.append(Measurement(combination, figures.maps[combination], combination[:2] not in ready))
+        figures.accuracies[combination] = measure(combination)
+        measurements.append(Measurement(combination, figures.accuracies[combination], combination[:2] not in ready))
         ready.add(combination[:2])
-        _tell(study, trial, combination, figures)
-    return found
+        _report(study, trial, combination, figures)
+    return measurements
 
 
 def _propose(study: Study, space: Space, left: Collection[Combination], figures: Figures) -> tuple[Trial, Combination]:
-    """The sampler's next combination that is one of those left; it hears how the others fared that it proposed."""
+    """The sampler's next combination that is one of those left; it is told what became of its earlier proposals."""
     for _ in range(PATIENCE):
         trial = study.ask()
         if (combination := _suggested(trial, space)) in left:
             return trial, combination
-        _tell(study, trial, combination, figures)
+        _report(study, trial, combination, figures)
     first = min(left)
     study.enqueue_trial({"artifact": first.artifact, _share(first.artifact): space[first.artifact].index(first)})
     trial = study.ask()
@@ -91,7 +91,7 @@ def _share(artifact: str) -> str:
     return f"share of {artifact}"
 
 
-def _tell(study: Study, trial: Trial, combination: Combination, figures: Figures) -> None:
+def _report(study: Study, trial: Trial, combination: Combination, figures: Figures) -> None:
     """What came of a trial; what others settled counts as given up."""
     drop, max_drop = figures.drop(combination), figures.budget.max_drop
     if drop is None:
@@ -100,4 +100,4 @@ def _tell(study: Study, trial: Trial, combination: Combination, figures: Figures
     if max_drop is not None:
         trial.set_constraint("max_drop", drop - max_drop)
     latency = figures.costs[combination].latency_p50_ms
-    study.tell(trial, figures.maps[combination] if figures.accuracy_first else latency)
+    study.tell(trial, figures.accuracies[combination] if figures.accuracy_first else latency)

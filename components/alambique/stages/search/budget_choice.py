@@ -18,7 +18,7 @@ RULE = (
     "accurate within latency and size; if nothing is within these, what exceeds them least, by the larger of both "
     "excesses in shares of their limits"
 )
-"""How the choice is made, as it is told."""
+"""How the choice is made, in words."""
 
 
 class Combination(NamedTuple):
@@ -39,7 +39,7 @@ class Combination(NamedTuple):
         return Candidate(self.student, self.runtime, self.precision).name
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         return f"{self.artifact} with {100 * self.share:.0f} % pruned"
 
 
@@ -78,57 +78,58 @@ class Figures:
     Attributes:
         budget: what is asked.
         costs: of every combination that there is.
-        reference: mAP50-95 on val of the most accurate distilled student, unpruned.
-        maps: mAP50-95 on val of the combinations measured so far, in the order of their trials; it grows.
+        reference: headline metric on val of the most accurate distilled student, unpruned.
+        accuracies: headline metric on val of the combinations measured so far, in the order of their trials; it grows.
     """
 
     budget: Budget
     costs: Mapping[Combination, Cost]
     reference: float
-    maps: dict[Combination, float] = field(default_factory=dict)
+    accuracies: dict[Combination, float] = field(default_factory=dict)
 
     @property
     def accuracy_first(self) -> bool:
-        """Whether the most accurate is looked for; with `max_drop` alone it would be the one that nothing was done to,
-        so the fastest is."""
+        """Whether the most accurate is sought; with `max_drop` alone it would be the unpruned one in FP32, so the fastest
+        is."""
         return self.budget.latency_p95_ms is not None or self.budget.size_mb is not None
 
     def drop(self, combination: Combination) -> float | None:
-        """How much mAP50-95 it costs; None before it is measured."""
-        return self.reference - self.maps[combination] if combination in self.maps else None
+        """How much of the headline metric it costs; None before it is measured."""
+        return self.reference - self.accuracies[combination] if combination in self.accuracies else None
 
     def excesses(self, combination: Combination) -> list[Excess]:
         """The limits that it is known to exceed."""
         cost, drop = self.costs[combination], self.drop(combination)
-        drops = [self.reference - value for value in self.maps.values()]
+        drops = [self.reference - value for value in self.accuracies.values()]
         known = [
-            ("latency_p95_ms", cost.latency_p95_ms, min(each.latency_p95_ms for each in self.costs.values())),
-            ("size_mb", cost.size_mb, min(each.size_mb for each in self.costs.values())),
+            ("latency_p95_ms", cost.latency_p95_ms, min(other.latency_p95_ms for other in self.costs.values())),
+            ("size_mb", cost.size_mb, min(other.size_mb for other in self.costs.values())),
             *([] if drop is None else [("max_drop", drop, min(drops))]),
         ]
         limits = ((name, getattr(self.budget, name), value, least) for name, value, least in known)
-        return [Excess(*each) for each in limits if each[1] is not None and each[2] > each[1]]
+        return [Excess(*limit) for limit in limits if limit[1] is not None and limit[2] > limit[1]]
 
     def affordable(self, among: Iterable[Combination]) -> list[Combination]:
         """Those within latency and size, in order."""
-        return sorted(each for each in among if _over_cost(self.budget, self.costs[each]) <= 0)
+        return sorted(one for one in among if _over_cost(self.budget, self.costs[one]) <= 0)
 
     def worthwhile(self) -> list[Combination]:
         """The combinations of which one can be the best: of each artifact the least pruned, if accuracy comes first."""
-        found = self.affordable(self.costs)
+        affordable = self.affordable(self.costs)
         if not self.accuracy_first:
-            return found
+            return affordable
         least: dict[str, Combination] = {}
-        for each in found:
-            least.setdefault(each.artifact, each)
+        for combination in affordable:
+            least.setdefault(combination.artifact, combination)
         return list(least.values())
 
     def open(self) -> list[Combination]:
         """Those whose accuracy could still change a student's choice."""
         return [
-            each
-            for each in self.worthwhile()
-            if each not in self.maps and not any(self._settles(measured, each) for measured in self.maps)
+            combination
+            for combination in self.worthwhile()
+            if combination not in self.accuracies
+            and not any(self._settles(measured, combination) for measured in self.accuracies)
         ]
 
     def _settles(self, measured: Combination, other: Combination) -> bool:
@@ -143,18 +144,18 @@ class Figures:
         """The best of some combinations, by `RULE`; what was not measured yields to what was, and if nothing was, it is
         the least pruned."""
         affordable = self.affordable(among)
-        measured = [each for each in affordable if each in self.maps]
-        if meeting := [each for each in measured if not self.excesses(each)]:
+        measured = [one for one in affordable if one in self.accuracies]
+        if meeting := [one for one in measured if not self.excesses(one)]:
             return min(meeting, key=self._worth)
         if measured:
-            return min(measured, key=lambda each: (-self.maps[each], self.costs[each], each))
+            return min(measured, key=lambda one: (-self.accuracies[one], self.costs[one], one))
         if affordable:
-            return min(affordable, key=lambda each: (each.share, self.costs[each], each))
-        return min(among, key=lambda each: (_over_cost(self.budget, self.costs[each]), self.costs[each], each))
+            return min(affordable, key=lambda one: (one.share, self.costs[one], one))
+        return min(among, key=lambda one: (_over_cost(self.budget, self.costs[one]), self.costs[one], one))
 
     def _worth(self, combination: Combination) -> tuple[float | Combination, ...]:
         """Orders what meets the budget, the best first."""
-        cost, loss = self.costs[combination], -self.maps[combination]
+        cost, loss = self.costs[combination], -self.accuracies[combination]
         first = (loss, cost.latency_p50_ms) if self.accuracy_first else (cost.latency_p50_ms, loss)
         return (*first, cost.size_mb, combination)
 
