@@ -11,11 +11,11 @@ import yaml
 
 from alambique import config, layout
 from alambique.config.detect import Network
-from alambique.data.dataset import Dataset
 from alambique.layout import DATA, Candidate
-from alambique.tasks.detect import network
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.export import export
+from alambique.tasks.yolo.preprocess import preprocess
 from factories.tiny_detection import NETWORK
 
 SIZE = 64
@@ -30,7 +30,7 @@ def checkpoint(
     architecture: Network = NETWORK,
 ) -> Path:
     """A detector of the project's classes, with random weights; what it finds depends on what it sees."""
-    dataset = Dataset.load(project / DATA)
+    dataset = YoloDataset.load(project / DATA)
     model = network.build(architecture, dataset.classes, seed=0)
     pixels = np.concatenate([preprocess(image, SIZE)[0] for image in dataset.images("train")])
     for layer in model.modules():

@@ -17,8 +17,8 @@ from alambique.layout import WEIGHTS, evaluation
 from alambique.messages import DriftRequest
 from alambique.pipeline import dvc_repository
 from alambique.registry.ledger import Entry, Ledger, State
-from alambique.tasks.detect import network
-from alambique.tasks.detect.evaluate import evaluate
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.evaluate import evaluate
 from factories import tiny_detection
 from factories.trained_networks import trained
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from alambique.data.dataset import Dataset
-from alambique.tasks.detect.samples import Sample, labelled
-from alambique.tasks.detect.trainer import SampleTrainer
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.samples import Sample, labelled
+from alambique.tasks.yolo.trainer import SampleTrainer
 
 
-def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
+def with_teacher(data: YoloDataset, logit: float = 1.0) -> list[Sample]:
     """The labelled train images; the teacher gives `logit` to the label's class, and 0 to the others."""
     taught = []
     for sample in labelled(data, "train"):

@@ -9,7 +9,7 @@ from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
-from alambique.tasks.detect import network
+from alambique.tasks.yolo import network
 
 SMALLEST = (0.50, 0.125, 1024)
 """A scale just wide enough to prune."""

@@ -79,7 +79,7 @@ class Delta(TypedDict):
 
 
 class Parity(TypedDict):
-    """How far an artifact's output is from that of the checkpoint it was made from; see `alambique.tasks.base.Task.parity`.
+    """How far an artifact's output is from that of the checkpoint it was made from; see `Task.parity`.
 
     Attributes:
         max_output_difference: of boxes, in input pixels; null for tasks whose output is scores alone.

@@ -10,7 +10,7 @@ from alambique import config
 from alambique.files import write_text
 from alambique.layout import evaluation
 from alambique.runs.new_project import template_dir
-from alambique.tasks.detect.evaluate import write_results
+from alambique.tasks.yolo.evaluate import write_results
 
 IMAGES = 4
 

@@ -16,7 +16,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
 from alambique.stages import compare
-from alambique.tasks.detect import Detect, field
+from alambique.tasks.yolo import Detect, field
 
 prepare()
 

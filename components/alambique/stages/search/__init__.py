@@ -39,8 +39,8 @@ def run(project: Path) -> None:
     """Choose what ratio of each student is pruned. A budget out of reach is a warning: the gates refuse.
 
     Raises:
-        ConfigurationError: the task has no search, a runtime's files cannot be made here, or `quantize` asks for too few
-            calibration samples.
+        ConfigurationError: the task has no search, a runtime's files cannot be made here, or `quantize` asks for too
+            few calibration samples.
         DataError: train has too little to calibrate on, or val nothing to measure on.
         IntegrityError: a distilled checkpoint is not what its card says, or the soft labels are damaged.
     """

@@ -89,8 +89,7 @@ class Figures:
 
     @property
     def accuracy_first(self) -> bool:
-        """Whether the most accurate is sought; with `max_drop` alone it would be the unpruned one in FP32, so the fastest
-        is."""
+        """Whether the most accurate is sought; with `max_drop` alone that is the unpruned one, so the fastest is."""
         return self.budget.latency_p95_ms is not None or self.budget.size_mb is not None
 
     def drop(self, combination: Combination) -> float | None:

@@ -36,8 +36,8 @@ class Measurement(NamedTuple):
 def explore(figures: Figures, measure: Callable[[Combination], float], trainings: int, seed: int) -> list[Measurement]:
     """Measure the accuracy of one combination after the other, until nothing is open or no training is left.
 
-    The objective is the headline metric where accuracy comes first, and median latency otherwise; the constraint is that
-    the drop be at most `max_drop`.
+    The objective is the headline metric where accuracy comes first, and median latency otherwise; the constraint is
+    that the drop be at most `max_drop`.
 
     Args:
         figures: what is known; grows by what is measured.

@@ -13,8 +13,8 @@ from alambique.demo.scenes import Scenes
 from alambique.files import write_json
 from alambique.layout import WEIGHTS, checkpoint
 from alambique.process.environment import prepare
-from alambique.tasks.detect import network
-from alambique.tasks.heads.shapes import Shapes
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
 
 prepare()
 
@@ -24,23 +24,23 @@ NOTHING = {"uri": None, "sha256": None, "file": None}
 
 
 @pytest.fixture(scope="session", params=HEADS)
-def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shapes:
+def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> YoloDataset:
     """Tiny scenes of each head."""
     root = tmp_path_factory.mktemp(request.param) / "data"
     head_datasets.write(request.param, root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
-    return Shapes.of(root, request.param)
+    return YoloDataset.load(root, request.param)
 
 
 @pytest.fixture(scope="session")
-def poses(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
+def poses(tmp_path_factory: pytest.TempPathFactory) -> YoloDataset:
     """Tiny scenes with keypoints."""
     root = tmp_path_factory.mktemp("poses") / "data"
     head_datasets.write("pose", root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
-    return Shapes.of(root, "pose")
+    return YoloDataset.load(root, "pose")
 
 
 @pytest.fixture(scope="session")
-def params(data: Shapes) -> Heads:
+def params(data: YoloDataset) -> Heads:
     found = parse(
         {
             "project": "tiny",
@@ -60,7 +60,7 @@ def params(data: Shapes) -> Heads:
 
 
 @pytest.fixture(scope="session")
-def project(data: Shapes, params: Heads, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(data: YoloDataset, params: Heads, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a pruned student that finds something everywhere."""
     root = tmp_path_factory.mktemp(f"project_{data.head}")
     (root / "data").symlink_to(data.root)
@@ -72,9 +72,9 @@ def project(data: Shapes, params: Heads, tmp_path_factory: pytest.TempPathFactor
     return root
 
 
-def sure(data: Shapes, params: Heads) -> Any:
+def sure(data: YoloDataset, params: Heads) -> Any:
     """A network, not trained, half of whose scores are above one half."""
-    from alambique.tasks.heads.teacher import build
+    from alambique.tasks.yolo.teacher import build
 
     model = build(params.networks["pico"], data, 0).eval()
     generator = torch.Generator().manual_seed(1)

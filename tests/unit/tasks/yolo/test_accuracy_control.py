@@ -9,16 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from alambique.tasks.yolo.accuracy_control import fewest, makers, rank, regions, to_float
+from alambique.tasks.yolo.predict import open_artifact
+from alambique.tasks.yolo.quantize import Made, quantizer, within_budget
+from alambique.tasks.yolo.validation import Budget, Validation
 from torch import Tensor, nn
 
 from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
-from alambique.tasks.detect.accuracy_control import fewest, makers, rank, regions, to_float
-from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.predict import open_artifact
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import Made, quantizer, within_budget
-from alambique.tasks.detect.validation import Budget, Validation
+from alambique.tasks.yolo.calibration import Inputs
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess
 
 SIZE = 64
 SENSITIVE = {"/stem/Conv", "/middle/Conv"}
@@ -68,10 +68,10 @@ def graph() -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory, scenes: Path, graph: onnx.ModelProto) -> Dataset:
+def dataset(tmp_path_factory: pytest.TempPathFactory, scenes: Path, graph: onnx.ModelProto) -> YoloDataset:
     """The scenes; in val it is right what the detector finds best."""
     folder = tmp_path_factory.mktemp("judged")
-    dataset = Dataset.load(Path(shutil.copytree(scenes, folder / "data")))
+    dataset = YoloDataset.load(Path(shutil.copytree(scenes, folder / "data")))
     onnx.save(graph, folder / "model.onnx")
     predict = open_artifact(folder / "model.onnx", "onnx", 1)
     found = {image: predict(preprocess(image, SIZE)[0]) for image in dataset.images("val")}
@@ -85,7 +85,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, scenes: Path, graph: onnx.
 
 
 @pytest.fixture(scope="module")
-def inputs(dataset: Dataset) -> Inputs:
+def inputs(dataset: YoloDataset) -> Inputs:
     return [preprocess(image, SIZE)[0] for image in dataset.images("train")[:8]]
 
 
@@ -95,7 +95,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 
 
 def made(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, max_drop: float, folder: Path
+    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, max_drop: float, folder: Path
 ) -> tuple[Made, Budget]:
     validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
     tried = within_budget(quantizer(runtime), graph, inputs, validation, runtime, max_drop, folder)
@@ -103,7 +103,7 @@ def made(
 
 
 def test_a_wrecked_network_is_recovered_with_few_float_layers(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, tmp_path: Path
+    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     (tmp_path / "generous").mkdir()
     plain, _ = made(graph, inputs, dataset, runtime, 1.0, tmp_path / "generous")
@@ -131,7 +131,7 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
     retrained: bool,
     graph: onnx.ModelProto,
     inputs: Inputs,
-    dataset: Dataset,
+    dataset: YoloDataset,
     runtime: str,
     tmp_path: Path,
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
 
 
 def test_nothing_is_trained_where_plain_int8_holds_the_budget(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, tmp_path: Path
+    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     def refuse() -> onnx.ModelProto:
         raise AssertionError("trained in vain")
@@ -159,7 +159,7 @@ def test_nothing_is_trained_where_plain_int8_holds_the_budget(
 
 
 def test_weights_whose_fp32_misses_the_budget_are_not_searched(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, tmp_path: Path
+    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, tmp_path: Path
 ) -> None:
     validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
     worse = exported(0)
@@ -174,7 +174,7 @@ def test_weights_whose_fp32_misses_the_budget_are_not_searched(
 
 
 def test_accuracy_control_is_deterministic(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: Dataset, runtime: str, tmp_path: Path
+    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     files = []
     for name in ("first", "second"):

@@ -10,8 +10,8 @@ import pytest
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import paired_bootstrap
-from alambique.tasks.detect import average_precision, bootstrap, evaluate, ranking
-from alambique.tasks.detect.average_precision import Matched
+from alambique.tasks.yolo import average_precision, bootstrap, evaluate, ranking
+from alambique.tasks.yolo.average_precision import Matched
 
 CLASSES = 4
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alambique.tasks.detect.average_precision import THRESHOLDS, Matched
-from alambique.tasks.detect.confidence import BINS, FLOOR, calibration, expected_calibration_error
+from alambique.tasks.yolo.average_precision import THRESHOLDS, Matched
+from alambique.tasks.yolo.confidence import BINS, FLOOR, calibration, expected_calibration_error
 
 
 def judged(scores: np.ndarray, right: np.ndarray) -> Matched:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alambique.tasks.detect.preprocess import Letterbox
-from alambique.tasks.heads.answers import OUTLINE, decode, rows_of, to_shares
+from alambique.tasks.yolo.decoding import OUTLINE, decode, rows_of, to_shares
+from alambique.tasks.yolo.preprocess import Letterbox
 
 NAN, INF = float("nan"), float("inf")
 

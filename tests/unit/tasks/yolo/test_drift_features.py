@@ -4,17 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alambique.tasks.yolo.predict import load
 from factories import tiny_detection
 from factories.trained_networks import trained
 
 from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
-from alambique.tasks.detect import network
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.watch import observe, uncertainty
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.drift_features import observe, uncertainty
+from alambique.tasks.yolo.preprocess import preprocess
 
 SCORES = np.array([0.9, 0.5, 0.2, 0.1])
 
@@ -28,7 +28,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def test_predictions_are_those_that_are_measured(checkpoint: Path, scenes: Path) -> None:
-    images = Dataset.load(scenes).images("val")[:3]
+    images = YoloDataset.load(scenes).images("val")[:3]
     threshold = float(np.median([load(checkpoint, 1)(preprocess(image, 64)[0])[:5, 4].mean() for image in images]))
     found = observe(checkpoint, images, Evaluate(threshold=threshold))
     for index, image in enumerate(images):
@@ -42,7 +42,7 @@ def test_predictions_are_those_that_are_measured(checkpoint: Path, scenes: Path)
 
 
 def test_embeddings_tell_images_apart_and_nothing_else_does(checkpoint: Path, scenes: Path) -> None:
-    first, second = Dataset.load(scenes).images("val")[:2]
+    first, second = YoloDataset.load(scenes).images("val")[:2]
     found = observe(checkpoint, [first, second, first], Evaluate()).embeddings
     assert found.shape[0] == 3 and found.shape[1] > 8
     assert np.array_equal(found[0], found[2])

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from alambique.tasks.yolo.predict import load
 from factories import checkpoints
 from PIL import Image
 
 from alambique import config
 from alambique.config import detect
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
-from alambique.tasks.detect import average_precision, ranking
-from alambique.tasks.detect.evaluate import evaluate
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
+from alambique.tasks.yolo import average_precision, ranking
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import evaluate
+from alambique.tasks.yolo.preprocess import preprocess, restore
 
 prepare()
 
@@ -28,7 +28,7 @@ prepare()
 def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project whose test labels are every other box its teacher finds, slightly moved: mAP is neither 0 nor 1."""
     root = checkpoints.project(tmp_path_factory.mktemp("evaluate") / "project", scenes)
-    dataset = Dataset.load(root / "data")
+    dataset = YoloDataset.load(root / "data")
     test = dataset.images("test")
     Image.open(test[0]).resize((64, 40)).save(test[0])  # one image that is not square
     predict = load(checkpoints.checkpoint(root), threads=1)
@@ -89,7 +89,7 @@ def test_figures_are_those_of_yolo_val(project: Path, tmp_path: Path) -> None:
 def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp_path: Path) -> None:
     metrics = measure(project, "teacher-main", tmp_path / "out")
     found = rows(tmp_path / "out")
-    dataset = Dataset.load(project / "data")
+    dataset = YoloDataset.load(project / "data")
     assert [row["image"] for row in found] == [f"test/{path.name}" for path in dataset.images("test")]
     assert metrics["images"] == len(found) == 8
     assert metrics["data"] == dataset.digest("test")
@@ -171,7 +171,7 @@ def test_classes_are_matched_by_name_not_by_index(project: Path, tmp_path: Path)
     before = measure(project, "pico-onnx-fp32", tmp_path / "before")
     data = tmp_path / "project/data"
     shutil.copytree(project, tmp_path / "project")
-    names = Dataset.load(data).classes
+    names = YoloDataset.load(data).classes
     content = (data / "data.yaml").read_text().split("names:")[0]
     (data / "data.yaml").write_text(f"{content}names: {[*names[1:], names[0]]}\n")
     for label in (data / "labels/test").glob("*.txt"):

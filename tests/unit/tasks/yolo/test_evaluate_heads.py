@@ -9,10 +9,10 @@ import torch
 from ultralytics.utils import ops
 
 from alambique.config.heads import Evaluate
-from alambique.tasks.detect import average_precision
-from alambique.tasks.heads.answers import Outputs
-from alambique.tasks.heads.evaluate import Judge
-from alambique.tasks.heads.shapes import Shapes
+from alambique.tasks.yolo import average_precision
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.decoding import Outputs
+from alambique.tasks.yolo.evaluate import Judge
 
 PROTOTYPES = 32
 
@@ -25,7 +25,7 @@ class Oracle:
         first: how many of an image's objects it finds.
     """
 
-    def __init__(self, data: Shapes, split: str, shift: float = 0.0, first: int | None = None) -> None:
+    def __init__(self, data: YoloDataset, split: str, shift: float = 0.0, first: int | None = None) -> None:
         self.data, self.shift, self.first = data, shift, first
         self.samples = iter(data.samples(split))
 
@@ -63,14 +63,14 @@ class Oracle:
         return np.where(canvas[2::4, 2::4] > 0, 1.0, -1.0)
 
 
-def judged(data: Shapes, tmp_path: Path, **how: Any) -> tuple[dict[str, Any], list[Any]]:
+def judged(data: YoloDataset, tmp_path: Path, **how: Any) -> tuple[dict[str, Any], list[Any]]:
     card = {"classes": data.classes, "image_size": 64}
     judge = Judge(Oracle(data, "test", **how), card, tmp_path, data, Evaluate())  # type: ignore[arg-type]
     results = list(judge.split("test"))
     return average_precision.summarize([matched for _, _, matched, _, _ in results], data.classes), results
 
 
-def test_who_knows_the_labels_is_right(data: Shapes, tmp_path: Path) -> None:
+def test_who_knows_the_labels_is_right(data: YoloDataset, tmp_path: Path) -> None:
     found, results = judged(data, tmp_path)
     assert found["map50"] == pytest.approx(0.995)  # Ultralytics' highest
     # Masks are compared on a quarter of the pixels, and drawn a little otherwise.
@@ -80,7 +80,7 @@ def test_who_knows_the_labels_is_right(data: Shapes, tmp_path: Path) -> None:
         assert (letterbox.width, letterbox.height, letterbox.scale) == (64, 64, 1.0)
 
 
-def test_what_lies_elsewhere_is_wrong(data: Shapes, tmp_path: Path) -> None:
+def test_what_lies_elsewhere_is_wrong(data: YoloDataset, tmp_path: Path) -> None:
     exact, _ = judged(data, tmp_path)
     near, _ = judged(data, tmp_path, shift=3.0)
     far, _ = judged(data, tmp_path, shift=40.0)
@@ -88,13 +88,13 @@ def test_what_lies_elsewhere_is_wrong(data: Shapes, tmp_path: Path) -> None:
     assert far["map50"] < 0.1
 
 
-def test_what_is_not_found_is_missing(data: Shapes, tmp_path: Path) -> None:
+def test_what_is_not_found_is_missing(data: YoloDataset, tmp_path: Path) -> None:
     found, results = judged(data, tmp_path, first=0)
     assert found["map50_95"] == 0
     assert all(not len(answer.boxes) for _, answer, _, _, _ in results)
 
 
-def test_a_class_is_told_by_its_name(data: Shapes, tmp_path: Path) -> None:
+def test_a_class_is_told_by_its_name(data: YoloDataset, tmp_path: Path) -> None:
     card = {"classes": data.classes[::-1], "image_size": 64}
     judge = Judge(Oracle(data, "test"), card, tmp_path, data, Evaluate())  # type: ignore[arg-type]
     for path, answer, matched, _, _ in judge.split("test"):

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from alambique.tasks.yolo.card import EXAMPLES
+from alambique.tasks.yolo.predict import load
 from factories import checkpoints
 from numpy.typing import NDArray
 
 from alambique import config
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.tasks.availability import unavailable
-from alambique.tasks.detect.card import EXAMPLES
-from alambique.tasks.detect.export import FILES, export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.export import FILES, export
+from alambique.tasks.yolo.preprocess import preprocess, restore
 
 RUNTIMES = ["onnx", "openvino", "torchscript", "ncnn", pytest.param("executorch", marks=pytest.mark.slow)]
 RUN_BY_TORCH = {"torchscript", "executorch"}
@@ -39,7 +39,7 @@ import sys
 from pathlib import Path
 from alambique.stages.environment import prepare
 prepare()
-from alambique.tasks.detect.traced import to_torchscript
+from alambique.tasks.yolo.traced import to_torchscript
 to_torchscript(Path(sys.argv[1]), 64, Path(sys.argv[2]))
 """
 PRUNED = checkpoint("pico", "pruned")
@@ -71,7 +71,7 @@ def sorted_rows(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_every_runtime_finds_what_torch_finds(root: Path, made: tuple[Path, Metrics]) -> None:
     torch_finds, runtime_finds = load(root / PRUNED, 1), load(made[0], 1)
-    for image in Dataset.load(root / "data").images("test"):
+    for image in YoloDataset.load(root / "data").images("test"):
         pixels, _ = preprocess(image, checkpoints.SIZE)
         expected, found = torch_finds(pixels), runtime_finds(pixels)
         assert found.shape == expected.shape

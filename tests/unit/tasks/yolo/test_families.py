@@ -13,10 +13,10 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import SplitBlock, split
-from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.widths import build, choose, narrowings, widths
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.chunk_split import SplitBlock, split
+from alambique.tasks.yolo.structured_pruning import shrink
+from alambique.tasks.yolo.widths import build, choose, narrowings, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}
 """How many blocks of each family split a convolution's output."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from alambique.tasks.detect.float_tail import float_tail
+from alambique.tasks.yolo.float_nodes import float_tail
 
 
 def test_float_tail_reaches_back_to_the_last_convolutions_and_no_further() -> None:

@@ -8,7 +8,7 @@ import torch
 from factories.reference_formulas import plain_kl
 from torch import Tensor
 
-from alambique.tasks.detect.losses import strength, tempered_binary_kl, tempered_kl
+from alambique.tasks.yolo.distillation_loss import strength, tempered_binary_kl, tempered_kl
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])

@@ -15,7 +15,7 @@ from ultralytics.nn.distill_model import FeatureHook
 from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import read_json, sha256
-from alambique.tasks.detect import network
+from alambique.tasks.yolo import network
 
 
 def weights(model: torch.nn.Module) -> torch.Tensor:

@@ -9,25 +9,25 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from alambique.tasks.yolo.distill import control, distill
+from alambique.tasks.yolo.prune import prune
+from alambique.tasks.yolo.quantize import quantize
 from factories import checkpoints, tiny_detection
 from ultralytics.utils.metrics import box_iou
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect import accuracy_control, classes, network
-from alambique.tasks.detect.distill import control, distill
-from alambique.tasks.detect.evaluate import compare, measure
-from alambique.tasks.detect.export import export, student_graph
-from alambique.tasks.detect.float_tail import float_tail
-from alambique.tasks.detect.prune import prune
-from alambique.tasks.detect.quantize import quantize
-from alambique.tasks.detect.soft_labels import predict_raw, recipe, soft_labels
-from alambique.tasks.detect.suppression import IOU, MAX_BOXES
+from alambique.tasks.yolo import accuracy_control, classes, network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import compare, measure
+from alambique.tasks.yolo.export import export, student_graph
+from alambique.tasks.yolo.float_nodes import float_tail
+from alambique.tasks.yolo.soft_labels import predict_raw, recipe, soft_labels
+from alambique.tasks.yolo.suppression import IOU, MAX_BOXES
 
 STEPS = (24 + 8) // 8
 """An epoch's, over labelled and unlabelled images."""
@@ -72,7 +72,7 @@ def tail(path: Path) -> set[str]:
 
 def test_a_teacher_says_once_what_it_sees(root: Path, family: str) -> None:
     given = asked(family)
-    cache = Cache.open(root / "soft_labels", recipe(root, given, Dataset.load(root / "data")))
+    cache = Cache.open(root / "soft_labels", recipe(root, given, YoloDataset.load(root / "data")))
     for name in cache:
         boxes = torch.from_numpy(cache[name].boxes.astype(np.float32))
         assert 0 < len(boxes) <= 5
@@ -144,7 +144,7 @@ def test_a_pruned_student_recovers_and_stays_small(root: Path, family: str, tmp_
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino", "torchscript"])
 def test_an_artifact_finds_what_its_checkpoint_finds(root: Path, family: str, runtime: str, tmp_path: Path) -> None:
-    given, data = asked(family, runtimes=[runtime], int8=[]), Dataset.load(root / "data")
+    given, data = asked(family, runtimes=[runtime], int8=[]), YoloDataset.load(root / "data")
     export(root, given, Candidate("pico", runtime, "fp32"), tmp_path)
     assert read_json(tmp_path / "card.json")["output"]["shape"] == [1, MAX_BOXES, 6]
     parity = compare(tmp_path, root / PRUNED, data, "test", given.evaluate)
@@ -165,7 +165,7 @@ def test_int8_leaves_suppression_and_decoding_in_floating_point(
     if runtime == "onnx":
         assert {"NonMaxSuppression", "Softmax", "Conv"} <= tail(tmp_path / "model.onnx")
         assert not {"QuantizeLinear", "DequantizeLinear"} & tail(tmp_path / "model.onnx")
-    parity = compare(tmp_path, root / PRUNED, Dataset.load(root / "data"), "test", given.evaluate)
+    parity = compare(tmp_path, root / PRUNED, YoloDataset.load(root / "data"), "test", given.evaluate)
     assert parity["agreement"] > 0.5
 
 

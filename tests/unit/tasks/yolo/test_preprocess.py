@@ -8,7 +8,7 @@ from PIL import Image
 
 from alambique.errors import DataError
 from alambique.process.environment import prepare
-from alambique.tasks.detect.preprocess import place, preprocess, restore
+from alambique.tasks.yolo.preprocess import place, preprocess, restore
 
 prepare()
 

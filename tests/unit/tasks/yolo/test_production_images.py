@@ -8,11 +8,11 @@ from factories import checkpoints
 
 from alambique import config
 from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import DATA
-from alambique.tasks.detect import field
-from alambique.tasks.detect.evaluate import evaluate
+from alambique.tasks.yolo import field
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import evaluate
 
 SETTINGS = Evaluate(threshold=0.5)
 
@@ -65,4 +65,4 @@ def test_only_images_from_the_field_are_looked_at(scenes: Path, tmp_path: Path) 
     metrics = evaluate(project, params, "teacher-main", tmp_path / "with")
     assert metrics["field"]["images"] == 3
     assert field.agreement(tmp_path / "with", tmp_path / "with", params.evaluate) == pytest.approx(1, abs=0.05)
-    assert field.chosen(Dataset.load(project / DATA)) == sorted(folder.iterdir())
+    assert field.chosen(YoloDataset.load(project / DATA)) == sorted(folder.iterdir())

@@ -13,15 +13,15 @@ from ultralytics import YOLO
 from ultralytics.utils import callbacks
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import network, prune, rounds, sensitivity
-from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.trainer_state import Earlier, State, StateFile
+from alambique.tasks.yolo import network, prune, rounds, sensitivity
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.soft_labels import soft_labels
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
@@ -142,7 +142,7 @@ def test_card_says_what_was_pruned(root: Path, pruned: tuple[Path, Metrics]) -> 
     assert card["student"] == "pico"
     assert card["sha256"] == sha256(folder / "weights.pt")
     assert card["source"] == sha256(root / DISTILLED / "weights.pt")
-    assert card["data"] == Dataset.load(root / "data").digest("train")
+    assert card["data"] == YoloDataset.load(root / "data").digest("train")
     assert card["macs"] == metrics["macs"]
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from alambique.config.heads import Head, Network
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.prunable import shrink
+from alambique.tasks.yolo import network, widths
+from alambique.tasks.yolo.structured_pruning import shrink
 
 HEADS: tuple[Head, ...] = ("segment", "pose", "obb")
 SMALLEST = Network(scale=(0.50, 0.125, 1024))

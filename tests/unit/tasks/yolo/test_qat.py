@@ -10,6 +10,7 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from alambique.tasks.yolo.quantize import quantizer
 from factories import checkpoints
 from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
@@ -18,17 +19,16 @@ from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import network, qat
-from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.export import FILES, to_onnx
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.trainer_state import State, StateFile
+from alambique.tasks.yolo import network, qat
+from alambique.tasks.yolo.calibration import Inputs
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.export import FILES, to_onnx
+from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.soft_labels import soft_labels
 
 PRUNED = checkpoint("pico", "pruned")
 INT8 = Candidate("pico", "onnx", "int8")
@@ -61,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(root: Path) -> Inputs:
-    return [preprocess(image, checkpoints.SIZE)[0] for image in Dataset.load(root / "data").images("train")[:4]]
+    return [preprocess(image, checkpoints.SIZE)[0] for image in YoloDataset.load(root / "data").images("train")[:4]]
 
 
 @pytest.fixture(scope="module")

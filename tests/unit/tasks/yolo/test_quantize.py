@@ -6,21 +6,21 @@ import numpy as np
 import onnx
 import openvino
 import pytest
+from alambique.tasks.yolo.predict import load
+from alambique.tasks.yolo.quantize import Made, Tried, quantize, quantizer, report
+from alambique.tasks.yolo.validation import Budget, Validation
 from factories import checkpoints
 
 from alambique import config
 from alambique.config import detect
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import Made, Tried, quantize, quantizer, report
-from alambique.tasks.detect.validation import Budget, Validation
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.export import export
+from alambique.tasks.yolo.preprocess import preprocess
 
 SCORE_TOLERANCE = 0.08
 """Mean distance between the best scores in INT8 and in FP32; scores go from 0 to 1."""
@@ -53,7 +53,7 @@ def made(root: Path, request: pytest.FixtureRequest) -> tuple[Path, Path, Metric
 def test_int8_finds_about_what_fp32_finds(root: Path, made: tuple[Path, Path, Metrics]) -> None:
     full, low = load(made[0], 1), load(made[1], 1)
     scores, boxes = [], []
-    for image in Dataset.load(root / "data").images("test"):
+    for image in YoloDataset.load(root / "data").images("test"):
         pixels, _ = preprocess(image, checkpoints.SIZE)
         expected, found = full(pixels), low(pixels)
         assert found.shape == expected.shape
@@ -65,7 +65,7 @@ def test_int8_finds_about_what_fp32_finds(root: Path, made: tuple[Path, Path, Me
 
 
 def test_scores_are_not_rounded_to_the_scale_of_boxes(root: Path, made: tuple[Path, Path, Metrics]) -> None:
-    pixels, _ = preprocess(Dataset.load(root / "data").images("test")[0], checkpoints.SIZE)
+    pixels, _ = preprocess(YoloDataset.load(root / "data").images("test")[0], checkpoints.SIZE)
     found = load(made[1], 1)(pixels)
     assert len(np.unique(found[:, 4])) > 60  # of 84
 
@@ -104,7 +104,7 @@ def test_a_drop_within_the_budget_leaves_plain_int8(root: Path, made: tuple[Path
     card, metrics = read_json(made[1] / "card.json"), made[2]
     found = {key: card[key] for key in ("method", "float_layers", "within_budget", "max_drop")}
     assert found == {"method": "ptq", "float_layers": 0, "within_budget": True, "max_drop": 0.01}
-    validation = Validation(Dataset.load(root / "data"), card["classes"], checkpoints.SIZE, params(root).evaluate)
+    validation = Validation(YoloDataset.load(root / "data"), card["classes"], checkpoints.SIZE, params(root).evaluate)
     for key, folder in (("fp32_map50_95", made[0]), ("int8_map50_95", made[1])):
         assert metrics[key] == card[key] == validation.map50_95(folder / card["file"], card["runtime"])
     assert metrics["drop"] == metrics["fp32_map50_95"] - metrics["int8_map50_95"]

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from ultralytics.cfg import get_cfg
 
-from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.samples import Sample
+from alambique.tasks.yolo.sample_dataset import SampleDataset
+from alambique.tasks.yolo.samples import Sample
 
 SIZE = 64
 CLASSES = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alambique.tasks.detect.trust import ENOUGH, Trust
+from alambique.tasks.yolo.score_calibration import ENOUGH, Trust
 
 
 def judged(

@@ -12,16 +12,16 @@ from factories.tiny_detection import params, project
 from PIL import Image
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
-from alambique.tasks.detect import network, predict
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
-from alambique.tasks.detect.preprocess import preprocess, restore
-from alambique.tasks.detect.soft_labels import recipe, soft_labels
+from alambique.tasks.yolo import network, predict
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess, restore
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
+from alambique.tasks.yolo.soft_labels import recipe, soft_labels
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def asked(teachers: Sequence[str], **soft: object) -> Params:
 
 def write(
     root: Path, target: Path, teachers: Sequence[str] = ("main",), **soft: object
-) -> tuple[Cache[SoftLabels], list[Metrics]]:
+) -> tuple[Cache[BoxLabels], list[Metrics]]:
     given = asked(teachers, **soft)
     metrics = []
     for shard in given.soft_labels.shards:
         (target / str(shard)).mkdir(parents=True)
         metrics.append(soft_labels(root, given, shard, target / str(shard)))
-    data = Dataset.load(root / "data")
+    data = YoloDataset.load(root / "data")
     return Cache.open(target, recipe(root, given, data)), metrics
 
 
@@ -192,7 +192,7 @@ def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, t
 
 
 def test_the_key_names_teachers_and_how_they_are_combined(two: Path) -> None:
-    data = Dataset.load(two / "data")
+    data = YoloDataset.load(two / "data")
     variants = [asked(names) for names in (["main"], ["other"], ["main", "other"], ["other", "main"])]
     variants.append(asked(["main", "other"], combine="best_per_class"))
     assert len({recipe(two, variant, data).digest() for variant in variants}) == len(variants)
@@ -202,7 +202,7 @@ def test_the_key_changes_with_who_is_best_at_a_class(two: Path, tmp_path: Path) 
     copy = tmp_path / "project"
     shutil.copytree(two, copy)
     given = asked(["main", "other"], combine="best_per_class")
-    data = Dataset.load(copy / "data")
+    data = YoloDataset.load(copy / "data")
     before = recipe(copy, given, data).digest()
     card = copy / "models/teacher/other/card.json"
     write_json(card, {**read_json(card), "val_ap": {"cat": 0.6, "dog": 0.3, "eel": 0.3}})

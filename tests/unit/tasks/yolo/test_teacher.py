@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+from alambique.tasks.yolo.teacher import teacher
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from alambique import files
 from alambique.config import detect
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.evaluate import measure
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.soft_labels import predict_raw
-from alambique.tasks.detect.teacher import teacher
+from alambique.tasks.yolo import network, widths
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import measure
+from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.soft_labels import predict_raw
 
 TEACHER = Path("models/teacher/main")
 GIVEN = Path("inputs/teachers/main.pt")
@@ -84,7 +84,7 @@ def test_the_card_tells_how_good_the_teacher_is_on_val(
     root = project(tmp_path, scenes)
     give(root)
     metrics, card = make(root, **changes)
-    measured, _ = measure(root / TEACHER, Dataset.load(root / "data"), "val", detect.Evaluate())
+    measured, _ = measure(root / TEACHER, YoloDataset.load(root / "data"), "val", detect.Evaluate())
     assert card["val_map50_95"] == metrics["val_map50_95"] == measured["map50_95"]
     assert card["val_ap"] == measured["ap"]
     assert list(card["val_ap"]) == sorted(CLASSES)
@@ -102,7 +102,7 @@ def test_a_pruned_student_may_teach(tmp_path: Path, scenes: Path) -> None:
 
 
 def logits(model: DetectionModel, scenes: Path) -> torch.Tensor:
-    image = next(iter(Dataset.load(scenes).images("val")))
+    image = next(iter(YoloDataset.load(scenes).images("val")))
     return predict_raw(model.eval(), torch.from_numpy(preprocess(image, 64)[0]))[1]
 
 

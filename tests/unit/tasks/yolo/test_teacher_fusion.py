@@ -8,7 +8,7 @@ import pytest
 import torch
 from ultralytics.utils.metrics import box_iou
 
-from alambique.tasks.detect.combine import CERTAIN, SAME_OBJECT, Found, average, best_per_class, choose_experts
+from alambique.tasks.yolo.teacher_fusion import CERTAIN, SAME_OBJECT, Found, average, best_per_class, choose_experts
 
 CLASSES = 3
 

@@ -16,23 +16,23 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from alambique import cli
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
 from alambique.runs.new_project import template_for
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect.boxes import SoftLabels
-from alambique.tasks.detect.inspection import command
-from alambique.tasks.detect.inspection.inspect import Inspection, entropy, inspect, owners
-from alambique.tasks.detect.inspection.summary import by_class, facts, teacher_names
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.inspection import command
+from alambique.tasks.yolo.inspection.statistics import Inspection, entropy, inspect, owners
+from alambique.tasks.yolo.inspection.summary import by_class, facts, teacher_names
+from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 CAT, DOG, EEL = range(3)
 
 
-def seen(image: str, *boxes: tuple[tuple[float, ...], int, float]) -> SoftLabels:
+def seen(image: str, *boxes: tuple[tuple[float, ...], int, float]) -> BoxLabels:
     """Boxes of a place, a class and the logit of that class; the next class in order has the opposite logit."""
     logits = np.array([(logit, -logit) for _, _, logit in boxes], np.float16).reshape(-1, 2)
-    return SoftLabels(
+    return BoxLabels(
         image,
         np.array([place for place, _, _ in boxes], np.float16).reshape(-1, 4),
         logits,
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 def look(project: Path) -> Inspection:
     cache = Cache.open(project / "soft_labels", RECIPE)
-    return inspect(project, RECIPE, cache, Dataset.load(project / "data"))
+    return inspect(project, RECIPE, cache, YoloDataset.load(project / "data"))
 
 
 def printed(project: Path, image: str | None = None) -> str:
@@ -100,9 +100,9 @@ def test_a_labelled_box_is_found_only_by_a_box_of_its_class(project: Path) -> No
 
 
 def test_a_teachers_box_belongs_to_the_labelled_one_it_overlaps_most_whatever_the_class(project: Path) -> None:
-    from alambique.tasks.detect.pictures import labelled
+    from alambique.tasks.yolo.pictures import labelled
 
-    truth = labelled(Dataset.load(project / "data"), project / "data/images/train/a.png")
+    truth = labelled(YoloDataset.load(project / "data"), project / "data/images/train/a.png")
     assert owners(ROWS[0], truth) == [0, 1]
     assert owners(seen("x", (ASIDE, CAT, 1.0)), truth) == [None]
 

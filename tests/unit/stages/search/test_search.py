@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 import yaml
+from alambique.tasks.yolo.predict import load
+from alambique.tasks.yolo.rounds import prune_and_recover
+from alambique.tasks.yolo.validation import Validation
 from factories import checkpoints, tiny_detection
 from pytest import MonkeyPatch
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CHOICE, checkpoint
 from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
-from alambique.tasks.detect import network, prototypes, sensitivity
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.rounds import prune_and_recover
-from alambique.tasks.detect.soft_labels import soft_labels
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import choose, widths
+from alambique.tasks.yolo import network, prototypes, sensitivity
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.soft_labels import soft_labels
+from alambique.tasks.yolo.widths import choose, widths
 
 DISTILLED = checkpoint("pico", "distilled", 0)
 
@@ -90,7 +90,7 @@ def test_the_drop_is_from_the_student_as_it_was_distilled(
     root: Path, found: tuple[dict[str, Any], dict[str, Any], str]
 ) -> None:
     choice = found[0]
-    dataset = Dataset.load(root / "data")
+    dataset = YoloDataset.load(root / "data")
     validation = Validation(dataset, dataset.classes, 64, params().evaluate)
     assert choice["reference"] == choice["unpruned"]["pico"] == validation.score(load(root / DISTILLED, 1))
     (trial,) = choice["trials"]
@@ -151,7 +151,7 @@ def test_a_prototype_has_the_widths_that_pruning_will_choose(
     found = sensitivity.Scan(0.5, left)  # what uniform pruning narrows shall be what is fragile
     monkeypatch.setattr(sensitivity, "scan", lambda *_: found)  # a student of one epoch finds nothing to lose
     asked = tiny_detection.params(prune={"widths": "sensitivity", "ratio": 0.15, "epochs": 1})
-    dataset = Dataset.load(root / "data")
+    dataset = YoloDataset.load(root / "data")
     workshop = prototypes.Workshop(root, asked, dataset, [], tmp_path)
     prune_and_recover(wide, root, asked, dataset, tmp_path)
     pruned = network.load(tmp_path / "weights.pt")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from alambique.config.params import Budget
-from alambique.tasks.detect.budget import Combination, Cost, Figures
-from alambique.tasks.detect.study import explore
+from alambique.stages.search.budget_choice import Combination, Cost, Figures
+from alambique.stages.search.sampler import explore
 
 SHARES = tuple(index / 10 for index in range(9))
 
