@@ -98,7 +98,7 @@ def publish(request: messages.PublishRequest) -> messages.Published:
 
 def drift(request: messages.DriftRequest) -> messages.Drift:
     """Compare the newest production images with what the champion was made from."""
-    from alambique.drift.watch import drift as work
+    from alambique.drift.detect_drift import drift as work
 
     return work(request)
 

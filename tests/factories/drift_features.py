@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.drift import statistics
+from alambique.drift import image_statistics
 from alambique.drift.features import Batch, Reference
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 
 CLASSES = ["cat", "dog", "eel"]
 
 
-def observed(images: int, chance: np.random.Generator, shares: tuple[float, ...] = (0.5, 0.3, 0.2)) -> Observed:
+def observed(images: int, chance: np.random.Generator, shares: tuple[float, ...] = (0.5, 0.3, 0.2)) -> DriftFeatures:
     """What a network might make of them."""
     boxes = chance.poisson(3, images)
-    return Observed(
+    return DriftFeatures(
         embeddings=chance.normal(size=(images, 16)),
         numbers={"confidence": chance.beta(5, 2, images), "boxes": boxes.astype(float)},
         counts=np.array([chance.multinomial(count, shares) for count in boxes], float).reshape(-1, len(CLASSES)),
@@ -26,8 +26,8 @@ def observed(images: int, chance: np.random.Generator, shares: tuple[float, ...]
 
 def table(images: int, chance: np.random.Generator) -> NDArray[np.float64]:
     """Statistics, with one width and height for all."""
-    found = chance.normal(size=(images, len(statistics.NAMES)))
-    found[:, statistics.NAMES.index("aspect")] = 1.5
+    found = chance.normal(size=(images, len(image_statistics.NAMES)))
+    found[:, image_statistics.NAMES.index("aspect")] = 1.5
     return found
 
 

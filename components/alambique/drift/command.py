@@ -13,7 +13,7 @@ from rich.table import Table
 
 from alambique.config.deployment import Deployment
 from alambique.drift import verdict
-from alambique.drift.watch import look
+from alambique.drift.detect_drift import look
 from alambique.files import read_json
 from alambique.messages import DriftRequest
 from alambique.report.terminal import WIDTH
@@ -30,7 +30,7 @@ def run(project: Path, console: Console | None = None) -> None:
     Args:
         console: where to; by default standard output.
     Raises:
-        as `alambique.drift.watch.drift`.
+        as `alambique.drift.detect_drift.drift`.
     """
     console = console or Console()
     if not console.is_terminal:

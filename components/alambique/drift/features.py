@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.files import write_bytes
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 
 VERSION = 2
 """Of all that the features are computed by: whoever changes that counts up, and old references are made anew."""
@@ -27,7 +27,7 @@ class Reference(NamedTuple):
     """
 
     statistics: NDArray[np.float64]
-    observed: Observed | None
+    observed: DriftFeatures | None
     trained: int
     held_out: int
 
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """The same of a production batch: both of all its n images."""
 
     statistics: NDArray[np.float64]
-    observed: Observed
+    observed: DriftFeatures
 
 
 def save(path: Path, reference: Reference) -> None:
@@ -59,5 +59,5 @@ def load(path: Path) -> Reference:
         observed = None
         if facts["observed"]:
             numbers = {name: file[f"number:{name}"] for name in facts["numbers"]}
-            observed = Observed(file["embeddings"], numbers, file["counts"], facts["classes"], file["uncertainty"])
+            observed = DriftFeatures(file["embeddings"], numbers, file["counts"], facts["classes"], file["uncertainty"])
         return Reference(file["statistics"], observed, facts["trained"], facts["held_out"])

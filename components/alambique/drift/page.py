@@ -11,10 +11,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from alambique.drift import plots, statistics, verdict
-from alambique.drift.batch import Fetched
+from alambique.drift import image_statistics, plots, verdict
 from alambique.drift.features import Batch, Reference
-from alambique.drift.selection import Choice
+from alambique.drift.label_selection import Choice
+from alambique.drift.production_batch import Fetched
 from alambique.report.figures import number, points
 from alambique.report.page import templates
 from alambique.report.pictures import data_uri
@@ -74,7 +74,9 @@ def probability(p: float) -> str:
 
 def _histograms(found: dict[str, Any], reference: Reference, batch: Batch) -> Iterator[tuple[str, str]]:
     """Of every number that was compared, those that drifted first."""
-    pairs = {name: (reference.statistics[:, i], batch.statistics[:, i]) for i, name in enumerate(statistics.NAMES)}
+    pairs = {
+        name: (reference.statistics[:, i], batch.statistics[:, i]) for i, name in enumerate(image_statistics.NAMES)
+    }
     if (seen := reference.observed) is not None:
         pairs |= {name: (values, batch.observed.numbers[name]) for name, values in seen.numbers.items()}
     compared = [signal for signal in found["signals"] if signal["name"] in pairs]

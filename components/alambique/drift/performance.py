@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alambique.config import Params
-from alambique.drift.batch import Fetched, lay_out_labelled
+from alambique.drift.production_batch import Fetched, lay_out_labelled
 from alambique.drift.reference import Champion
 from alambique.errors import PermanentError
 from alambique.evaluation import paired_bootstrap

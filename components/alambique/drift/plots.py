@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from alambique.drift.twosample import standardised
+from alambique.drift.two_sample_tests import standardised
 from alambique.report.plots import COLORS, STYLE, svg
 
 REFERENCE, BATCH = COLORS["coreml"], COLORS["openvino"]

@@ -20,10 +20,10 @@ from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data import dataset
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
-from alambique.drift import features, tracked
+from alambique.drift import dvc_files, features
+from alambique.drift.dvc_files import Files
 from alambique.drift.features import VERSION, Reference
-from alambique.drift.statistics import statistics
-from alambique.drift.tracked import Files
+from alambique.drift.image_statistics import statistics
 from alambique.errors import DataError
 from alambique.files import read_json, write_bytes
 from alambique.git import git
@@ -120,7 +120,7 @@ def load(champion: Champion, deployment: Deployment, task: Task, params: Params)
 
 
 def _make(champion: Champion, task: Task, params: Params, folder: Path) -> None:
-    with tracked.files(champion.project, DATA) as files:
+    with dvc_files.files(champion.project, DATA) as files:
         trained, held_out = (_images(files, champion.project / DATA, splits) for splits in (TRAINED, HELD_OUT))
         joined = [name for name in trained if f"/{dataset.FIELD}/" in name]
         if len(joined) >= ENOUGH:
@@ -138,7 +138,7 @@ def _describe(
     if not read.any():
         raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to a champion whose can")
     readable = [image for image, sound in zip(unseen, statistics(unseen)[1], strict=True) if sound]
-    observed = task.observe(champion.project / champion.checkpoint, readable, params) if readable else None
+    observed = task.drift_features(champion.project / champion.checkpoint, readable, params) if readable else None
     return Reference(table[read], observed, int(read.sum()), len(readable if enough else held_out))
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from alambique.config import Params
 from alambique.data.arrivals import Pair
-from alambique.drift.batch import Fetched
+from alambique.drift.comparisons import Signal
 from alambique.drift.features import VERSION, Reference
+from alambique.drift.label_selection import Choice
 from alambique.drift.performance import Performance
+from alambique.drift.production_batch import Fetched
 from alambique.drift.reference import ENOUGH, Champion
-from alambique.drift.selection import Choice
-from alambique.drift.signals import Signal
 from alambique.files import write_text
 from alambique.registry.ledger import Entry
 

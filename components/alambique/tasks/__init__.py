@@ -61,7 +61,7 @@ Ability = Literal["search", "ingest", "drift"]
 """What a task may do beyond the pipeline: find what meets a budget, take in new data, tell drifted production data."""
 
 
-class Observed(NamedTuple):
+class DriftFeatures(NamedTuple):
     """What a network makes of n images, in numbers by which two sets of images can be compared.
 
     Attributes:
@@ -164,7 +164,7 @@ class Task(Protocol):
             first, second: folders of their evaluations.
         """
 
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Any) -> Observed:
+    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
         """What the checkpoint in a folder makes of some images, for `drift` to compare."""
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:

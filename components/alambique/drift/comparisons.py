@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from alambique.drift import effect_sizes, statistics, twosample
+from alambique.drift import effect_sizes, image_statistics, two_sample_tests
 from alambique.drift.features import Batch, Reference
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ def compare(reference: Reference, batch: Batch, false_alarms: float, classes: bo
         false_alarms: share of undrifted batches for which any signal may drift.
         classes: whether the effect on the classes is measured, too, which takes a library of several seconds.
     """
-    count = len(statistics.NAMES) + (2 + len(batch.observed.numbers) if reference.observed else 0)
-    permutations = twosample.permutations_for(false_alarms, count)
+    count = len(image_statistics.NAMES) + (2 + len(batch.observed.numbers) if reference.observed else 0)
+    permutations = two_sample_tests.permutations_for(false_alarms, count)
     found = [*_image_signals(reference, batch)]
     if reference.observed is not None:
         found += _network_signals(reference.observed, batch.observed, permutations, classes)
-    adjusted = twosample.holm([signal.p for signal in found])
+    adjusted = two_sample_tests.holm([signal.p for signal in found])
     return [replace(signal, adjusted=p, drifted=p <= false_alarms) for signal, p in zip(found, adjusted, strict=True)]
 
 
@@ -62,21 +62,23 @@ def any_drifted(signals: Iterable[Signal]) -> bool:
 
 
 def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:
-    for index, name in enumerate(statistics.NAMES):
+    for index, name in enumerate(image_statistics.NAMES):
         first, second = reference.statistics[:, index], batch.statistics[:, index]
         if np.ptp(np.concatenate([first, second])) > 0:  # all images of one camera have one width and height
-            result = twosample.kolmogorov_smirnov(first, second)
+            result = two_sample_tests.kolmogorov_smirnov(first, second)
             yield Signal(name, "image", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
 
 
-def _network_signals(reference: Observed, batch: Observed, permutations: int, classes: bool) -> Iterator[Signal]:
-    result = twosample.maximum_mean_discrepancy(reference.embeddings, batch.embeddings, permutations)
+def _network_signals(
+    reference: DriftFeatures, batch: DriftFeatures, permutations: int, classes: bool
+) -> Iterator[Signal]:
+    result = two_sample_tests.maximum_mean_discrepancy(reference.embeddings, batch.embeddings, permutations)
     yield Signal("embedding", "network", "MMD²", *result, float(np.sqrt(max(result.statistic, 0))), "MMD")
     for name, first in reference.numbers.items():
         second = batch.numbers[name]
-        result = twosample.kolmogorov_smirnov(first, second)
+        result = two_sample_tests.kolmogorov_smirnov(first, second)
         yield Signal(name, "network", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
-    result = twosample.class_counts(reference.counts, batch.counts, permutations)
+    result = two_sample_tests.class_counts(reference.counts, batch.counts, permutations)
     totals = reference.counts.sum(axis=0), batch.counts.sum(axis=0)
     effect = effect_sizes.class_divergence(*totals, reference.classes) if classes else None
     yield Signal("classes", "network", "χ²", *result, effect, "KL")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alambique.drift.selection import strangeness, worth_labelling
+from alambique.drift.label_selection import strangeness, worth_labelling
 
 CHANCE = np.random.default_rng(0)
 REFERENCE = CHANCE.normal(size=(100, 4))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alambique.drift.statistics import NAMES, SIDE, read, statistics
+from alambique.drift.image_statistics import NAMES, SIDE, read, statistics
 
 
 def measured(path: Path) -> dict[str, float]:

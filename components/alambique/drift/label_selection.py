@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from alambique.drift.twosample import standardised
+from alambique.drift.two_sample_tests import standardised
 
 MOST = 50
 """Images that people are asked to label."""

@@ -13,9 +13,18 @@ from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data.arrivals import Pair
 from alambique.data.store import Item, Store, open_store
-from alambique.drift import batch, page, performance, reference, selection, signals, tracking, verdict
-from alambique.drift.batch import Fetched
+from alambique.drift import (
+    comparisons,
+    label_selection,
+    mlflow_log,
+    page,
+    performance,
+    production_batch,
+    reference,
+    verdict,
+)
 from alambique.drift.features import Batch
+from alambique.drift.production_batch import Fetched
 from alambique.drift.reference import Champion
 from alambique.errors import ConfigurationError
 from alambique.files import fresh_folder, read_json, write_json, write_text
@@ -50,20 +59,20 @@ def look(request: DriftRequest) -> Looked:
         tasks.require(params.task, "drift")
         if (entry := reference.present(params, deployment.origin)) is None:
             return Looked(Drift(verdict="no_champion", n=0))
-        wanted = batch.newest(store.items(), params.drift.window)
+        wanted = production_batch.newest(store.items(), params.drift.window)
         name = verdict.identity(entry, store.url, wanted, params)
         folder = deployment.home.absolute() / "drift" / name
         if not (folder / verdict.RESULT).exists():
             if len(wanted) < params.drift.min_images:
                 return Looked(Drift(verdict="too_few", n=len(wanted)))
             champion = reference.check_out(project, entry)
-            fetched = batch.fetch(store, wanted, project.parent / "batch", champion.classes)
+            fetched = production_batch.fetch(store, wanted, project.parent / "batch", champion.classes)
             if len(fetched.staged) < params.drift.min_images:
                 return Looked(Drift(verdict="too_few", n=len(fetched.staged)))
             _judge(name, folder, champion, fetched, deployment, params)
     found = read_json(folder / verdict.RESULT)
     joined = _join(deployment, store, wanted, found, request.by)
-    report = tracking.log(deployment.tracking_uri, found, folder) or str(folder / verdict.PAGE)
+    report = mlflow_log.log(deployment.tracking_uri, found, folder) or str(folder / verdict.PAGE)
     answer = Drift(
         verdict=found["verdict"], n=found["batch"]["images"], signals=found["drifted"], report=report, ingested=joined
     )
@@ -82,17 +91,19 @@ def _judge(
     """Compare the batch with the reference, and keep what came out in the new folder `folder`."""
     task = tasks.load(params.task)
     known, field = reference.load(champion, deployment, task, params)
-    seen = Batch(fetched.statistics, task.observe(champion.project / champion.checkpoint, fetched.images, params))
-    asked = signals.compare(known, seen, params.drift.false_alarms)
-    familiar = field is not None and not signals.any_drifted(
-        signals.compare(field, seen, params.drift.false_alarms, classes=False)
+    seen = Batch(
+        fetched.statistics, task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
+    )
+    asked = comparisons.compare(known, seen, params.drift.false_alarms)
+    familiar = field is not None and not comparisons.any_drifted(
+        comparisons.compare(field, seen, params.drift.false_alarms, classes=False)
     )
     measured = performance.measure(champion, fetched, champion.project.parent, task, params)
     found = verdict.content(name, champion, known, fetched, asked, familiar, measured, params)
     # Without a reference of its own the batch is its own: then nothing in it is strange, and doubt alone decides.
     embeddings = (known.observed or seen.observed).embeddings
-    strange = selection.strangeness(embeddings, seen.observed.embeddings)
-    choices = selection.worth_labelling(embeddings, seen.observed.embeddings, seen.observed.uncertainty)
+    strange = label_selection.strangeness(embeddings, seen.observed.embeddings)
+    choices = label_selection.worth_labelling(embeddings, seen.observed.embeddings, seen.observed.uncertainty)
     with fresh_folder(folder) as target:
         if found["verdict"] == "drift":
             verdict.write_list(target / verdict.TO_LABEL, choices, fetched)

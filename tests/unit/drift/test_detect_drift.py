@@ -16,7 +16,7 @@ from factories.s3 import s3_server
 
 from alambique.data.store import client
 from alambique.drift import features
-from alambique.drift.watch import drift, look
+from alambique.drift.detect_drift import drift, look
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json
 from alambique.git import git
@@ -177,7 +177,7 @@ def test_a_damaged_image_of_the_reference_is_told(recorded: Path, world: World, 
 
 
 def dvc_object(recorded: Path, remote: Path, name: str) -> Path:
-    from alambique.drift.tracked import files
+    from alambique.drift.dvc_files import files
 
     with files(recorded / "project", Path("data")) as found:
         oid = found.hashes[name].value

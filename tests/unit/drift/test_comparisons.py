@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from factories.drift_features import CLASSES, batch, observed, reference
 
-from alambique.drift import features, statistics
+from alambique.drift import features, image_statistics
+from alambique.drift.comparisons import Signal, compare
 from alambique.drift.features import Batch
-from alambique.drift.signals import Signal, compare
 
 BATCHES, IMAGES, LEVEL = 40, 60, 0.05
 
@@ -27,7 +27,7 @@ def rate(change: Callable[[Batch, int], Batch]) -> tuple[float, set[str]]:
 def moved(statistic: str) -> Callable[[Batch, int], Batch]:
     def change(given: Batch, _: int) -> Batch:
         table = given.statistics.copy()
-        table[:, statistics.NAMES.index(statistic)] += 1
+        table[:, image_statistics.NAMES.index(statistic)] += 1
         return given._replace(statistics=table)
 
     return change
@@ -69,7 +69,7 @@ def test_a_shift_is_seen_by_its_own_signal(change: Callable[[Batch, int], Batch]
 
 def test_what_never_varies_is_not_asked() -> None:
     names = {signal.name for signal in compare(reference(), batch(IMAGES, 1), LEVEL, False)}
-    assert names == {*statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
+    assert names == {*image_statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
 
 
 def test_without_a_reference_for_the_network_only_pixels_are_compared() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from alambique.data.arrivals import Pair, pairs
 from alambique.data.staging import Staged, stage
 from alambique.data.store import Item, Store
-from alambique.drift.statistics import statistics
+from alambique.drift.image_statistics import statistics
 from alambique.files import write_text
 
 
