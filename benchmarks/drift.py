@@ -4,9 +4,9 @@
 
 A YOLO26 of 0.7 million parameters is trained on scenes of digits at 96 px (or on 40 % of the given dataset's images).
 Each of many batches then goes through the product's comparison, `alambique.drift.comparisons.compare`, with the
-defaults of params.yaml. The training images of the reference, its images that the network never saw, and the batch are drawn anew
-each time, the batch from images that are in neither, so that the rates hold for other references, too. They are drawn
-from pools whose features are computed once, so batches overlap: the intervals are those of independent batches.
+defaults of params.yaml. The training images of the reference, its images that the network never saw, and the batch are
+drawn anew each time, the batch from images that are in neither, so that the rates hold for other references, too. They
+are drawn from pools whose features are computed once, so batches overlap: the intervals are those of independent ones.
 
 false_alarm_rate   batches like the training images that are called drifted
 detection_blur     batches blurred by a Gaussian that are

@@ -19,7 +19,7 @@ from alambique.files import fresh_folder, write_text
 from alambique.git import git
 from alambique.layout import DATA
 from alambique.pipeline import expansion, transfer
-from alambique.runs import inputs, versions
+from alambique.runs import resolve_inputs, versions
 from alambique.runs.snapshot import prepare
 
 BRANCH = "main"
@@ -29,7 +29,7 @@ LOCAL = Path(".alambique")
 IGNORED = (
     f"/{LOCAL}/",
     f"/{DATA}",
-    *(f"/{folder}" for folder in inputs.FOLDERS),
+    *(f"/{folder}" for folder in resolve_inputs.FOLDERS),
     *("/candidates", "/evaluations", "/metrics", "/models", "/report", "/soft_labels", "/validation"),
     "__pycache__/",
 )
@@ -166,7 +166,7 @@ def _version(folder: Path, target: Path, origin: str | None, remote: str | None)
     write_text(folder / ".dvc" / "config.local", local + here)
     prepare(folder, None, os.environ.get("MLFLOW_TRACKING_URI"))
     expansion.write(folder)
-    transfer.push(folder, (str(DATA), *inputs.FOLDERS))
+    transfer.push(folder, (str(DATA), *resolve_inputs.FOLDERS))
     write_text(folder / ".dvc" / "config.local", local)
     git("add", "--all", cwd=folder)
     git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Begin with Alambique", cwd=folder)

@@ -8,13 +8,14 @@ from pathlib import Path
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
+from alambique.data.inputs import INDEX
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.layout import DATA, INPUTS
 from alambique.messages import Run, SnapshotRequest
 from alambique.pipeline import dvc_repository, expansion, graph, transfer
 from alambique.registry import tracking
-from alambique.runs import inputs, versioning, versions
+from alambique.runs import resolve_inputs, versioning, versions
 
 
 def snapshot(request: SnapshotRequest) -> Run:
@@ -55,12 +56,12 @@ def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None
     """Resolve the inputs and put them and the data under DVC in a working folder, for `dvc repro`; commits nothing.
 
     Args:
-        origin, tracking_uri: see `inputs.resolve`.
+        origin, tracking_uri: see `resolve_inputs.resolve`.
     Raises:
-        as `inputs.resolve`.
+        as `resolve_inputs.resolve`.
     """
-    inputs.resolve(project, config.load(project), origin, tracking_uri)
-    versioning.add(project, (str(DATA), *inputs.FOLDERS))
+    resolve_inputs.resolve(project, config.load(project), origin, tracking_uri)
+    versioning.add(project, (str(DATA), *resolve_inputs.FOLDERS))
 
 
 def _check(workspace: Path, digest: str) -> None:
@@ -86,14 +87,14 @@ def _version_data(workspace: Path, params: Params, deployment: Deployment) -> No
 def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> None:
     # What cannot be had back is resolved anew: an earlier run's inputs only save downloads.
     with contextlib.suppress(AlambiqueError):
-        transfer.pull(workspace, [path for path in inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
-    inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
-    versioning.add(workspace, inputs.FOLDERS)
-    transfer.push(workspace, inputs.FOLDERS)
+        transfer.pull(workspace, [path for path in resolve_inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
+    resolve_inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
+    versioning.add(workspace, resolve_inputs.FOLDERS)
+    transfer.push(workspace, resolve_inputs.FOLDERS)
 
 
 def _champions(workspace: Path) -> dict[str, str]:
-    index = read_json(workspace / INPUTS / "champions" / inputs.INDEX)
+    index = read_json(workspace / INPUTS / "champions" / INDEX)
     return {runtime: champion["version"] for runtime, champion in index.items() if champion}
 
 

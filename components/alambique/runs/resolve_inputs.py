@@ -18,23 +18,14 @@ from typing import Any
 
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
+from alambique.data.inputs import INDEX, Weights, digest
 from alambique.errors import IntegrityError
-from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
+from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import INPUTS
 from alambique.registry import run_artifacts
 from alambique.runs import huggingface, weight_sources
 
-INDEX = "index.json"
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One entry of an index: where bytes came from, what they are, and their file beside the index."""
-
-    uri: str | None = None
-    sha256: str | None = None
-    file: str | None = None
 
 
 def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
@@ -55,30 +46,6 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
     _weights(project / INPUTS / "teachers", teachers, places)
     _weights(project / INPUTS / "students", students, places)
     _champions(project / INPUTS / "champions", params, origin)
-
-
-def given(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
-    """The weights that `snapshot` put into `folder`, checked, and where they came from; None where it put none.
-
-    Args:
-        folder: inputs/teachers or inputs/students, with its index.json.
-        name: of the entry.
-        pinned: the sha256 that params.yaml insists on.
-    Raises:
-        IntegrityError: the file differs from the index or from `pinned`.
-    """
-    entry = read_json(folder / INDEX)[name]
-    if entry["file"] is None:
-        return None, None
-    path = folder / entry["file"]
-    found = _digest(path)
-    for whose, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
-        if expected not in (None, found):
-            raise IntegrityError(
-                f"{path} has sha256 {found[:12]}, but {whose} says {expected[:12]}; "
-                "give the right file, or correct the sha256 after you have checked who changed it"
-            )
-    return path, entry["uri"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +110,7 @@ def _index(folder: Path) -> dict[str, Any]:
 def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
     """An earlier entry of an index and its file, if its bytes are still what it says."""
     entry = Weights(**content)
-    if entry.file is None or not (path := folder / entry.file).exists() or _digest(path) != entry.sha256:
+    if entry.file is None or not (path := folder / entry.file).exists() or digest(path) != entry.sha256:
         return None
     return entry, path
 
@@ -159,17 +126,13 @@ def _take(
         copy(previous[1], target)
     else:
         places.fetch(uri, target)
-    found = _digest(target)
+    found = digest(target)
     if pin and found != pin:
         raise IntegrityError(
             f"{uri} has sha256 {found}, but sha256 in params.yaml pins {pin}; "
             "find out who replaced it, or pin the new bytes"
         )
     return Weights(uri, found, target.name)
-
-
-def _digest(path: Path) -> str:
-    return folder_sha256(path) if path.is_dir() else sha256(path)
 
 
 def _same(uri: str, pin: str | None, previous: Weights) -> bool:
