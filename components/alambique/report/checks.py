@@ -44,7 +44,7 @@ def explain(project: Path, console: Console | None = None) -> None:
         ConfigurationError: params.yaml is wrong.
     """
     board, params = leaderboard.load(project / REPORT / "leaderboard.json"), config.load(project)
-    judged = gates.judge_all(board, gates.wanted(params))
+    judged = gates.judge_all(board, gates.configured(params))
     console = console or wide_console()
     verdicts = [
         Verdict(each.candidate, f"[bold]{each.candidate}[/]", "passed" if each.passed else "rejected", each.checks)
