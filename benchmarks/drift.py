@@ -95,11 +95,11 @@ class Pool(NamedTuple):
     """Images to draw from: their statistics, and what the network makes of them."""
 
     statistics: NDArray[np.float64]
-    observed: DriftFeatures
+    network_features: DriftFeatures
 
     def drawn(self, rows: NDArray[np.int64]) -> Batch:
         """Some of the images."""
-        seen = self.observed
+        seen = self.network_features
         numbers = {name: values[rows] for name, values in seen.numbers.items()}
         part = seen._replace(
             embeddings=seen.embeddings[rows],
@@ -223,7 +223,7 @@ def _trial(
     left = np.setdiff1d(np.arange(images), held_out)
     rows = chance.choice(left, size, replace=False, p=weights[left] / weights[left].sum())
     sample = chance.choice(len(training), min(SAMPLE, len(training)), replace=False)
-    reference = Reference(training[sample], unseen.drawn(held_out).observed, len(sample), len(held_out))
+    reference = Reference(training[sample], unseen.drawn(held_out).network_features, len(sample), len(held_out))
     found = comparisons.compare(reference, shifted.drawn(rows), params.drift.false_alarms, classes=False)
     return [signal.name for signal in found if signal.drifted]
 

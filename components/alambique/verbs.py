@@ -21,7 +21,7 @@ def snapshot(request: messages.SnapshotRequest) -> messages.Run:
 
 def arrivals(request: messages.ArrivalsRequest) -> messages.Arrivals:
     """Count what is new where data arrives."""
-    from alambique.data.arrivals import look as work
+    from alambique.data.arrivals import count_new as work
 
     return work(request)
 

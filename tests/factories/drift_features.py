@@ -12,7 +12,9 @@ from alambique.tasks import DriftFeatures
 CLASSES = ["cat", "dog", "eel"]
 
 
-def observed(images: int, chance: np.random.Generator, shares: tuple[float, ...] = (0.5, 0.3, 0.2)) -> DriftFeatures:
+def network_features(
+    images: int, chance: np.random.Generator, shares: tuple[float, ...] = (0.5, 0.3, 0.2)
+) -> DriftFeatures:
     """What a network might make of them."""
     boxes = chance.poisson(3, images)
     return DriftFeatures(
@@ -33,9 +35,9 @@ def table(images: int, chance: np.random.Generator) -> NDArray[np.float64]:
 
 def batch(images: int, seed: int) -> Batch:
     chance = np.random.default_rng(seed)
-    return Batch(table(images, chance), observed(images, chance))
+    return Batch(table(images, chance), network_features(images, chance))
 
 
 def reference(seed: int = 0, trained: int = 150, held_out: int = 100) -> Reference:
     chance = np.random.default_rng(seed)
-    return Reference(table(trained, chance), observed(held_out, chance), trained, held_out)
+    return Reference(table(trained, chance), network_features(held_out, chance), trained, held_out)

@@ -1,4 +1,8 @@
-"""What may differ between a production batch and the reference, each by one test, all corrected for their number."""
+"""The comparisons of a production batch with the reference: for each statistic a test and an effect size.
+
+To add a drift statistic of pixels, add it to `image_statistics`: every column is compared here. One of the network's
+outputs belongs into `numbers` of the task's `drift_features`. The p-values are corrected for the number of comparisons.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,18 @@ from alambique.tasks import DriftFeatures
 
 @dataclass(frozen=True)
 class Signal:
-    """One question asked of the batch.
+    """The comparison of one statistic.
 
     Attributes:
-        name: of what was compared.
-        source: image: the pixels, against training images; network: what the champion makes of them, against images
-            that it was not trained on.
+        name: of the statistic.
+        source: image: of the pixels, compared with training images; network: of the champion's outputs, compared with
+            those on images that it was not trained on.
         test: KS (two-sample Kolmogorov-Smirnov), MMD² (kernel, permutation) or χ² (permutation over images).
         statistic: of the test.
-        p: of it alone; adjusted: for all the signals that were asked (Holm).
+        p: of this test alone; adjusted: for the number of comparisons (Holm).
         effect: how large the difference is, by `measure`: PSI (population stability index), KL (divergence of the
             classes, nats), or MMD (distance in the kernel's space, at most √2).
-        drifted: whether the adjusted p-value is within the share of false alarms that is allowed.
+        drifted: whether the adjusted p-value is at most the configured rate of false alarms.
     """
 
     name: str
@@ -41,30 +45,30 @@ class Signal:
 
 
 def compare(reference: Reference, batch: Batch, false_alarms: float, classes: bool = True) -> list[Signal]:
-    """Ask everything of the batch.
+    """One signal for each statistic, with p-values adjusted for their number.
 
     Args:
-        false_alarms: share of undrifted batches for which any signal may drift.
-        classes: whether the effect on the classes is measured, too, which takes a library of several seconds.
+        false_alarms: fraction of undrifted batches in which any signal may drift.
+        classes: whether to compute the effect size of the classes, too: importing its library takes seconds.
     """
-    count = len(image_statistics.NAMES) + (2 + len(batch.observed.numbers) if reference.observed else 0)
+    count = len(image_statistics.NAMES) + (2 + len(batch.network_features.numbers) if reference.network_features else 0)
     permutations = two_sample_tests.permutations_for(false_alarms, count)
-    found = [*_image_signals(reference, batch)]
-    if reference.observed is not None:
-        found += _network_signals(reference.observed, batch.observed, permutations, classes)
-    adjusted = two_sample_tests.holm([signal.p for signal in found])
-    return [replace(signal, adjusted=p, drifted=p <= false_alarms) for signal, p in zip(found, adjusted, strict=True)]
+    signals = [*_image_signals(reference, batch)]
+    if reference.network_features is not None:
+        signals += _network_signals(reference.network_features, batch.network_features, permutations, classes)
+    adjusted = two_sample_tests.holm([signal.p for signal in signals])
+    return [replace(signal, adjusted=p, drifted=p <= false_alarms) for signal, p in zip(signals, adjusted, strict=True)]
 
 
 def any_drifted(signals: Iterable[Signal]) -> bool:
-    """Whether the batch differs in anything."""
+    """Whether the batch differs in any signal."""
     return any(signal.drifted for signal in signals)
 
 
 def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:
     for index, name in enumerate(image_statistics.NAMES):
         first, second = reference.statistics[:, index], batch.statistics[:, index]
-        if np.ptp(np.concatenate([first, second])) > 0:  # all images of one camera have one width and height
+        if np.ptp(np.concatenate([first, second])) > 0:  # constant where one camera took all images, as with the aspect
             result = two_sample_tests.kolmogorov_smirnov(first, second)
             yield Signal(name, "image", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
 

@@ -1,6 +1,6 @@
-"""The verb `drift`: the newest production images against what the champion was made from.
+"""The verb `drift`: compare the newest production images with the data that the champion was trained on.
 
-A verdict is kept in `home`, by what it depends on: a watch every hour computes nothing while nothing new came.
+A verdict is stored in `home` under a key of its inputs: a check every hour computes nothing while nothing new arrived.
 """
 
 from __future__ import annotations
@@ -32,54 +32,58 @@ from alambique.messages import Drift, DriftRequest, Ingested
 from alambique.runs import versioning
 
 
-class Looked(NamedTuple):
-    """The answer, and the folder that holds the verdict, if there is one."""
+class DriftResult(NamedTuple):
+    """The verb's result, and the folder of the verdict's files, if there is a verdict."""
 
-    answer: Drift
+    message: Drift
     folder: Path | None = None
 
 
 def drift(request: DriftRequest) -> Drift:
-    """Judge the newest production images; on drift they join the dataset without labels.
+    """Compare the newest production images with the reference; if they drifted they join the dataset without labels.
 
     Raises:
-        ConfigurationError: nothing is watched, or it is not there, or it refuses access.
-        IntegrityError: the DVC remote lacks what the champion was made from.
+        ConfigurationError: `production` is not set, or there is no such place, or access is refused.
+        IntegrityError: the DVC remote lacks data of the champion's run.
         TransientError: a service is out of reach.
     """
-    return look(request).answer
+    return compare_newest(request).message
 
 
-def look(request: DriftRequest) -> Looked:
-    """`drift`, and where the verdict lies."""
+def compare_newest(request: DriftRequest) -> DriftResult:
+    """`drift`, with the folder of its files."""
     deployment = request.deployment
-    store = open_store(_watched(deployment))
+    store = open_store(_production_url(deployment))
     with versioning.workspace(deployment, "drift") as project:
         params = config.load(project)
         tasks.require(params.task, "drift")
         if (entry := reference.present(params, deployment.origin)) is None:
-            return Looked(Drift(verdict="no_champion", n=0))
-        wanted = production_batch.newest(store.items(), params.drift.window)
-        name = verdict.identity(entry, store.url, wanted, params)
+            return DriftResult(Drift(verdict="no_champion", n=0))
+        pairs = production_batch.newest(store.items(), params.drift.window)
+        name = verdict.identity(entry, store.url, pairs, params)
         folder = deployment.home.absolute() / "drift" / name
         if not (folder / verdict.RESULT).exists():
-            if len(wanted) < params.drift.min_images:
-                return Looked(Drift(verdict="too_few", n=len(wanted)))
+            if len(pairs) < params.drift.min_images:
+                return DriftResult(Drift(verdict="too_few", n=len(pairs)))
             champion = reference.check_out(project, entry)
-            fetched = production_batch.fetch(store, wanted, project.parent / "batch", champion.classes)
+            fetched = production_batch.fetch(store, pairs, project.parent / "batch", champion.classes)
             if len(fetched.staged) < params.drift.min_images:
-                return Looked(Drift(verdict="too_few", n=len(fetched.staged)))
+                return DriftResult(Drift(verdict="too_few", n=len(fetched.staged)))
             _judge(name, folder, champion, fetched, deployment, params)
-    found = read_json(folder / verdict.RESULT)
-    joined = _join(deployment, store, wanted, found, request.by)
-    report = mlflow_log.log(deployment.tracking_uri, found, folder) or str(folder / verdict.PAGE)
-    answer = Drift(
-        verdict=found["verdict"], n=found["batch"]["images"], signals=found["drifted"], report=report, ingested=joined
+    result = read_json(folder / verdict.RESULT)
+    joined = _join(deployment, store, pairs, result, request.by)
+    report = mlflow_log.log(deployment.tracking_uri, result, folder) or str(folder / verdict.PAGE)
+    message = Drift(
+        verdict=result["verdict"],
+        n=result["batch"]["images"],
+        signals=result["drifted"],
+        report=report,
+        ingested=joined,
     )
-    return Looked(answer, folder)
+    return DriftResult(message, folder)
 
 
-def _watched(deployment: Deployment) -> str:
+def _production_url(deployment: Deployment) -> str:
     if deployment.production is None:
         raise ConfigurationError("`production` of alambique.yaml is empty; name an s3://bucket/prefix or a folder")
     return deployment.production
@@ -88,34 +92,33 @@ def _watched(deployment: Deployment) -> str:
 def _judge(
     name: str, folder: Path, champion: Champion, fetched: Fetched, deployment: Deployment, params: Params
 ) -> None:
-    """Compare the batch with the reference, and keep what came out in the new folder `folder`."""
+    """Compare the batch with the reference, and write verdict, page and list of images into the new folder `folder`."""
     task = tasks.load(params.task)
-    known, field = reference.load(champion, deployment, task, params)
-    seen = Batch(
-        fetched.statistics, task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
-    )
-    asked = comparisons.compare(known, seen, params.drift.false_alarms)
-    familiar = field is not None and not comparisons.any_drifted(
-        comparisons.compare(field, seen, params.drift.false_alarms, classes=False)
+    training, production = reference.load(champion, deployment, task, params)
+    network_features = task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
+    batch = Batch(fetched.statistics, network_features)
+    signals = comparisons.compare(training, batch, params.drift.false_alarms)
+    familiar = production is not None and not comparisons.any_drifted(
+        comparisons.compare(production, batch, params.drift.false_alarms, classes=False)
     )
     measured = performance.measure(champion, fetched, champion.project.parent, task, params)
-    found = verdict.content(name, champion, known, fetched, asked, familiar, measured, params)
-    # Without a reference of its own the batch is its own: then nothing in it is strange, and doubt alone decides.
-    embeddings = (known.observed or seen.observed).embeddings
-    strange = label_selection.strangeness(embeddings, seen.observed.embeddings)
-    choices = label_selection.worth_labelling(embeddings, seen.observed.embeddings, seen.observed.uncertainty)
+    result = verdict.content(name, champion, training, fetched, signals, familiar, measured, params)
+    # Without a reference the batch is its own: all distances are 0, and the uncertainty alone decides.
+    embeddings = (training.network_features or network_features).embeddings
+    distances = label_selection.mean_distances(embeddings, network_features.embeddings)
+    choices = label_selection.worth_labelling(embeddings, network_features.embeddings, network_features.uncertainty)
     with fresh_folder(folder) as target:
-        if found["verdict"] == "drift":
+        if result["verdict"] == "drift":
             verdict.write_list(target / verdict.TO_LABEL, choices, fetched)
-        write_text(target / verdict.PAGE, page.render(found, known, seen, fetched, strange, choices))
-        write_json(target / verdict.RESULT, found)
+        write_text(target / verdict.PAGE, page.render(result, training, batch, fetched, distances, choices))
+        write_json(target / verdict.RESULT, result)
 
 
-def _join(deployment: Deployment, store: Store, wanted: list[Pair], found: dict[str, Any], by: str) -> Ingested | None:
-    """Let a drifted batch join the dataset; files that cannot are left out there, too."""
-    if found["verdict"] != "drift":
+def _join(deployment: Deployment, store: Store, pairs: list[Pair], result: dict[str, Any], by: str) -> Ingested | None:
+    """Add a drifted batch to the dataset; None without drift."""
+    if result["verdict"] != "drift":
         return None
     from alambique.runs.ingest import join_unlabelled
 
-    items: list[Item] = [pair.image for pair in wanted if pair.image]
+    items: list[Item] = [pair.image for pair in pairs if pair.image]
     return join_unlabelled(deployment, store, items, by)

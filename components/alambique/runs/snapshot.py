@@ -1,4 +1,4 @@
-"""Freeze what a run starts from: the data, the resolved inputs and the code become one commit of the project."""
+"""The verb `snapshot`: data, resolved inputs and code become the commit of the project that a run starts from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from alambique.runs import resolve_inputs, versioning, versions
 def snapshot(request: SnapshotRequest) -> Run:
     """Version the dataset and the inputs, commit and push them if they changed, and open the run.
 
-    Two snapshots of the same things give the same commit: nothing is written when nothing changed.
+    Equal data, inputs and parameters give the same commit: nothing is written if nothing changed.
 
     Raises:
         ConfigurationError: the project, its graph or its versions are not those the DAG was built from, or a runtime
@@ -77,7 +77,7 @@ def _check(workspace: Path, digest: str) -> None:
 
 def _version_data(workspace: Path, params: Params, deployment: Deployment) -> None:
     if deployment.data is not None:
-        tasks.load(params.task).data(deployment.data)  # what is no dataset at all shall not become a commit
+        tasks.load(params.task).data(deployment.data)  # refuses a folder that is no dataset before it is committed
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
     elif not (workspace / versioning.DATA_FILE).exists():
@@ -85,7 +85,7 @@ def _version_data(workspace: Path, params: Params, deployment: Deployment) -> No
 
 
 def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> None:
-    # What cannot be had back is resolved anew: an earlier run's inputs only save downloads.
+    # An earlier run's inputs only save downloads; those that cannot be pulled are resolved anew.
     with contextlib.suppress(AlambiqueError):
         transfer.pull(workspace, [path for path in resolve_inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
     resolve_inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)

@@ -51,9 +51,9 @@ class Detect(Modular):
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
 
     def adopt(self, source: str, target: Path) -> None:
-        from alambique.data.import_dataset import adopt
+        from alambique.data.import_dataset import import_dataset
 
-        adopt(source, target)
+        import_dataset(source, target)
 
     def data(self, root: Path) -> Dataset:
         from alambique.data.dataset import Dataset
