@@ -21,7 +21,7 @@ def snapshot(request: messages.SnapshotRequest) -> messages.Run:
 
 def arrivals(request: messages.ArrivalsRequest) -> messages.Arrivals:
     """Count what is new where data arrives."""
-    from alambique.data.arrivals import look as work
+    from alambique.data.arrivals import count_new as work
 
     return work(request)
 
@@ -98,7 +98,7 @@ def publish(request: messages.PublishRequest) -> messages.Published:
 
 def drift(request: messages.DriftRequest) -> messages.Drift:
     """Compare the newest production images with what the champion was made from."""
-    from alambique.drift.watch import drift as work
+    from alambique.drift.detect_drift import drift as work
 
     return work(request)
 

@@ -1,6 +1,6 @@
-"""One MLflow parent run per pipeline run, one child per stage. Metrics are files first; tracking logs the files.
+"""One MLflow parent run per pipeline run, one child run per stage, which logs the stage's metrics files.
 
-Only `start_run` may fail for want of MLflow: once a training runs, a lost curve is a warning and not a lost training.
+Only `start_run` raises if MLflow is out of reach; while a stage runs, a failure to log is a warning.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STAGE = "alambique.stage"
 KEY = "alambique.key"
 FOUND = "alambique.found"
 MADE_BY = "alambique.made_by"
-"""Tag of a reused stage's child: the child run that did the work."""
+"""Tag of a reused stage's child run: the child run in which the stage was executed."""
 
 SMALL = 5 * 2**20
 KEPT = {CARD, CURVES, "leaderboard.json", "manifest.json", "report.html", "result.json"}
-"""Artifacts worth a copy in MLflow; the weights stay in DVC."""
+"""Artifacts that are copied to MLflow; weights stay in DVC."""
 
 
 def start_run(tracking_uri: str | None, project: str, run_id: str, tags: dict[str, str]) -> str | None:
@@ -53,28 +53,28 @@ def start_run(tracking_uri: str | None, project: str, run_id: str, tags: dict[st
     client = connect(tracking_uri)
     with reachable(tracking_uri):
         experiment = _experiment(client, tracking_uri, project)
-        found = client.search_runs([experiment], f"tags.`{RUN}` = '{run_id}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        existing = client.search_runs([experiment], f"tags.`{RUN}` = '{run_id}'", max_results=1)
+        if existing:
+            return str(existing[0].info.run_id)
         return str(client.create_run(experiment, tags={**tags, RUN: run_id}, run_name=run_id).info.run_id)
 
 
 def _experiment(client: MlflowClient, tracking_uri: str, project: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    if (found := client.get_experiment_by_name(project)) is None:
+    if (experiment := client.get_experiment_by_name(project)) is None:
         root = artifact_root(tracking_uri)
         try:
             location = root and f"{root}/{project}"
             return str(client.create_experiment(project, artifact_location=location))
         except MlflowException:  # a project's first two runs may start together
-            if (found := client.get_experiment_by_name(project)) is None:
+            if (experiment := client.get_experiment_by_name(project)) is None:
                 raise
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 class Child:
-    """A stage's run in MLflow, or a stand-in that logs nothing when the stage is not tracked."""
+    """A stage's run in MLflow, or one that logs nothing if the stage is not tracked."""
 
     def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
         self._client = client
@@ -86,7 +86,7 @@ class Child:
             return
         with forgiving("log the outputs"):
             for out in outs:
-                for path in _worth_keeping(workspace / out):
+                for path in _small_artifacts(workspace / out):
                     folder = path.parent.relative_to(workspace).as_posix()
                     self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
             self.log_metrics(_metrics(workspace, outs))
@@ -122,11 +122,11 @@ def stage_run(
     params: Mapping[str, Mapping[str, Any]],
     events: Path,
 ) -> Iterator[Child]:
-    """A child run for the duration of a stage, into which its event file is followed live.
+    """A child run for the duration of a stage, to which its event file is logged while it grows.
 
     Args:
         parent: MLflow's id of the parent run; None: nothing is tracked.
-        key: the stage's key, by which later runs find this child; None: none will.
+        key: the stage's key, by which later runs find this child; None: it is not to be found.
         params: as in a lock entry, {file: {key: value}}.
         events: JSON lines of {"step", "metrics"}; may not exist yet.
     """
@@ -166,7 +166,7 @@ def _create_child(
 
 
 def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[str, StageResult]) -> None:
-    """Show the stages that were answered by their key: a child each, with the metrics of the run that did the work.
+    """Log a child run for each stage whose result was reused, with the metrics of the run that executed it.
 
     Failures are warnings; a second call adds nothing.
     """
@@ -184,11 +184,11 @@ def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[st
 
 def _log_reused(client: MlflowClient, experiment: str, parent: str, result: StageResult) -> None:
     query = f"tags.`{KEY}` = '{result.key}' AND tags.`{FOUND}` = 'ran' AND attributes.status = 'FINISHED'"
-    makers = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
-    tags = {FOUND: result.found} | ({MADE_BY: makers[0].info.run_id} if makers else {})
+    executed = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    tags = {FOUND: result.found} | ({MADE_BY: executed[0].info.run_id} if executed else {})
     child = _create_child(client, parent, result.stage, result.key, result.entry.get("params", {}), tags)
-    for maker in makers:
-        child.log_metrics(maker.data.metrics)
+    for run in executed:
+        child.log_metrics(run.data.metrics)
     child.end("FINISHED")
 
 
@@ -196,7 +196,7 @@ def _log_reused(client: MlflowClient, experiment: str, parent: str, result: Stag
 def laptop_run(project: Path, stage: str) -> Iterator[Child]:
     """`stage_run` for plain `dvc repro`: the parent is one commit with one params.yaml.
 
-    Does nothing unless $MLFLOW_TRACKING_URI is set, nor when a runner above already listens to the stage.
+    Does nothing unless $MLFLOW_TRACKING_URI is set, nor if a caller follows the stage's events already.
     """
     tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not tracking_uri or EVENTS_FILE in os.environ:
@@ -215,7 +215,7 @@ def laptop_run(project: Path, stage: str) -> Iterator[Child]:
                 yield child
         finally:
             del os.environ[EVENTS_FILE]
-            # Nobody knows which stage is the last: each leaves the parent ended, and the next is added to it anyway.
+            # The last stage is not known: each stage ends the parent, and later ones are added to it all the same.
             Child(connect(tracking_uri), parent).end("FINISHED")
 
 
@@ -225,7 +225,7 @@ def _batches(entities: list[Any]) -> Iterator[list[Any]]:
         yield entities[start : start + 100]
 
 
-def _worth_keeping(out: Path) -> list[Path]:
+def _small_artifacts(out: Path) -> list[Path]:
     paths = sorted(out.rglob("*")) if out.is_dir() else [out]
     return [path for path in paths if path.is_file() and path.name in KEPT and path.stat().st_size < SMALL]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from alambique.config.classify import Params
+from alambique.data import inputs
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind
-from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
 from alambique.tasks import training_loop
 from alambique.tasks.cards import heard

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from alambique import files
 from alambique.config.classify import Params, Teacher
+from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
-from alambique.runs import inputs
 from alambique.tasks import training_loop
 from alambique.tasks.classify import lessons, measuring, network, weights
 from alambique.tasks.classify.dataset import Dataset

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alambique.config.detect import Params
 from alambique.evaluation.measures import Measure, Metrics, Resampled
-from alambique.tasks import Ability, Facts, Observed, Tensors
+from alambique.tasks import Ability, DriftFeatures, Facts, Tensors
 from alambique.tasks.modular import Modular
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class Detect(Modular):
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
 
     def adopt(self, source: str, target: Path) -> None:
-        from alambique.data.import_dataset import adopt
+        from alambique.data.import_dataset import import_dataset
 
-        adopt(source, target)
+        import_dataset(source, target)
 
     def data(self, root: Path) -> Dataset:
         from alambique.data.dataset import Dataset
@@ -78,10 +78,10 @@ class Detect(Modular):
 
         return agreement(first, second, params.evaluate)
 
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Params) -> Observed:
-        from alambique.tasks.detect.watch import observe
+    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Params) -> DriftFeatures:
+        from alambique.tasks.detect.drift_features import drift_features
 
-        return observe(checkpoint, images, params.evaluate)
+        return drift_features(checkpoint, images, params.evaluate)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.detect.inspection.command import show

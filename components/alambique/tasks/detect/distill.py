@@ -8,10 +8,10 @@ from pathlib import Path
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Params
+from alambique.data import inputs
 from alambique.data.dataset import Dataset
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
-from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
 from alambique.tasks.cards import heard
 from alambique.tasks.detect import network, samples, trainer, trust

@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 
 def chosen(dataset: Dataset) -> list[Path]:
     """The images to look at; none where production never drifted."""
-    images = dataset.field()
+    images = dataset.production_images()
     places = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round().astype(int)
     return [images[place] for place in places]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from alambique import files
 from alambique.config.detect import Evaluate, Params, Teacher
+from alambique.data import inputs
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
-from alambique.runs import inputs
 from alambique.tasks.detect import classes, network, samples, trainer
 from alambique.tasks.detect.evaluate import measure
 

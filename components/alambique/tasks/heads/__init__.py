@@ -66,9 +66,9 @@ class HeadTask(Modular):
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     def adopt(self, source: str, target: Path) -> None:
-        from alambique.data.import_dataset import adopt
+        from alambique.data.import_dataset import import_dataset
 
-        adopt(source, target)
+        import_dataset(source, target)
 
     def data(self, root: Path) -> Shapes:
         from alambique.tasks.heads.shapes import Shapes

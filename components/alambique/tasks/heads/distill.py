@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.heads import Heads
+from alambique.data import inputs
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, WEIGHTS, Kind, teacher
-from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
 from alambique.tasks.cards import heard
 from alambique.tasks.detect import network

@@ -134,7 +134,7 @@ def compare(artifact: Path, source: Path, data: Shapes, settings: Evaluate) -> M
     return parity.parity(first, second, settings.threshold)
 
 
-class Judged(NamedTuple):
+class CandidateVerdict(NamedTuple):
     """What a network makes of one image.
 
     Attributes:
@@ -170,7 +170,7 @@ class Judge:
         self.image_size: int = card["image_size"]
         self.classes = class_indices(card["classes"], data.classes, folder)
 
-    def split(self, split: str) -> Iterator[Judged]:
+    def split(self, split: str) -> Iterator[CandidateVerdict]:
         """What the network makes of each image of a split."""
         hyp = get_cfg(overrides={"task": self.data.head, "imgsz": self.image_size})
         samples = self.data.samples(split)
@@ -179,7 +179,7 @@ class Judge:
             validator = self._validator(dataset, Path(scratch))
             for index, sample in enumerate(samples):
                 batch = validator.preprocess(dataset.collate_fn([dataset[index]]))
-                yield Judged(sample.image, *self._judge(validator, batch), _letterbox(batch))
+                yield CandidateVerdict(sample.image, *self._judge(validator, batch), _letterbox(batch))
 
     def _validator(self, dataset: Any, scratch: Path) -> Any:
         asked = {"task": self.data.head, "imgsz": self.image_size, "conf": self.settings.min_score}

@@ -9,10 +9,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from alambique import files
 from alambique.config.heads import Evaluate, Heads, Network, Teacher
+from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, CURVES, DATA, INPUTS, WEIGHTS
-from alambique.runs import inputs
 from alambique.tasks.detect import network
 from alambique.tasks.heads import trainer
 from alambique.tasks.heads.evaluate import measure

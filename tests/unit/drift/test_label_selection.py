@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alambique.drift.selection import strangeness, worth_labelling
+from alambique.drift.label_selection import mean_distances, worth_labelling
 
 CHANCE = np.random.default_rng(0)
 REFERENCE = CHANCE.normal(size=(100, 4))
@@ -10,7 +10,7 @@ REFERENCE = CHANCE.normal(size=(100, 4))
 
 def test_what_is_far_from_the_reference_is_strange() -> None:
     batch = np.concatenate([REFERENCE[:10], np.full((1, 4), 9.0)])
-    found = strangeness(REFERENCE, batch)
+    found = mean_distances(REFERENCE, batch)
     assert found.argmax() == 10
     assert found[10] > 5 * found[:10].max()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alambique.drift.statistics import NAMES, SIDE, read, statistics
+from alambique.drift.image_statistics import NAMES, SIDE, read, statistics
 
 
 def measured(path: Path) -> dict[str, float]:
@@ -44,7 +44,7 @@ def test_an_image_is_measured_at_one_scale_whatever_the_camera(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + bytes(50)])
-def test_what_cannot_be_read_is_told(content: bytes, tmp_path: Path) -> None:
+def test_unreadable_images_are_marked(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     assert read(tmp_path / "a.png") is None
     table, readable = statistics([tmp_path / "a.png"])

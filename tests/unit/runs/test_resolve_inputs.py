@@ -12,7 +12,7 @@ from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import folder_sha256, read_json, sha256, write_json, write_text
 from alambique.git import git
 from alambique.registry.ledger import Entry, Ledger, State
-from alambique.runs import inputs
+from alambique.runs import resolve_inputs
 
 TEMPLATE = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text())
 
@@ -30,7 +30,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_without_references_every_entry_is_null(tmp_path: Path) -> None:
-    inputs.resolve(tmp_path, params(), None, None)
+    resolve_inputs.resolve(tmp_path, params(), None, None)
     nothing = {"uri": None, "sha256": None, "file": None}
     assert read_json(tmp_path / "inputs/teachers/index.json") == {"main": nothing}
     assert read_json(tmp_path / "inputs/students/index.json") == {"pico": nothing}
@@ -38,7 +38,9 @@ def test_without_references_every_entry_is_null(tmp_path: Path) -> None:
 
 
 def test_references_become_bytes_beside_an_index(tmp_path: Path, weights: Path) -> None:
-    inputs.resolve(tmp_path, params(start=str(weights), weights=str(weights), sha256=sha256(weights)), None, None)
+    resolve_inputs.resolve(
+        tmp_path, params(start=str(weights), weights=str(weights), sha256=sha256(weights)), None, None
+    )
     entry = {"uri": str(weights), "sha256": sha256(weights)}
     assert read_json(tmp_path / "inputs/teachers/index.json") == {"main": {**entry, "file": "main.pt"}}
     assert read_json(tmp_path / "inputs/students/index.json") == {"pico": {**entry, "file": "pico.pt"}}
@@ -48,25 +50,25 @@ def test_references_become_bytes_beside_an_index(tmp_path: Path, weights: Path) 
 
 def test_other_bytes_than_the_pinned_are_refused_and_leave_nothing(tmp_path: Path, weights: Path) -> None:
     with pytest.raises(IntegrityError, match="pins 0000"):
-        inputs.resolve(tmp_path, params(weights=str(weights), sha256="0" * 64), None, None)
+        resolve_inputs.resolve(tmp_path, params(weights=str(weights), sha256="0" * 64), None, None)
     assert not (tmp_path / "inputs/teachers").exists()
 
 
 def test_a_replaced_file_is_noticed_and_a_pinned_one_not_fetched_again(tmp_path: Path, weights: Path) -> None:
     pinned = params(weights=str(weights), sha256=sha256(weights))
-    inputs.resolve(tmp_path, pinned, None, None)
+    resolve_inputs.resolve(tmp_path, pinned, None, None)
     weights.write_bytes(b"other weights")
-    inputs.resolve(tmp_path, pinned, None, None)
+    resolve_inputs.resolve(tmp_path, pinned, None, None)
     assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"given weights"
-    inputs.resolve(tmp_path, params(weights=str(weights)), None, None)
+    resolve_inputs.resolve(tmp_path, params(weights=str(weights)), None, None)
     assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"other weights"
 
 
 def test_a_damaged_earlier_copy_is_fetched_again(tmp_path: Path, weights: Path) -> None:
     pinned = params(weights=str(weights), sha256=sha256(weights))
-    inputs.resolve(tmp_path, pinned, None, None)
+    resolve_inputs.resolve(tmp_path, pinned, None, None)
     (tmp_path / "inputs/teachers/main.pt").write_bytes(b"damaged")
-    inputs.resolve(tmp_path, pinned, None, None)
+    resolve_inputs.resolve(tmp_path, pinned, None, None)
     assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"given weights"
 
 
@@ -75,7 +77,7 @@ def test_every_teacher_that_is_named_has_its_own_file(tmp_path: Path, weights: P
     other.write_bytes(b"other weights")
     sections = {name: {"weights": str(path)} for name, path in (("first", weights), ("second", other), ("idle", other))}
     content = {**TEMPLATE, "teachers": ["second", "first"], "teacher": sections}
-    inputs.resolve(tmp_path, parse(content, "params.yaml"), None, None)
+    resolve_inputs.resolve(tmp_path, parse(content, "params.yaml"), None, None)
     index = read_json(tmp_path / "inputs/teachers/index.json")
     assert {name: entry["file"] for name, entry in index.items()} == {"first": "first.pt", "second": "second.pt"}
     assert (tmp_path / "inputs/teachers/first.pt").read_bytes() == b"given weights"
@@ -117,26 +119,26 @@ def test_the_champion_is_brought_from_the_run_that_the_ledger_names(tmp_path: Pa
     digest = folder_sha256(tmp_path / "recorded/candidates/pico-onnx-fp32", exclude=("card.json",))
     promote(origin, digest)
     project = tmp_path / "project"
-    inputs.resolve(project, params(), origin, None)
+    resolve_inputs.resolve(project, params(), origin, None)
     expected = {"model": "demo-onnx", "version": "3", "tag": "runs/r1", "digest": digest}
     assert read_json(project / "inputs/champions/index.json") == {"onnx": expected}
     assert (project / "inputs/champions/onnx/model.onnx").read_text() == "a network"
     assert read_json(project / "inputs/champions/onnx/card.json") == {"candidate": "pico-onnx-fp32"}
 
     shutil.rmtree(tmp_path / "remote")  # what is here already needs no remote
-    inputs.resolve(project, params(), origin, None)
+    resolve_inputs.resolve(project, params(), origin, None)
     assert (project / "inputs/champions/onnx/model.onnx").exists()
 
 
 def test_a_champion_with_another_digest_than_the_ledger_promises_is_refused(tmp_path: Path, origin: str) -> None:
     promote(origin, "0" * 64)
     with pytest.raises(IntegrityError, match="the ledger of demo-onnx promises 0000"):
-        inputs.resolve(tmp_path / "project", params(), origin, None)
+        resolve_inputs.resolve(tmp_path / "project", params(), origin, None)
     assert not (tmp_path / "project/inputs/champions").exists()
 
 
 def test_before_the_first_promotion_there_is_no_champion(tmp_path: Path, origin: str) -> None:
-    inputs.resolve(tmp_path / "project", params(), origin, None)
+    resolve_inputs.resolve(tmp_path / "project", params(), origin, None)
     assert read_json(tmp_path / "project/inputs/champions/index.json") == {"onnx": None}
 
 
@@ -146,14 +148,14 @@ SELF = {"source": "fetch", "weights": "champion:onnx"}
 def test_the_champions_checkpoint_becomes_the_teacher(tmp_path: Path, origin: str) -> None:
     promote(origin, folder_sha256(tmp_path / "recorded/candidates/pico-onnx-fp32", exclude=("card.json",)))
     project = tmp_path / "project"
-    inputs.resolve(project, params(**SELF), origin, None)
+    resolve_inputs.resolve(project, params(**SELF), origin, None)
     teacher = read_json(project / "inputs/teachers/index.json")["main"]
     assert teacher["uri"] == "champion:onnx@runs/r1:models/pruned/pico"
     assert teacher["sha256"] == sha256(tmp_path / "recorded/models/pruned/pico/weights.pt")
     assert (project / "inputs/teachers/main.pt").read_text() == "a checkpoint"
 
     shutil.rmtree(tmp_path / "remote")  # a recorded run does not change
-    inputs.resolve(project, params(**SELF), origin, None)
+    resolve_inputs.resolve(project, params(**SELF), origin, None)
     assert (project / "inputs/teachers/main.pt").read_text() == "a checkpoint"
 
 
@@ -162,7 +164,7 @@ def test_without_a_champion_self_distillation_says_what_to_do(tmp_path: Path, or
     with pytest.raises(
         ConfigurationError, match=r"champion of demo-onnx, but there is none yet; run once with another"
     ):
-        inputs.resolve(tmp_path / "project", params(**SELF), origin if with_origin else None, None)
+        resolve_inputs.resolve(tmp_path / "project", params(**SELF), origin if with_origin else None, None)
 
 
 def test_another_checkpoint_than_was_recorded_is_no_teacher(tmp_path: Path, origin: str) -> None:
@@ -172,5 +174,5 @@ def test_another_checkpoint_than_was_recorded_is_no_teacher(tmp_path: Path, orig
     stored[0].chmod(0o644)
     stored[0].write_bytes(b"another one!")
     with pytest.raises(IntegrityError, match=r"weights of champion:onnx@runs/r1.*their card says"):
-        inputs.resolve(tmp_path / "project", params(**SELF), origin, None)
+        resolve_inputs.resolve(tmp_path / "project", params(**SELF), origin, None)
     assert not (tmp_path / "project/inputs/teachers").exists()

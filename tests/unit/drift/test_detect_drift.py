@@ -16,7 +16,7 @@ from factories.s3 import s3_server
 
 from alambique.data.store import client
 from alambique.drift import features
-from alambique.drift.watch import drift, look
+from alambique.drift.detect_drift import compare_newest, drift
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json
 from alambique.git import git
@@ -53,7 +53,7 @@ def test_images_like_the_champions_have_not_drifted(world: World, alike: list[Pa
 
 def test_darker_images_have_and_join_the_dataset_once(world: World, alike: list[Path]) -> None:
     put(world, alike[:60], 0.5)
-    found, folder = look(world.request)
+    found, folder = compare_newest(world.request)
     assert found.verdict == "drift"
     assert "brightness" in found.signals
     assert found.ingested is not None and sum(found.ingested.added.values()) >= 50
@@ -74,12 +74,12 @@ def test_what_the_champion_learned_from_the_field_is_drift_no_more(world: World,
     for path in world.production.iterdir():
         path.unlink()
     put(world, alike[40:100], 0.5)
-    found, folder = look(world.request)
+    found, folder = compare_newest(world.request)
     assert (found.verdict, found.signals, found.ingested) == ("no_drift", [], None)
-    told = read_json(Path(str(folder)) / "drift.json")
-    assert told["familiar"] is True
-    assert "brightness" in {signal["name"] for signal in told["signals"] if signal["drifted"]}
-    assert "not from those that joined from the field" in (Path(str(folder)) / "report.html").read_text()
+    result = read_json(Path(str(folder)) / "drift.json")
+    assert result["familiar"] is True
+    assert "brightness" in {signal["name"] for signal in result["signals"] if signal["drifted"]}
+    assert "not from the production images that joined" in (Path(str(folder)) / "report.html").read_text()
     for path in world.production.iterdir():
         path.unlink()
     put(world, alike[40:100], 1.8)
@@ -110,7 +110,7 @@ def test_the_same_batch_has_the_same_verdict_on_another_machine(world: World, al
     other = world.request.model_copy(
         update={"deployment": world.deployment.model_copy(update={"home": world.deployment.home / "other"})}
     )
-    first, second = (look(request).folder for request in (world.request, other))
+    first, second = (compare_newest(request).folder for request in (world.request, other))
     assert first is not None and second is not None and first != second
     for name in ("drift.json", "report.html"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_passed_over(world: World, alike: list[Path]) -> 
     (world.production / "notes.txt").write_text("no image either")
     with (world.production / "huge.jpg").open("wb") as file:
         file.truncate(300 * 2**20)
-    found, folder = look(world.request)
+    found, folder = compare_newest(world.request)
     assert (found.verdict, found.n) == ("no_drift", 50)
     assert read_json(Path(str(folder)) / "drift.json")["batch"] == {"images": 50, "unreadable": 4}
 
@@ -155,16 +155,16 @@ def test_without_a_champion_there_is_no_verdict(world: World, alike: list[Path],
 def test_without_enough_images_that_the_network_never_saw_only_pixels_count(
     world: World, alike: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alambique.drift.reference.ENOUGH", 61)
+    monkeypatch.setattr("alambique.drift.reference.MIN_IMAGES", 61)
     put(world, alike[:60])
-    _, folder = look(world.request)
+    _, folder = compare_newest(world.request)
     found = read_json(Path(str(folder)) / "drift.json")
     assert found["reference"]["compared"] is False
     assert {signal["source"] for signal in found["signals"]} == {"image"}
     assert "60 images, and" in (Path(str(folder)) / "report.html").read_text()
 
 
-def test_a_damaged_image_of_the_reference_is_told(recorded: Path, world: World, alike: list[Path]) -> None:
+def test_a_damaged_image_of_the_reference_is_an_error(recorded: Path, world: World, alike: list[Path]) -> None:
     put(world, alike[:60])
     remote = world.deployment.home.parent / "remote"
     shutil.copytree(recorded / "remote", remote)
@@ -177,7 +177,7 @@ def test_a_damaged_image_of_the_reference_is_told(recorded: Path, world: World, 
 
 
 def dvc_object(recorded: Path, remote: Path, name: str) -> Path:
-    from alambique.drift.tracked import files
+    from alambique.drift.dvc_files import files
 
     with files(recorded / "project", Path("data")) as found:
         oid = found.hashes[name].value
@@ -201,7 +201,7 @@ def test_labelled_images_tell_how_good_the_champion_is(world: World, photographs
     for path in alike[:50]:
         shutil.copy(path, world.production / "images")
         shutil.copy(photographs / "labels" / "test" / f"{path.stem}.txt", world.production / "labels")
-    _, folder = look(world.request)
+    _, folder = compare_newest(world.request)
     measured = read_json(Path(str(folder)) / "drift.json")["performance"]
     assert measured["images"] == 50
     assert measured["drifted"] is False
@@ -213,7 +213,7 @@ def test_few_labelled_images_tell_nothing(world: World, photographs: Path, alike
     put(world, alike[:50])
     for path in alike[:29]:
         shutil.copy(photographs / "labels" / "test" / f"{path.stem}.txt", world.production)
-    _, folder = look(world.request)
+    _, folder = compare_newest(world.request)
     assert read_json(Path(str(folder)) / "drift.json")["performance"] is None
 
 

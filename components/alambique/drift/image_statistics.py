@@ -1,4 +1,7 @@
-"""What an image looks like, in numbers that a camera, its light and its lens change."""
+"""Statistics of an image's pixels, which change with the camera, its light and its lens.
+
+To add one, add its name to `NAMES` and its value to `_statistics`, and increment `features.VERSION`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Some files of a folder that DVC tracks, without the others.
+"""Single files of a folder that DVC tracks, without pulling the others.
 
-`dvc pull` of single files resolves each of them anew, a quarter of a second for each; their objects are all that is
-needed here, and are read where they lie in the machine's cache.
+`dvc pull` of single files takes a quarter of a second for each. Here their objects are transferred to the machine's
+cache, and read there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Files:
     remote: Any
 
     def fetch(self, names: Sequence[str]) -> list[Path]:
-        """Have these files in the machine's cache; returns their objects there, which carry no suffix.
+        """Transfer files to the machine's cache; returns the paths of their objects there, which have no suffix.
 
         Raises:
             IntegrityError: the remote lacks an object, or holds other bytes than its hash promises.
@@ -52,7 +52,7 @@ class Files:
 
 @contextmanager
 def files(project: Path, folder: Path) -> Iterator[Files]:
-    """A folder that the workspace's DVC tracks; of its files only the list is fetched.
+    """A folder tracked by the workspace's DVC; only the list of its files is transferred.
 
     Raises:
         IntegrityError: the remote lacks the list.
@@ -62,15 +62,15 @@ def files(project: Path, folder: Path) -> Iterator[Files]:
 
     with dvc_repository.opened(project) as repo:
         (out,) = repo.find_outs_by_path(str(project / folder))
-        found = Files(folder, {".": out.hash_info}, out.cache, repo.cloud.get_remote_odb())
-        found.fetch(["."])
-        tree = Tree.load(found.cache, out.hash_info)
-        found.hashes.update({"/".join(key): hash_info for key, _, hash_info in tree})
-        yield found
+        tracked = Files(folder, {".": out.hash_info}, out.cache, repo.cloud.get_remote_odb())
+        tracked.fetch(["."])
+        tree = Tree.load(tracked.cache, out.hash_info)
+        tracked.hashes.update({"/".join(key): hash_info for key, _, hash_info in tree})
+        yield tracked
 
 
 def _transfer(files: Files, objects: Sequence[Any]) -> None:
-    """From the remote to the cache; what is damaged does not stay there."""
+    """From the remote to the cache, which keeps no damaged object."""
     from dvc_data.hashfile.transfer import transfer
 
     with reaching(files.remote.path):

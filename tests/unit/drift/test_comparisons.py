@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.drift_features import CLASSES, batch, observed, reference
+from factories.drift_features import CLASSES, batch, network_features, reference
 
-from alambique.drift import features, statistics
+from alambique.drift import features, image_statistics
+from alambique.drift.comparisons import Signal, compare
 from alambique.drift.features import Batch
-from alambique.drift.signals import Signal, compare
 
 BATCHES, IMAGES, LEVEL = 40, 60, 0.05
 
@@ -27,23 +27,27 @@ def rate(change: Callable[[Batch, int], Batch]) -> tuple[float, set[str]]:
 def moved(statistic: str) -> Callable[[Batch, int], Batch]:
     def change(given: Batch, _: int) -> Batch:
         table = given.statistics.copy()
-        table[:, statistics.NAMES.index(statistic)] += 1
+        table[:, image_statistics.NAMES.index(statistic)] += 1
         return given._replace(statistics=table)
 
     return change
 
 
 def embedded(given: Batch, _: int) -> Batch:
-    return given._replace(observed=given.observed._replace(embeddings=given.observed.embeddings + 0.5))
+    return given._replace(
+        network_features=given.network_features._replace(embeddings=given.network_features.embeddings + 0.5)
+    )
 
 
 def unsure(given: Batch, _: int) -> Batch:
-    numbers = {**given.observed.numbers, "confidence": given.observed.numbers["confidence"] * 0.7}
-    return given._replace(observed=given.observed._replace(numbers=numbers))
+    numbers = {**given.network_features.numbers, "confidence": given.network_features.numbers["confidence"] * 0.7}
+    return given._replace(network_features=given.network_features._replace(numbers=numbers))
 
 
 def reclassed(given: Batch, seed: int) -> Batch:
-    return given._replace(observed=observed(IMAGES, np.random.default_rng(1000 + seed), (0.2, 0.3, 0.5)))
+    return given._replace(
+        network_features=network_features(IMAGES, np.random.default_rng(1000 + seed), (0.2, 0.3, 0.5))
+    )
 
 
 def test_batches_like_the_reference_are_seldom_called_drifted() -> None:
@@ -69,11 +73,11 @@ def test_a_shift_is_seen_by_its_own_signal(change: Callable[[Batch, int], Batch]
 
 def test_what_never_varies_is_not_asked() -> None:
     names = {signal.name for signal in compare(reference(), batch(IMAGES, 1), LEVEL, False)}
-    assert names == {*statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
+    assert names == {*image_statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
 
 
 def test_without_a_reference_for_the_network_only_pixels_are_compared() -> None:
-    alone = reference()._replace(observed=None)
+    alone = reference()._replace(network_features=None)
     assert {signal.source for signal in compare(alone, batch(IMAGES, 1), LEVEL)} == {"image"}
 
 
@@ -94,19 +98,19 @@ def test_a_reference_is_kept_as_it_is(tmp_path: Path) -> None:
     known = reference()
     features.save(tmp_path / "a.npz", known)
     again = features.load(tmp_path / "a.npz")
-    assert known.observed is not None and again.observed is not None
+    assert known.network_features is not None and again.network_features is not None
     assert np.array_equal(again.statistics, known.statistics)
     for field in ("embeddings", "counts", "uncertainty"):
-        assert np.array_equal(getattr(again.observed, field), getattr(known.observed, field))
-    assert {name: values.tolist() for name, values in again.observed.numbers.items()} == {
-        name: values.tolist() for name, values in known.observed.numbers.items()
+        assert np.array_equal(getattr(again.network_features, field), getattr(known.network_features, field))
+    assert {name: values.tolist() for name, values in again.network_features.numbers.items()} == {
+        name: values.tolist() for name, values in known.network_features.numbers.items()
     }
-    assert again.observed.classes == CLASSES
+    assert again.network_features.classes == CLASSES
     assert (again.trained, again.held_out) == (150, 100)
 
 
 def test_a_reference_without_the_network_is_kept_too(tmp_path: Path) -> None:
-    features.save(tmp_path / "a.npz", reference()._replace(observed=None, held_out=7))
+    features.save(tmp_path / "a.npz", reference()._replace(network_features=None, held_out=7))
     again = features.load(tmp_path / "a.npz")
-    assert again.observed is None
+    assert again.network_features is None
     assert again.held_out == 7

@@ -1,11 +1,11 @@
-"""Turn what params.yaml names by mutable references (weights, champions) into bytes that a run can depend on.
+"""Download weights and champions that params.yaml names by mutable references into inputs/, tracked by DVC.
 
 inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
-Where nothing is named (from scratch), the three are null. An alias is written as the version that it stood for, a
-champion as the recorded run that it came from.
+Where nothing is named (from scratch), the three are null. An alias is recorded as its version, a champion as the
+recorded run that it came from. Stages read the weights by `data.inputs.given`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
+from alambique.data.inputs import INDEX, Weights, digest
 from alambique.errors import IntegrityError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import INPUTS
@@ -28,17 +29,8 @@ from alambique.stages.given_weights import INDEX, digest
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """One entry of an index: where bytes came from, what they are, and their file beside the index."""
-
-    uri: str | None = None
-    sha256: str | None = None
-    file: str | None = None
-
-
 def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
-    """Write `project`/inputs anew; what is there already and cannot have changed is not fetched again.
+    """Write `project`/inputs anew; files that cannot have changed are not downloaded again.
 
     Args:
         project: a working folder, holding the inputs of an earlier run or none.
@@ -46,27 +38,27 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
         tracking_uri: of the MLflow whose `models:/` URIs are meant.
     Raises:
         IntegrityError: bytes are not what the pin or the ledger promises.
-        ConfigurationError, DataError: a reference leads nowhere.
+        ConfigurationError, DataError: a reference does not exist.
         TransientError: a service is out of reach.
     """
-    places = _Places(params.project, origin, tracking_uri)
+    sources = _Sources(params.project, origin, tracking_uri)
     teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
     students = {name: (params.student_weights(name), None) for name in params.students}
-    _weights(project / INPUTS / "teachers", teachers, places)
-    _weights(project / INPUTS / "students", students, places)
+    _weights(project / INPUTS / "teachers", teachers, sources)
+    _weights(project / INPUTS / "students", students, sources)
     _champions(project / INPUTS / "champions", params, origin)
 
 
 @dataclass(frozen=True)
-class _Places:
-    """What references are resolved by: the project's ledger and recorded runs in `origin`, and an MLflow."""
+class _Sources:
+    """Resolves references, by the ledger and recorded runs in `origin`, and by MLflow."""
 
     project: str
     origin: str | None
     tracking_uri: str | None
 
     def pin_revision(self, uri: str) -> str:
-        """`uri` with what may move replaced by what it stands for now."""
+        """`uri` with its mutable part replaced by the present version."""
         if uri.startswith(CHAMPION):
             return run_artifacts.pin_revision(uri, self.project, self.origin)
         return weight_sources.pin_revision(uri, self.tracking_uri)
@@ -74,18 +66,18 @@ class _Places:
     def fetch(self, uri: str, target: Path) -> None:
         """Write the bytes behind a pinned `uri`."""
         if uri.startswith(CHAMPION):
-            run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # there is one: it told of the champion
+            run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # not None: the champion was read from it
         else:
             weight_sources.fetch(uri, target, self.tracking_uri)
 
 
-def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], places: _Places) -> None:
+def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], sources: _Sources) -> None:
     """Write a folder of weights with its index.
 
     Args:
         target: inputs/teachers or inputs/students.
         asked: URI and pinned sha256 by name.
-        places: for the URIs.
+        sources: to download from.
     """
     index = _index(target)
     with fresh_folder(target) as folder:
@@ -93,7 +85,7 @@ def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], p
         for name, (uri, pin) in asked.items():
             old = _previous(target, index.get(name, {}))
             file = name if uri and huggingface.is_folder(uri) else f"{name}.pt"
-            entries[name] = asdict(_take(folder / file, uri, pin, old, places))
+            entries[name] = asdict(_take(folder / file, uri, pin, old, sources))
         write_json(folder / INDEX, entries)
 
 
@@ -117,7 +109,7 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
-    """An earlier entry of an index and its file, if its bytes are still what it says."""
+    """An earlier entry of an index and its file, if the file's digest is still that of the entry."""
     entry = Weights(**content)
     if entry.file is None or not (path := folder / entry.file).exists() or digest(path) != entry.sha256:
         return None
@@ -125,23 +117,23 @@ def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | N
 
 
 def _take(
-    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, places: _Places
+    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, sources: _Sources
 ) -> Weights:
     if uri is None:
         return Weights()
-    uri = places.pin_revision(uri)
+    uri = sources.pin_revision(uri)
     if previous and _same(uri, pin, previous[0]):
         copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
         copy(previous[1], target)
     else:
-        places.fetch(uri, target)
-    found = digest(target)
-    if pin and found != pin:
+        sources.fetch(uri, target)
+    actual = digest(target)
+    if pin and actual != pin:
         raise IntegrityError(
-            f"{uri} has sha256 {found}, but sha256 in params.yaml pins {pin}; "
+            f"{uri} has sha256 {actual}, but sha256 in params.yaml pins {pin}; "
             "find out who replaced it, or pin the new bytes"
         )
-    return Weights(uri, found, target.name)
+    return Weights(uri, actual, target.name)
 
 
 def _same(uri: str, pin: str | None, previous: Weights) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alambique.drift.twosample import (
+from alambique.drift.two_sample_tests import (
     RIDGE,
     class_counts,
     holm,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from alambique.config.detect import Evaluate
 from alambique.layout import WEIGHTS
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 from alambique.tasks.cards import read_card
 from alambique.tasks.detect import network
 from alambique.tasks.detect.preprocess import preprocess
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 
     Attributes:
         embedding: (d,)
-        confidence, boxes, uncertainty: see `observe`.
+        confidence, boxes, uncertainty: see `drift_features`.
         counts: boxes of each class, (classes,).
     """
 
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     uncertainty: float
 
 
-def observe(folder: Path, images: Sequence[Path], settings: Evaluate) -> Observed:
+def drift_features(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFeatures:
     """Run a checkpoint over images.
 
     The embedding is the output of the backbone's last layer, averaged over the image. Boxes count from the threshold
@@ -99,7 +99,7 @@ def _seen(boxes: NDArray[np.float32], embedding: NDArray[np.float32], classes: i
     )
 
 
-def _table(seen: Sequence[Seen], classes: list[str]) -> Observed:
+def _table(seen: Sequence[Seen], classes: list[str]) -> DriftFeatures:
     columns: Any = zip(*seen, strict=True)
     embeddings, confidence, boxes, counts, doubts = (np.array(column, np.float64) for column in columns)
-    return Observed(embeddings, {"confidence": confidence, "boxes": boxes}, counts, classes, doubts)
+    return DriftFeatures(embeddings, {"confidence": confidence, "boxes": boxes}, counts, classes, doubts)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from alambique.drift.tracking import log, metrics
+from alambique.drift.mlflow_log import log, metrics
 from alambique.files import write_json
 
 FOUND: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 
 from alambique.data.arrivals import label_key
 from alambique.data.store import Item, open_store
-from alambique.drift.batch import fetch, lay_out_labelled, newest
+from alambique.drift.production_batch import fetch, lay_out_labelled, newest
 
 CLASSES = [str(number) for number in range(10)]
 
