@@ -73,7 +73,7 @@ def _module(task: str) -> Any:
 
 def run_dag(project: Path, name: str) -> None:
     """Run one of the project's DAGs by `dag.test()`, in a process whose Airflow is configured for the project."""
-    command = [sys.executable, "-m", "alambique.airflow.testrun", str(project.absolute()), name]
+    command = [sys.executable, "-m", "alambique.airflow.dag_runner", str(project.absolute()), name]
     # Networks as small as a demo's train twice as fast on one thread as on two.
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **airflow_environment(project)}
     if subprocess.run(command, env=environment, check=False).returncode:

@@ -1,4 +1,4 @@
-"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate --explain` foretells."""
+"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate` predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m alambique.airflow.testrun PROJECT DAG`: Airflow's `dag.test()` with one line for each task.
+"""`python -m alambique.airflow.dag_runner PROJECT DAG`: Airflow's `dag.test()` with one line for each task.
 
 No scheduler and no server: the tasks run here, one after the other. What they say goes to a log file beside Airflow's
 database. Nothing is retried: whoever waits for a test run wants to see its first failure. AIRFLOW_HOME and

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetAlias, Context
+from alambique.airflow.promotion import PromoteApprovedOperator, PromoteOperator, ProposeOperator, RollbackOperator
 from factories.stub_interpreter import alive, eventually, interpreter
 
 from alambique.airflow import operators
 from alambique.airflow.operators import SnapshotOperator, ref_name
-from alambique.airflow.promotion import PromoteApprovedOperator, PromoteOperator, ProposeOperator, RollbackOperator
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, DataError
 from alambique.git import git
