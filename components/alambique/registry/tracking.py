@@ -10,10 +10,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from alambique import config, git
@@ -77,18 +78,44 @@ class Child:
     """A stage's run in MLflow, or one that logs nothing if the stage is not tracked."""
 
     def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
-        self._client = client
-        self.run_id = run_id
+        self._client, self._run_id = client, run_id
+        self._starting: Thread | None = None
+
+    def start(self, create: Callable[[], Child]) -> None:
+        """Become the run that `create` makes, in the background: to import MLflow and open its store takes seconds.
+
+        Whoever needs the run waits for it. A failure is a warning, and then nothing is logged.
+        """
+
+        def work() -> None:
+            with forgiving("start a child run"):
+                child = create()
+                self._client, self._run_id = child._client, child._run_id
+
+        self._starting = Thread(target=work, name="alambique-tracking", daemon=True)
+        self._starting.start()
+
+    @property
+    def client(self) -> MlflowClient | None:
+        """None when nothing is tracked."""
+        if self._starting:
+            self._starting.join()
+        return self._client
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None when nothing is tracked."""
+        return self._run_id if self.client else None
 
     def log_outputs(self, workspace: Path, outs: list[str]) -> None:
         """Log a stage's metrics files, and its small artifacts, from `workspace`; failures are warnings."""
-        if self._client is None:
+        if self.client is None:
             return
         with forgiving("log the outputs"):
             for out in outs:
                 for path in _small_artifacts(workspace / out):
                     folder = path.parent.relative_to(workspace).as_posix()
-                    self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+                    self.client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
             self.log_metrics(_metrics(workspace, outs))
 
     def log_events(self, events: list[dict[str, Any]]) -> None:
@@ -103,14 +130,14 @@ class Child:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value in _numbers(content)]
         for batch in _batches(metrics):
-            if self._client is not None:
-                self._client.log_batch(self.run_id, metrics=batch)
+            if self.client is not None:
+                self.client.log_batch(self.run_id, metrics=batch)
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED or FAILED; a failure to do so is a warning."""
-        if self._client is not None:
+        if self.client is not None:
             with forgiving("end a child run"):
-                self._client.set_terminated(self.run_id, status)
+                self.client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -134,8 +161,7 @@ def stage_run(
     if tracking_uri is None or parent is None:
         yield child
         return
-    with forgiving("start a child run"):
-        child = _create_child(connect(tracking_uri), parent, stage, key, params, {FOUND: "ran"})
+    child.start(lambda: _create_child(connect(tracking_uri), parent, stage, key, params, {FOUND: "ran"}))
     status = "FAILED"
     try:
         with following(child.log_events, events):
@@ -166,7 +192,7 @@ def _create_child(
 
 
 def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[str, StageResult]) -> None:
-    """Log a child run for each stage whose result was reused, with the metrics of the run that executed it.
+    """Show the stages that have no child of their own: one each, with the metrics of the run that did the work, if any.
 
     Failures are warnings; a second call adds nothing.
     """
@@ -178,7 +204,7 @@ def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[st
         children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=5000)
         shown = {(run.data.tags.get(STAGE), run.data.tags.get(KEY)) for run in children}
         for result in results.values():
-            if result.found != "ran" and (result.stage, result.key) not in shown:
+            if not result.tracking_run and (result.stage, result.key) not in shown:
                 _log_reused(client, experiment, parent, result)
 
 

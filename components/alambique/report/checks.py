@@ -1,4 +1,4 @@
-"""The gates' verdicts in a terminal: a run's, or those that `alambique gate --explain` computes from the report."""
+"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate` predicts."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from alambique import config, tasks
+from alambique import config, runtimes
 from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data.inputs import INDEX

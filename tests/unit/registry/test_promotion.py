@@ -266,7 +266,7 @@ def test_a_promotion_that_is_killed_after_the_ledger_moved_is_mended(
     request = PromoteRequest(deployment=deployment, tag="runs/r3", by="ann", why="Better")
     (tmp_path / "request.json").write_text(request.model_dump_json())
     files = ["--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json")]
-    with subprocess.Popen([sys.executable, "-m", "alambique", "promote", *files]) as process:
+    with subprocess.Popen([sys.executable, "-m", "alambique.verbs", "promote", *files]) as process:
         victim.write_text(str(process.pid))
         assert process.wait() == -9
     hook.unlink()

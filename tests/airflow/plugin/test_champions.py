@@ -29,7 +29,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """The page for somebody whom Airflow has let in."""
     from airflow.api_fastapi.core_api.security import get_user
 
-    from alambique.airflow import champions
+    from alambique.airflow.plugin import champions
 
     class Anybody:
         def is_authorized_view(self, **_: object) -> bool:
@@ -62,6 +62,6 @@ def test_a_ledger_out_of_reach_is_said_in_its_row(project: Path, page: TestClien
 
 
 def test_a_stranger_sees_nothing(project: Path) -> None:
-    from alambique.airflow import champions
+    from alambique.airflow.plugin import champions
 
     assert TestClient(champions.app).get("/champions").status_code == 401

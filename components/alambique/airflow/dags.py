@@ -11,17 +11,24 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseNotifier, Param, XComArg
 
-from alambique.airflow.ingestion import DriftOperator, IngestOperator
-from alambique.airflow.operators import GateOperator, RecordOperator, RegisterOperator, SnapshotOperator
-from alambique.airflow.project import Project
-from alambique.airflow.promotion import (
+from alambique.airflow.operators.drift import DriftOperator
+from alambique.airflow.operators.ingest import IngestOperator
+from alambique.airflow.operators.promotion import (
     PromoteApprovedOperator,
     PromoteOperator,
     ProposeOperator,
     PublishOperator,
     RollbackOperator,
 )
-from alambique.airflow.retraining import ChangesOperator, CooldownOperator, UnchangedOperator
+from alambique.airflow.operators.retraining import ChangesOperator, CooldownOperator
+from alambique.airflow.operators.runs import (
+    GateOperator,
+    RecordOperator,
+    RegisterOperator,
+    SnapshotOperator,
+    UnchangedOperator,
+)
+from alambique.airflow.project import Project
 from alambique.airflow.task_group import AlambiqueTaskGroup
 
 # Of transient errors: permanent ones fail at once.
@@ -55,7 +62,7 @@ class IngestDag(DAG):
             description=does if where else f"Idle: set `arrivals` in alambique.yaml of {project.name}",
         )
         with self:
-            IngestOperator(task_id="ingest", deployment=project.deployment, announces=project.data)
+            IngestOperator(task_id="ingest", deployment=project.deployment, asset=project.data)
 
 
 class WatchDriftDag(DAG):
@@ -77,11 +84,11 @@ class WatchDriftDag(DAG):
             description=does if where else f"Idle: set `production` in alambique.yaml of {project.name}",
         )
         with self:
-            DriftOperator(task_id="drift", deployment=project.deployment, announces=project.drift)
+            DriftOperator(task_id="drift", deployment=project.deployment, asset=project.drift)
 
 
 class DistillDag(DAG):
-    """cooldown → snapshot → changes → the stages of dvc.yaml → register → gate → record, which announces a challenger.
+    """cooldown → snapshot → changes → the stages of dvc.yaml → register → gate → record, which may name a challenger.
 
     A run that asset events started waits for the cooldown; one for which nothing changed ends at `no_new_data`.
 
@@ -97,7 +104,7 @@ class DistillDag(DAG):
             "branch": Param(
                 project.deployment.branch, type="string", description="The branch to start from and record on."
             ),
-            "again": Param(False, type="boolean", description="Run even though nothing changed."),
+            "force": Param(False, type="boolean", description="Run even though nothing changed."),
         }
         super().__init__(
             **_arguments(project, "distill", arguments),
@@ -111,7 +118,7 @@ class DistillDag(DAG):
 
 
 class PromoteDag(DAG):
-    """Makes an announced challenger champion; by hand, those of the recorded run that the param `tag` names.
+    """Makes a challenger champion; started by hand, those of the recorded run that the param `tag` names.
 
     With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI.
 
@@ -123,7 +130,7 @@ class PromoteDag(DAG):
 
     def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:
         project = Project.load(root)
-        tag = Param(None, type=OPTIONAL, description="The tag of a recorded run; empty: of the announced challenger.")
+        tag = Param(None, type=OPTIONAL, description="The tag of a recorded run; empty: of the event that started it.")
         asks = project.params.promotion.policy == "approval"
         # Who has not answered yet must not keep the next from being asked.
         runs = {"max_active_runs": 100} if asks else {}
@@ -186,7 +193,7 @@ def _distill(project: Project) -> None:
     changes >> group  # its first stages; a stage after one that was skipped is skipped
     registered = RegisterOperator(task_id="register", run=run, stages=stages, **here).output
     decisions = GateOperator(task_id="gate", run=run, stages=stages, registered=registered, **here).output
-    RecordOperator(task_id="record", run=run, stages=stages, decisions=decisions, announces=project.challenger, **here)
+    RecordOperator(task_id="record", run=run, stages=stages, decisions=decisions, asset=project.challenger, **here)
 
 
 TAG = "{{ params.tag or '' }}"

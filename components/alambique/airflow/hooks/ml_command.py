@@ -1,7 +1,7 @@
-"""A verb in the ML interpreter: `PYTHON -m alambique VERB --request FILE --result FILE`, and no orphan after it.
+"""A verb in the ML interpreter: `PYTHON -m alambique.verbs VERB --request FILE --result FILE`, and no orphan after it.
 
 The verb leads a process group of its own. What is left of the group is killed when the verb ends, when it is told to
-(`Verb.kill`), and, through the lifeline, when this process dies without a word.
+(`MLCommandHook.kill`), and, through the lifeline, when this process dies without a word.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _PASSED = re.compile(
 )
 
 
-class Verb:
+class MLCommandHook:
     """One run of one verb.
 
     Args:
         python: the ML interpreter.
-        name: of the verb, as in `alambique.verbs`.
+        verb: its name, as in `alambique.verbs`.
         log: gets the verb's output, line by line.
     """
 
-    def __init__(self, python: Path, name: str, log: Callable[[str], object]) -> None:
+    def __init__(self, python: Path, verb: str, log: Callable[[str], object]) -> None:
         self.python = python
-        self.name = name
+        self.verb = verb
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -107,7 +107,7 @@ class Verb:
         return process.returncode
 
     def _start(self, folder: Path, descriptor: int) -> subprocess.Popen[bytes]:
-        command = [str(self.python), "-m", "alambique", self.name]
+        command = [str(self.python), "-m", "alambique.verbs", self.verb]
         files = ["--request", str(folder / "request.json"), "--result", str(folder / "result.json")]
         own = {lifeline.LIFELINE: str(descriptor), ERROR_FILE: str(folder / "error.json")}
         try:
@@ -131,14 +131,14 @@ class Verb:
         permanent = code in {PermanentError.exit_code, ConfigurationError.exit_code}
         kind = PermanentError if permanent else AlambiqueError
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return kind(f"the verb {self.name} {how} and left no error; its output is in this task's log")
+        return kind(f"the verb {self.verb} {how} and left no error; its output is in this task's log")
 
     def _answer(self, path: Path, result: type[Result]) -> Result:
         try:
             return result.model_validate_json(path.read_text())
         except (OSError, ValidationError) as error:
             raise PermanentError(
-                f"the verb {self.name} succeeded but left no readable {result.__name__}: {error}; "
+                f"the verb {self.verb} succeeded but left no readable {result.__name__}: {error}; "
                 f"is the same version of alambique installed for {self.python} as for Airflow?"
             ) from None
 

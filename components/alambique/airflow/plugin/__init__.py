@@ -20,6 +20,6 @@ class AlambiquePlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
-        from alambique.airflow.champions import app
+        from alambique.airflow.plugin.champions import app
 
         return [{"name": "Alambique", "app": app, "url_prefix": PREFIX}]

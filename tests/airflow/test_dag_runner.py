@@ -1,4 +1,4 @@
-"""`python -m alambique.airflow.testrun`, as the demo calls it, with a stand-in for the ML interpreter: see verbs.py."""
+"""`python -m alambique.airflow.dag_runner`, as the demo calls it, with a stand-in for the ML side: see verbs.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from factories.airflow_project import environment, lay_out, make_origin, stand_in
+
+from alambique.local.services import runner_environment
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +27,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(project: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What two distillations, one after the other, and a promotion show."""
     home = tmp_path_factory.mktemp("airflow")
-    command = [sys.executable, "-m", "alambique.airflow.testrun", project]
+    variables = {**environment(home, project), **runner_environment(project), "AIRFLOW_HOME": str(home)}
+    command = [sys.executable, "-m", "alambique.airflow.dag_runner", project]
     return [
-        subprocess.run(
-            [*command, name], env=environment(home, project), stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
+        subprocess.run([*command, name], env=variables, stdout=subprocess.PIPE, text=True, check=True).stdout
         for name in ("distill", "distill", "promote")
     ]
 

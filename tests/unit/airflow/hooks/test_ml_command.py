@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from factories.stub_interpreter import interpreter
 
-from alambique.airflow.process import Verb, environment
+from alambique.airflow.hooks.ml_command import MLCommandHook, environment
 from alambique.errors import AlambiqueError, ConfigurationError, DataError, PermanentError, TransientError
 from alambique.messages import Registered, Version
 
@@ -15,7 +15,7 @@ ECHO = "result.write_text(json.dumps(request))"
 
 
 def run(python: Path) -> Registered:
-    return Verb(python, "register", print).run(REQUEST, Registered)
+    return MLCommandHook(python, "register", print).run(REQUEST, Registered)
 
 
 def fails_with(folder: Path, body: str) -> AlambiqueError:
@@ -31,7 +31,7 @@ def test_a_verb_gets_its_request_and_its_result_is_checked(tmp_path: Path) -> No
 def test_output_reaches_the_log_line_by_line(tmp_path: Path) -> None:
     lines: list[str] = []
     body = f"print('one'); print('10 %\\r50 %\\r100 %'); print('two', file=sys.stderr); {ECHO}"
-    Verb(interpreter(tmp_path, body), "register", lines.append).run(REQUEST, Registered)
+    MLCommandHook(interpreter(tmp_path, body), "register", lines.append).run(REQUEST, Registered)
     assert sorted(lines) == ["100 %", "one", "two"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from factories.stub_interpreter import alive, eventually, interpreter
 from structlog.testing import capture_logs
 
-from alambique.airflow.triggers import ArrivalsTrigger
+from alambique.airflow.triggers.arrivals import ArrivalsTrigger
 from alambique.config.deployment import Deployment
 
 SAYS = """
@@ -59,7 +59,7 @@ async def stop(task: asyncio.Task[None]) -> None:
 
 def test_a_trigger_is_stored_as_json_and_made_again_from_it(tmp_path: Path) -> None:
     path, arguments = trigger(tmp_path).serialize()
-    assert path == "alambique.airflow.triggers.ArrivalsTrigger"
+    assert path == "alambique.airflow.triggers.arrivals.ArrivalsTrigger"
     assert ArrivalsTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
 
 

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
-from alambique.airflow.retraining import CooldownOperator, changed, last_lock_commit
+from alambique.airflow.operators.retraining import CooldownOperator, changed, last_lock_commit
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError
 from alambique.git import git

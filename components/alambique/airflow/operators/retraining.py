@@ -13,11 +13,12 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context
 
 from alambique import messages
-from alambique.airflow.operators import Output, VerbOperator, permanent_errors_fail, refuse_another_graph
+from alambique.airflow.operators.base import Output, permanent_errors_fail
+from alambique.airflow.operators.stages import refuse_another_graph
 from alambique.config.deployment import Deployment
 from alambique.git import git
 from alambique.messages import Run
-from alambique.pipeline import graph as pipeline
+from alambique.pipeline import keys
 from alambique.pipeline.graph import Graph
 
 LOCK = "dvc.lock"
@@ -91,7 +92,7 @@ class CooldownOperator(BaseOperator):
 class ChangesOperator(BaseBranchOperator):
     """Goes to the task `unchanged` and skips all else after it if the committed dvc.lock holds every stage's result.
 
-    The run's param `again`, if true, lets everything run all the same.
+    The run's param `force`, if true, lets everything run all the same.
 
     Args:
         deployment, graph: as of the stages.
@@ -115,7 +116,7 @@ class ChangesOperator(BaseBranchOperator):
             to_run = changed(self.graph, run, recorded=self._recorded(run))
         if to_run:
             self.log.info("dvc.lock does not hold the results of %s", ", ".join(to_run))
-        elif not context["params"].get("again"):
+        elif not context["params"].get("force"):
             self.log.info("nothing changed since the last recorded run")
             return [self.unchanged]
         return sorted(self.downstream_task_ids - {self.unchanged})
@@ -123,24 +124,6 @@ class ChangesOperator(BaseBranchOperator):
     def _recorded(self, run: Run) -> bool:
         last = last_lock_commit(self.deployment["origin"], run.revision)
         return last is not None and last.recorded
-
-
-class UnchangedOperator(VerbOperator):
-    """Ends a run for which nothing changed; returns `messages.Unchanged`.
-
-    Args:
-        run: the snapshot's output.
-    """
-
-    template_fields = (*VerbOperator.template_fields, "run")
-
-    def __init__(self, *, run: Output, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.run = run
-
-    def answer(self, context: Context) -> messages.Unchanged:
-        request = messages.UnchangedRequest.model_validate({"deployment": self.deployment, "run": self.run})
-        return self.ask("unchanged", request, messages.Unchanged)
 
 
 def changed(graph: Graph, run: Run, *, recorded: bool) -> list[str]:
@@ -152,12 +135,12 @@ def changed(graph: Graph, run: Run, *, recorded: bool) -> list[str]:
         recorded: whether a recorded run left the lock. An entry holds one hash for a whole folder, from which nobody
             can tell what lay inside when it was made, unless all entries were made together.
     Raises:
-        ConfigurationError: as `pipeline.inputs`.
+        ConfigurationError: as `keys.inputs`.
     """
     same: set[str] = set()
     for stage in graph.stages:
         if stage in run.lock and same.issuperset(graph.upstream(stage)):
-            wanted = pipeline.inputs(graph, stage, run.sources, run.lock, run.params[stage])
+            wanted = keys.inputs(graph, stage, run.sources, run.lock, run.params[stage])
             certain = recorded or all(isinstance(value, str) for value in wanted.deps.values())
             if certain and not wanted.contradiction(run.lock[stage]):
                 same.add(stage)

@@ -1,4 +1,4 @@
-"""What waits in Airflow's triggerer, without a worker's slot."""
+"""New data at `arrivals`, watched from Airflow's triggerer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from alambique.airflow.process import GRACE, Verb
+from alambique.airflow.hooks.ml_command import GRACE, MLCommandHook
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, PermanentError
 from alambique.messages import Arrivals, ArrivalsRequest
@@ -62,14 +62,14 @@ class ArrivalsTrigger(BaseEventTrigger):
     async def _look(self) -> Arrivals:
         """Run the verb in a thread; when this is cancelled, the verb has ended before the cancellation goes on."""
         request = ArrivalsRequest(deployment=Deployment.model_validate(self.deployment))
-        verb = Verb(request.deployment.python or Path(sys.executable), "arrivals", self.log.info)
-        work = asyncio.create_task(asyncio.to_thread(verb.run, request, Arrivals))
+        hook = MLCommandHook(request.deployment.python or Path(sys.executable), "arrivals", self.log.info)
+        work = asyncio.create_task(asyncio.to_thread(hook.run, request, Arrivals))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            verb.kill()
+            hook.kill()
             while not work.done():
                 await asyncio.wait({work}, timeout=GRACE)
-                verb.kill()  # in case the thread had not started it yet
+                hook.kill()  # in case the thread had not started it yet
             work.cancelled() or work.exception()  # nobody else asks how it ended
             raise
