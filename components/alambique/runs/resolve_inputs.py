@@ -24,7 +24,6 @@ from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import INPUTS
 from alambique.registry import run_artifacts
 from alambique.runs import huggingface, weight_sources
-from alambique.stages.given_weights import INDEX, digest
 
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
 

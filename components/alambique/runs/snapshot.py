@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from alambique import config, runtimes
+from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data.inputs import INDEX
@@ -77,7 +77,7 @@ def _check(workspace: Path, digest: str) -> None:
 
 def _version_data(workspace: Path, params: Params, deployment: Deployment) -> None:
     if deployment.data is not None:
-        tasks.load(params.task).data(deployment.data)  # refuses a folder that is no dataset before it is committed
+        tasks.load(params.task).dataset(deployment.data)  # refuses a folder that is no dataset before it is committed
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
     elif not (workspace / versioning.DATA_FILE).exists():
