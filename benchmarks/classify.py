@@ -16,7 +16,7 @@ cached_over_plain, online_over_cached     ratios within a round; their median an
 share_of_ceiling                          online_over_cached over what a teacher without any cost could save
 
 Worth: a student of 0.25 M parameters at 64 px, from scratch, with three seeds, on a folder of classified photographs.
-The teacher is a YOLO26n classifier that begins with the backbone of a COCO detector. See `benchmarks.worth`.
+The teacher is a YOLO26n classifier that starts from a COCO detector's backbone. See `benchmarks.distillation_gain`.
 
 gain_over_control             points of test top-1, distilled − control; every fifth image keeps its label, the others
                               become unlabelled, and the teacher is trained on the labels that are left
@@ -42,10 +42,10 @@ import typer
 from alambique.demo.digits import Digits
 from alambique.errors import DataError
 from alambique.files import sha256
-from benchmarks import common, stages, worth
+from benchmarks import common, distillation_gain, stage_runs
 from benchmarks.classify_cost import macs_ratio, make_blocks
 from benchmarks.common import Row
-from benchmarks.turns import Round, interleave, ratio, share_of_ceiling
+from benchmarks.round_robin import Round, interleave, ratio, share_of_ceiling
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5
@@ -101,14 +101,14 @@ def main(
         for project in projects:
             keep = SETTINGS[project.name]
             changed = changes(keep, None if quick else weights, scale)
-            stages.lay_out(project, "classify", partial(split, source, keep=keep), changed)
-        worth.do(projects, jobs)
+            stage_runs.lay_out(project, "classify", partial(split, source, keep=keep), changed)
+        distillation_gain.do(projects, jobs)
         common.publish(
             "classify",
             [
                 *rows(measured),
-                worth.gain(folder / "scarce", "gain_over_control", "low > 0"),
-                worth.gain(folder / "full", "gain_over_control_all_labels"),
+                distillation_gain.gain(folder / "scarce", "gain_over_control", "low > 0"),
+                distillation_gain.gain(folder / "full", "gain_over_control_all_labels"),
             ],
             quick=quick,
             threads=1,
@@ -116,8 +116,8 @@ def main(
             scale=scale._asdict(),
             macs_ratio=macs_ratio(),
             seconds_per_image={name: [each[name] for each in measured] for name in blocks},
-            means=[figures for project in projects for figures in worth.means(project)],
-            runs=[figures for project in projects for figures in worth.runs(project)],
+            means=[figures for project in projects for figures in distillation_gain.means(project)],
+            runs=[figures for project in projects for figures in distillation_gain.runs(project)],
         )
         shutil.rmtree(folder / "speed")  # the next run measures anew
 

@@ -21,7 +21,7 @@ from alambique.tasks.classify.cache import ViewRecipe
 from alambique.tasks.classify.dataset import Dataset
 from alambique.tasks.classify.preprocess import DESCRIPTION
 from alambique.tasks.training_loop import Batch, Lesson
-from benchmarks.turns import Block, forward, per_sample, step_times
+from benchmarks.round_robin import Block, forward, per_sample, step_times
 
 SIZE = 224
 SMALL = Network(scale="n")

@@ -32,8 +32,8 @@ from alambique.config.detect import Params
 from alambique.errors import AlambiqueError
 from alambique.files import read_json, sha256, write_json
 from alambique.git import git
+from alambique.process.timing import cpu
 from alambique.runs.new_project import template_dir
-from alambique.stages.benchmark import cpu
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

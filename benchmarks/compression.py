@@ -2,7 +2,7 @@
 
     python -m benchmarks.compression --data PATH --weights yolo26n.pt [--quick]
 
-A YOLO26n that was fine-tuned and distilled on the data (see benchmarks/nano.py) is pruned by 68 % of its
+A YOLO26n that was fine-tuned and distilled on the data (see benchmarks/student_yolo26n.py) is pruned by 68 % of its
 multiply-accumulates, recovers for 60 epochs and becomes INT8 for OpenVINO, by the product's own stages. Beside it stand
 the same student unpruned as an FP32 ONNX, and the pruned one in FP32 for OpenVINO. All answer one image at 320 px on
 one thread of a pinned core, taking turns; a ratio is one within a round. What is trained is kept in benchmarks/.runs.
@@ -24,15 +24,15 @@ from alambique import layout, tasks
 from alambique.files import read_json
 from alambique.layout import Candidate
 from alambique.process.cores import pinned
-from alambique.stages.benchmark import measure, summarize
-from benchmarks import common, nano
+from alambique.process.timing import measure, summarize
+from benchmarks import common, student_yolo26n
 from benchmarks.common import Row
-from benchmarks.stages import Stage, do, gain
+from benchmarks.stage_runs import Stage, do, gain
 
 SHARE, EPOCHS = 0.68, 60
 THREADS = 1
 WHOLE, PRUNED, FINAL = (
-    Candidate(nano.STUDENT, *made) for made in (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "int8"))
+    Candidate(student_yolo26n.STUDENT, *made) for made in (("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "int8"))
 )
 
 Artifacts = dict[Candidate, Path]
@@ -45,7 +45,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on the demo's scenes.")] = False,
 ) -> None:
     """Measure the smallest artifact against the plain export."""
-    with nano.project(data, weights, quick) as project:
+    with student_yolo26n.project(data, weights, quick) as project:
         artifacts = make(project, SHARE, 1 if quick else EPOCHS)
         times = latencies(artifacts, *((2, 10) if quick else (20, 300)))
         rows = [
@@ -60,12 +60,12 @@ def main(
 
 def make(project: Path, share: float, epochs: int) -> Artifacts:
     """The three artifacts, by the product's stages, unless they are there."""
-    whole = nano.variant(project, "whole", prune={"ratio": 0.0})
-    small = nano.variant(project, "compressed", prune={"ratio": share, "epochs": epochs})
+    whole = student_yolo26n.variant(project, "whole", prune={"ratio": 0.0})
+    small = student_yolo26n.variant(project, "compressed", prune={"ratio": share, "epochs": epochs})
     artifacts = {WHOLE: whole, PRUNED: small, FINAL: small}
     for each, folder in artifacts.items():
         maker = Stage("quantize" if each.precision == "int8" else "export", (each.student, each.runtime))
-        do(folder, (*nano.PRUNING, maker, Stage("evaluate", (each.name,))))
+        do(folder, (*student_yolo26n.PRUNING, maker, Stage("evaluate", (each.name,))))
         common.tell(f"made: {each.name}")
     return artifacts
 

@@ -52,7 +52,7 @@ from alambique.tasks.detect import samples, trust
 from alambique.tasks.detect.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
-from benchmarks.stages import Stage, advance, begin, do, gain, given, lay_out
+from benchmarks.stage_runs import Stage, advance, begin, do, gain, given, lay_out
 
 STUDENT, TEACHER = "pico", "main"
 KEEP = 5

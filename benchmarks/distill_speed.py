@@ -47,7 +47,7 @@ from alambique.tasks.detect import network, samples, soft_labels
 from alambique.tasks.detect.boxes import SoftLabels
 from benchmarks import common, datasets
 from benchmarks.common import Row
-from benchmarks.turns import Block, Round, forward, interleave, per_sample, ratio, share_of_ceiling, step_times
+from benchmarks.round_robin import Block, Round, forward, interleave, per_sample, ratio, share_of_ceiling, step_times
 
 SIZE = 320
 STUDENT = "nano"

@@ -42,7 +42,7 @@ from alambique.layout import teacher
 from alambique.tasks import Observed
 from benchmarks import common, datasets
 from benchmarks.common import Row
-from benchmarks.stages import Stage, begin, do, lay_out
+from benchmarks.stage_runs import Stage, begin, do, lay_out
 
 SEED = 0
 """Of the split; batch i of the k-th row is drawn with the seeds [SEED, k, i]."""

@@ -31,7 +31,7 @@ from alambique import layout, tasks
 from alambique.config.detect import Evaluate, Params
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, WEIGHTS, Candidate
-from alambique.stages.benchmark import in_turn
+from alambique.process.timing import round_robin
 from alambique.tasks.detect import network
 from alambique.tasks.detect.evaluate import measure
 from benchmarks import common, datasets
@@ -55,7 +55,7 @@ def main(
         project = Path(scratch) / "project"
         dataset = lay_out(project, data, images)
         works = {"ours": partial(_ours, project, dataset), "theirs": partial(_theirs, project, dataset)}
-        rates = in_turn({name: partial(_rate, work, images) for name, work in works.items()}, 1 + rounds)
+        rates = round_robin({name: partial(_rate, work, images) for name, work in works.items()}, 1 + rounds)
     # The first round also pays for imports.
     counted = {name: values[1:] for name, values in rates.items()}
     common.publish("evaluation", rows(**counted), quick=quick, threads=THREADS, images_per_second=counted)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.pruning --data PATH --weights yolo26n.pt [--quick]
 
-A YOLO26n that was fine-tuned and distilled on the data (see benchmarks/nano.py) loses half of its multiply-accumulates
-and recovers, by the product's `prune` stage with the defaults of params.yaml: with the cache, and without a teacher,
+A YOLO26n that was fine-tuned and distilled on the data (see benchmarks/student_yolo26n.py) loses half of its MACs and
+recovers, by the product's `prune` stage with the defaults of params.yaml: with the cache, and without a teacher,
 from the same pruned network over as many steps. What is done is kept in benchmarks/.runs.
 
 recovery_gain      points of test mAP50-95, with − without soft labels; paired over seeds and test images
@@ -19,15 +19,15 @@ import typer
 
 from alambique import layout
 from alambique.files import read_json
-from benchmarks import common, nano
+from benchmarks import common, student_yolo26n
 from benchmarks.common import Row
-from benchmarks.stages import Stage, do, gain
+from benchmarks.stage_runs import Stage, do, gain
 
 SHARE = 0.5
 """Of the multiply-accumulates, removed."""
 
-PRUNED = f"{nano.STUDENT}-pruned"
-STAGES = (*nano.PRUNING, Stage("evaluate", (PRUNED,)))
+PRUNED = f"{student_yolo26n.STUDENT}-pruned"
+STAGES = (*student_yolo26n.PRUNING, Stage("evaluate", (PRUNED,)))
 METHODS = ("soft", "none")
 
 
@@ -39,11 +39,11 @@ def main(
     """Measure what soft labels are worth in recovery."""
     seeds = (0,) if quick else (0, 1, 2)
     epochs = {"epochs": 1} if quick else {}
-    with nano.project(data, weights, quick) as project:
+    with student_yolo26n.project(data, weights, quick) as project:
         arms: dict[str, list[Path]] = {method: [] for method in METHODS}
         for seed in seeds:
             for method in METHODS:
-                arm = nano.variant(
+                arm = student_yolo26n.variant(
                     project,
                     f"recovery-{method}-{seed}",
                     seed=seed,

@@ -20,8 +20,8 @@ a real shard.
 dense_over_cached     bytes of all logits in half precision over bytes of the shard; details hold the bias of
                       KL(teacher ‖ student) from it, against that over the whole vocabulary
 
-Worth, see `benchmarks.worth`: a BERT of two layers, from scratch, on questions of 77 intents (banking77: a folder of
-train.csv and test.csv), taught by one of three layers, twice as wide, also from scratch; and a Llama of two fifths
+Gain, see `benchmarks.distillation_gain`: a BERT of two layers, from scratch, on questions of 77 intents (banking77:
+a folder of train.csv and test.csv), taught by one of three layers, twice as wide, also from scratch; and a Llama of two fifths
 of the parameters of the one that is given (stories260K: a Hugging Face folder), on texts that this one writes itself.
 
 gain_over_control             points of test top-1, distilled − control; every fifth text of a class keeps its label,
@@ -46,11 +46,11 @@ import torch
 import typer
 
 from alambique.files import sha256
-from benchmarks import common, worth
+from benchmarks import common, distillation_gain
 from benchmarks.common import Row
+from benchmarks.round_robin import Round, interleave, ratio
 from benchmarks.text_cost import make_blocks, size
-from benchmarks.text_worth import QUICK, Scale, given, lay_out
-from benchmarks.turns import Round, interleave, ratio
+from benchmarks.text_gain import QUICK, Scale, given, lay_out
 
 
 def main(
@@ -72,23 +72,23 @@ def main(
         blocks = make_blocks(Path(scratch), batch, steps)
         measured = interleave(blocks, rounds, folder / "speed")
         projects = lay_out(folder, source, None if quick else weights, scale)
-        worth.do(projects, jobs)
+        distillation_gain.do(projects, jobs)
         common.publish(
             "text",
             [
                 *speed(measured),
                 size(Path(scratch), tokens=256 if quick else 4096),
-                worth.gain(folder / "scarce", "gain_over_control", "low > 0"),
-                worth.gain(folder / "full", "gain_over_control_all_labels"),
-                worth.gain(folder / "stories", "gain_over_control_stories"),
+                distillation_gain.gain(folder / "scarce", "gain_over_control", "low > 0"),
+                distillation_gain.gain(folder / "full", "gain_over_control_all_labels"),
+                distillation_gain.gain(folder / "stories", "gain_over_control_stories"),
             ],
             quick=quick,
             threads=1,
             jobs=jobs,
             scale=scale._asdict(),
             seconds_per_token={name: [each[name] for each in measured] for name in blocks},
-            means=[figures for project in projects for figures in worth.means(project)],
-            runs=[figures for project in projects for figures in worth.runs(project)],
+            means=[figures for project in projects for figures in distillation_gain.means(project)],
+            runs=[figures for project in projects for figures in distillation_gain.runs(project)],
         )
         shutil.rmtree(folder / "speed")  # the next run measures anew
 

@@ -24,7 +24,7 @@ from alambique.tasks.text.sequences import TokenSequence
 from alambique.tasks.text.tokens import TokenRecipe, keep
 from alambique.tasks.training_loop import Lesson
 from benchmarks.common import Row
-from benchmarks.turns import Block, per_sample, step_times
+from benchmarks.round_robin import Block, per_sample, step_times
 
 VOCABULARY = 8192
 STUDENT = Network(layers=4, hidden=256, heads=4, kv_heads=2, ffn=768)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks import datasets, distill_quality
 from benchmarks.distill_quality import GAINS, RUNS, SETTINGS, Scale, advance, changes, split, student_stages
-from benchmarks.stages import Stage, do, given
+from benchmarks.stage_runs import Stage, do, given
 
 from alambique import config
 from alambique.config import read_yaml

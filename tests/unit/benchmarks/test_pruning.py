@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks import nano
+from benchmarks import student_yolo26n
 from benchmarks.pruning import PRUNED, row
 
 from alambique import config
@@ -37,9 +37,9 @@ def test_a_variant_shares_what_it_is_not_about_and_changes_its_own_parameters(tm
     project = tmp_path / "project"
     write_text(project / "params.yaml", (template_dir() / "params.yaml").read_text())
     write_text(project / "data" / "data.yaml", "names: []")
-    variant = nano.variant(project, "small", seed=7, prune={"ratio": 0.5})
+    variant = student_yolo26n.variant(project, "small", seed=7, prune={"ratio": 0.5})
     assert (variant / "data").resolve() == project / "data"
     params, before = config.load(variant), config.load(project)
     assert (params.seed, params.prune.ratio, params.prune.epochs) == (7, 0.5, before.prune.epochs)
     assert before.seed == 0
-    assert nano.variant(project, "small", seed=7, prune={"ratio": 0.5}) == variant
+    assert student_yolo26n.variant(project, "small", seed=7, prune={"ratio": 0.5}) == variant

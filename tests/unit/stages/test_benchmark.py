@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,27 +30,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     for runtime in ("onnx", "openvino"):
         shutil.copytree(checkpoints.candidate(root, f"pico-{runtime}-fp32"), root / f"candidates/pico-{runtime}-int8")
     return root
-
-
-def test_each_round_runs_every_artifact_once_and_begins_one_further() -> None:
-    assert list(benchmark.turns(["a", "b", "c"], 4)) == ["a", "b", "c", "b", "c", "a", "c", "a", "b", "a", "b", "c"]
-
-
-def test_no_artifact_means_no_turns() -> None:
-    assert list(benchmark.turns([], 3)) == []
-
-
-def test_warm_up_is_run_but_not_counted() -> None:
-    calls: Counter[str] = Counter()
-    runners = {name: lambda name=name: calls.update([name]) for name in ("a", "b")}
-    times = benchmark.measure(runners, warmup=2, runs=5)
-    assert calls == {"a": 7, "b": 7}
-    assert {name: len(values) for name, values in times.items()} == {"a": 5, "b": 5}
-
-
-def test_summary_is_in_the_unit_of_its_times() -> None:
-    percentiles = {"p50_ms": 2.0, "p95_ms": pytest.approx(2.9), "p99_ms": pytest.approx(2.98)}
-    assert benchmark.summarize([1.0, 2.0, 3.0]) == {**percentiles, "mean_ms": 2.0, "n": 3}
 
 
 def test_every_candidate_is_timed_under_the_configured_conditions(project: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from alambique.errors import AlambiqueError
-from alambique.stages.benchmark import turns
+from alambique.process.timing import turns
 from benchmarks import common
 
 Block = Callable[[], float]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.turns import Block, interleave, per_sample, step_times
+from benchmarks.round_robin import Block, interleave, per_sample, step_times
 
 from alambique.errors import AlambiqueError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from benchmarks.text_worth import KEEP, SETTINGS, Scale, changes, split, story_changes
+from benchmarks.text_gain import KEEP, SETTINGS, Scale, changes, split, story_changes
 
 from alambique import config
 from alambique.demo.intents import Intents

@@ -20,7 +20,7 @@ import yaml
 from alambique.config import read_yaml
 from alambique.files import sha256, write_text
 from benchmarks import common, datasets
-from benchmarks.stages import Stage, begin, do, given, lay_out
+from benchmarks.stage_runs import Stage, begin, do, given, lay_out
 
 STUDENT, TEACHER, SEED = "nano", "main", 0
 SHARED = ("data", "inputs", "soft_labels", "models/teacher", "models/distilled", "metrics/validate.json")

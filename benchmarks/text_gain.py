@@ -15,7 +15,7 @@ from alambique.errors import DataError
 from alambique.tasks.text import network, tokenizer
 from alambique.tasks.text.data import Text, Texts, labelled, write
 from alambique.tasks.text_classify.adopt import adopt, disjoint
-from benchmarks import stages
+from benchmarks import stage_runs
 
 KEEP = 5
 """One in so many texts keeps its label where labels are scarce."""
@@ -76,9 +76,9 @@ def lay_out(folder: Path, source: Texts, weights: Path | None, scale: Scale) -> 
         weights: the Llama that tells stories; None: the demo's are told, and a Llama learns them first.
     """
     for name, keep in SETTINGS.items():
-        stages.lay_out(folder / name, "text_classify", partial(_questions, source, keep), changes(keep, scale))
+        stage_runs.lay_out(folder / name, "text_classify", partial(_questions, source, keep), changes(keep, scale))
     told = partial(written, weights, scale) if weights else _demo
-    stages.lay_out(folder / "stories", "text", told, story_changes(weights, scale))
+    stage_runs.lay_out(folder / "stories", "text", told, story_changes(weights, scale))
     return [folder / name for name in (*SETTINGS, "stories")]
 
 

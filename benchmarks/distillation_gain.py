@@ -19,9 +19,9 @@ from alambique import config, layout, tasks
 from alambique.config.params import Params
 from alambique.evaluation import paired_bootstrap
 from alambique.files import read_json
-from benchmarks import stages
+from benchmarks import stage_runs
 from benchmarks.common import Row
-from benchmarks.stages import Stage
+from benchmarks.stage_runs import Stage
 
 Steps = dict[str, list[Stage]]
 """Lists of stages by what they are about; what is in one list is done one after the other."""
@@ -34,14 +34,14 @@ def do(projects: Sequence[Path], jobs: int) -> None:
         jobs: trainings at a time, each with one thread.
     """
     steps: tuple[Callable[[Params], Steps], ...] = (teacher, students, smaller)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=stages.begin) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=stage_runs.begin) as pool:
         for step in steps:
             work = {
-                f"{project.name}: {name}": partial(stages.do, project, made)
+                f"{project.name}: {name}": partial(stage_runs.do, project, made)
                 for project in projects
                 for name, made in step(config.load(project)).items()
             }
-            stages.advance(pool, work)
+            stage_runs.advance(pool, work)
 
 
 def teacher(params: Params) -> Steps:
@@ -81,7 +81,7 @@ def gain(project: Path, id: str, goal: str | None = None) -> Row:
         [project / layout.evaluation(f"{name}-{kind}-{seed}") for seed in params.seeds]
         for kind in ("distilled", "control")
     )
-    return stages.gain(id, goal, distilled, control, task=params.task)
+    return stage_runs.gain(id, goal, distilled, control, task=params.task)
 
 
 def runs(project: Path) -> list[dict[str, Any]]:
