@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from alambique import config, tasks
+from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
@@ -32,7 +32,7 @@ def snapshot(request: SnapshotRequest) -> Run:
     with versioning.workspace(deployment, "snapshot") as workspace:
         params = config.load(workspace)
         _check(workspace, request.digest)
-        tasks.require_available(tasks.load(params.task), params.runtimes)
+        runtimes.require_available(params.runtimes)
         _version_data(workspace, params, deployment)
         _version_inputs(workspace, params, deployment)
         changed = (versioning.DATA_FILE, str(INPUTS))
@@ -76,7 +76,7 @@ def _check(workspace: Path, digest: str) -> None:
 
 def _version_data(workspace: Path, params: Params, deployment: Deployment) -> None:
     if deployment.data is not None:
-        tasks.load(params.task).data(deployment.data)  # what is no dataset at all shall not become a commit
+        tasks.load(params.task).dataset(deployment.data)  # what is no dataset at all shall not become a commit
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
     elif not (workspace / versioning.DATA_FILE).exists():

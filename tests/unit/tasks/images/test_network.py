@@ -9,8 +9,8 @@ from ultralytics import YOLO
 
 from alambique.config.classify import Network
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.classify import network, weights
-from alambique.tasks.classify.network import Checkpoint
+from alambique.tasks.images import network, weights
+from alambique.tasks.images.network import ClassifierNetwork
 
 CLASSES = ["cat", "dog", "wolf"]
 NETWORKS = (
@@ -24,7 +24,7 @@ def images(count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda each: each.name or "yolo26-cls")
+@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda architecture: architecture.name or "yolo26-cls")
 def test_any_family_gives_logits_and_comes_back_as_it_was(architecture: Network, tmp_path: Path) -> None:
     made = network.build(architecture, CLASSES, 1)
     answer = made.model(images())
@@ -36,7 +36,7 @@ def test_any_family_gives_logits_and_comes_back_as_it_was(architecture: Network,
     network.save(made, tmp_path / "weights.pt")
     found = network.load(tmp_path / "weights.pt")
     assert torch.equal(found.model(images()), made.model(images()))
-    assert (found.classes, found.network) == (CLASSES, architecture)
+    assert (found.classes, found.architecture) == (CLASSES, architecture)
 
 
 def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_start_for_other_classes_keeps_its_own_head(tmp_path: Path) -> None:
     network.save(given, tmp_path / "weights.pt")
     made = network.build(PICO, CLASSES, 0)
     head = made.model.state_dict()["body.model.10.linear.weight"].clone()
-    weights.start_from(made, tmp_path / "weights.pt")
+    weights.load_matching(made, tmp_path / "weights.pt")
     found, source = made.model.state_dict(), given.model.state_dict()
     assert torch.equal(found["body.model.0.conv.weight"], source["body.model.0.conv.weight"])
     assert torch.equal(found["body.model.10.linear.weight"], head)
@@ -72,10 +72,10 @@ def test_a_start_may_be_a_librarys_own_state_dict(tmp_path: Path) -> None:
     given = network.build(architecture, CLASSES, 7)
     torch.save(given.model.body.state_dict(), tmp_path / "asset.pt")
     made = network.build(architecture, CLASSES, 0)
-    weights.start_from(made, tmp_path / "asset.pt")
+    weights.load_matching(made, tmp_path / "asset.pt")
     assert torch.equal(made.model(images()), given.model(images()))
     assert torch.equal(
-        weights.take(architecture, CLASSES, tmp_path / "asset.pt").model(images()), given.model(images())
+        weights.load_all(architecture, CLASSES, tmp_path / "asset.pt").model(images()), given.model(images())
     )
 
 
@@ -83,7 +83,7 @@ def test_a_start_may_be_an_ultralytics_checkpoint(tmp_path: Path) -> None:
     given = YOLO("yolo26n-cls.yaml")
     given.save(tmp_path / "yolo26n-cls.pt")
     made = network.build(Network(scale="n"), CLASSES, 3)
-    weights.start_from(made, tmp_path / "yolo26n-cls.pt")
+    weights.load_matching(made, tmp_path / "yolo26n-cls.pt")
     first = given.model.state_dict()["model.0.conv.weight"].half().float()
     assert torch.equal(made.model.state_dict()["body.model.0.conv.weight"], first)
 
@@ -92,19 +92,19 @@ def test_another_architectures_weights_are_refused(tmp_path: Path) -> None:
     network.save(network.build(NETWORKS[2], CLASSES, 0), tmp_path / "weights.pt")
     made = network.build(PICO, CLASSES, 0)
     with pytest.raises(DataError, match=r"fits 0 of the .* it is of another architecture"):
-        weights.start_from(made, tmp_path / "weights.pt")
+        weights.load_matching(made, tmp_path / "weights.pt")
     with pytest.raises(DataError, match=r"tells .* apart, but the dataset's classes are"):
-        weights.take(PICO, ["cat"], tmp_path / "weights.pt")
+        weights.load_all(PICO, ["cat"], tmp_path / "weights.pt")
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, pico: Checkpoint) -> None:
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, pico: ClassifierNetwork) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (eval, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
 
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(DataError, match=r"cannot use .*evil\.pt"):
-        weights.start_from(pico, tmp_path / "evil.pt")
+        weights.load_matching(pico, tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from alambique.config.classify import Augment, Mix
 from alambique.errors import DataError
-from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.views import Views
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.views import Views
 
 MIXES: tuple[Mix, ...] = ("none", "mixup", "cutmix")
 

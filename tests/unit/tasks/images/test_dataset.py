@@ -8,9 +8,9 @@ import pytest
 from alambique.data.expectations import failures, judge
 from alambique.demo.digits import Digits
 from alambique.errors import DataError
-from alambique.tasks.classify.adopt import adopt
-from alambique.tasks.classify.contract import facts
-from alambique.tasks.classify.dataset import Dataset
+from alambique.tasks.images.contract import facts
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.import_dataset import import_dataset
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def source(tmp_path: Path) -> Path:
 
 
 def failed(data: Dataset, least: int = 1) -> list[str]:
-    found = facts(data, least)
-    return failures(judge(found.tables, found.contract))
+    judged = facts(data, least)
+    return failures(judge(judged.tables, judged.contract))
 
 
 def test_folders_of_classes_are_taken_as_they_are(source: Path, tmp_path: Path) -> None:
-    adopt(str(source), tmp_path / "data")
+    import_dataset(str(source), tmp_path / "data")
     data = Dataset.load(tmp_path / "data")
     assert data.classes == sorted(path.name for path in (source / "train").iterdir())
     assert [len(data.images(split)) for split in ("train", "val", "test", "unlabelled")] == [20, 10, 10, 3]
@@ -40,13 +40,13 @@ def test_folders_of_classes_are_taken_as_they_are(source: Path, tmp_path: Path) 
 def test_what_others_call_val_is_val(source: Path, tmp_path: Path) -> None:
     (source / "val").rename(source / "valid")
     (source / "train").rename(source / "training")
-    adopt(str(source), tmp_path / "data")
+    import_dataset(str(source), tmp_path / "data")
     assert len(Dataset.load(tmp_path / "data").images("val")) == 10
 
 
-def test_an_adopted_dataset_can_be_adopted(source: Path, tmp_path: Path) -> None:
-    adopt(str(source), tmp_path / "data")
-    adopt(str(tmp_path / "data"), tmp_path / "again")
+def test_an_imported_dataset_can_be_imported(source: Path, tmp_path: Path) -> None:
+    import_dataset(str(source), tmp_path / "data")
+    import_dataset(str(tmp_path / "data"), tmp_path / "again")
     first, second = (Dataset.load(tmp_path / name) for name in ("data", "again"))
     assert [first.digest(split) for split in first.folders] == [second.digest(split) for split in second.folders]
 
@@ -55,18 +55,18 @@ def test_an_adopted_dataset_can_be_adopted(source: Path, tmp_path: Path) -> None
 def test_a_missing_split_is_named_with_what_to_do(source: Path, tmp_path: Path, split: str) -> None:
     shutil.rmtree(source / split)
     with pytest.raises(DataError, match=rf"no folder `{split}`.*move some images of each class to {split}/<class>"):
-        adopt(str(source), tmp_path / "data")
+        import_dataset(str(source), tmp_path / "data")
 
 
 def test_an_image_without_a_class_is_named(source: Path, tmp_path: Path) -> None:
     image = next((source / "val").rglob("*.png"))
     image.rename(source / "val" / "stray.png")
     with pytest.raises(DataError, match=r"stray\.png lies in no folder of a class"):
-        adopt(str(source), tmp_path / "data")
+        import_dataset(str(source), tmp_path / "data")
 
 
 def test_whatever_breaks_the_contract_is_named(source: Path, tmp_path: Path) -> None:
-    adopt(str(source), tmp_path / "data")
+    import_dataset(str(source), tmp_path / "data")
     images = tmp_path / "data/images"
     (images / "test/zero").rename(images / "test/nought")
     (images / "val/one/00001.png").write_bytes(b"no image")
@@ -84,7 +84,7 @@ def test_whatever_breaks_the_contract_is_named(source: Path, tmp_path: Path) -> 
 
 
 def test_a_digest_tells_contents_classes_and_places(source: Path, tmp_path: Path) -> None:
-    adopt(str(source), tmp_path / "data")
+    import_dataset(str(source), tmp_path / "data")
     before = Dataset.load(tmp_path / "data").digest("val")
     images = tmp_path / "data/images/val"
     (images / "one/00001.png").rename(images / "two/00001.png")
