@@ -21,6 +21,7 @@ from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.client import connect, global_uri, reachable
 from alambique.registry.tracking import log_reused, start_run
+from alambique.tasks.base import TensorTypes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,8 +163,8 @@ def _signature(card: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    def schema(tensors: tasks.Tensors) -> Any:
-        # A single tensor has no name, so that MLflow passes the array itself and not a dictionary.
+    def schema(tensors: TensorTypes) -> Any:
+        # A lone tensor has no name, so that MLflow passes an array on as it is and not inside a dictionary.
         names = [None] if len(tensors) == 1 else [f"input{index}" for index in range(len(tensors))]
         specs = zip(tensors, names, strict=True)
         return Schema([TensorSpec(np.dtype(kind), tuple(shape), name) for (kind, shape), name in specs])

@@ -12,7 +12,6 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
-from alambique.config.heads import Heads
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -23,6 +22,13 @@ from alambique.runs import resolve_inputs, versions
 from alambique.runs.snapshot import prepare
 
 BRANCH = "main"
+TEMPLATES = {
+    "classify": "images/classify.yaml",
+    "text": "transformers/text.yaml",
+    "text_classify": "transformers/text_classify.yaml",
+    **dict.fromkeys(("segment", "pose", "obb"), "yolo/heads.yaml"),
+}
+"""The params.yaml of each task inside tasks/; detect has this repository's own."""
 LOCAL = Path(".alambique")
 """Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
 
@@ -68,9 +74,7 @@ def template_for(task: str) -> Path:
     """The params.yaml of a new project of this task; for detection it is the repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
-    shared = "heads" if issubclass(config.TASKS[task], Heads) else task
-    of_task = Path(tasks.__file__).parent / shared / "params.yaml"
-    return of_task if of_task.is_file() else template_dir() / "params.yaml"
+    return Path(tasks.__file__).parent / TEMPLATES[task] if task in TEMPLATES else template_dir() / "params.yaml"
 
 
 def project_name(folder: str) -> str:
@@ -96,7 +100,7 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
 def _import(data: str, target: Path, params: Params) -> None:
     """Copy the dataset `data` to `target` and check it by its contract."""
     task = tasks.load(params.task)
-    task.adopt(data, target)
+    task.import_dataset(data, target)
     facts = task.facts(target, params)
     if broken_rules := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from alambique.runtimes.base import (
     Array,
+    Budget,
     Exportable,
     Program,
     Quantization,
@@ -38,6 +39,7 @@ class Mnn:
     from_graph: ClassVar = True
     batched: ClassVar = True
     quantizations: ClassVar[tuple[type[Quantization], ...]] = (WeightOnly,)
+    accuracy_control: ClassVar = False
 
     def unavailable(self) -> str | None:
         return missing(("MNN",), '"alambique[mnn]"')
@@ -52,7 +54,7 @@ class Mnn:
         _convert(network, path, "--weightQuantBits", str(how.bits))
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
         raise no_quantizer(self.name)
 

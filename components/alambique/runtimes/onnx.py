@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from alambique.runtimes.base import (
     Array,
+    Budget,
     DynamicInt8,
     Exportable,
     Program,
@@ -34,6 +35,7 @@ class OnnxRuntime:
     from_graph: ClassVar = True
     batched: ClassVar = True
     quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8, DynamicInt8, WeightOnly)
+    accuracy_control: ClassVar = True
 
     def unavailable(self) -> str | None:
         return None
@@ -52,14 +54,14 @@ class OnnxRuntime:
         onnx.save(onnx_int8.quantized(network.graph(), how), path)
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
         import torch
 
         from alambique.runtimes import onnx_accuracy_control
 
         def holds(path: Path) -> bool:
-            return validation.headline(self.open(path, torch.get_num_threads())) >= floor
+            return validation.headline(self.open(path, torch.get_num_threads())) >= budget.floor
 
         return onnx_accuracy_control.quantize(network.graph(), how, path, holds)
 

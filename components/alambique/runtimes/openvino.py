@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from alambique.runtimes.base import (
     Array,
+    Budget,
     Exportable,
     Program,
     Quantization,
@@ -36,6 +37,7 @@ class OpenVino:
     from_graph: ClassVar = True
     batched: ClassVar = True
     quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8, WeightOnly)
+    accuracy_control: ClassVar = True
 
     def unavailable(self) -> str | None:
         return None
@@ -57,14 +59,14 @@ class OpenVino:
                 raise no_quantizer(self.name)
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
         import torch
 
         from alambique.runtimes import openvino_int8
 
         model = convert(network.graph())
-        max_drop = validation.headline(opened(model, torch.get_num_threads())) - floor
+        max_drop = validation.headline(opened(model, torch.get_num_threads())) - budget.floor
         quantized, layers = openvino_int8.static_with_accuracy_control(model, how, validation, max_drop)
         save(quantized, path)
         return layers

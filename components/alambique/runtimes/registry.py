@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alambique.errors import DataError
+from alambique.errors import ConfigurationError, DataError
 from alambique.runtimes import coreml, executorch, mnn, ncnn, onnx, openvino, tensorrt, torchscript
 from alambique.runtimes.base import Runtime
 
@@ -30,3 +30,14 @@ def unavailable(names: Iterable[str]) -> dict[str, str]:
     """Why each of these runtimes' files cannot be made here; those that can are left out."""
     reasons = {name: load(name).unavailable() for name in names}
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def require_available(names: Iterable[str]) -> None:
+    """Refuse runtimes whose files cannot be made here.
+
+    Raises:
+        ConfigurationError: there are some; the message names each with its reason.
+    """
+    if reasons := unavailable(names):
+        lines = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
+        raise ConfigurationError(f"runtimes: some cannot be made on this machine:\n{lines}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from alambique.errors import ConfigurationError
-from alambique.runtimes.base import Exportable, Quantization, StaticInt8, Validation
+from alambique.runtimes.base import Budget, Exportable, Quantization, StaticInt8, Validation
 
 
 class Fp32Only:
@@ -16,12 +16,13 @@ class Fp32Only:
     name: ClassVar[str]
     int8_packages: ClassVar[tuple[str, ...]] = ()
     quantizations: ClassVar[tuple[type[Quantization], ...]] = ()
+    accuracy_control: ClassVar = False
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> NoReturn:
         raise no_quantizer(self.name)
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> NoReturn:
         raise no_quantizer(self.name)
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from alambique.runtimes.base import Array, Exportable, Program, Quantization, StaticInt8, TensorSpec, Validation
+from alambique.runtimes.base import Array, Budget, Exportable, Program, Quantization, StaticInt8, TensorSpec, Validation
 from alambique.runtimes.specs import of_graph
 from alambique.runtimes.support import missing, no_quantizer
 
@@ -22,6 +22,7 @@ class TensorRt:
     from_graph: ClassVar = True
     batched: ClassVar = True
     quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8,)
+    accuracy_control: ClassVar = False
 
     def unavailable(self) -> str | None:
         import torch
@@ -47,7 +48,7 @@ class TensorRt:
         _build(network, path, 8, DataLoader(batches))
 
     def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, floor: float
+        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
         """The same as `quantize`: TensorRT has no search for the layers that cost most."""
         self.quantize(network, how, path)
