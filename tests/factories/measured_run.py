@@ -49,8 +49,8 @@ def _metrics(subject: EvaluationTarget, dataset: Dataset, quality: float) -> dic
     quality -= 0.01 if subject.precision == "int8" else 0
     artifact: dict[str, Any] = {"digest": f"digest of {subject.name}", "candidate": subject.name}
     if subject.kind == "candidate":
-        differences = {"max_score_difference": 0.0123, "max_box_difference": 1.75}
-        artifact["parity"] = {"images": len(dataset.images("test")), "agreement": 0.987, **differences}
+        differences = {"max_score_difference": 0.0123, "max_output_difference": 1.75}
+        artifact["parity"] = {"samples": len(dataset.images("test")), "agreement": 0.987, **differences}
     if subject.kind == "champion":
         artifact["candidate"] = f"older-{subject.runtime}-int8"
     return {

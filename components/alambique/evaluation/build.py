@@ -186,9 +186,9 @@ def _parity(figures: Mapping[str, Any] | None) -> Parity | None:
     if figures is None:
         return None
     return {
-        "images": figures["images"],
+        "samples": figures["samples"],
         "max_score_difference": _number(figures["max_score_difference"]),
-        "max_box_difference": _number(figures["max_box_difference"]),
+        "max_output_difference": _number(figures["max_output_difference"]),
         "agreement": _number(figures["agreement"]),
     }
 

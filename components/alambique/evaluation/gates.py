@@ -28,7 +28,7 @@ from alambique.messages import Check
 
 LOWER_IS_BETTER = {
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
-    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_box_difference"),
+    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_output_difference"),
 }
 """Columns that every task has; for a task's own measures the leaderboard's `measures` say it."""
 

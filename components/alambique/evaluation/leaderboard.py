@@ -82,13 +82,13 @@ class Parity(TypedDict):
     """Differences between an artifact's outputs and those of the checkpoint it was exported from, on the same images.
 
     Attributes:
-        max_score_difference, max_box_difference: largest over matched outputs; the latter null without boxes.
+        max_score_difference, max_output_difference: largest over matched outputs; the latter null without boxes.
         agreement: fraction of matched outputs, 0 to 1.
     """
 
-    images: int
+    samples: int
     max_score_difference: float | None
-    max_box_difference: float | None
+    max_output_difference: float | None
     agreement: float | None
 
 

@@ -91,7 +91,7 @@ def render(
         students={student: steps(student, board, rows) for student in board["students"]},
         artifacts=artifacts(board["rows"], by_class[-1] if by_class else None),
         lowest=board["by_class"][by_class[-1]] if by_class else None,
-        boxed=any(row["parity"] and row["parity"]["max_box_difference"] is not None for row in board["rows"]),
+        boxed=any(row["parity"] and row["parity"]["max_output_difference"] is not None for row in board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         on_production=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, configured),

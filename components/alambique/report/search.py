@@ -34,7 +34,7 @@ UNITS = {"latency_p95_ms": "ms", "size_mb": "MB", "max_drop": "of {label}"}
 
 
 class Entry(TypedDict):
-    """A combination; see `alambique.tasks.detect.budget`.
+    """A combination; see `alambique.stages.search.budget_choice`.
 
     Attributes:
         candidate: student-runtime-precision.

@@ -45,7 +45,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
     """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
-        data: the dataset, as the task takes it: see each task's `adopt`.
+        data: the dataset, as the task takes it: see `Task.import_dataset`.
         task: name of the task; see `alambique tasks`.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
