@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alambique.tasks.detect import average_precision, evaluate
 from numpy.typing import NDArray
 
 from alambique import config
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import DATA, METRICS, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
-from alambique.tasks.detect import average_precision, evaluate
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
 SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}

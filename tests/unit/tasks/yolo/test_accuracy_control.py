@@ -9,16 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
-
-from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
 from alambique.tasks.detect.accuracy_control import fewest, makers, rank, regions, to_float
 from alambique.tasks.detect.calibration import Inputs
 from alambique.tasks.detect.predict import open_artifact
 from alambique.tasks.detect.preprocess import preprocess
 from alambique.tasks.detect.quantize import Made, quantizer, within_budget
 from alambique.tasks.detect.validation import Budget, Validation
+from torch import Tensor, nn
+
+from alambique.config.detect import Evaluate
+from alambique.data.dataset import Dataset
 
 SIZE = 64
 SENSITIVE = {"/stem/Conv", "/middle/Conv"}

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
+from alambique.tasks.detect import average_precision, bootstrap, evaluate, ranking
+from alambique.tasks.detect.average_precision import Matched
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import paired_bootstrap
-from alambique.tasks.detect import average_precision, bootstrap, evaluate, ranking
-from alambique.tasks.detect.average_precision import Matched
 
 CLASSES = 4
 

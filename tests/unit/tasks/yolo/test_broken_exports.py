@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from alambique.tasks.detect.evaluate import evaluate
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.preprocess import preprocess, restore
 from factories import checkpoints
 from onnx import helper, numpy_helper
 
@@ -18,9 +21,6 @@ from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, artifact_digest
 from alambique.process.environment import prepare
-from alambique.tasks.detect.evaluate import evaluate
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
 
 prepare()
 

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from alambique.tasks.detect.calibration import calibration_images, describe
 
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.detect.calibration import calibration_images, describe
 
 
 def shown(dataset: Dataset, images: list[Path]) -> set[int]:

@@ -5,17 +5,17 @@ from typing import cast, get_args
 
 import pytest
 import torch
+from alambique.tasks.detect import network
+from alambique.tasks.detect.halves import split
+from alambique.tasks.detect.importance import accumulate_gradients, bn_scale, labelled_batches, scorer
+from alambique.tasks.detect.prunable import shrink
+from alambique.tasks.detect.widths import Slot, build, narrowings, widths
 from factories.tiny_detection import CLASSES
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Importance, Network
 from alambique.data.dataset import Dataset
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import split
-from alambique.tasks.detect.importance import accumulate_gradients, bn_scale, labelled_batches, scorer
-from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.widths import Slot, build, narrowings, widths
 
 FAMILIES = ("yolo26", "yolo11", "yolov8")
 LAYER = 3

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from alambique.tasks.heads import HeadTask
+from alambique.tasks.heads.shapes import Shapes
 
 from alambique.data.expectations import failures, judge
 from alambique.data.import_dataset import import_dataset
 from alambique.errors import DataError
-from alambique.tasks.heads import HeadTask
-from alambique.tasks.heads.shapes import Shapes
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from alambique.tasks.detect.preprocess import Letterbox
 from alambique.tasks.heads.answers import OUTLINE, decode, rows_of, to_shares
 

@@ -5,15 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from alambique.tasks.detect import network
+from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT, TaughtLoss
+from alambique.tasks.detect.losses import KD_LOSS
 from factories.reference_formulas import plain_kl
 from factories.tiny_detection import CLASSES, NETWORK
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
-
-from alambique.tasks.detect import network
-from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT, TaughtLoss
-from alambique.tasks.detect.losses import KD_LOSS
 
 SIZE = 64
 

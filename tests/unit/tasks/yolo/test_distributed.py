@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alambique.tasks.detect import distributed, network, trainer
+from alambique.tasks.detect.branches import TaughtLoss
+from alambique.tasks.detect.teaching import Teaching
 from factories import ddp_ranks
 from factories.scripted_training import with_teacher
 from factories.stub_interpreter import alive, eventually
@@ -22,9 +25,6 @@ from factories.tiny_detection import CLASSES, NETWORK, params
 from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
-from alambique.tasks.detect import distributed, network, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 
 EPOCHS = 2
 

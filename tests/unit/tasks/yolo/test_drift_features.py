@@ -4,6 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alambique.tasks.detect import network
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.detect.watch import observe, uncertainty
 from factories import tiny_detection
 from factories.trained_networks import trained
 
@@ -11,10 +15,6 @@ from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
-from alambique.tasks.detect import network
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.watch import observe, uncertainty
 
 SCORES = np.array([0.9, 0.5, 0.2, 0.1])
 

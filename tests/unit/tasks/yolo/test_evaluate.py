@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from alambique.tasks.detect import average_precision, ranking
+from alambique.tasks.detect.evaluate import evaluate
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.preprocess import preprocess, restore
 from factories import checkpoints
 from PIL import Image
 
@@ -16,10 +20,6 @@ from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
-from alambique.tasks.detect import average_precision, ranking
-from alambique.tasks.detect.evaluate import evaluate
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
 
 prepare()
 

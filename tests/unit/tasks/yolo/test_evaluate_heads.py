@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ultralytics.utils import ops
-
-from alambique.config.heads import Evaluate
 from alambique.tasks.detect import average_precision
 from alambique.tasks.heads.answers import Outputs
 from alambique.tasks.heads.evaluate import Judge
 from alambique.tasks.heads.shapes import Shapes
+from ultralytics.utils import ops
+
+from alambique.config.heads import Evaluate
 
 PROTOTYPES = 32
 

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from alambique.tasks.detect.card import EXAMPLES
+from alambique.tasks.detect.export import FILES, export
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.preprocess import preprocess, restore
 from factories import checkpoints
 from numpy.typing import NDArray
 
@@ -21,10 +25,6 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.tasks.availability import unavailable
-from alambique.tasks.detect.card import EXAMPLES
-from alambique.tasks.detect.export import FILES, export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
 
 RUNTIMES = ["onnx", "openvino", "torchscript", "ncnn", pytest.param("executorch", marks=pytest.mark.slow)]
 RUN_BY_TORCH = {"torchscript", "executorch"}

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.heads import engines
+from alambique.tasks.heads.export import export
+from alambique.tasks.heads.shapes import Shapes
 
 from alambique.config.heads import Heads
 from alambique.files import sha256
 from alambique.layout import Candidate
 from alambique.tasks import load
 from alambique.tasks.cards import read_card
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.heads import engines
-from alambique.tasks.heads.export import export
-from alambique.tasks.heads.shapes import Shapes
 
 RUNTIMES = ("onnx", "openvino", "torchscript")
 

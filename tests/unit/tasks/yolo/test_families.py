@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from alambique.tasks.detect import network
+from alambique.tasks.detect.halves import SplitBlock, split
+from alambique.tasks.detect.prunable import shrink
+from alambique.tasks.detect.widths import build, choose, narrowings, widths
 from factories.tiny_detection import CLASSES, FAMILIES
 from factories.trained_networks import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import SplitBlock, split
-from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.widths import build, choose, narrowings, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}
 """How many blocks of each family split a convolution's output."""

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from alambique.tasks.detect.losses import strength, tempered_binary_kl, tempered_kl
 from factories.reference_formulas import plain_kl
 from torch import Tensor
-
-from alambique.tasks.detect.losses import strength, tempered_binary_kl, tempered_kl
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from alambique.tasks.detect import network
+from alambique.tasks.detect.distill import control, distill, recover
+from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from PIL import Image
@@ -12,9 +15,6 @@ from PIL import Image
 from alambique import files
 from alambique.config.detect import Params
 from alambique.errors import IntegrityError
-from alambique.tasks.detect import network
-from alambique.tasks.detect.distill import control, distill, recover
-from alambique.tasks.detect.soft_labels import soft_labels
 
 TRAIN, UNLABELLED = 24, 8
 STILL = {"batch": 8, "learning_rate": 1e-12}

@@ -9,6 +9,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from alambique.tasks.detect import accuracy_control, classes, network
+from alambique.tasks.detect.distill import control, distill
+from alambique.tasks.detect.evaluate import compare, measure
+from alambique.tasks.detect.export import export, student_graph
+from alambique.tasks.detect.float_tail import float_tail
+from alambique.tasks.detect.prune import prune
+from alambique.tasks.detect.quantize import quantize
+from alambique.tasks.detect.soft_labels import predict_raw, recipe, soft_labels
+from alambique.tasks.detect.suppression import IOU, MAX_BOXES
 from factories import checkpoints, tiny_detection
 from ultralytics.utils.metrics import box_iou
 
@@ -19,15 +28,6 @@ from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect import accuracy_control, classes, network
-from alambique.tasks.detect.distill import control, distill
-from alambique.tasks.detect.evaluate import compare, measure
-from alambique.tasks.detect.export import export, student_graph
-from alambique.tasks.detect.float_tail import float_tail
-from alambique.tasks.detect.prune import prune
-from alambique.tasks.detect.quantize import quantize
-from alambique.tasks.detect.soft_labels import predict_raw, recipe, soft_labels
-from alambique.tasks.detect.suppression import IOU, MAX_BOXES
 
 STEPS = (24 + 8) // 8
 """An epoch's, over labelled and unlabelled images."""

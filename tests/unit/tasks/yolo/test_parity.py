@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from alambique.tasks.detect.average_precision import Detections
 from alambique.tasks.detect.parity import parity
 

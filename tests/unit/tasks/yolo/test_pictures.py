@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+from alambique.tasks.detect.pictures import Boxes, agreement, draw
 from PIL import Image
 
 from alambique.report.pictures import color
-from alambique.tasks.detect.pictures import Boxes, agreement, draw
 
 NOTHING = Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 

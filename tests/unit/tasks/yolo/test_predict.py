@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alambique.tasks.detect.predict import load, runner
+from alambique.tasks.detect.preprocess import preprocess
 from factories import checkpoints
 
 from alambique.errors import DataError, IntegrityError
 from alambique.files import folder_sha256, read_json, sha256, write_json
 from alambique.process.environment import prepare
 from alambique.tasks.cards import read_card
-from alambique.tasks.detect.predict import load, runner
-from alambique.tasks.detect.preprocess import preprocess
 
 prepare()
 

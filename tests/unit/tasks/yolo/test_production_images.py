@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from alambique.tasks.detect import field
+from alambique.tasks.detect.evaluate import evaluate
 from factories import checkpoints
 
 from alambique import config
@@ -11,8 +13,6 @@ from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import DATA
-from alambique.tasks.detect import field
-from alambique.tasks.detect.evaluate import evaluate
 
 SETTINGS = Evaluate(threshold=0.5)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from alambique.tasks.detect import network, prune, rounds, sensitivity
+from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
 from factories.tiny_detection import out, params, project
 from torch import nn
@@ -19,8 +21,6 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import network, prune, rounds, sensitivity
-from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.trainer_state import Earlier, State, StateFile
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from alambique.tasks.detect import network, widths
+from alambique.tasks.detect.prunable import shrink
 from torch import Tensor
 
 from alambique.config.heads import Head, Network
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.prunable import shrink
 
 HEADS: tuple[Head, ...] = ("segment", "pose", "obb")
 SMALLEST = Network(scale=(0.50, 0.125, 1024))

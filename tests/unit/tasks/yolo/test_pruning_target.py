@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-
-from alambique.config.detect import Network
 from alambique.tasks.detect import costs, network
 from alambique.tasks.detect.widths import build, narrowings, widths
+
+from alambique.config.detect import Network
 
 FULL = network.build(Network(scale=(0.50, 0.125, 1024)), ["a", "b"], seed=0)
 NARROWEST = build(FULL, narrowings(widths(FULL))[-1])

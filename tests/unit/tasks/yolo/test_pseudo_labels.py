@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from alambique.errors import IntegrityError
 from alambique.tasks.heads.pseudo import SoftLabels, inside, labelled
 from alambique.tasks.heads.shapes import Shapes
+
+from alambique.errors import IntegrityError
 
 
 def known(data: Shapes) -> dict[str, SoftLabels]:

@@ -10,6 +10,12 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from alambique.tasks.detect import network, qat
+from alambique.tasks.detect.calibration import Inputs
+from alambique.tasks.detect.export import FILES, to_onnx
+from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.detect.quantize import quantizer
+from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
 from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
@@ -22,12 +28,6 @@ from alambique.data.dataset import Dataset
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import network, qat
-from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.export import FILES, to_onnx
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.soft_labels import soft_labels
 from alambique.tasks.trainer_state import State, StateFile
 
 PRUNED = checkpoint("pico", "pruned")

@@ -6,6 +6,11 @@ import numpy as np
 import onnx
 import openvino
 import pytest
+from alambique.tasks.detect.export import export
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.detect.quantize import Made, Tried, quantize, quantizer, report
+from alambique.tasks.detect.validation import Budget, Validation
 from factories import checkpoints
 
 from alambique import config
@@ -16,11 +21,6 @@ from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import Made, Tried, quantize, quantizer, report
-from alambique.tasks.detect.validation import Budget, Validation
 
 SCORE_TOLERANCE = 0.08
 """Mean distance between the best scores in INT8 and in FP32; scores go from 0 to 1."""

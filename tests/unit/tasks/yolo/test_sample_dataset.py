@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from ultralytics.cfg import get_cfg
-
 from alambique.tasks.detect.dataset import SampleDataset
 from alambique.tasks.detect.samples import Sample
+from PIL import Image
+from ultralytics.cfg import get_cfg
 
 SIZE = 64
 CLASSES = 3

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alambique.tasks.detect import samples
+from alambique.tasks.detect.boxes import SoftLabels
 from numpy.typing import NDArray
 from PIL import Image
 
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
-from alambique.tasks.detect import samples
-from alambique.tasks.detect.boxes import SoftLabels
 
 NAN, NONE = np.nan, -np.inf
 

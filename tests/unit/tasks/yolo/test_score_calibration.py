@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from alambique.tasks.detect.trust import ENOUGH, Trust
+from numpy.typing import NDArray
 
 
 def judged(

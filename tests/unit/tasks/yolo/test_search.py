@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from alambique.tasks.detect import network, prototypes, sensitivity
+from alambique.tasks.detect.predict import load
+from alambique.tasks.detect.rounds import prune_and_recover
+from alambique.tasks.detect.soft_labels import soft_labels
+from alambique.tasks.detect.validation import Validation
+from alambique.tasks.detect.widths import choose, widths
 from factories import checkpoints, tiny_detection
 from pytest import MonkeyPatch
 
@@ -17,12 +23,6 @@ from alambique.layout import CHOICE, checkpoint
 from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
-from alambique.tasks.detect import network, prototypes, sensitivity
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.rounds import prune_and_recover
-from alambique.tasks.detect.soft_labels import soft_labels
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import choose, widths
 
 DISTILLED = checkpoint("pico", "distilled", 0)
 

@@ -3,17 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alambique.tasks.detect import network, sensitivity
+from alambique.tasks.detect.importance import magnitude, scorer
+from alambique.tasks.detect.sensitivity import RATIOS, Scan, pain
+from alambique.tasks.detect.validation import Validation
+from alambique.tasks.detect.widths import Slot, Widths, narrowings, widths
 from factories import checkpoints
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Evaluate
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
-from alambique.tasks.detect import network, sensitivity
-from alambique.tasks.detect.importance import magnitude, scorer
-from alambique.tasks.detect.sensitivity import RATIOS, Scan, pain
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import Slot, Widths, narrowings, widths
 
 FULL: Widths = {Slot(0, "out"): 48, Slot(1, "out"): 48, Slot(1, "hidden"): 32, Slot(2, "out"): 48}
 FRAGILE, TOUGH = Slot(1, "out"), Slot(2, "out")

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alambique.tasks.detect import network, predict
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
+from alambique.tasks.detect.preprocess import preprocess, restore
+from alambique.tasks.detect.soft_labels import recipe, soft_labels
 from factories import checkpoints
 from factories.tiny_detection import params, project
 from PIL import Image
@@ -18,10 +22,6 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
-from alambique.tasks.detect import network, predict
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
-from alambique.tasks.detect.preprocess import preprocess, restore
-from alambique.tasks.detect.soft_labels import recipe, soft_labels
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-
-from alambique.config.params import Budget
 from alambique.tasks.detect.budget import Combination, Cost, Figures
 from alambique.tasks.detect.study import explore
+
+from alambique.config.params import Budget
 
 SHARES = tuple(index / 10 for index in range(9))
 

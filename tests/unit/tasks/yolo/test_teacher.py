@@ -5,6 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from alambique.tasks.detect import network, widths
+from alambique.tasks.detect.evaluate import measure
+from alambique.tasks.detect.preprocess import preprocess
+from alambique.tasks.detect.soft_labels import predict_raw
+from alambique.tasks.detect.teacher import teacher
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
@@ -12,11 +17,6 @@ from alambique import files
 from alambique.config import detect
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.evaluate import measure
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.soft_labels import predict_raw
-from alambique.tasks.detect.teacher import teacher
 
 TEACHER = Path("models/teacher/main")
 GIVEN = Path("inputs/teachers/main.pt")

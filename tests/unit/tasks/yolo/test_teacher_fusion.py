@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from ultralytics.utils.metrics import box_iou
-
 from alambique.tasks.detect.combine import CERTAIN, SAME_OBJECT, Found, average, best_per_class, choose_experts
+from ultralytics.utils.metrics import box_iou
 
 CLASSES = 3
 

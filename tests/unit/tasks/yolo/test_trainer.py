@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alambique.tasks.detect import network, samples, trainer
+from alambique.tasks.detect.branches import TaughtLoss
+from alambique.tasks.detect.teaching import Teaching
 from factories.scripted_training import with_accuracy, with_teacher
 from factories.tiny_detection import CLASSES, NETWORK, params
 from torch import nn
@@ -17,9 +20,6 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, sha256
-from alambique.tasks.detect import network, samples, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 
 SOFT = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5))
 

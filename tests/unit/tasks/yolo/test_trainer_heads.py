@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alambique.tasks.detect import network
+from alambique.tasks.heads import trainer
+from alambique.tasks.heads.shapes import Shapes
+from alambique.tasks.heads.teacher import build
 
 from alambique.config.heads import Heads
 from alambique.errors import DataError
@@ -13,10 +17,6 @@ from alambique.files import sha256
 from alambique.layout import CURVES, WEIGHTS
 from alambique.process import events
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import network
-from alambique.tasks.heads import trainer
-from alambique.tasks.heads.shapes import Shapes
-from alambique.tasks.heads.teacher import build
 
 
 def train(target: Path, data: Shapes, params: Heads, **changes: Any) -> Metrics:

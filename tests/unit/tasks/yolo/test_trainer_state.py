@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from alambique.tasks.detect import distributed, network, resume, samples, trainer
+from alambique.tasks.detect.branches import TaughtLoss
+from alambique.tasks.detect.teaching import Teaching
 from factories.scripted_training import with_accuracy, with_teacher
 from factories.tiny_detection import CLASSES, NETWORK, params
 
@@ -20,9 +23,6 @@ from alambique.data.dataset import Dataset
 from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.detect import distributed, network, resume, samples, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 from alambique.tasks.trainer_state import State, StateFile
 
 EPOCHS = 6

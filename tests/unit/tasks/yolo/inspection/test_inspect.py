@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.detect.inspection import command
+from alambique.tasks.detect.inspection.inspect import Inspection, entropy, inspect, owners
+from alambique.tasks.detect.inspection.summary import by_class, facts, teacher_names
 from factories.soft_labels import CLASSES, RECIPE, write
 from PIL import Image
 from rich.console import Console
@@ -21,10 +25,6 @@ from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
 from alambique.runs.new_project import template_for
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect.boxes import SoftLabels
-from alambique.tasks.detect.inspection import command
-from alambique.tasks.detect.inspection.inspect import Inspection, entropy, inspect, owners
-from alambique.tasks.detect.inspection.summary import by_class, facts, teacher_names
 
 CAT, DOG, EEL = range(3)
 
