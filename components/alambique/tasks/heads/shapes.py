@@ -56,7 +56,7 @@ class Shapes(Dataset):
 
     Attributes:
         head: whose labels.
-        keypoints: what data.yaml says of them, `data.adopt.KEYPOINTS`; empty unless the head is pose.
+        keypoints: what data.yaml says of them, `data.import_dataset.KEYPOINTS`; empty unless the head is pose.
     """
 
     head: Head = "segment"
