@@ -9,7 +9,7 @@ import yaml
 from alambique import config
 from alambique.errors import ConfigurationError
 
-REFERENCE = Path(__file__).parents[2]
+REFERENCE = Path(__file__).parents[3]
 NOT_WORSE = {"kind": "not_worse_than", "metric": "map50_95", "reference": "control"}
 
 
