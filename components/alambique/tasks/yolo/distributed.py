@@ -31,7 +31,7 @@ from ultralytics.utils.dist import find_free_network_port
 
 from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, read_error, write_error
 from alambique.process import lifeline
-from alambique.process.environment import speak
+from alambique.process.environment import configure_logging
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -160,7 +160,7 @@ def _unexplained(rank: int, ranks: Sequence[subprocess.Popen[bytes]]) -> Alambiq
 
 def _be_a_rank(job: Path) -> None:
     lifeline.watch()
-    speak()
+    configure_logging()
     try:
         result = torch.load(job, weights_only=False)()
     except BaseException as error:

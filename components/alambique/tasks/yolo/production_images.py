@@ -44,7 +44,7 @@ def predict(predictor: Predictor) -> list[dict[str, Any]]:
 
 def chosen(dataset: YoloDataset) -> list[Path]:
     """The images to predict; none where production never drifted."""
-    images = dataset.field()
+    images = dataset.production_images()
     places = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round().astype(int)
     return [images[place] for place in places]
 

@@ -1,0 +1,86 @@
+"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, as deployments have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from alambique.errors import DataError
+
+DESCRIPTION = {
+    "color": "RGB",
+    "range": [0.0, 1.0],
+    "resize": "the largest centred square, scaled by Pillow's antialiased bilinear filter",
+    "layout": "NCHW",
+}
+"""For a candidate's card: what whoever deploys it has to do."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, pixels."""
+
+
+def read(path: Path, least: int | None = None) -> Image.Image:
+    """An image file as RGB, upright.
+
+    Args:
+        least: a JPEG may be decoded at a fraction of its size with this on each side, which is several times faster.
+    Raises:
+        DataError: the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as file:
+            if least is not None:
+                file.draft("RGB", (least, least))
+            return ImageOps.exif_transpose(file).convert("RGB")
+    # Once imported, Ultralytics tries again what is no image, with a plugin that may not be installed.
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} is not a readable image ({error}); restore or remove it, then version the data again"
+        ) from None
+
+
+def cut(image: Image.Image, box: Box, size: int) -> NDArray[np.uint8]:
+    """A part of an image, scaled to a square.
+
+    Returns:
+        (size, size, 3), RGB.
+    """
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def centre(image: Image.Image) -> Box:
+    """The largest square in the middle of an image."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return left, top, left + side, top + side
+
+
+def square(path: Path, size: int) -> NDArray[np.uint8]:
+    """The largest centred square of an image file, scaled.
+
+    Returns:
+        (size, size, 3), RGB.
+    Raises:
+        DataError: the file is not an image.
+    """
+    image = read(path)
+    return cut(image, centre(image), size)
+
+
+def preprocess(path: Path, size: int) -> NDArray[np.float32]:
+    """A classifier's input from one image file.
+
+    Returns:
+        (1, 3, size, size), RGB, 0 to 1.
+    Raises:
+        DataError: the file is not an image.
+    """
+    return planes(square(path, size))[None]
+
+
+def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(height, width, 3), 0 to 255, as (3, height, width), 0 to 1."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
