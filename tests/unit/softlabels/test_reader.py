@@ -17,7 +17,7 @@ from alambique.errors import IntegrityError, PermanentError
 from alambique.files import read_json, sha256, write_json
 from alambique.softlabels import schema, writer
 from alambique.softlabels.reader import Cache
-from alambique.tasks.yolo.soft_label_rows import BoxRecipe, BoxLabels
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 
 def read(folder: Path, recipe: BoxRecipe = RECIPE) -> Cache[BoxLabels]:

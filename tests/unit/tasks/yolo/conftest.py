@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from factories import head_datasets
+from factories import checkpoints, head_datasets
 
+from alambique import tasks
 from alambique.config import parse
 from alambique.config.heads import Heads
 from alambique.demo.scenes import Scenes
@@ -67,16 +68,14 @@ def project(data: YoloDataset, params: Heads, tmp_path_factory: pytest.TempPathF
     folder = root / checkpoint("pico", "pruned")
     folder.mkdir(parents=True)
     network.save(sure(data, params), folder / WEIGHTS, 64)
-    network.write_card(folder, kind="pruned", image_size=64, data=data.digest("train"), student="pico", task=data.head)
+    checkpoints.write_card(folder, "pruned", data.head, data=data.digest("train"), student="pico")
     write_json(root / "inputs/students/index.json", {"pico": NOTHING})
     return root
 
 
 def sure(data: YoloDataset, params: Heads) -> Any:
     """A network, not trained, half of whose scores are above one half."""
-    from alambique.tasks.yolo.teacher import build
-
-    model = build(params.networks["pico"], data, 0).eval()
+    model = tasks.load(data.head).build(params.networks["pico"], data, params, seed=0, weights=None).eval()
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

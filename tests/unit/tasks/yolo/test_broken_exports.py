@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from alambique.tasks.yolo.predict import load
 from factories import checkpoints
+from factories.stage_work import evaluate, load
 from onnx import helper, numpy_helper
 
 from alambique import config
@@ -19,7 +19,6 @@ from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, artifact_digest
 from alambique.process.environment import prepare
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.evaluate import evaluate
 from alambique.tasks.yolo.preprocess import preprocess, restore
 
 prepare()

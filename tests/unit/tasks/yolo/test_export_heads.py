@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories.stage_work import export
 
 from alambique.config.heads import Heads
 from alambique.files import sha256
 from alambique.layout import Candidate
+from alambique.stages.opening import open_program
 from alambique.tasks import load
 from alambique.tasks.cards import read_card
-from alambique.tasks.yolo import engines
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.export import export
 from alambique.tasks.yolo.preprocess import preprocess
 
 RUNTIMES = ("onnx", "openvino", "torchscript")
@@ -37,8 +37,8 @@ def test_every_runtime_answers_as_the_checkpoint(
     artifacts: dict[str, Path], project: Path, data: YoloDataset, runtime: str
 ) -> None:
     pixels, _ = preprocess(data.images("test")[0], 64)
-    expected = engines.load(project / "models/pruned/pico", 1)(pixels)
-    found = engines.load(artifacts[runtime], 1)(pixels)
+    expected = open_program(load(data.head), project / "models/pruned/pico", 1)(pixels)
+    found = open_program(load(data.head), artifacts[runtime], 1)(pixels)
     assert [each.shape for each in found] == [each.shape for each in expected]
     apart = np.abs(found[0][0][:, None] - expected[0][0][None]).max(2)  # rows of equal scores may change places
     assert apart.min(0).max() < 5e-3

@@ -56,7 +56,7 @@ def test_a_network_is_built_saved_and_loaded(family: str, tmp_path: Path) -> Non
 def test_the_card_counts_the_network_that_is_deployed(family: str, tmp_path: Path) -> None:
     model = tiny(family)
     network.save(model, tmp_path / "weights.pt", 64)
-    card = network.write_card(tmp_path, "teacher", 64, data="d" * 64)
+    card = network.describe(tmp_path, 64, "detect")
     assert card["parameters"] == network.parameters(model)
     assert 0 < card["macs"] < network.macs(model, 128) / 3
 

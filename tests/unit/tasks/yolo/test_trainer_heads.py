@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alambique.tasks.yolo.teacher import build
 
+from alambique import tasks
 from alambique.config.heads import Heads
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
@@ -16,12 +16,18 @@ from alambique.process import events
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.yolo import network, trainer
 from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.objective import NO_DISTILLATION, DistillationConfig, Objective
 
 
 def train(target: Path, data: YoloDataset, params: Heads, **changes: Any) -> Metrics:
     target.mkdir()
+    objective = Objective(data.samples("train"), changes.pop("distillation", NO_DISTILLATION))
     given = {"image_size": 64, "epochs": 2, "training": params.training, "seed": 0, "state_interval": 0.0, **changes}
-    return trainer.train(build(params.networks["pico"], data, 0), data, data.samples("train"), target, **given)
+    return trainer.train(build(data, params), data, objective, target, **given)
+
+
+def build(data: YoloDataset, params: Heads) -> Any:
+    return tasks.load(data.head).build(params.networks["pico"], data, params, seed=0, weights=None)
 
 
 def curves(folder: Path) -> list[dict[str, str]]:
@@ -48,15 +54,16 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
     assert curves(tmp_path / "again") == curves(tmp_path / "whole")
 
 
-def test_the_features_of_a_teacher_are_heard(data: YoloDataset, params: Heads, project: Path, tmp_path: Path) -> None:
+def test_the_features_of_a_teacher_are_matched(data: YoloDataset, params: Heads, project: Path, tmp_path: Path) -> None:
     teacher = project / "models/pruned/pico" / WEIGHTS
-    metrics = train(tmp_path / "taught", data, params, features=teacher, feature_weight=6.0, epochs=1)
+    signals = DistillationConfig(features=teacher, feature_weight=6.0)
+    metrics = train(tmp_path / "taught", data, params, distillation=signals, epochs=1)
     train(tmp_path / "alone", data, params, epochs=1)
     assert metrics["train_dis_loss"] > 0
     assert "dis_loss" not in curves(tmp_path / "alone")[0]
     assert sha256(tmp_path / "taught" / WEIGHTS) != sha256(tmp_path / "alone" / WEIGHTS)
     taught = network.load(tmp_path / "taught" / WEIGHTS, data.head)
-    assert network.parameters(taught) == network.parameters(build(params.networks["pico"], data, 0))
+    assert network.parameters(taught) == network.parameters(build(data, params))
 
 
 def test_patience_measures_what_the_head_is_for(data: YoloDataset, params: Heads, tmp_path: Path) -> None:

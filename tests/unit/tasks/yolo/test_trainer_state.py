@@ -20,10 +20,12 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.trainer_state import State, StateFile
-from alambique.tasks.yolo import distributed, network, resume, samples, trainer
+from alambique.tasks.yolo import distributed, network, trainer, trainer_state
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
-from alambique.tasks.yolo.objective import DistillationConfig
+from alambique.tasks.yolo.objective import DistillationConfig, Objective
+
+SOFT = DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5))
 
 EPOCHS = 6
 """The last two without mosaic."""
@@ -34,16 +36,18 @@ TRAINING = params().training.model_copy(update={"batch": 2})
 
 def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
     target.mkdir(exist_ok=True)
+    distillation = changes.pop("distillation", SOFT)
     given = {
         "image_size": 64,
         "epochs": EPOCHS,
         "training": TRAINING,
         "seed": 0,
-        "teaching": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5)),
         "state_interval": 0.0,
         **changes,
     }
-    return trainer.train(network.build(NETWORK, CLASSES, 0), data, with_teacher(data), target, **given)
+    return trainer.train(
+        network.build(NETWORK, CLASSES, 0), data, with_teacher(data, distillation=distillation), target, **given
+    )
 
 
 def train_until_killed(target: Path, root: Path, batch: int) -> None:
@@ -157,12 +161,8 @@ def test_an_online_teacher_and_what_matches_its_features_go_on(
     tmp_path: Path, data: YoloDataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
-    words = (
-        DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5))
-        if method == "hybrid"
-        else DistillationConfig()
-    )
-    changes = {"epochs": 4, "teaching": words._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
+    signals = SOFT if method == "hybrid" else DistillationConfig()
+    changes = {"epochs": 4, "distillation": signals._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
     train(tmp_path / "whole", data, **changes)
     interrupt_after(2, monkeypatch)
     (kept / "state.pt").unlink()
@@ -204,7 +204,7 @@ def test_an_early_stop_is_as_early_after_an_interruption(
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
-def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
+def test_a_resumed_training_emits_all_its_epochs(
     tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt_after(1, monkeypatch)
@@ -221,9 +221,9 @@ def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
         {"seed": 1},
         {"epochs": 3},
         {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
-        {"teaching": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.25))},
+        {"distillation": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.25))},
     ],
-    ids=["seed", "epochs", "settings", "teaching"],
+    ids=["seed", "epochs", "settings", "distillation"],
 )
 def test_the_state_of_another_training_is_left_alone(
     tmp_path: Path,
@@ -243,15 +243,15 @@ def test_the_state_of_another_training_is_left_alone(
 
 
 def test_first_weights_and_samples_tell_trainings_apart(data: YoloDataset) -> None:
-    own = samples.labelled(data, "train")
+    own = data.samples("train")
     moved = own[0]._replace(boxes=own[0].boxes + 0.01)
     images = data.root / "images"
     prints = {
-        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, DistillationLoss)
-        for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data)))
+        trainer_state.fingerprint(network.build(NETWORK, CLASSES, seed), Objective(some), images, {})
+        for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data).samples))
     }
     assert len(prints) == 5
-    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, DistillationLoss) in prints
+    assert trainer_state.fingerprint(network.build(NETWORK, CLASSES, 0), Objective(own), images, {}) in prints
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])
