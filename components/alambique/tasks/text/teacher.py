@@ -9,10 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique import files
 from alambique.config.text import Params, Teacher
+from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, INPUTS
-from alambique.runs import inputs
 from alambique.tasks import training_loop
 from alambique.tasks.text import folders, lessons, measuring, network, sequences
 from alambique.tasks.text import tokenizer as tokenizers

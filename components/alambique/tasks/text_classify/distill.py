@@ -7,9 +7,9 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Params
+from alambique.data import inputs
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Kind
-from alambique.runs import inputs
 from alambique.softlabels.reader import Cache
 from alambique.tasks import training_loop
 from alambique.tasks.cards import heard

@@ -8,10 +8,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique import files
 from alambique.config.text_classify import Params, Teacher
+from alambique.data import inputs
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, DATA, INPUTS
-from alambique.runs import inputs
 from alambique.tasks import training_loop
 from alambique.tasks.text import folders
 from alambique.tasks.text import tokenizer as tokenizers

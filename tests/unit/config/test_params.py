@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alambique import config
+from alambique.errors import ConfigurationError
+
+REFERENCE = Path(__file__).parents[3]
+NOT_WORSE = {"kind": "not_worse_than", "metric": "map50_95", "reference": "control"}
+
+
+def reference() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((REFERENCE / "params.yaml").read_text())
+    return content
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The reference params.yaml with one key, given by its dotted path, set to `value`."""
+    content = reference()
+    *parents, key = path.split(".")
+    section = content
+    for parent in parents:
+        section = section[parent]
+    section[key] = value
+    return content
+
+
+def test_the_reference_is_valid_and_says_every_default() -> None:
+    params = config.load(REFERENCE)
+    assert params.students == ("pico",)
+    assert config.parse(reference(), "params.yaml") == params
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("distil", {}, "distil: Extra inputs"),
+        ("distill.temprature", 2.0, "distill.temprature: Extra inputs"),
+        ("distill.temperature", 0, "distill.temperature: Input should be greater than 0"),
+        ("distill.temperature", -1.0, "distill.temperature"),
+        ("distill.temperature", float("nan"), "distill.temperature"),
+        ("distill.epochs", "30", "distill.epochs: Input should be a valid integer"),
+        ("distill.epochs", 1.5, "distill.epochs"),
+        ("distill.weight", 0.0, "distill.weight"),
+        ("drift.min_images", 501, "drift: min_images 501 is more than the window 500 holds"),
+        ("students", ["../pico"], "students.0: '../pico' is not a name"),
+        ("students", ["a-b"], "students.0"),
+        ("students", [], "students"),
+        ("students", ["pico", "pico"], "names one twice"),
+        ("students", ["other"], "'other' has no entry in `networks`"),
+        ("runtimes", ["tensorflow"], "runtimes.0"),
+        ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),
+        ("int8", ["onnx", "ncnn"], "int8: ncnn cannot be quantized for; only onnx, openvino, mnn, engine can"),
+        ("input_size", 100, "input_size: Input should be a multiple of 32"),
+        ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
+        ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),
+        ("teacher.main", {"source": "fetch", "weights": "champion:tflite"}, "'tflite' is no runtime: champion:<one of"),
+        ("teacher.main", {"source": "train", "weights": "champion:onnx"}, "self-distillation needs source: fetch"),
+        ("teachers", ["other"], "teachers: 'other' has no entry in `teacher`"),
+        ("soft_labels.shards", [0, 2], "soft_labels: shards must count up"),
+        ("gates", [{"kind": "at_least", "metric": "map50"}], "gates.0.at_least.value: Field required"),
+        ("gates", [{"kind": "better"}], "gates.0"),
+        ("gates", [{**NOT_WORSE, "metric": "size_mb", "limit": 1.0}], "size_mb has no interval, only map50_95 and"),
+        ("gates", [{**NOT_WORSE, "margin": 0.02, "limit": 0.01}], "limit: 0.01 is less than the margin 0.02"),
+        (
+            "gates",
+            [{"kind": "each_class", "metric": "map50_95", "value": 0.5}],
+            "gates.0.metric: map50_95 is not measured of each class",
+        ),
+    ],
+)
+def test_what_is_impossible_is_refused_by_its_path(path: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        config.parse(changed(path, value), "params.yaml")
+    assert words in str(refusal.value)
+    assert refusal.value.exit_code == 78
+
+
+def test_a_teacher_may_be_the_champion() -> None:
+    champion = {"source": "fetch", "weights": "champion:openvino"}
+    assert config.parse(changed("teacher.main", champion), "params.yaml").teacher["main"].weights == "champion:openvino"
+
+
+def test_a_name_of_the_house_is_no_student() -> None:
+    content = changed("networks.teacher", {"scale": "n"})
+    content["students"] = ["teacher"]
+    with pytest.raises(ConfigurationError, match="'teacher' is reserved"):
+        config.parse(content, "params.yaml")
+
+
+def test_every_offence_has_a_line() -> None:
+    content = changed("distill.temperature", 0)
+    content["prune"]["ratio"] = 1.0
+    with pytest.raises(ConfigurationError) as refusal:
+        config.parse(content, "params.yaml")
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", "just words\n", ""])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ConfigurationError):
+        config.load(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"params\.yaml.*is this the project's root"):
+        config.load(tmp_path)
