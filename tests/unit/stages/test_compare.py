@@ -16,7 +16,9 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
 from alambique.stages import compare
-from alambique.tasks.yolo import Detect, field
+from alambique.tasks.yolo import production_images
+from alambique.tasks.yolo.evaluate import write_results
+from alambique.tasks.yolo.task import Detect
 
 prepare()
 
@@ -71,7 +73,7 @@ def test_the_page_shows_what_is_found_in_the_field_where_production_has_drifted(
         write_json(metrics, {**read_json(metrics), "field": found})
         boxes = [[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.6, 0.6]][: 2 if name == "teacher-main" else 1]
         seen = {"image": "a.png", "boxes": boxes, "scores": [0.9] * len(boxes), "classes": [0] * len(boxes)}
-        field.write(project / layout.evaluation(name) / field.RESULTS, [seen])
+        write_results(project / layout.evaluation(name) / production_images.RESULTS, [seen], production_images.SCHEMA)
     section = page(project).partition("On production images")[2].partition("</table>")[0]
     words = " ".join(re.sub(r"<[^>]+>", " ", section).split())
     assert "pico-onnx-int8 1.50 0.625 50 % 67 %" in words

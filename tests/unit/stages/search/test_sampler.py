@@ -51,7 +51,7 @@ def test_the_best_of_all_is_found_by_few_trainings(limits: dict[str, float]) -> 
     assert known.choose(known.costs) == best(known)
     assert sum(trial.trained for trial in trials) <= 12
     assert len(trials) < len(known.costs) / 2
-    assert [trial.combination for trial in trials] == list(known.maps)
+    assert [trial.combination for trial in trials] == list(known.accuracies)
 
 
 def test_equal_seeds_and_figures_give_equal_trials() -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from alambique.evaluation.calibration import BINS, expected_calibration_error
 from alambique.tasks.yolo.average_precision import THRESHOLDS, Matched
-from alambique.tasks.yolo.confidence import BINS, FLOOR, calibration, expected_calibration_error
+from alambique.tasks.yolo.confidence import FLOOR, calibration
 
 
 def judged(scores: np.ndarray, right: np.ndarray) -> Matched:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from alambique.data.expectations import failures, judge
-from alambique.data.import_dataset import adopt
+from alambique.data.import_dataset import import_dataset
 from alambique.errors import DataError
 from alambique.tasks.yolo import HeadTask
 from alambique.tasks.yolo.dataset import YoloDataset
@@ -70,7 +70,7 @@ def test_what_is_broken_breaks_the_contract(data: YoloDataset, params: object, c
 
 
 def test_adopting_keeps_what_the_keypoints_are(data: YoloDataset, tmp_path: Path) -> None:
-    adopt(str(data.root), tmp_path / "adopted")
+    import_dataset(str(data.root), tmp_path / "adopted")
     assert YoloDataset.load(tmp_path / "adopted", data.head).keypoints == data.keypoints
 
 

@@ -2,27 +2,31 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from alambique.tasks.yolo.accuracy_control import fewest, makers, rank, regions, to_float
-from alambique.tasks.yolo.predict import open_artifact
-from alambique.tasks.yolo.quantize import Made, quantizer, within_budget
-from alambique.tasks.yolo.validation import Budget, Validation
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alambique import runtimes
 from alambique.config.detect import Evaluate
-from alambique.tasks.yolo.calibration import Inputs
+from alambique.runtimes.base import Budget, Exportable, StaticInt8
+from alambique.stages.int8_budget import Int8Artifact, QuantizationAttempts, report, within_budget
 from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import validation as validation_of
+from alambique.tasks.yolo.float_nodes import float_nodes
 from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.quantization import OPERATORS
 
 SIZE = 64
 SENSITIVE = {"/stem/Conv", "/middle/Conv"}
-TAIL = {"/boxes/Conv", "/scores/Conv"}
+
+Inputs = list[NDArray[np.float32]]
 
 
 class Detector(nn.Module):
@@ -54,7 +58,11 @@ class Detector(nn.Module):
         return torch.cat([boxes, scores, torch.zeros_like(scores)], 2)
 
 
-def exported(bias: float) -> onnx.ModelProto:
+def exportable(graph: onnx.ModelProto) -> Exportable:
+    return Exportable(lambda: graph, lambda _: Detector(), (torch.zeros(1, 3, SIZE, SIZE),), 17)
+
+
+def exported(bias: float = 300) -> onnx.ModelProto:
     """The detector with this constant in place of 300."""
     detector, made = Detector(), io.BytesIO()
     detector.stem.bias.data[0] = bias
@@ -73,8 +81,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, scenes: Path, graph: onnx.
     folder = tmp_path_factory.mktemp("judged")
     dataset = YoloDataset.load(Path(shutil.copytree(scenes, folder / "data")))
     onnx.save(graph, folder / "model.onnx")
-    predict = open_artifact(folder / "model.onnx", "onnx", 1)
-    found = {image: predict(preprocess(image, SIZE)[0]) for image in dataset.images("val")}
+    program = runtimes.load("onnx").open(folder / "model.onnx", 1)
+    found = {image: program(preprocess(image, SIZE)[0])[0][0] for image in dataset.images("val")}
     threshold = np.quantile(np.concatenate([boxes[:, 4] for boxes in found.values()]), 0.9)
     for image, boxes in found.items():
         best = boxes[boxes[:, 4] > threshold] / SIZE
@@ -94,23 +102,30 @@ def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def made(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, max_drop: float, folder: Path
-) -> tuple[Made, Budget]:
-    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
-    tried = within_budget(quantizer(runtime), graph, inputs, validation, runtime, max_drop, folder)
-    return tried.best, tried.budget
+def attempt(
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    dataset: YoloDataset,
+    runtime: str,
+    max_drop: float,
+    folder: Path,
+    retrain: Callable[[], Exportable] | None = None,
+) -> QuantizationAttempts:
+    how = StaticInt8(inputs, OPERATORS, float_nodes)
+    validation = validation_of(dataset.classes, SIZE, dataset, Evaluate())
+    return within_budget(runtimes.load(runtime), exportable(graph), how, validation, max_drop, folder, retrain)
 
 
 def test_a_wrecked_network_is_recovered_with_few_float_layers(
     graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     (tmp_path / "generous").mkdir()
-    plain, _ = made(graph, inputs, dataset, runtime, 1.0, tmp_path / "generous")
+    plain = attempt(graph, inputs, dataset, runtime, 1.0, tmp_path / "generous").best
     assert (plain.method, plain.float_layers) == ("ptq", [])
 
-    controlled, budget = made(graph, inputs, dataset, runtime, 0.2, tmp_path)
-    assert plain.map50_95 < budget.floor <= controlled.map50_95
+    attempts = attempt(graph, inputs, dataset, runtime, 0.2, tmp_path)
+    controlled, budget = attempts.best, attempts.budget
+    assert plain.headline < budget.floor <= controlled.headline
     assert controlled.method == "accuracy_control"
     assert controlled.float_layers
     assert set(controlled.float_layers) <= SENSITIVE
@@ -135,12 +150,11 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
     runtime: str,
     tmp_path: Path,
 ) -> None:
-    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
-    tool = quantizer(runtime)
-    tried = within_budget(tool, graph, inputs, validation, runtime, max_drop, tmp_path, lambda: exported(constant))
-    assert [each.method for each in tried.made] == methods
-    assert tried.best == tried.made[-1]
-    assert tried.best.map50_95 >= tried.budget.floor > max(each.map50_95 for each in tried.made[:-1])
+    retrain = partial(exportable, exported(constant))
+    tried = attempt(graph, inputs, dataset, runtime, max_drop, tmp_path, retrain)
+    assert [artifact.method for artifact in tried.artifacts] == methods
+    assert tried.best == tried.artifacts[-1]
+    assert tried.best.headline >= tried.budget.floor > max(artifact.headline for artifact in tried.artifacts[:-1])
     assert tried.best.retrained is retrained
     assert bool(tried.best.float_layers) is (methods[-1] == "accuracy_control")
     assert tried.retrained_fp32 == pytest.approx(tried.budget.fp32, abs=0.02)
@@ -149,28 +163,26 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
 def test_nothing_is_trained_where_plain_int8_holds_the_budget(
     graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
-    def refuse() -> onnx.ModelProto:
+    def refuse() -> Exportable:
         raise AssertionError("trained in vain")
 
-    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
-    tried = within_budget(quantizer(runtime), graph, inputs, validation, runtime, 1.0, tmp_path, refuse)
-    assert [each.method for each in tried.made] == ["ptq"]
+    tried = attempt(graph, inputs, dataset, runtime, 1.0, tmp_path, refuse)
+    assert [artifact.method for artifact in tried.artifacts] == ["ptq"]
     assert tried.retrained_fp32 is None
 
 
 def test_weights_whose_fp32_misses_the_budget_are_not_searched(
     graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, tmp_path: Path
 ) -> None:
-    validation = Validation(dataset, dataset.classes, SIZE, Evaluate())
     worse = exported(0)
     for tensor in worse.graph.initializer:
         if tensor.name == "scores.weight":
             tensor.raw_data = bytes(len(tensor.raw_data))
-    tried = within_budget(quantizer("onnx"), graph, inputs, validation, "onnx", 0.2, tmp_path, lambda: worse)
+    tried = attempt(graph, inputs, dataset, "onnx", 0.2, tmp_path, lambda: exportable(worse))
     assert tried.retrained_fp32 is not None
     assert tried.retrained_fp32 < tried.budget.floor
     assert (tried.best.method, tried.best.retrained) == ("accuracy_control", False)
-    assert tried.best.map50_95 >= tried.budget.floor
+    assert tried.best.headline >= tried.budget.floor
 
 
 def test_accuracy_control_is_deterministic(
@@ -179,63 +191,25 @@ def test_accuracy_control_is_deterministic(
     files = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        path = made(graph, inputs, dataset, runtime, 0.2, tmp_path / name)[0].path
-        files.append({each.name: each.read_bytes() for each in path.parent.iterdir()})
+        path = attempt(graph, inputs, dataset, runtime, 0.2, tmp_path / name).best.path
+        files.append({artifact.name: artifact.read_bytes() for artifact in path.parent.iterdir()})
     assert files[0] == files[1]
 
 
-def quantized(graph: onnx.ModelProto, inputs: Inputs, folder: Path) -> onnx.ModelProto:
-    quantizer("onnx").quantize(graph, inputs, folder / "model.onnx")
-    return onnx.load(folder / "model.onnx")
+def test_the_report_holds_all_attempts() -> None:
+    path = Path("model.onnx")
+    artifacts = [Int8Artifact("ptq", path, 0.25, []), Int8Artifact("qat", path, 0.375, [], True)]
+    content = report("pico-onnx-int8", "map50_95", QuantizationAttempts(Budget(0.5, 0.125), artifacts, [], 0.4375))
+    assert [content[key] for key in ("method", "retrained", "within_budget", "drop")] == ["qat", True, True, 0.125]
+    assert content["tried"] == {"ptq": 0.25, "qat": 0.375}
+    assert content["retrained_fp32_map50_95"] == 0.4375
 
 
-def answer(graph: onnx.ModelProto, pixels: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {graph.graph.input[0].name: pixels})[0])
-
-
-def test_a_region_reaches_from_a_convolution_to_the_next(graph: onnx.ModelProto) -> None:
-    found = regions(graph, TAIL)
-    assert set(found) == {"/stem/Conv", "/middle/Conv", "/deep/Conv"}
-    assert {name for name in found["/stem/Conv"] if name.endswith("Conv")} == SENSITIVE
-    assert found["/deep/Conv"] > TAIL
-
-
-def test_every_region_in_float_is_fp32_but_for_the_rounded_image(
-    graph: onnx.ModelProto, inputs: Inputs, tmp_path: Path
-) -> None:
-    everything = set().union(*regions(graph, TAIL).values())
-    back = to_float(quantized(graph, inputs, tmp_path), graph, everything)
-    onnx.checker.check_model(back)
-    assert [node.op_type for node in back.graph.node].count("QuantizeLinear") == 1
-    assert all(tensor.data_type != onnx.TensorProto.INT8 for tensor in back.graph.initializer)
-    rounded = np.rint(inputs[0] * 255) / 255  # as the scenes' pixels are anyway
-    np.testing.assert_allclose(answer(back, rounded), answer(graph, rounded), atol=0.05)
-
-
-def test_nothing_in_float_is_the_quantized_network(graph: onnx.ModelProto, inputs: Inputs, tmp_path: Path) -> None:
-    low = quantized(graph, inputs, tmp_path)
-    assert (answer(to_float(low, graph, set()), inputs[0]) == answer(low, inputs[0])).all()
-
-
-def test_the_sensitive_layer_is_ranked_first(graph: onnx.ModelProto, inputs: Inputs, tmp_path: Path) -> None:
-    watched = [name for name, node in makers(graph).items() if node in TAIL]
-    ranked = rank(quantized(graph, inputs, tmp_path), graph, regions(graph, TAIL), watched, inputs)
-    assert ranked[0] == "/stem/Conv"
-
-
-@pytest.mark.parametrize("needed", range(1, 12))
-def test_the_fewest_that_hold_are_found_with_few_measurements(needed: int) -> None:
-    asked: list[int] = []
-
-    def holds(count: int) -> bool:
-        asked.append(count)
-        return count >= needed
-
-    assert fewest(11, holds) == needed
-    assert len(asked) <= 8
-    assert len(set(asked)) == len(asked)
-
-
-def test_all_are_restored_where_nothing_holds() -> None:
-    assert fewest(5, lambda count: False) == 5
+def test_a_missed_budget_is_warned_of_and_reported(warned: list[str]) -> None:
+    artifacts = [Int8Artifact("accuracy_control", Path("model.onnx"), 0.25, ["stem"])]
+    content = report("pico-onnx-int8", "map50_95", QuantizationAttempts(Budget(0.5, 0.125), artifacts, []))
+    assert [content[key] for key in ("within_budget", "drop", "float_layers")] == [False, 0.25, 1]
+    assert warned == [
+        "pico-onnx-int8: map50_95 on val is 0.2500 in INT8 and 0.5000 in FP32, and quantize.max_drop allows 0.1250; "
+        "the artifact is kept for the gates to judge"
+    ]
