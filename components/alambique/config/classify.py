@@ -86,8 +86,8 @@ class Params(params.Params):
 
     HEADLINE: ClassVar[str] = "top1"
     BY_CLASS: ClassVar[tuple[str, ...]] = ("recall",)
-    RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "torchscript", "ncnn", "executorch")
-    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
+    RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "torchscript", "ncnn", "executorch", "mnn")
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "mnn")
 
     task: Literal["classify"] = "classify"
     input_size: Annotated[int, Field(ge=32, multiple_of=32)] = 224

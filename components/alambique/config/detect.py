@@ -84,7 +84,7 @@ class Params(params.Params):
     HEADLINE: ClassVar[str] = "map50_95"
     BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
     RUNTIMES: ClassVar[tuple[Runtime, ...]] = get_args(Runtime)
-    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "engine")
+    INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "mnn", "engine")
 
     task: Literal["detect"] = "detect"
     input_size: Side = 320

@@ -22,7 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "litert", "coreml", "engine"]
+Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "mnn", "coreml", "engine"]
 
 CHAMPION = "champion:"
 """Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""

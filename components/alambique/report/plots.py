@@ -17,7 +17,7 @@ INK, FAINT = "#010203", "#010204"
 """Stand-ins that become the page's own `--ink` and `--line`."""
 COLORS: dict[str, str] = {
     **{"onnx": "#2f7fb8", "openvino": "#c8652b", "torchscript": "#7a5ea8", "ncnn": "#3d8f5a"},
-    **{"executorch": "#b8437f", "litert": "#a0862a", "coreml": "#6b7680", "engine": "#2a9d9d"},
+    **{"executorch": "#b8437f", "mnn": "#a0862a", "coreml": "#6b7680", "engine": "#2a9d9d"},
 }
 MARKERS = {"fp32": "o", "int8": "D"}
 FADED = 0.35

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from alambique.runtimes.base import Exportable, Program, Runtime
-from alambique.runtimes.registry import RUNTIMES, load, unavailable
+from alambique.runtimes.registry import RUNTIMES, load, require_available, unavailable
 
-__all__ = ["RUNTIMES", "Exportable", "Program", "Runtime", "load", "unavailable"]
+__all__ = ["RUNTIMES", "Exportable", "Program", "Runtime", "load", "require_available", "unavailable"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -31,7 +32,7 @@ class TensorSpec(NamedTuple):
 
     Attributes:
         name: as the runtime calls it.
-        shape: −1 where a size is free.
+        shape: −1 where a size is free in an ONNX graph; what is traced has the example's sizes.
         dtype: NumPy's name.
     """
 
@@ -45,18 +46,23 @@ class Exportable:
     """A network as the runtimes' converters take it.
 
     Attributes:
-        graph: makes its FP32 ONNX graph; called at most once per instance, and only by runtimes that need one.
+        graph: makes its FP32 ONNX graph; called at most once per instance, and only by runtimes that need one. Nobody
+            changes what it returned.
         module: makes the torch module to trace, in evaluation mode without gradients, for a runtime of this name.
         example: the inputs to trace it with.
         opset: of the graph.
-        outputs: how many tensors it puts out.
+        inputs, outputs: names of its tensors, in the order of its declaration.
     """
 
     graph: Callable[[], onnx.ModelProto]
     module: Callable[[str], nn.Module]
     example: tuple[Tensor, ...]
     opset: int
-    outputs: int = 1
+    inputs: tuple[str, ...] = ("images",)
+    outputs: tuple[str, ...] = ("output0",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "graph", cache(self.graph))
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class WeightOnly:
 
     Attributes:
         bits: 8 or 4.
-        embedding: name of the embedding's node or initializer, compressed by rows; None: there is none.
+        embedding: a part of the name of the embedding's weights, compressed by rows in 8 bits whatever `bits` says, for
+            runtimes whose tool leaves embeddings alone; None: there is none.
     """
 
     bits: int

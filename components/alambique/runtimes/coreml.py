@@ -1,0 +1,56 @@
+"""Core ML, on an Apple machine's CPU: an ML program in FP32, from the torch module by Ultralytics' converter."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import ClassVar
+
+from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
+from alambique.runtimes.specs import of_module
+from alambique.runtimes.support import Fp32Only, missing
+
+
+class CoreMl(Fp32Only):
+    """See `alambique.runtimes.base.Runtime`. It chooses its own number of threads."""
+
+    name: ClassVar = "coreml"
+    file: ClassVar = "model.mlpackage"
+    packages: ClassVar = ("ultralytics", "coremltools")
+    arithmetic: ClassVar = "float32"
+    from_graph: ClassVar = False
+    batched: ClassVar = True
+
+    def unavailable(self) -> str | None:
+        if platform.system() != "Darwin":
+            return f"Core ML runs on Apple machines only, and this one is {platform.system()}"
+        return missing(("coremltools",), "coremltools")
+
+    def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
+        import coremltools
+        from ultralytics.utils.export.coreml import torch2coreml
+
+        module, image = network.module(self.name), network.example[0]
+        tensor = coremltools.TensorType(network.inputs[0], shape=tuple(image.shape))
+        model = torch2coreml(module, [tensor], image, classifier_names=None)
+        model.save(str(path))
+        given, *outputs = of_module(network, module)
+        names = [value.name for value in model.get_spec().description.output]  # Core ML's own
+        return [given, *(spec._replace(name=name) for spec, name in zip(outputs, names, strict=True))]
+
+    def open(self, path: Path, threads: int) -> Program:
+        import coremltools
+
+        model = coremltools.models.MLModel(str(path), compute_units=coremltools.ComputeUnit.CPU_ONLY)
+        description = model.get_spec().description
+        names = [value.name for value in description.input]
+        outputs = [value.name for value in description.output]
+
+        def predict(*inputs: Array) -> list[Array]:
+            computed = model.predict(dict(zip(names, inputs, strict=True)))
+            return [computed[name] for name in outputs]
+
+        return predict
+
+
+RUNTIME = CoreMl()

@@ -1,0 +1,43 @@
+"""All runtimes by name. To add one: its module, a line here, its name in `config.section.Runtime`, its example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from alambique.errors import ConfigurationError, DataError
+from alambique.runtimes import coreml, executorch, mnn, ncnn, onnx, openvino, tensorrt, torchscript
+from alambique.runtimes.base import Runtime
+
+RUNTIMES: dict[str, Runtime] = {
+    module.RUNTIME.name: module.RUNTIME
+    for module in (onnx, openvino, torchscript, ncnn, executorch, mnn, coreml, tensorrt)
+}
+"""By their names in params.yaml."""
+
+
+def load(name: str) -> Runtime:
+    """The runtime of this name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in RUNTIMES:
+        raise DataError(f"no runtime is named {name!r}; known are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+def unavailable(names: Iterable[str]) -> dict[str, str]:
+    """Why each of these runtimes' files cannot be made here; those that can are left out."""
+    reasons = {name: load(name).unavailable() for name in names}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def require_available(names: Iterable[str]) -> None:
+    """Refuse runtimes whose files cannot be made here.
+
+    Raises:
+        ConfigurationError: there are some; the message names each with its reason.
+    """
+    if reasons := unavailable(names):
+        lines = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
+        raise ConfigurationError(f"runtimes: some cannot be made on this machine:\n{lines}")

@@ -1,0 +1,69 @@
+"""TorchScript, on the CPU: traced from the torch module by Ultralytics' converter."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+from zipfile import ZipFile
+
+from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
+from alambique.runtimes.specs import of_module
+from alambique.runtimes.support import Fp32Only
+
+
+class TorchScript(Fp32Only):
+    """See `alambique.runtimes.base.Runtime`."""
+
+    name: ClassVar = "torchscript"
+    file: ClassVar = "model.torchscript"
+    packages: ClassVar = ("ultralytics",)
+    arithmetic: ClassVar = "float32"
+    from_graph: ClassVar = False
+    batched: ClassVar = True
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
+        """Write an archive without the names and lines of the source files that it was traced from.
+
+        Equal weights give equal bytes from a fresh process, as a stage's is: TorchScript numbers what a process has
+        traced.
+        """
+        from ultralytics.utils.export.torchscript import torch2torchscript
+
+        module = network.module(self.name)
+        with tempfile.TemporaryDirectory() as scratch:
+            # The archive's own folder is named after its file.
+            traced = torch2torchscript(module, network.example, Path(scratch) / path.name)
+            with ZipFile(traced) as source, ZipFile(path, "w") as target:
+                for entry in source.infolist():
+                    if not entry.filename.endswith(".debug_pkl"):
+                        target.writestr(entry, source.read(entry))
+        return of_module(network, module)
+
+    def open(self, path: Path, threads: int) -> Program:
+        import torch
+
+        if _uses_torchvision(path):
+            import torchvision  # noqa: F401 - has the operator that suppresses overlapping boxes
+
+        torch.set_num_threads(threads)
+        model = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+
+        @torch.inference_mode()
+        def predict(*inputs: Array) -> list[Array]:
+            outputs = model(*(torch.from_numpy(array) for array in inputs))
+            return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+        return predict
+
+
+def _uses_torchvision(program: Path) -> bool:
+    with ZipFile(program) as archive:
+        code = (name for name in archive.namelist() if name.endswith(".py"))
+        return any(b"torchvision" in archive.read(name) for name in code)
+
+
+RUNTIME = TorchScript()
