@@ -1,4 +1,4 @@
-"""Copy labelled texts as people have them into the canonical layout: JSON Lines, or tables of texts and labels."""
+"""Copy labelled texts into the canonical layout: JSON Lines, or tables of texts and labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 from alambique.data.dataset import LABELLED, SPLITS
 from alambique.errors import DataError
-from alambique.tasks.text.adopt import adopt as adopt_texts
-from alambique.tasks.text.adopt import split as split_by_hash
-from alambique.tasks.text.contract import key
-from alambique.tasks.text.data import Text, labelled, write
+from alambique.tasks.transformers.dataset import Text, class_labels, key, write
+from alambique.tasks.transformers.import_dataset import import_dataset
+from alambique.tasks.transformers.import_dataset import split as split_by_hash
 
 SUFFIX = ".csv"
 TEXT = ("text", "sentence", "utterance")
@@ -23,22 +22,22 @@ VAL, UNLABELLED = "val", "unlabelled"
 log = logging.getLogger(__name__)
 
 
-def adopt(source: str, target: Path) -> None:
+def import_labelled(source: str, target: Path) -> None:
     """Copy the texts of `source` to `target`.
 
     Tables may come as one file, which is split by the texts' hashes, or as a folder of train, test and perhaps val and
     unlabelled; a val that is missing is split off train. Rows of train without a label are unlabelled texts.
 
     Args:
-        source: a .csv file, or a folder of them; or what the language models' `adopt` takes, with labels.
-        target: to be made; see `alambique.tasks.text.data.Texts`.
+        source: a .csv file, or a folder of them; or what the language models' `import_dataset` takes, with labels.
+        target: to be made; see `alambique.tasks.transformers.dataset.Texts`.
     Raises:
         DataError: what is wrong with it, and where.
     """
     path = Path(source).expanduser()
     tables = [path] if path.suffix == SUFFIX else sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else []
     if not tables or (path / "data.yaml").is_file():
-        adopt_texts(source, target)
+        import_dataset(source, target)
         return
     splits = {split: texts for split, texts in disjoint(_splits(path, tables)).items() if texts}
     for name in LABELLED:
@@ -47,7 +46,7 @@ def adopt(source: str, target: Path) -> None:
                 f"{source} has no texts for `{name}`. Alambique trains on train, decides on val and measures once on "
                 f"test: give it {name}{SUFFIX}, or one table alone, which is split by itself"
             )
-    write(target, splits, labelled(splits))
+    write(target, splits, class_labels(splits))
 
 
 def read(path: Path) -> list[Text]:
@@ -111,12 +110,12 @@ def _by_label(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
 
 def _column(path: Path, columns: Sequence[str], names: tuple[str, ...], needed: bool = True) -> str:
     """The first column of one of these names; empty where there is none and none is needed."""
-    found = next((column for column in columns if column.strip().lower() in names), "")
-    if needed and not found:
+    column = next((column for column in columns if column.strip().lower() in names), "")
+    if needed and not column:
         raise DataError(
             f"{path} has the columns {', '.join(columns) or '(none)'}; one must be named {' or '.join(names)}"
         )
-    return found
+    return column
 
 
 def _sizes(parts: dict[str, list[Text]]) -> str:

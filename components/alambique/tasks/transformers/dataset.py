@@ -21,7 +21,7 @@ ROLES = ("system", "user", "assistant", "tool")
 SUFFIX = ".jsonl"
 
 Message = dict[str, str]
-"""Who speaks, `role`, and what is said, `content`."""
+"""The author's `role`, and the `content`."""
 
 
 class Text(NamedTuple):
@@ -29,7 +29,7 @@ class Text(NamedTuple):
 
     Attributes:
         name: split and number, as in train/000012: the line of the file, counted from 0.
-        text: as it stands; of a conversation, what is said in it, a message a line.
+        text: as it stands; of a conversation, the contents of its messages, one a line.
         label: of its class, where it has one.
         messages: of a conversation.
     """
@@ -82,18 +82,22 @@ class Texts:
         """Whether the dataset names this split."""
         return split in self.files
 
+    def size(self, split: str) -> int:
+        """Number of samples in a split; 0 where it has none."""
+        return sum(1 for _ in self.lines(split))
+
     def texts(self, split: str) -> list[Text]:
         """The samples of a split, in the order of its file; none if the dataset lacks the split.
 
         Raises:
             DataError: a line is no sample; the message names file and line.
         """
-        found = []
+        texts = []
         for line in self.lines(split):
             if line.text is None:
                 raise DataError(f"{self.root / self.files[split]}: {line.name}: {line.error}")
-            found.append(line.text)
-        return found
+            texts.append(line.text)
+        return texts
 
     def lines(self, split: str) -> Iterator[Line]:
         """Every line of a split, broken ones too."""
@@ -132,8 +136,8 @@ def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> No
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def labelled(splits: dict[str, list[Text]]) -> list[str]:
-    """The classes that some samples' labels name, sorted."""
+def class_labels(splits: dict[str, list[Text]]) -> list[str]:
+    """The labels of the labelled splits' samples, sorted."""
     return sorted({text.label for split in LABELLED for text in splits.get(split, ()) if text.label is not None})
 
 
@@ -149,13 +153,18 @@ def parse(name: str, record: Any) -> Text:
     if label is not None and not isinstance(label, str):
         raise ValueError(f"label: expected a class name, got {label!r}")
     if messages is not None:
-        spoken = tuple(_message(message) for message in messages) if isinstance(messages, list) else ()
-        if not spoken:
+        turns = tuple(_message(message) for message in messages) if isinstance(messages, list) else ()
+        if not turns:
             raise ValueError("messages: expected a list of at least one")
-        return Text(name, "\n".join(message["content"] for message in spoken), label, spoken)
+        return Text(name, "\n".join(message["content"] for message in turns), label, turns)
     if not isinstance(text, str):
         raise ValueError(f"text: expected a string, got {text!r}")
     return Text(name, text, label)
+
+
+def key(text: Text) -> str:
+    """Equal for texts that differ in white space or case alone."""
+    return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()
 
 
 def _line(name: str, line: bytes) -> Line:

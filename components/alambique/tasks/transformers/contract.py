@@ -1,8 +1,7 @@
-"""What a dataset of texts holds, as tables, and what it promises of them."""
+"""The data contract of a dataset of texts: its facts as tables, and the expectations on them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from typing import Any
 
@@ -10,8 +9,8 @@ import great_expectations.expectations as gxe
 import pandas as pd
 
 from alambique.data.dataset import LABELLED, SPLITS
-from alambique.tasks import Facts
-from alambique.tasks.text.data import Text, Texts
+from alambique.tasks.base import Facts
+from alambique.tasks.transformers.dataset import Texts, key
 
 TEXTS: dict[str, str] = {
     "split": "object",
@@ -51,11 +50,11 @@ def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
     Args:
         min_texts_per_class: in each labelled split.
     """
-    found = facts(dataset)
-    table = found.tables["texts"]
-    seen = Counter(zip(table["split"], table["label"], strict=True))
+    plain = facts(dataset)
+    table = plain.tables["texts"]
+    texts = Counter(zip(table["split"], table["label"], strict=True))
     rows = [
-        {"split": split, "path": f"{split}/{name}", "texts": seen[split, name]}
+        {"split": split, "path": f"{split}/{name}", "texts": texts[split, name]}
         for split in LABELLED
         for name in dataset.classes
     ]
@@ -73,9 +72,9 @@ def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
         notes=f"every class has texts in each labelled split, at least {min_texts_per_class}",
     )
     return Facts(
-        {**found.tables, "labels": labels, "counts": counts},
-        {**found.contract, "labels": known, "counts": [enough]},
-        {**found.counts, "classes": {name: int((labels["label"] == name).sum()) for name in dataset.classes}},
+        {**plain.tables, "labels": labels, "counts": counts},
+        {**plain.contract, "labels": known, "counts": [enough]},
+        {**plain.counts, "classes": {name: int((labels["label"] == name).sum()) for name in dataset.classes}},
     )
 
 
@@ -88,8 +87,3 @@ def _expectations() -> list[Any]:
         gxe.ExpectColumnValuesToBeBetween(column="characters", min_value=1, notes="no text is empty"),
         gxe.ExpectColumnValuesToBeInSet(column="found_in", value_set=list(SPLITS), notes="no text is in two splits"),
     ]
-
-
-def key(text: Text) -> str:
-    """Equal for texts that differ in white space or case alone."""
-    return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Copy texts as people have them into the canonical layout: JSON Lines, or plain text with blank lines between samples.
+"""Copy texts into the canonical layout: JSON Lines, or plain text with blank lines between samples.
 
-What comes without splits is split by the texts' own hashes, 80 : 10 : 10, so that equal texts never part.
+Texts without splits are split by their own hashes, 80 : 10 : 10, so that equal texts are in one split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from alambique.config import read_yaml
 from alambique.data.dataset import LABELLED, SPLITS, class_names
 from alambique.errors import DataError
-from alambique.tasks.text.data import SUFFIX, Text, labelled, parse, write
+from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, parse, write
 
 SUFFIXES = (SUFFIX, ".txt")
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -22,13 +22,13 @@ SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 log = logging.getLogger(__name__)
 
 
-def adopt(source: str, target: Path) -> None:
+def import_dataset(source: str, target: Path) -> None:
     """Copy the texts of `source` to `target`.
 
     Args:
         source: a data.yaml, a folder with one, a folder of .jsonl or .txt files (named after splits, or not), or one
             such file.
-        target: to be made; see `data.Texts`.
+        target: to be made; see `dataset.Texts`.
     Raises:
         DataError: what is wrong with it, and where.
     """
@@ -37,8 +37,8 @@ def adopt(source: str, target: Path) -> None:
     if named.name == "data.yaml" and named.is_file():
         splits, classes = _described(named)
     else:
-        splits = _found(path)
-        classes = labelled(splits)
+        splits = _undescribed(path)
+        classes = class_labels(splits)
     for split in LABELLED:
         if not splits.get(split):
             raise DataError(
@@ -93,16 +93,16 @@ def _described(file: Path) -> tuple[dict[str, list[Text]], list[str]]:
         raise DataError(f"{file} holds no mapping; it needs train, val and test")
     splits = {name: read(file.parent / str(content[name])) for name in SPLITS if content.get(name)}
     names = content.get("names")
-    return splits, class_names(names, file) if names else labelled(splits)
+    return splits, class_names(names, file) if names else class_labels(splits)
 
 
-def _found(path: Path) -> dict[str, list[Text]]:
-    files = [path] if path.is_file() else sorted(each for each in path.glob("*") if each.suffix in SUFFIXES)
-    if not files or any(each.suffix not in SUFFIXES for each in files):
+def _undescribed(path: Path) -> dict[str, list[Text]]:
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix in SUFFIXES)
+    if not files or any(file.suffix not in SUFFIXES for file in files):
         raise DataError(f"there are no texts at {path}; give a {' or '.join(SUFFIXES)} file, or a folder of them")
-    if {each.stem for each in files} & set(LABELLED):
-        return {each.stem: read(each) for each in files if each.stem in SPLITS}
-    parts = split([text for each in files for text in read(each)])
+    if {file.stem for file in files} & set(LABELLED):
+        return {file.stem: read(file) for file in files if file.stem in SPLITS}
+    parts = split([text for file in files for text in read(file)])
     sizes = ", ".join(f"{len(texts)} for {name}" for name, texts in parts.items())
     log.info("%s names no splits; its texts were split by their hashes: %s", path, sizes)
     return parts
