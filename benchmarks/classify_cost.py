@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from alambique.tasks.classification.loss import tempered_kl
 from torch import Tensor, nn
 
 from alambique.config.classify import Augment, Distill, Network, Training
@@ -14,7 +15,6 @@ from alambique.demo.digits import Digits
 from alambique.softlabels import writer
 from alambique.softlabels.reader import Cache
 from alambique.tasks import training_loop
-from alambique.tasks.classification.loss import tempered_kl
 from alambique.tasks.classify import lessons, network, soft_labels
 from alambique.tasks.classify.adopt import adopt
 from alambique.tasks.classify.cache import ViewRecipe

@@ -11,11 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alambique.evaluation.leaderboard import Delta
-
-RESAMPLES = 1000
-LEVEL = 0.95
-SEED = 0
-"""Of the resampling itself: equal times give equal intervals."""
+from alambique.evaluation.paired_bootstrap import LEVEL, RESAMPLES, SEED
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Delta:

@@ -24,7 +24,7 @@ from alambique.evaluation.measures import Interval, Resampled
 RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
-"""Of the resampling itself: equal evaluations give equal intervals."""
+"""Of the resampling itself: equal evaluations, and equal latencies, give equal intervals."""
 
 Resample = Callable[[Sequence[Path]], Resampled]
 """From evaluations' folders to their headline metrics, by `weights`; see `alambique.tasks.Task.resample`."""

@@ -1,4 +1,4 @@
-"""What is taken for what, as a picture of the confusion matrix."""
+"""The confusion matrix as a plot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from alambique.report.plots import INK, STYLE, svg
 
 MOST_NAMES = 40
-"""Classes whose names fit beside the picture."""
+"""Classes, at most, whose names fit beside the plot."""
 MOST_NUMBERS = 15
-"""Classes whose shares fit into its cells."""
+"""Classes, at most, whose shares fit into its cells."""
 
 
 def confusion(counts: NDArray[np.integer], classes: Sequence[str]) -> str:
     """The confusion matrix as SVG: a row a true class, in shares of it.
 
     Args:
-        counts: samples of each class (row) by what they were taken for (column), (classes, classes).
+        counts: samples of each class (row) by the predicted class (column), (classes, classes).
         classes: names.
     """
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)

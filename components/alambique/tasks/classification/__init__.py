@@ -1,1 +1,0 @@
-"""What every task with one class a sample shares, whatever a sample is: an image or a text."""

@@ -1,0 +1,1 @@
+"""What classifiers of images and of texts share: every sample has one class, whatever the sample is."""

@@ -1,0 +1,239 @@
+"""`alambique softlabels inspect` for classifiers: the teachers' class probabilities, by class and by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from scipy.special import entr
+
+from alambique.files import read_json, write_text
+from alambique.layout import CARD, TEACHERS
+from alambique.report import plots
+from alambique.report.figures import points
+from alambique.report.page import templates
+from alambique.report.terminal import WIDTH
+
+BINS = 20
+"""Of a histogram from 0 to 1."""
+NAMED = 3
+"""Other classes that are named beside a class."""
+SHOWN = 6
+"""Samples of a kind that are shown."""
+LISTED = 5
+"""Classes beside a sample, at most."""
+NEGLIGIBLE = 0.005
+"""Probabilities below it are not listed."""
+BAR = 36
+"""Characters of the longest bar."""
+
+
+class SampleLabels(NamedTuple):
+    """A sample's label and soft label.
+
+    Attributes:
+        name: of the sample.
+        label: class index, −1 where it has none.
+        probabilities: the teachers', of each class at temperature 1, mean over the sample's views, (classes,).
+    """
+
+    name: str
+    label: int
+    probabilities: NDArray[np.float64]
+
+
+class ClassRow(NamedTuple):
+    """What the soft labels say of a class.
+
+    Attributes:
+        name: the class's.
+        labelled: samples with this label.
+        found: share of them whose likeliest class it is; None where there are none.
+        others: the likeliest other classes in them, with their mean probabilities.
+        predicted: samples without a label whose likeliest class it is.
+    """
+
+    name: str
+    labelled: int
+    found: float | None
+    others: list[tuple[str, float]]
+    predicted: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The soft labels of a cache.
+
+    Attributes:
+        samples: in the cache's order.
+        classes: their names.
+    """
+
+    samples: list[SampleLabels]
+    classes: list[str]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(samples, classes)."""
+        return np.array([sample.probabilities for sample in self.samples])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """−1 where there is none, (samples,)."""
+        return np.array([sample.label for sample in self.samples])
+
+    @property
+    def entropy(self) -> NDArray[np.float64]:
+        """Normalised entropy of each sample: 0 = one class has all the mass, 1 = uniform, (samples,)."""
+        nats: NDArray[np.float64] = entr(self.probabilities).sum(axis=1)
+        return (nats / np.log(max(len(self.classes), 2))).clip(0, 1)
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the labelled samples whose likeliest class is their label; None where there are none."""
+        labelled = self.labels >= 0
+        right = self.probabilities.argmax(axis=1) == self.labels
+        return float(right[labelled].mean()) if labelled.any() else None
+
+    def rows(self) -> list[ClassRow]:
+        """A row for each class, in index order."""
+        return [self._row(index) for index in range(len(self.classes))]
+
+    def _row(self, index: int) -> ClassRow:
+        of_class = self.probabilities[self.labels == index]
+        mean = of_class.mean(axis=0) if len(of_class) else np.zeros(len(self.classes))
+        order = [other for other in np.argsort(-mean, kind="stable") if other != index and mean[other] >= NEGLIGIBLE]
+        return ClassRow(
+            name=self.classes[index],
+            labelled=len(of_class),
+            found=float((of_class.argmax(axis=1) == index).mean()) if len(of_class) else None,
+            others=[(self.classes[other], float(mean[other])) for other in order[:NAMED]],
+            predicted=int(((self.labels < 0) & (self.probabilities.argmax(axis=1) == index)).sum()),
+        )
+
+    def shown(self) -> dict[str, list[SampleLabels]]:
+        """The samples worth a look, by why; ties by name."""
+        order = sorted(range(len(self.samples)), key=lambda row: (-self.entropy[row], self.samples[row].name))
+        wrong = [row for row in order if 0 <= self.labels[row] != self.probabilities[row].argmax()]
+        wrong.sort(key=lambda row: -self.probabilities[row].max())
+        uncertain = [row for row in order if row not in set(wrong[:SHOWN])]
+        groups = {"most confident against the label": wrong[:SHOWN], "most uncertain": uncertain[:SHOWN]}
+        return {title: [self.samples[row] for row in rows] for title, rows in groups.items()}
+
+
+def show(
+    inspection: Inspection,
+    facts: Mapping[str, str],
+    output: Path,
+    picture: Callable[[str], Markup],
+    console: Console,
+) -> None:
+    """Print a summary by class, and write a page about the soft labels.
+
+    Args:
+        facts: how the cache was made, by name.
+        output: the page; needs nothing but itself.
+        picture: a sample as a page shows it, by its name.
+        console: where to.
+    """
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    about = Table.grid(padding=(0, 2))
+    for name, value in {**facts, **_summary(inspection)}.items():
+        about.add_row(f"[dim]{name}[/]", escape(value))
+    console.print(about)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class")
+    for column in ("labelled", "found, %", "predicted for unlabelled"):
+        table.add_column(column, justify="right")
+    table.add_column("other classes' probabilities, %")
+    for row in inspection.rows():
+        others = ", ".join(f"{name} {points(share)}" for name, share in row.others)
+        table.add_row(escape(row.name), f"{row.labelled:,}", points(row.found), f"{row.predicted:,}", escape(others))
+    console.print(table)
+    write_text(output, page(inspection, facts, picture))
+    console.print(f"Samples: {output}", highlight=False, soft_wrap=True)
+
+
+def show_sample(sample: SampleLabels, classes: Sequence[str], temperature: float, console: Console) -> None:
+    """Print the probability of every class that is not negligible, at temperature 1 and at that of distillation.
+
+    Args:
+        temperature: of `distill`.
+        console: where to.
+    """
+    console.print(f"[bold]{escape(sample.name)}[/], labelled {label(sample, classes)}", highlight=False)
+    softened = tempered(sample.probabilities, temperature)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for column in ("class", "%", f"% at temperature {temperature:g}", ""):
+        table.add_column(column)
+    for index in np.argsort(-sample.probabilities, kind="stable"):
+        probability = sample.probabilities[index]
+        if max(probability, softened[index]) >= NEGLIGIBLE:
+            bar = "█" * round(BAR * probability)
+            table.add_row(escape(classes[index]), points(probability), points(softened[index]), bar)
+    console.print(table)
+
+
+def page(inspection: Inspection, facts: Mapping[str, str], picture: Callable[[str], Markup]) -> str:
+    """The page's HTML: no date, no address of another host; see `show`."""
+    environment = templates("alambique.tasks.classifiers", "alambique.report")
+    environment.filters["points"] = points
+    classes = inspection.classes
+    counts = np.histogram(inspection.entropy, BINS, (0, 1))[0] / max(len(inspection.samples), 1)
+    return environment.get_template("inspection.html.j2").render(
+        facts={**facts, **_summary(inspection)},
+        samples=len(inspection.samples),
+        agreement=inspection.agreement,
+        histogram=Markup(plots.histogram(counts.tolist(), "entropy")),  # noqa: S704  drawn by matplotlib
+        classes=inspection.rows(),
+        groups={
+            title: [
+                (sample.name, label(sample, classes), picture(sample.name), likeliest(sample, classes))
+                for sample in group
+            ]
+            for title, group in inspection.shown().items()
+        },
+    )
+
+
+def likeliest(sample: SampleLabels, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """The classes that are not negligible, the likeliest first, at most `LISTED`."""
+    order = np.argsort(-sample.probabilities, kind="stable")[:LISTED]
+    pairs = [(classes[index], float(sample.probabilities[index])) for index in order]
+    return [(name, probability) for name, probability in pairs if probability >= NEGLIGIBLE]
+
+
+def label(sample: SampleLabels, classes: Sequence[str]) -> str:
+    """The sample's class, in words."""
+    return classes[sample.label] if sample.label >= 0 else "by nobody"
+
+
+def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Probabilities at a temperature, (classes,)."""
+    raised = probabilities ** (1 / temperature)
+    softened: NDArray[np.float64] = raised / raised.sum()
+    return softened
+
+
+def teacher_names(project: Path, sha256s: Sequence[str]) -> str:
+    """The teachers of a cache in words: names, where the project has such checkpoints, and abbreviated SHA-256s."""
+    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
+    return ", ".join(f"{names.get(digest, '')} {digest[:12]}".strip() for digest in sha256s)
+
+
+def _summary(inspection: Inspection) -> dict[str, str]:
+    labelled, total = int((inspection.labels >= 0).sum()), len(inspection.samples)
+    summary = {"labelled": f"{labelled:,} of {total:,}", "mean entropy": f"{inspection.entropy.mean():.3f} of 1"}
+    if inspection.agreement is not None:
+        summary["labels found"] = f"{inspection.agreement:.1%}"
+    return summary

@@ -1,0 +1,122 @@
+"""The file of an evaluation's predictions: each test sample's label and its likeliest classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Resampled
+from alambique.evaluation.paired_bootstrap import weights
+
+RESULTS = "samples.arrow"
+KEPT = 10
+"""Classes of each sample, at most."""
+SCHEMA = pa.schema(
+    {
+        "sample": pa.string(),  # its name in the dataset
+        "label": pa.int32(),  # index into the dataset's classes
+        "classes": pa.list_(pa.int32()),  # the likeliest ones first
+        "probabilities": pa.list_(pa.float32()),  # theirs
+    }
+)
+
+
+class Predictions(NamedTuple):
+    """A network's predictions for n samples.
+
+    Attributes:
+        samples: their names.
+        labels: class indices, (n,).
+        classes, probabilities: the k likeliest classes and their probabilities, descending, (n, k).
+    """
+
+    samples: list[str]
+    labels: NDArray[np.int32]
+    classes: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether the likeliest class is the label, (n,); never where a probability is not finite."""
+        correct: NDArray[np.bool_] = (self.classes[:, 0] == self.labels) & np.isfinite(self.probabilities).all(axis=1)
+        return correct
+
+
+def top_classes(
+    samples: Sequence[str], labels: NDArray[np.integer], probabilities: NDArray[np.floating]
+) -> Predictions:
+    """The `KEPT` likeliest of all classes, of equal ones the first.
+
+    Args:
+        samples: names.
+        labels: (n,).
+        probabilities: of all classes, (n, classes).
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :KEPT]
+    return Predictions(
+        list(samples),
+        labels.astype(np.int32),
+        order.astype(np.int32),
+        np.take_along_axis(probabilities, order, axis=1).astype(np.float32),
+    )
+
+
+def write(folder: Path, predictions: Predictions) -> None:
+    """Write samples.arrow, a row for each sample."""
+    columns: list[Any] = [
+        predictions.samples,
+        predictions.labels,
+        list(predictions.classes),
+        list(predictions.probabilities),
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    with pa.OSFile(str(folder / RESULTS), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+
+
+def read(folder: Path) -> Predictions:
+    """The predictions in an evaluation's folder.
+
+    Raises:
+        IntegrityError: another version wrote them.
+    """
+    with pa.OSFile(str(folder / RESULTS)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    if table.schema != SCHEMA:
+        raise IntegrityError(
+            f"{folder / RESULTS} has the columns {', '.join(table.schema.names)}, and should have "
+            f"{', '.join(SCHEMA.names)}: another version wrote it; run the evaluate stages again (`dvc repro --force`)"
+        )
+    samples = table.column("sample").to_pylist()
+    classes, probabilities = (
+        np.array(table.column(name).to_pylist()).reshape(len(samples), -1) for name in ("classes", "probabilities")
+    )
+    labels = table.column("label").to_numpy().astype(np.int32)
+    return Predictions(samples, labels, classes.astype(np.int32), probabilities.astype(np.float32))
+
+
+def resample(folders: Sequence[Path]) -> Resampled:
+    """Top-1 accuracy of some evaluations; see `alambique.tasks.base.Task.resample`.
+
+    Raises:
+        DataError: they are not of the same samples.
+        IntegrityError: another version wrote one.
+    """
+    evaluations = [read(folder) for folder in folders]
+    first = evaluations[0]
+    for folder, predictions in zip(folders, evaluations, strict=True):
+        if predictions.samples != first.samples or (predictions.labels != first.labels).any():
+            raise DataError(
+                f"{folder} and {folders[0]} were not evaluated on the same samples, so that their difference means "
+                "nothing; evaluate both on today's data (`dvc repro`)"
+            )
+    count = len(first.samples)
+    correct = np.array([predictions.correct for predictions in evaluations], np.float64)
+    values = np.stack([correct @ drawn for drawn in weights(count)], axis=1) / count
+    return Resampled(values, count)
