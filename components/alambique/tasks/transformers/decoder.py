@@ -1,7 +1,7 @@
-"""A Llama as artifacts compute it: some tokens, after those whose keys and values are remembered.
+"""One decoding step of a Llama, as artifacts compute it: some tokens, given the keys and values of those before.
 
-So a chat costs each token once. The weights stay the model's own modules; only how they are called is written anew,
-since a graph wants plain tensors where the library has objects.
+With the keys and values of earlier tokens kept, a chat computes each token once. The weights stay the model's own
+modules; only the calls are written anew, since a graph takes plain tensors where the library has objects.
 """
 
 from __future__ import annotations
@@ -17,25 +17,71 @@ from alambique.errors import ConfigurationError
 
 Step = tuple[Tensor, Tensor, Tensor]
 
+ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+"""Classes of the library that compute what `Decoder` does. Others may have modules of the same names, and more."""
+TOKENS = 12
+"""Random tokens on which a decoder is compared with its model."""
+TOLERANCE = 1e-3
+"""Largest difference between their logits, as a fraction of the largest logit."""
+
 
 def require_llama(model: PreTrainedModel, what: str) -> None:
     """Refuse networks that are not built as a Llama is.
 
+    Args:
+        what: cannot be done with it, for the error.
     Raises:
-        ConfigurationError: so it is.
+        ConfigurationError: its class is not among `ARCHITECTURES`.
     """
-    layers: Any = getattr(getattr(model, "model", None), "layers", None)
-    parts = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
-    gated = layers and all(hasattr(layers[0].mlp, name) for name in ("gate_proj", "up_proj", "down_proj"))
-    if not gated or {name for name, _ in layers[0].named_children()} != set(parts):
+    if type(model).__name__ not in ARCHITECTURES:
         raise ConfigurationError(
-            f"a {type(model).__name__} cannot be {what}: only networks built as a Llama can (Llama, Mistral, Qwen2, "
-            "SmolLM, …); start the student from one of these, or from none"
+            f"a {type(model).__name__} cannot be {what}: only networks built as a Llama can "
+            f"({', '.join(ARCHITECTURES)}); start the student from one of these, or from none"
         )
 
 
+def checked_decoder(model: PreTrainedModel, vocabulary: int, max_tokens: int) -> Decoder:
+    """The decoder of a model, once both compute the same logits on random tokens.
+
+    Args:
+        vocabulary: tokens that the tokenizer knows.
+        max_tokens: of a text.
+    Raises:
+        ConfigurationError: the model is not built as a Llama, attends to a shorter window than `max_tokens`, or
+            computes something else.
+    """
+    require_llama(model, "exported")
+    name = type(model).__name__
+    window = getattr(model.config, "sliding_window", None)
+    if window is not None and window < max_tokens:
+        raise ConfigurationError(
+            f"a {name} that attends to the last {window} tokens cannot be exported for texts of {max_tokens}; lower "
+            "input_size"
+        )
+    decoder = Decoder(model, vocabulary).eval()
+    difference = _difference(model, decoder, vocabulary)
+    if not difference <= TOLERANCE:
+        raise ConfigurationError(
+            f"a {name} cannot be exported: the exported step differs from the model by {difference:.2g} of its largest "
+            "logit; its configuration asks for something that a Llama does not compute: start the student from another "
+            "model, or from none"
+        )
+    return decoder
+
+
+@torch.inference_mode()
+def _difference(model: PreTrainedModel, decoder: Decoder, vocabulary: int) -> float:
+    """The largest difference between their logits on random tokens in two steps, over the largest logit."""
+    ids = torch.randint(vocabulary, (1, TOKENS), generator=torch.Generator().manual_seed(0))
+    expected = model(input_ids=ids, use_cache=False).logits[..., :vocabulary]
+    empty = torch.zeros(*decoder.past_shape(0))
+    first, keys, values = decoder(ids[:, : TOKENS // 2], empty, empty)
+    second, _, _ = decoder(ids[:, TOKENS // 2 :], keys, values)
+    return float((torch.cat((first, second), 1) - expected).abs().max() / expected.abs().max())
+
+
 class Decoder(nn.Module):
-    """One step of a Llama, for tracing.
+    """One step of a Llama, for tracing; see `checked_decoder`.
 
     Args:
         model: with its weights.
@@ -44,11 +90,10 @@ class Decoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel, vocabulary: int) -> None:
         super().__init__()
-        require_llama(model, "exported")
         config: Any = model.config
         inner: Any = model.model
         self.embedding, self.layers, self.norm = inner.embed_tokens, inner.layers, inner.norm
-        # Its own copy: what is tied here would be one array that is read in two ways, and quantized in neither.
+        # A copy: tied weights would be one array that is read in two ways, and quantized in neither.
         output: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self.output = nn.Parameter(output.weight[:vocabulary].detach().clone(), requires_grad=False)
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
@@ -56,8 +101,12 @@ class Decoder(nn.Module):
         self.frequencies = nn.Buffer(inner.rotary_emb.inv_freq.float())
         self.scale = float(inner.rotary_emb.attention_scaling)
 
+    def past_shape(self, tokens: int) -> tuple[int, int, int, int]:
+        """Of the keys, and of the values, of so many tokens."""
+        return len(self.layers), self.kv_heads, tokens, self.width
+
     def forward(self, ids: Tensor, past_keys: Tensor, past_values: Tensor) -> Step:
-        """What follows each token.
+        """The logits of each next token.
 
         Args:
             ids: (1, tokens).
@@ -71,9 +120,9 @@ class Decoder(nn.Module):
         now = places[before:]
         angles = now[:, None].float() * self.frequencies[None]
         angles = torch.cat((angles, angles), -1)
-        turn = angles.cos() * self.scale, angles.sin() * self.scale
-        seen = places[None] <= now[:, None]
-        mask = torch.zeros(1).masked_fill(~seen, -1e9)
+        rotation = angles.cos() * self.scale, angles.sin() * self.scale
+        later = places[None] > now[:, None]
+        mask = torch.zeros(1).masked_fill(later, -1e9)
         keys, values = [], []
         for number, layer in enumerate(self.layers):
             attended, key, value = self._attend(
@@ -81,7 +130,7 @@ class Decoder(nn.Module):
                 layer.input_layernorm(hidden),
                 past_keys[number],
                 past_values[number],
-                turn,
+                rotation,
                 mask,
             )
             hidden = hidden + attended
@@ -97,11 +146,11 @@ class Decoder(nn.Module):
         hidden: Tensor,
         past_key: Tensor,
         past_value: Tensor,
-        turn: tuple[Tensor, Tensor],
+        rotation: tuple[Tensor, Tensor],
         mask: Tensor,
     ) -> Step:
-        query = _turned(self._split(attention.q_proj(hidden), self.heads), turn)
-        key = torch.cat((past_key, _turned(self._split(attention.k_proj(hidden), self.kv_heads), turn)), 1)
+        query = _rotated(self._split(attention.q_proj(hidden), self.heads), rotation)
+        key = torch.cat((past_key, _rotated(self._split(attention.k_proj(hidden), self.kv_heads), rotation)), 1)
         value = torch.cat((past_value, self._split(attention.v_proj(hidden), self.kv_heads)), 1)
         shared = self.heads // self.kv_heads
         grouped = query.reshape(self.kv_heads, -1, self.width)  # heads that share a key stand together
@@ -115,10 +164,10 @@ class Decoder(nn.Module):
         return projected.reshape(-1, heads, self.width).transpose(0, 1)
 
 
-def _turned(heads: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def _rotated(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """With rotary positions (Su et al. 2021), in the library's order of the halves."""
     first, second = heads.chunk(2, -1)
-    return heads * turn[0] + torch.cat((-second, first), -1) * turn[1]
+    return heads * rotation[0] + torch.cat((-second, first), -1) * rotation[1]
 
 
 def _feed_forward(mlp: Any, hidden: Tensor) -> Tensor:

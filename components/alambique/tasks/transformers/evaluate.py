@@ -1,138 +1,167 @@
-"""Measure a subject on a split: every subject foretells the same tokens, a candidate on its own runtime."""
+"""Predict texts with a causal language model, token by token, and measure the predictions."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedTokenizerFast
 
-from alambique import layout
-from alambique.config.text import Params
-from alambique.errors import DataError, IntegrityError
+from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
-from alambique.layout import CARD, DATA, EvaluationTarget
+from alambique.runtimes.base import Array, Program, Validation
+from alambique.tasks.base import Measurement
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import folders, measuring, results, sequences
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.predict import Predictor, load
-from alambique.tasks.text.results import Foretold
-from alambique.tasks.text.sequences import TokenSequence
+from alambique.tasks.training_loop import Measure
+from alambique.tasks.transformers import results, sequences, text_metrics, tokenizers
+from alambique.tasks.transformers.checkpoint import MODEL, load_tokenizer
+from alambique.tasks.transformers.dataset import Text, Texts
+from alambique.tasks.transformers.models import token_logits
+from alambique.tasks.transformers.results import Predictions, TextPredictions, TokenPredictions
+from alambique.tasks.transformers.sequences import EncodedText, TokenSequence
 
 PARITY = 16
-"""The test sequences that a candidate and its checkpoint answer both."""
+"""Test sequences on which a candidate is compared with its checkpoint."""
 
 
-def evaluate(project: Path, params: Params, subject: str, target: Path) -> Metrics:
-    """Measure a subject on the test split; see `alambique.tasks.Task.evaluate`.
+def empty_past(card: Any) -> tuple[Array, Array]:
+    """Keys and values before the first token, for the network of a checkpoint's or candidate's card."""
+    layers, heads, _, width = past_shape(card)
+    empty = np.zeros((layers, heads, 0, width), np.float32)
+    return empty, empty
 
-    Returns:
-        accuracy, perplexity, tokens; and what every task's evaluations say.
+
+def past_shape(card: Any) -> list[int]:
+    """Of the keys, and of the values: layers, heads, tokens (−1: any number), width."""
+    sizes = card["network"]
+    return [sizes["layers"], sizes["kv_heads"], -1, sizes["head_width"]]
+
+
+def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: int) -> Measurement:
+    """Predict a split with a checkpoint or candidate, in its own tokens.
+
+    Args:
+        top_k: tokens to keep of each prediction.
     Raises:
-        IntegrityError: the subject is not what its card says, or is not made of the checkpoint beside it.
-        DataError: the test split holds nothing to foretell.
+        DataError: there is nothing to predict.
     """
-    parsed = EvaluationTarget.parse(subject)
-    folder = project / parsed.folder
-    if parsed.kind == "champion" and not (folder / CARD).exists():
-        return {"subject": subject, "present": False}
-    data = Texts.load(project / DATA)
-    metrics, rows, vocabulary = measure(folder, data, "test", params.evaluate.top_k)
-    results.write(target / results.RESULTS, rows, vocabulary)
-    if parsed.kind == "teacher":  # the report shows tokens as text, and has no model at hand
-        shutil.copyfile(folder / folders.MODEL / tokenizers.FILE, target / tokenizers.FILE)
-    found: Metrics = {"subject": subject, "present": True, **metrics}
-    if parsed.kind == "candidate":
-        checkpoint = project / layout.checkpoint(str(parsed.student), "pruned")
-        found["parity"] = parity(folder, checkpoint, encoded(folder, data, "test")[:PARITY])
-    return found
-
-
-def measure(folder: Path, data: Texts, split: str, top_k: int) -> tuple[Metrics, dict[str, Foretold], int]:
-    """Let a checkpoint or candidate foretell a split.
-
-    Returns:
-        the metrics; what was found of each sequence; and how many tokens it knows.
-    """
-    card, own = read_card(folder), encoded(folder, data, split)
-    rows = foretell(load(folder, torch.get_num_threads()), own, top_k)
-    metrics = {
-        "split": split,
-        "data": data.digest(split),
-        "images": len(data.texts(split)),
-        **figures(rows),
-        **_identity(card),
+    card = read_card(folder)
+    texts = {
+        text.name: predict_tokens(program, card, text, top_k) for text in encoded(folder, dataset, split)
     }
-    return metrics, rows, card["vocabulary"]
+    figures = [text.figures for text in texts.values()]
+    evaluation = Predictions(texts, card["vocabulary"], tokenizers.digest(load_tokenizer(folder)))
+
+    def write(target: Path) -> None:
+        results.write(target, evaluation)
+        if card.get("kind") == "teacher":  # for the report, which shows tokens as text and has no model at hand
+            shutil.copyfile(folder / MODEL / tokenizers.FILE, target / tokenizers.FILE)
+
+    tokens = sum(text.tokens for text in figures)
+    return Measurement({"images": len(texts), "tokens": tokens, **text_metrics.summarize(figures)}, write)
 
 
-def figures(rows: dict[str, Foretold]) -> dict[str, float]:
-    """Accuracy and perplexity over all tokens."""
-    tokens = sum(len(row.truth) for row in rows.values())
-    nats = sum(float(row.nats.sum(dtype=float)) for row in rows.values())
-    right = sum(int(row.right.sum()) for row in rows.values())
-    return {"accuracy": right / tokens, "perplexity": measuring.perplexity(nats / tokens), "tokens": tokens}
+def validation(folder: Path, dataset: Texts) -> Validation:
+    """Measures the word accuracy of programs made of a checkpoint on val."""
+    card = read_card(folder)
+
+    def score(program: Program, samples: Iterable[EncodedText]) -> tuple[float, list[float]]:
+        figures = [predict_tokens(program, card, text, 1).figures for text in samples]
+        return text_metrics.summarize(figures)["accuracy"], [text_metrics.summarize([one])["accuracy"] for one in figures]
+
+    return Validation(encoded(folder, dataset, "val"), score)
 
 
-def foretell(predict: Predictor, own: Sequence[TokenSequence], top_k: int) -> dict[str, Foretold]:
-    """What is found of each sequence."""
-    return {each.name: _foretold(predict, each, top_k) for each in own}
-
-
-def encoded(folder: Path, data: Texts, split: str) -> list[TokenSequence]:
-    """A split in the tokens of a checkpoint or candidate.
-
-    Raises:
-        DataError: there is nothing to foretell.
-    """
-    inner = folder / folders.MODEL
-    tokenizer = tokenizers.load(inner if inner.is_dir() else folder)
-    own = sequences.encode(data.texts(split), tokenizer, read_card(folder)["max_tokens"])
-    if not own:
-        raise DataError(f"{data.root} has no {split} texts of two tokens; every subject is measured on them: add some")
-    return own
-
-
-def parity(artifact: Path, source: Path, own: Sequence[TokenSequence]) -> Metrics:
-    """How far an artifact answers as the checkpoint it was made from: probabilities, and the likeliest tokens.
-
-    Raises:
-        IntegrityError: it was made from another.
-    """
-    made_of, found = read_card(artifact)["checkpoint_sha256"], read_card(source)["sha256"]
-    if made_of != found:
-        raise IntegrityError(
-            f"{artifact} was made from the checkpoint {made_of[:12]}, but {source} holds {found[:12]}; "
-            "make the artifact again (`dvc repro` of its export or quantize stage)"
+def parity(folder: Path, artifact: Program, checkpoint: Program, dataset: Texts) -> Metrics:
+    """How far an artifact's token probabilities are from its checkpoint's on the first test sequences."""
+    card = read_card(folder)
+    texts = sequences.encode(dataset.texts("test"), load_tokenizer(folder), card["max_tokens"])[:PARITY]
+    past = empty_past(card)
+    difference, same, tokens = 0.0, 0, 0
+    for text in texts:
+        first, second = (
+            torch.from_numpy(program(text.ids[None], *past)[0][0]).softmax(-1) for program in (artifact, checkpoint)
         )
-    threads = torch.get_num_threads()
-    first, second = (load(folder, threads) for folder in (artifact, source))
-    furthest, same, tokens = 0.0, 0, 0
-    for each in own:
-        one, other = (torch.from_numpy(np.array(predict(each.ids))).softmax(-1) for predict in (first, second))
-        furthest = max(furthest, float((one - other).abs().max()))
-        same += int((one.argmax(-1) == other.argmax(-1)).sum())
-        tokens += len(each.ids)
+        difference = max(difference, float((first - second).abs().max()))
+        same += int((first.argmax(-1) == second.argmax(-1)).sum())
+        tokens += len(text.ids)
     return {
-        "images": len(own),
-        "max_score_difference": furthest,
-        "max_box_difference": None,
+        "samples": len(texts),
+        "max_score_difference": difference,
+        "max_output_difference": None,
         "agreement": same / tokens,
     }
 
 
-def _foretold(predict: Predictor, sequence: TokenSequence, top_k: int) -> Foretold:
-    places = np.flatnonzero(sequence.learned)
-    return results.judge(predict(sequence.ids)[places - 1], sequence.ids[places], top_k)
+def encoded(folder: Path, dataset: Texts, split: str) -> list[EncodedText]:
+    """A split in the tokens of a checkpoint or candidate.
+
+    Raises:
+        DataError: there is nothing to predict.
+    """
+    texts = list(sequences.encode_whole(dataset.texts(split), load_tokenizer(folder)))
+    if not any(text.loss_mask.any() for text in texts):
+        raise DataError(f"{dataset.root} has no {split} texts of two tokens; networks are measured on them: add some")
+    return texts
 
 
-def _identity(card: dict[str, Any]) -> Metrics:
-    """What was measured, from its verified card."""
-    metrics = {key: card.get(key) for key in ("parameters", "macs", "size_bytes")}
-    if "runtime" in card:
-        return {**metrics, "candidate": card["candidate"], "digest": card["digest"]}
-    return {**metrics, "sha256": card["sha256"]}
+def measure_in_training(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:
+    """Measures a network in training on some texts: word accuracy first; see `text_metrics.summarize`."""
+    whole = list(sequences.encode_whole(texts, tokenizer))
+    parts = {text.name: list(sequences.windows(text, max_tokens)) for text in whole}
+    windows = sequences.require_some([window for part in parts.values() for window in part], "val")
+    vocabulary = len(tokenizer)
+
+    @torch.inference_mode()
+    def measure(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        nats: dict[str, NDArray[np.float32]] = {}
+        correct: dict[str, NDArray[np.bool_]] = {}
+        for part in sequences.bucket_by_length(windows, vocabulary):
+            batch = sequences.collate(part)
+            ids, mask = batch["ids"].to(device), batch["loss_mask"][:, 1:]
+            logits = token_logits(model, ids, vocabulary)[:, :-1][mask.to(device)].float()
+            truth = ids[:, 1:][mask.to(device)]
+            costs = nn.functional.cross_entropy(logits, truth, reduction="none").cpu().numpy()
+            right = (logits.argmax(-1) == truth).cpu().numpy()
+            ends = mask.sum(1).cumsum(0).numpy()[:-1]
+            for window, one, other in zip(part, np.split(costs, ends), np.split(right, ends), strict=True):
+                nats[window.name], correct[window.name] = one, other
+        return text_metrics.summarize(
+            text_metrics.count(
+                text, _joined(correct, parts[text.name], np.bool_), _joined(nats, parts[text.name], np.float32)
+            )
+            for text in whole
+        )
+
+    return measure
+
+
+def predict_tokens(program: Program, card: Any, text: EncodedText, top_k: int) -> TextPredictions:
+    """Predict a text, window by window.
+
+    Args:
+        program: of the checkpoint or candidate of this card.
+        top_k: tokens to keep of each prediction.
+    """
+    past = empty_past(card)
+
+    def of_window(ids: NDArray[np.int64], loss_mask: NDArray[np.bool_]) -> TokenPredictions:
+        places = np.flatnonzero(loss_mask)
+        return results.predictions(program(ids[None], *past)[0][0][places - 1], ids[places], top_k)
+
+    nothing = results.predictions(np.zeros((0, card["vocabulary"]), np.float32), np.zeros(0, np.int64), top_k)
+    windows = sequences.windows(text, card["max_tokens"])
+    tokens = results.join([nothing, *(of_window(window.ids, window.loss_mask) for window in windows)])
+    return TextPredictions(text_metrics.count(text, tokens.correct, tokens.nats), tokens)
+
+
+def _joined(values: Mapping[str, NDArray[Any]], windows: Sequence[TokenSequence], kind: type) -> NDArray[Any]:
+    """A text's values from those of its windows."""
+    return np.concatenate([np.zeros(0, kind), *(values[window.name] for window in windows)])

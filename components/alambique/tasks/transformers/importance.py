@@ -1,31 +1,22 @@
-"""Which parts of a Llama matter, as its own texts tell: heads, feed-forward neurons, layers."""
+"""Which parts of a transformer matter on some texts: heads, feed-forward neurons, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alambique.tasks.text import sequences
-from alambique.tasks.text.sequences import TokenSequence
-
-TEXTS = 128
-"""Sequences that are looked at, the first of train."""
-BATCH = 16
-
 
 class Importance(NamedTuple):
-    """What removing each part would change.
+    """Mean change, per token, that removing each part would make.
 
     Attributes:
-        groups: of each layer's heads that share a key, (layers, kv_heads).
+        groups: of each layer's attention heads that share a key, (layers, groups).
         neurons: of each layer's feed-forward, (layers, ffn).
-        layers: how far each turns what passes through it: 1 − cosine, (layers,); block influence (Men et al. 2024,
-            ShortGPT).
+        layers: how far each turns its input: 1 − cosine, (layers,); block influence (Men et al. 2024, ShortGPT).
     """
 
     groups: Tensor
@@ -33,74 +24,79 @@ class Importance(NamedTuple):
     layers: Tensor
 
 
-@torch.inference_mode()
-def measure(model: PreTrainedModel, own: Sequence[TokenSequence]) -> Importance:
-    """Look at some sequences.
+class Layer(NamedTuple):
+    """A layer's modules.
 
-    What a head or neuron adds to the stream is its activation times its column of the projection that follows; their
-    mean square stands for what its removal changes.
+    Attributes:
+        whole: the layer.
+        attention_output: projection of the joined heads.
+        ffn_output: projection of the feed-forward's neurons.
+    """
+
+    whole: nn.Module
+    attention_output: nn.Linear
+    ffn_output: nn.Linear
+
+
+@torch.inference_mode()
+def measure(
+    model: PreTrainedModel, layers: list[Layer], groups: int, batches: Iterable[tuple[dict[str, Any], Tensor]]
+) -> Importance:
+    """Run the model over some texts.
+
+    What a head or neuron adds to the residual stream is its activation times its column of the projection that follows;
+    the mean square stands for what its removal changes.
 
     Args:
-        model: built as a Llama, in evaluation mode.
-        own: of train.
+        model: in evaluation mode.
+        layers: its own.
+        groups: of a layer's heads.
+        batches: the model's arguments, and which tokens count, (batch, tokens).
     """
-    inner: Any = model.model
-    layers: list[Any] = list(inner.layers)
-    heads = [_Squares(layer.self_attn.o_proj) for layer in layers]
-    neurons = [_Squares(layer.mlp.down_proj) for layer in layers]
-    turned = [_Turn() for _ in layers]
-    inputs = [(each.layer, each) for each in (*heads, *neurons)]
-    with _heard(inputs), _heard(list(zip(layers, turned, strict=True)), both=True):
-        for start in range(0, min(len(own), TEXTS), BATCH):
-            batch = sequences.collate(own[start : start + BATCH])
-            model(input_ids=batch["ids"], use_cache=False)
-    groups = model.config.num_key_value_heads
-    return Importance(
-        torch.stack([each.changes().reshape(groups, -1).sum(1) for each in heads]),
-        torch.stack([each.changes() for each in neurons]),
-        torch.tensor([each.total / each.tokens for each in turned]),
-    )
+    heads = [torch.zeros(layer.attention_output.in_features) for layer in layers]
+    neurons = [torch.zeros(layer.ffn_output.in_features) for layer in layers]
+    turned = torch.zeros(len(layers))
+    mask, tokens = torch.ones(0, dtype=torch.bool), 0
 
+    def sum_squares(total: Tensor) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            total.add_(inputs[0][mask].square().sum(0))
 
-class _Squares:
-    """Sums the squares of a projection's inputs."""
+        return hook
 
-    def __init__(self, layer: nn.Linear) -> None:
-        self.layer, self.total = layer, torch.zeros(layer.in_features)
+    def sum_turns(number: int) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+            after = output[0] if isinstance(output, tuple) else output
+            turned[number] += (1 - nn.functional.cosine_similarity(inputs[0], after, dim=-1))[mask].sum()
 
-    def __call__(self, given: Tensor) -> None:
-        self.total += given.reshape(-1, given.shape[-1]).square().sum(0)
+        return hook
 
-    def changes(self) -> Tensor:
-        """Of each input."""
-        return self.total * self.layer.weight.square().sum(0)
-
-
-class _Turn:
-    """Sums how far a layer turns its input."""
-
-    def __init__(self) -> None:
-        self.total, self.tokens = 0.0, 0
-
-    def __call__(self, given: Tensor, made: Tensor) -> None:
-        cosine = nn.functional.cosine_similarity(given, made, dim=-1)
-        self.total += float((1 - cosine).sum())
-        self.tokens += cosine.numel()
-
-
-@contextmanager
-def _heard(pairs: Sequence[tuple[nn.Module, Any]], both: bool = False) -> Iterator[None]:
-    """Tell each listener what its module is given and, with `both`, what it makes of that."""
-
-    def hook(listener: Any) -> Any:
-        def hear(_: nn.Module, given: tuple[Tensor, ...], made: Any) -> None:
-            listener(given[0], made[0] if isinstance(made, tuple) else made) if both else listener(given[0])
-
-        return hear
-
-    handles = [module.register_forward_hook(hook(listener)) for module, listener in pairs]
+    handles = [
+        handle
+        for number, layer in enumerate(layers)
+        for handle in (
+            layer.attention_output.register_forward_pre_hook(sum_squares(heads[number])),
+            layer.ffn_output.register_forward_pre_hook(sum_squares(neurons[number])),
+            layer.whole.register_forward_hook(sum_turns(number)),
+        )
+    ]
     try:
-        yield
+        for arguments, counted in batches:
+            mask = counted
+            tokens += int(mask.sum())
+            model(**arguments)
     finally:
         for handle in handles:
             handle.remove()
+    by_head = [_changes(total, layer.attention_output) for total, layer in zip(heads, layers, strict=True)]
+    by_neuron = [_changes(total, layer.ffn_output) for total, layer in zip(neurons, layers, strict=True)]
+    return Importance(
+        torch.stack([changes.reshape(groups, -1).sum(1) for changes in by_head]) / max(tokens, 1),
+        torch.stack(by_neuron) / max(tokens, 1),
+        turned / max(tokens, 1),
+    )
+
+
+def _changes(squares: Tensor, projection: nn.Linear) -> Tensor:
+    """Of each input of a projection, from the sum of its squares."""
+    return squares * projection.weight.square().sum(0)

@@ -1,4 +1,4 @@
-"""What a language model is taught: its texts, or what a teacher expects in them."""
+"""Training objectives of causal language models: the texts themselves, or what a teacher writes or expects in them."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text import Distill
-from alambique.tasks.text import losses, network, sequences
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.sequences import Samples, TokenSequence
-from alambique.tasks.text.tokens import TokenLabels, TokenRecipe
-from alambique.tasks.training_loop import Lesson
-
-SPLITS = ("train", "unlabelled")
-"""A language model needs no labels: texts without any are texts like others, to the control as well."""
-
-
-def by_text(data: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Lesson:
-    """Every text of the dataset that is not kept for val and test."""
-    texts = [text for split in SPLITS for text in data.texts(split)]
-    own = sequences.require_some(sequences.encode(texts, tokenizer, max_tokens), "train")
-    digests = [data.digest(split) for split in SPLITS if data.has(split)]
-    return _alone(own, len(tokenizer), f"texts {digests} {tokenizers.digest(tokenizer)} {max_tokens}")
+from alambique.softlabels import topk
+from alambique.tasks.classifiers.soft_labels import SPLITS
+from alambique.tasks.training_loop import Batch, TrainingObjective
+from alambique.tasks.transformers import losses, sequences, tokenizers
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.models import token_logits
+from alambique.tasks.transformers.sequences import Samples, TokenSequence
+from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
 
 
-def by_teacher_text(cache: Mapping[str, TokenLabels], recipe: TokenRecipe) -> Lesson:
-    """What the teacher wrote, as if it were the texts (Kim & Rush 2016, Sequence-level knowledge distillation)."""
-    return _alone([row.sequence for row in cache.values()], recipe.vocabulary, f"written {recipe.digest()}")
+def by_text(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> TrainingObjective:
+    """The next tokens of the texts of train and unlabelled: a language model needs no labels."""
+    texts = [text for split in SPLITS for text in dataset.texts(split)]
+    encoded = sequences.require_some(sequences.encode(texts, tokenizer, max_tokens), "train")
+    digests = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
+    return _next_token(encoded, len(tokenizer), f"texts {digests} {tokenizers.digest(tokenizer)} {max_tokens}")
 
 
-def by_soft_labels(cache: Mapping[str, TokenLabels], recipe: TokenRecipe, how: Distill) -> Lesson:
-    """The texts, and beside each of their tokens what else the teacher expected there."""
+def by_teacher_text(cache: Mapping[str, TokenLabels], recipe: TokenRecipe) -> TrainingObjective:
+    """The next tokens of what the teacher wrote (Kim & Rush 2016, Sequence-level knowledge distillation)."""
+    return _next_token([row.sequence for row in cache.values()], recipe.vocabulary, f"written {recipe.digest()}")
 
-    def loss(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        found, learned = network.logits(model, batch["ids"], recipe.vocabulary), batch["learned"]
-        teacher = losses.teacher_events(batch["logits"], batch["rest"], how.temperature)
-        student = losses.student_events(found[:, :-1][learned[:, 1:]], batch["tokens"].long(), how.temperature)
-        far = losses.divergence(teacher, student, how.divergence, how.beta)
-        parts = {"divergence": how.weight * how.temperature**2 * far}
+
+def by_soft_labels(cache: Mapping[str, TokenLabels], recipe: TokenRecipe, how: Distill) -> TrainingObjective:
+    """The next tokens of the texts, and the divergence from the teacher's distribution of each."""
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits, loss_mask = token_logits(model, batch["ids"], recipe.vocabulary), batch["loss_mask"]
+        teacher = topk.teacher_events(batch["log_probabilities"], batch["log_remaining_mass"], how.temperature)
+        student = topk.student_events(logits[:, :-1][loss_mask[:, 1:]], batch["tokens"].long(), how.temperature)
+        divergence = losses.divergence(teacher, student, how.divergence, how.beta)
+        parts = {"divergence": how.weight * how.temperature**2 * divergence}
         if how.weight < 1:
-            parts["next_token"] = (1 - how.weight) * losses.next_token(found, batch["ids"], learned)
+            parts["next_token"] = (1 - how.weight) * losses.next_token(logits, batch["ids"], loss_mask)
         return parts
 
     rows = list(cache.values())
     settings = how.model_dump(include={"divergence", "beta", "temperature", "weight"})
-    return Lesson(lambda _: Samples(rows), _collate_taught, loss, f"soft {recipe.digest()} {settings}", ("divergence",))
+    identity = f"soft {recipe.digest()} {settings}"
+    return TrainingObjective(lambda _: Samples(rows), _collate_with_teacher, loss, identity, ("divergence",))
 
 
-def _alone(own: Sequence[TokenSequence], vocabulary: int, identity: str) -> Lesson:
-    def loss(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = network.logits(model, batch["ids"], vocabulary)
-        return {"next_token": losses.next_token(found, batch["ids"], batch["learned"])}
+def _next_token(encoded: Sequence[TokenSequence], vocabulary: int, identity: str) -> TrainingObjective:
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = token_logits(model, batch["ids"], vocabulary)
+        return {"next_token": losses.next_token(logits, batch["ids"], batch["loss_mask"])}
 
-    return Lesson(lambda _: Samples(own), sequences.collate, loss, identity)
+    return TrainingObjective(lambda _: Samples(encoded), sequences.collate, loss, identity)
 
 
-def _collate_taught(rows: Sequence[TokenLabels]) -> dict[str, Tensor]:
-    """As `sequences.collate`, and, of the places before learned tokens alone, what the teacher expects: (places, …)."""
+def _collate_with_teacher(rows: Sequence[TokenLabels]) -> Batch:
+    """As `sequences.collate`, and the teacher's distributions of the tokens in the loss mask alone, (places, …)."""
     batch = sequences.collate([row.sequence for row in rows])
-    places = [np.flatnonzero(row.learned[1:]) for row in rows]
-    for name in ("tokens", "logits", "rest"):
-        found = np.concatenate([getattr(row, name)[place] for row, place in zip(rows, places, strict=True)])
+    places = [np.flatnonzero(row.loss_mask[1:]) for row in rows]
+    for name in ("tokens", "log_probabilities", "log_remaining_mass"):
+        values = np.concatenate([getattr(row, name)[place] for row, place in zip(rows, places, strict=True)])
         # Indices have 32 bits at most until they are on their device.
-        batch[name] = torch.from_numpy(found.astype(np.int32) if name == "tokens" else found)
+        batch[name] = torch.from_numpy(values.astype(np.int32) if name == "tokens" else values)
     return batch

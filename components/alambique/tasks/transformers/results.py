@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each test sequence: how it was foretold, token by token."""
+"""The file of an evaluation's predictions: of each test text its figures, and its tokens one by one."""
 
 from __future__ import annotations
 
@@ -14,75 +14,100 @@ from numpy.typing import NDArray
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation.measures import Resampled
 from alambique.evaluation.paired_bootstrap import weights
-from alambique.tasks.text.losses import EMPTY
+from alambique.softlabels import topk
+from alambique.tasks.transformers.text_metrics import TextFigures
 
 RESULTS = "texts.arrow"
-COLUMNS = ("sample", "truth", "nats", "right", "tokens", "logits", "rest")
 
 
-class Foretold(NamedTuple):
-    """A sequence's n tokens that were to be foretold.
+class TokenPredictions(NamedTuple):
+    """A network's predictions of n tokens of a text.
 
     Attributes:
         truth: the tokens themselves, (n,).
-        nats: what each costs: minus the log-probability that it got, (n,).
-        right: whether it was the likeliest, (n,).
-        tokens, logits: the k likeliest with their log-probabilities, (n, k).
-        rest: the log-probability of all others together, (n,).
+        nats: −log p of each, (n,).
+        correct: whether it was the likeliest, (n,); never where a logit is not finite.
+        tokens: the k likeliest, descending, (n, k).
+        log_probabilities: theirs, (n, k).
+        log_remaining_mass: of all others together, (n,).
     """
 
     truth: NDArray[np.int32]
     nats: NDArray[np.float32]
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     tokens: NDArray[np.int32]
-    logits: NDArray[np.float16]
-    rest: NDArray[np.float16]
+    log_probabilities: NDArray[np.float16]
+    log_remaining_mass: NDArray[np.float16]
 
 
-def judge(logits: NDArray[np.float32], truth: NDArray[np.int64], top_k: int) -> Foretold:
-    """How tokens were foretold.
+class TextPredictions(NamedTuple):
+    """One text's."""
 
-    What is no number counts as wrong, and makes the perplexity none either, which gates see.
+    figures: TextFigures
+    tokens: TokenPredictions
+
+
+class Predictions(NamedTuple):
+    """An evaluation's.
+
+    Attributes:
+        texts: by name, in the order of the dataset.
+        vocabulary: tokens that the network knows.
+        tokenizer: digest of its tokenizer.
+    """
+
+    texts: dict[str, TextPredictions]
+    vocabulary: int
+    tokenizer: str
+
+
+COLUMNS = ("sample", *(f"text_{name}" for name in TextFigures._fields), *TokenPredictions._fields)
+
+
+def predictions(logits: NDArray[np.float32], truth: NDArray[np.int64], top_k: int) -> TokenPredictions:
+    """From logits to predictions.
 
     Args:
-        logits: of each, (n, vocabulary).
-        truth: which it was, (n,).
-        top_k: tokens that are kept.
+        logits: of each token, (n, vocabulary).
+        truth: which it is, (n,).
+        top_k: tokens to keep of each.
     """
-    chances = torch.from_numpy(logits).float().log_softmax(-1)
-    top = chances.topk(min(top_k, chances.shape[-1]), -1)
-    found = torch.from_numpy(truth)
-    left = chances.scatter(-1, top.indices, -torch.inf).logsumexp(-1).clamp(min=EMPTY)
-    sound = chances.isfinite().all(-1)
-    return Foretold(
+    log_probabilities, targets = torch.from_numpy(logits).float().log_softmax(-1), torch.from_numpy(truth)
+    kept = topk.keep(log_probabilities, top_k)
+    finite = log_probabilities.isfinite().all(-1)
+    return TokenPredictions(
         truth.astype(np.int32),
-        -chances.gather(-1, found[:, None])[:, 0].numpy(),
-        ((top.indices[:, 0] == found) & sound).numpy(),
-        top.indices.numpy().astype(np.int32),
-        top.values.clamp(min=EMPTY).numpy().astype(np.float16),
-        left.numpy().astype(np.float16),
+        -log_probabilities.gather(-1, targets[:, None])[:, 0].numpy(),
+        ((kept.indices[:, 0] == targets) & finite).numpy(),
+        kept.indices.numpy().astype(np.int32),
+        kept.values.numpy().astype(np.float16),
+        kept.log_remaining_mass.numpy().astype(np.float16),
     )
 
 
-def write(path: Path, rows: Mapping[str, Foretold], vocabulary: int) -> None:
-    """Write one row for each sequence, in their order."""
-    table = pa.table(
-        [
-            pa.array(rows, pa.string()),
-            *(_column([getattr(row, name) for row in rows.values()]) for name in COLUMNS[1:]),
-        ],
-        names=list(COLUMNS),
-    )
-    table = table.replace_schema_metadata({"vocabulary": str(vocabulary)})
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+def join(parts: Sequence[TokenPredictions]) -> TokenPredictions:
+    """Those of all parts, one after the other."""
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return TokenPredictions(*columns)
+
+
+def write(folder: Path, evaluation: Predictions) -> None:
+    """Write texts.arrow, a row for each text."""
+    texts = evaluation.texts.values()
+    figures = [pa.array([text.figures[column] for text in texts]) for column in range(len(TextFigures._fields))]
+    tokens = [_lists([text.tokens[column] for text in texts]) for column in range(len(TokenPredictions._fields))]
+    table = pa.table([pa.array(evaluation.texts, pa.string()), *figures, *tokens], names=list(COLUMNS))
+    metadata = {"vocabulary": str(evaluation.vocabulary), "tokenizer": evaluation.tokenizer}
+    table = table.replace_schema_metadata(metadata)
+    with pa.OSFile(str(folder / RESULTS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
-def read(folder: Path) -> tuple[dict[str, Foretold], int]:
-    """An evaluation's sequences, and how many tokens the vocabulary has.
+def read(folder: Path) -> Predictions:
+    """The predictions in an evaluation's folder.
 
     Raises:
-        IntegrityError: another version wrote it.
+        IntegrityError: another version wrote them.
     """
     with pa.OSFile(str(folder / RESULTS)) as file:
         table = pa.ipc.open_file(file).read_all().combine_chunks()
@@ -91,58 +116,66 @@ def read(folder: Path) -> tuple[dict[str, Foretold], int]:
             f"{folder / RESULTS} has the columns {', '.join(table.schema.names)}, and should have "
             f"{', '.join(COLUMNS)}: another version wrote it; run the evaluate stages again (`dvc repro --force`)"
         )
-    columns = [_values(table.column(name)) for name in COLUMNS[1:]]
+    figures = [table.column(f"text_{name}").to_pylist() for name in TextFigures._fields]
+    columns = [_values(table.column(name)) for name in TokenPredictions._fields]
     offsets = table.column("truth").chunk(0).offsets.to_numpy()
-    rows = {
-        name: Foretold(*(column[start:stop] for column in columns))
-        for name, start, stop in zip(table.column("sample").to_pylist(), offsets, offsets[1:], strict=False)
+    texts = {
+        name: TextPredictions(
+            TextFigures(*(column[row] for column in figures)),
+            TokenPredictions(*(column[offsets[row] : offsets[row + 1]] for column in columns)),
+        )
+        for row, name in enumerate(table.column("sample").to_pylist())
     }
-    return rows, int(table.schema.metadata[b"vocabulary"])
+    metadata = table.schema.metadata
+    return Predictions(texts, int(metadata[b"vocabulary"]), metadata[b"tokenizer"].decode())
 
 
-def require_same(tables: Mapping[Path, Mapping[str, Foretold]]) -> None:
+def require_same_texts(evaluations: Mapping[Path, Predictions]) -> None:
     """Refuse to compare evaluations of different texts.
 
     Raises:
         DataError: they are.
     """
-    reference, first = next(iter(tables.items()))
-    for folder, rows in tables.items():
-        if rows.keys() != first.keys() or any((rows[name].truth != first[name].truth).any() for name in rows):
+    reference, first = next(iter(evaluations.items()))
+    for folder, evaluation in evaluations.items():
+        if list(evaluation.texts) != list(first.texts):
             raise DataError(
-                f"{folder} and {reference} were not evaluated on the same tokens, so that their difference means "
-                "nothing; evaluate both on today's data with one tokenizer (`dvc repro`)"
+                f"{folder} and {reference} were not evaluated on the same texts, so that their difference means "
+                "nothing; evaluate both on today's data (`dvc repro`)"
             )
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
-    """Next-token accuracy; see `alambique.tasks.Task.resample`.
+    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.base.Task.resample`.
 
-    Tokens of a text hang together, so that whole sequences are drawn.
+    The words of a text depend on each other, so that whole texts are drawn.
 
     Raises:
-        DataError: the evaluations are not about the same tokens.
+        DataError: the evaluations are not of the same texts.
         IntegrityError: another version wrote one.
     """
-    tables = {folder: read(folder)[0] for folder in folders}
-    require_same(tables)
-    tokens = np.array([len(row.truth) for row in tables[folders[0]].values()], float)
-    right = np.array([[row.right.sum() for row in tables[folder].values()] for folder in folders], float)
-    values = np.stack([right @ counts / (tokens @ counts) for counts in weights(len(tokens))], axis=1)
-    return Resampled(values, len(tokens))
+    evaluations = {folder: read(folder) for folder in folders}
+    require_same_texts(evaluations)
+    figures = [[text.figures for text in evaluations[folder].texts.values()] for folder in folders]
+    words = np.array([[text.words for text in texts] for texts in figures], float)
+    correct = np.array([[text.correct_words for text in texts] for texts in figures], float)
+    count = words.shape[1]
+    with np.errstate(invalid="ignore"):  # a resample without a word has no accuracy
+        values = np.stack([(correct @ drawn) / (words @ drawn) for drawn in weights(count)], axis=1)
+    return Resampled(values, count)
 
 
-def _column(values: Sequence[NDArray[Any]]) -> pa.Array:
-    offsets = pa.array(np.cumsum([0] + [len(each) for each in values]), pa.int32())
+def _lists(values: Sequence[NDArray[Any]]) -> pa.Array:
+    offsets = pa.array(np.cumsum([0] + [len(row) for row in values]), pa.int32())
     joined = np.concatenate(values)
-    inner = pa.array(joined.reshape(-1))
+    items = pa.array(joined.reshape(-1))
     if joined.ndim > 1:
-        inner = pa.FixedSizeListArray.from_arrays(inner, joined.shape[1])
-    return pa.ListArray.from_arrays(offsets, inner)
+        items = pa.FixedSizeListArray.from_arrays(items, joined.shape[1])
+    return pa.ListArray.from_arrays(offsets, items)
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[Any]:
-    inner = column.chunk(0).values
-    if pa.types.is_fixed_size_list(inner.type):
-        return np.asarray(inner.values.to_numpy()).reshape(-1, inner.type.list_size)
-    return np.asarray(inner.to_numpy(zero_copy_only=False))
+    items = column.chunk(0).values
+    if pa.types.is_fixed_size_list(items.type):
+        return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)
+    return np.asarray(items.to_numpy(zero_copy_only=False))

@@ -1,4 +1,4 @@
-"""Texts as the tokens that models see, cut to windows; and which of them a model has to learn."""
+"""Texts as the tokens of a causal language model, cut to windows; and which of them the loss is taken of."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.text.data import Message, Text
-
-TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-"""How a conversation is written where the tokenizer has no template of its own."""
+from alambique.tasks.transformers.dataset import Message, Text
 
 CHUNK = 1000
 """Texts that are encoded at a time."""
@@ -29,18 +22,38 @@ LOGITS = 1 << 25
 """Of a batch outside of training: 128 MiB."""
 
 
+class EncodedText(NamedTuple):
+    """A whole text in n tokens.
+
+    Attributes:
+        name: of the text.
+        text: what was tokenized: the text itself, or the conversation as the template renders it.
+        ids: the tokens, (n,).
+        spans: first character and end of each in `text`, (n, 2); (0, 0) for a token that stands for none.
+        loss_mask: which of them are to be predicted from those before, (n,); never the first.
+        content: spans of `text` that are to be predicted, without what the template adds and the first token.
+    """
+
+    name: str
+    text: str
+    ids: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    loss_mask: NDArray[np.bool_]
+    content: list[tuple[int, int]]
+
+
 class TokenSequence(NamedTuple):
     """A text's tokens, or a window of them.
 
     Attributes:
-        name: of the text; a further window's has its number behind it, as in train/000012#0001.
+        name: of the text; a further window's has its number appended, as in train/000012#0001.
         ids: the tokens, (n,).
-        learned: which of them a model has to foretell from those before, (n,).
+        loss_mask: which of them are to be predicted from those before, (n,).
     """
 
     name: str
     ids: NDArray[np.int64]
-    learned: NDArray[np.bool_]
+    loss_mask: NDArray[np.bool_]
 
 
 class Samples(Dataset[Any]):
@@ -56,84 +69,40 @@ class Samples(Dataset[Any]):
         return self.samples[index]
 
 
-def require_template(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> None:
-    """Give the tokenizer a template if there are conversations and it has none."""
-    if tokenizer.chat_template is None and any(text.messages for text in texts):
-        tokenizer.chat_template = TEMPLATE
-
-
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[TokenSequence]:
-    """The texts' tokens, in windows of at most `max_tokens`; each but the first begins with the last of the one before.
+    """The texts' tokens, in windows of at most `max_tokens`; see `encode_whole` and `windows`."""
+    return [window for text in encode_whole(texts, tokenizer) for window in windows(text, max_tokens)]
 
-    A text is learned as a whole, and of a conversation what the assistant says.
+
+def encode_whole(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast) -> Iterator[EncodedText]:
+    """The texts' tokens. A text is to be predicted as a whole, and of a conversation the assistant's messages.
 
     Raises:
-        DataError: the tokenizer's template cannot write a conversation.
+        DataError: the tokenizer's template cannot render a conversation.
     """
-    found: list[TokenSequence] = []
     for start in range(0, len(texts), CHUNK):
         part = texts[start : start + CHUNK]
         plain = [text.text for text in part if not text.messages]
-        encoded = iter(tokenizer(plain)["input_ids"] if plain else [])
+        encoded = tokenizer(plain, return_offsets_mapping=True) if plain else {"input_ids": [], "offset_mapping": []}
+        rows = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         for text in part:
-            if text.messages:
-                whole = conversation(text, tokenizer)
-            else:
-                ids = bounded(next(encoded), tokenizer)
-                whole = TokenSequence(text.name, ids, np.ones(len(ids), bool))
-            found += windows(whole, max_tokens)
-    return found
+            yield _conversation(text, tokenizer) if text.messages else _plain(text, *next(rows), tokenizer)
 
 
-def bounded(ids: list[int], tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
-    """A text's tokens between the tokens that say where texts begin and end, where the tokenizer has such."""
-    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if begin is not None and ids[:1] != [begin]:
-        ids = [begin, *ids]
-    if end is not None and ids[-1:] != [end]:
-        ids = [*ids, end]
-    return np.array(ids, np.int64)
-
-
-def windows(whole: TokenSequence, max_tokens: int) -> Iterator[TokenSequence]:
-    """A sequence in windows, those left out in which nothing is learned."""
-    for number, start in enumerate(range(0, max(len(whole.ids) - 1, 1), max_tokens - 1)):
-        stop = start + max_tokens
-        ids, learned = whole.ids[start:stop], whole.learned[start:stop].copy()
-        learned[0] = False  # nothing stands before it
-        if learned.any():
-            yield TokenSequence(f"{whole.name}#{number:04d}" if number else whole.name, ids, learned)
-
-
-def conversation(text: Text, tokenizer: PreTrainedTokenizerFast) -> TokenSequence:
-    """A conversation as the tokenizer's template writes it.
-
-    Raises:
-        DataError: it cannot, or writes what was said before otherwise when more is said.
+def windows(text: EncodedText, max_tokens: int) -> Iterator[TokenSequence]:
+    """A text in windows; each but the first begins with the last token of the one before, so that every token of the
+    loss mask is in one window's. Windows without any are left out.
     """
-    spans, before = [], ""
-    for number, message in enumerate(text.messages, start=1):
-        if message["role"] == "assistant":
-            begun = render(text.name, text.messages[: number - 1], tokenizer, answer=True)
-            said = render(text.name, text.messages[:number], tokenizer)
-            spans.append((len(begun), len(said)))
-            if not said.startswith(begun) or not begun.startswith(before):
-                raise DataError(
-                    f"{text.name}: the tokenizer's chat template writes earlier messages otherwise once more is said; "
-                    "give it another `chat_template`, or conversations of one answer each"
-                )
-            before = said
-    whole = render(text.name, text.messages, tokenizer)
-    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-    places = np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2)
-    learned = np.zeros(len(places), bool)
-    for start, stop in spans:
-        learned |= (places[:, 0] >= start) & (places[:, 1] <= stop) & (places[:, 1] > places[:, 0])
-    return TokenSequence(text.name, np.array(encoded["input_ids"], np.int64), learned)
+    for number, start in enumerate(range(0, max(len(text.ids) - 1, 1), max_tokens - 1)):
+        stop = start + max_tokens
+        ids, loss_mask = text.ids[start:stop], text.loss_mask[start:stop].copy()
+        loss_mask[:1] = False  # nothing stands before it
+        if loss_mask.any():
+            yield TokenSequence(f"{text.name}#{number:04d}" if number else text.name, ids, loss_mask)
 
 
 def render(name: str, messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, answer: bool = False) -> str:
-    """Messages as the template writes them.
+    """Messages as the chat template renders them.
 
     Args:
         name: of the text, for the error.
@@ -148,36 +117,86 @@ def render(name: str, messages: Sequence[Message], tokenizer: PreTrainedTokenize
 
 
 def collate(batch: Sequence[TokenSequence]) -> dict[str, Tensor]:
-    """ids and learned, (batch, tokens), filled up at the end with tokens that nobody learns."""
+    """ids and loss_mask, (batch, tokens), padded at the end with tokens outside of the loss."""
     longest = max(len(sequence.ids) for sequence in batch)
-    ids, learned = (
-        torch.zeros(len(batch), longest, dtype=torch.long),
-        torch.zeros(len(batch), longest, dtype=torch.bool),
-    )
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    loss_mask = torch.zeros(len(batch), longest, dtype=torch.bool)
     for row, sequence in enumerate(batch):
         ids[row, : len(sequence.ids)] = torch.from_numpy(sequence.ids)
-        learned[row, : len(sequence.ids)] = torch.from_numpy(sequence.learned)
-    return {"ids": ids, "learned": learned}
+        loss_mask[row, : len(sequence.ids)] = torch.from_numpy(sequence.loss_mask)
+    return {"ids": ids, "loss_mask": loss_mask}
 
 
-def alike(own: Sequence[TokenSequence], vocabulary: int) -> Iterator[list[TokenSequence]]:
-    """Batches of about one length, the shortest first, of some `LOGITS` at most; a sequence alone may have more."""
+def bucket_by_length(sequences: Sequence[TokenSequence], vocabulary: int) -> Iterator[list[TokenSequence]]:
+    """Batches of about one length, the shortest first, of `LOGITS` at most; a sequence alone may have more."""
     batch: list[TokenSequence] = []
-    for each in sorted(own, key=lambda each: (len(each.ids), each.name)):
-        if batch and (len(batch) + 1) * len(each.ids) * vocabulary > LOGITS:
+    for sequence in sorted(sequences, key=lambda sequence: (len(sequence.ids), sequence.name)):
+        if batch and (len(batch) + 1) * len(sequence.ids) * vocabulary > LOGITS:
             yield batch
             batch = []
-        batch.append(each)
+        batch.append(sequence)
     if batch:
         yield batch
 
 
 def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[TokenSequence]:
-    """Refuse a split in which nothing is to be learned.
+    """Refuse a split in which no token is to be predicted.
 
     Raises:
-        ConfigurationError: so it is.
+        ConfigurationError: there is none.
     """
     if not sequences:
-        raise ConfigurationError(f"data: {split} holds nothing to foretell: every text is shorter than two tokens")
+        raise ConfigurationError(f"data: {split} holds no token to predict: every text is shorter than two tokens")
     return sequences
+
+
+def _plain(
+    text: Text, ids: list[int], spans: list[tuple[int, int]], tokenizer: PreTrainedTokenizerFast
+) -> EncodedText:
+    """A text between the tokens that mark beginnings and ends of texts, where the tokenizer has such."""
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if begin is not None and ids[:1] != [begin]:
+        ids, spans = [begin, *ids], [(0, 0), *spans]
+    if end is not None and ids[-1:] != [end]:
+        ids, spans = [*ids, end], [*spans, (0, 0)]
+    return _encoded(text.name, text.text, ids, spans, np.ones(len(ids), bool), [(0, len(text.text))])
+
+
+def _conversation(text: Text, tokenizer: PreTrainedTokenizerFast) -> EncodedText:
+    """A conversation as the template renders it.
+
+    Raises:
+        DataError: it cannot, or renders earlier messages otherwise once there are more.
+    """
+    answers, content, before = [], [], ""
+    for number, message in enumerate(text.messages, start=1):
+        if message["role"] == "assistant":
+            begun = render(text.name, text.messages[: number - 1], tokenizer, answer=True)
+            ended = render(text.name, text.messages[:number], tokenizer)
+            answers.append((len(begun), len(ended)))
+            if not ended.startswith(begun) or not begun.startswith(before):
+                raise DataError(
+                    f"{text.name}: the tokenizer's chat template writes earlier messages otherwise once more is said; "
+                    "give it another `chat_template`, or conversations of one answer each"
+                )
+            place = ended.find(answer := message["content"].strip(), len(begun))
+            # Templates may rewrite what they render; then all that they write counts.
+            content.append((place, place + len(answer)) if place >= 0 else answers[-1])
+            before = ended
+    whole = render(text.name, text.messages, tokenizer)
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    spans = np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2)
+    loss_mask = np.zeros(len(spans), bool)
+    for start, stop in answers:
+        loss_mask |= (spans[:, 0] >= start) & (spans[:, 1] <= stop) & (spans[:, 1] > spans[:, 0])
+    return _encoded(text.name, whole, encoded["input_ids"], spans, loss_mask, content)
+
+
+def _encoded(
+    name: str, text: str, ids: list[int], spans: Any, loss_mask: NDArray[np.bool_], content: list[tuple[int, int]]
+) -> EncodedText:
+    places = np.array(spans, np.int64).reshape(-1, 2)
+    loss_mask[:1] = False  # nothing stands before it
+    first = int(places[0, 1]) if len(places) else 0
+    within = [(max(start, first), stop) for start, stop in content if stop > first]
+    return EncodedText(name, text, np.array(ids, np.int64), places, loss_mask, within)

@@ -1,82 +1,47 @@
-"""Run the teachers once over the texts that distillation needs, and keep what they expect after each token."""
+"""Run the teachers of causal language models over the training texts, and keep their top-k of each next token."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-from alambique import layout
 from alambique.config.text import Params
 from alambique.errors import ConfigurationError
-from alambique.evaluation.measures import Metrics
-from alambique.softlabels import writer
-from alambique.tasks.cards import read_card
-from alambique.tasks.text import folders, network, sequences, writing
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.lessons import SPLITS
-from alambique.tasks.text.sequences import TokenSequence
-from alambique.tasks.text.tokens import TokenLabels, TokenRecipe, keep
+from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS
+from alambique.tasks.transformers import generation, sequences
+from alambique.tasks.transformers.checkpoint import Network
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.models import token_logits
+from alambique.tasks.transformers.sequences import TokenSequence
+from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe, keep
 
 AHEAD = 512
-"""Sequences that are looked at out of order, so that batches hold texts of about one length."""
+"""Sequences that are taken out of order, so that batches hold texts of about one length."""
 
 
-def soft_labels(project: Path, params: Params, shard: int, target: Path) -> Metrics:
-    """Write one shard of the cache, every n-th text from the shard's number on; see `Task.soft_labels`.
+def recipe(cards: Sequence[Mapping[str, Any]], dataset: Texts, params: Params) -> TokenRecipe:
+    """What decides the soft labels of today's texts, teachers and parameters.
 
+    Args:
+        cards: of the teachers, in the order of `params.teachers`.
     Raises:
-        IntegrityError: a teacher is not what its card says.
-        ConfigurationError: teachers speak in different tokens.
+        ConfigurationError: teachers have different tokenizers.
     """
-    data, shards = Texts.load(project / layout.DATA), len(params.soft_labels.shards)
-    made = recipe(project, params, data)
-    folders = [project / layout.teacher(name) for name in params.teachers]
-    models, spoken = zip(*map(network.load, folders), strict=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    texts = [text for split in SPLITS for text in data.texts(split)][shard::shards]
-    own = sequences.encode(texts, spoken[0], made.max_tokens)
-    models = tuple(model.to(device) for model in models)
-    if made.prompt is not None:
-        own = writing.go_on(models[0], spoken[0].eos_token_id, own, made)
-    own = sorted(own, key=lambda each: each.name)
-    tally = _Tally()
-    writer.write(target, tally.count(look(models, own, made)), made, shard, shards)
-    return {
-        "images": len(texts),
-        "sequences": len(own),
-        "tokens": tally.tokens,
-        "rest": tally.rest / max(tally.tokens, 1),
-        "written": made.prompt is not None,
-    }
-
-
-def recipe(project: Path, params: Params, data: Texts) -> TokenRecipe:
-    """What the soft labels of today's texts, teachers and parameters are made by.
-
-    Raises:
-        IntegrityError: a teacher is not what its card says.
-        ConfigurationError: teachers speak in different tokens.
-    """
-    cards = [read_card(project / layout.teacher(name)) for name in params.teachers]
-    first = cards[0]
+    first, how = cards[0], params.soft_labels
     for name, card in zip(params.teachers, cards, strict=True):
         if card["tokenizer"] != first["tokenizer"]:
             raise ConfigurationError(
-                f"teachers: {params.teachers[0]} and {name} have different tokenizers, so that their expectations "
+                f"teachers: {params.teachers[0]} and {name} have different tokenizers, so that their distributions "
                 "cannot be averaged; name one of them"
             )
-    how = params.soft_labels
     return TokenRecipe(
         teachers=[card["sha256"] for card in cards],
-        combine="average",
-        data={split: data.digest(split) for split in SPLITS if data.has(split)},
+        combine=COMBINE,
+        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
         preprocessing={"windows": "overlap by one token"},
         top_k=how.top_k,
         classes=[],
@@ -88,63 +53,67 @@ def recipe(project: Path, params: Params, data: Texts) -> TokenRecipe:
     )
 
 
-def look(models: Sequence[PreTrainedModel], own: Sequence[TokenSequence], made: TokenRecipe) -> Iterator[TokenLabels]:
-    """The teachers' soft labels, sequence by sequence, in their order.
+def rows(
+    teachers: Sequence[Network], dataset: Texts, recipe: TokenRecipe, shard: int, shards: int
+) -> Iterator[TokenLabels]:
+    """The rows of one shard, every n-th text from the shard's number on, sorted by name.
+
+    Args:
+        teachers: of one tokenizer; the first writes the texts, if they are to be written.
+        shard, shards: which of how many.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = [teacher.model.to(device) for teacher in teachers]  # type: ignore[arg-type]
+    tokenizer = teachers[0].tokenizer
+    texts = [text for split in SPLITS for text in dataset.texts(split)][shard::shards]
+    encoded = sequences.encode(texts, tokenizer, recipe.max_tokens)
+    if recipe.prompt is not None:
+        encoded = generation.sample(models[0], tokenizer.eos_token_id, encoded, recipe)
+    yield from predict(models, sorted(encoded, key=lambda text: text.name), recipe)
+
+
+def predict(
+    models: Sequence[PreTrainedModel], texts: Sequence[TokenSequence], recipe: TokenRecipe
+) -> Iterator[TokenLabels]:
+    """The teachers' soft labels of some sequences, in their order.
 
     Args:
         models: in evaluation mode.
-        own: texts, or what a teacher wrote.
-        made: what to keep.
     """
-    for start in range(0, len(own), AHEAD):
-        part = own[start : start + AHEAD]
-        rows: dict[str, TokenLabels] = {}
-        for batch in sequences.alike(part, made.vocabulary):
-            found = expect(models, sequences.collate(batch)["ids"], made.vocabulary)
-            rows |= {
-                each.name: keep(each, logits[: len(each.ids)], made) for each, logits in zip(batch, found, strict=True)
+    for start in range(0, len(texts), AHEAD):
+        part = texts[start : start + AHEAD]
+        labels: dict[str, TokenLabels] = {}
+        for batch in sequences.bucket_by_length(part, recipe.vocabulary):
+            logits = average_logits(models, sequences.collate(batch)["ids"], recipe.vocabulary)
+            labels |= {
+                text.name: keep(text, rows[: len(text.ids)], recipe) for text, rows in zip(batch, logits, strict=True)
             }
-        yield from (rows[each.name] for each in part)
+        yield from (labels[text.name] for text in part)
 
 
 @torch.inference_mode()
-def expect(models: Sequence[PreTrainedModel], ids: Tensor, vocabulary: int) -> Tensor:
-    """What follows each token: one teacher's logits, or the mean of several teachers' probabilities.
+def average_logits(models: Sequence[PreTrainedModel], ids: Tensor, vocabulary: int) -> Tensor:
+    """One teacher's logits of each next token, or the logarithm of several teachers' summed probabilities.
 
     Returns:
         (batch, tokens, vocabulary), on the CPU.
     """
-    found = [network.logits(model, ids.to(model.device), vocabulary).float() for model in models]
-    if len(found) == 1:
-        return found[0].cpu()
-    return torch.stack([each.log_softmax(-1) for each in found]).logsumexp(0).cpu()
+    logits = [token_logits(model, ids.to(model.device), vocabulary).float() for model in models]
+    if len(logits) == 1:
+        return logits[0].cpu()
+    return torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0).cpu()
 
 
-def require_same_tokens(project: Path, params: Params, tokenizer: PreTrainedTokenizerFast, whose: str) -> None:
-    """Refuse a student whose tokens mean something else than its teacher's.
+def shard_metrics(rows: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Texts, sequences and tokens of a shard, and the mean probability of the tokens that are not kept.
 
-    Raises:
-        ConfigurationError: so it is; the message says in what they differ.
+    Args:
+        rows: each sequence's name and its `row_totals`.
     """
-    teacher = tokenizers.load(project / layout.teacher(params.teachers[0]) / folders.MODEL)
-    if differing := tokenizers.difference(teacher, tokenizer):
-        raise ConfigurationError(
-            f"networks.{whose}.weights has another tokenizer than the teacher {params.teachers[0]} ({differing}), so "
-            "that what the teacher expects cannot be told to it; start from a model with the teacher's tokenizer, or "
-            "from none"
-        )
-
-
-@dataclass
-class _Tally:
-    """Sums over the tokens that pass by."""
-
-    tokens: int = 0
-    rest: float = 0.0
-
-    def count(self, seen: Iterator[TokenLabels]) -> Iterator[TokenLabels]:
-        for row in seen:
-            chances: Any = row.logits.astype(float)
-            self.tokens += len(row.ids)
-            self.rest += float((1 - torch.from_numpy(chances).exp().sum(-1)).clamp(min=0).sum())
-            yield row
+    tokens = sum(totals["tokens"] for _, totals in rows)
+    return {
+        "images": sum("#" not in name for name, _ in rows),
+        "sequences": len(rows),
+        "tokens": tokens,
+        "mean_remaining_mass": sum(totals["remaining_mass"] for _, totals in rows) / max(tokens, 1),
+    }

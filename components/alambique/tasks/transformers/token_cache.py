@@ -1,4 +1,4 @@
-"""What the cache of soft labels holds of a text: its tokens, and what the teacher expected after each of them."""
+"""A row of the cache of soft labels: a text's tokens, and the teacher's top-k of each next token."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alambique.softlabels import schema
+from alambique.softlabels import schema, topk
 from alambique.softlabels.key import Recipe
-from alambique.tasks.text.losses import EMPTY
-from alambique.tasks.text.sequences import TokenSequence
+from alambique.tasks.transformers.sequences import TokenSequence
 
 
 class TokenLabels(NamedTuple):
@@ -23,23 +21,23 @@ class TokenLabels(NamedTuple):
     Attributes:
         sample: name of the sequence, as in train/000012.
         ids: its tokens, (n,).
-        learned: 1 for those that a student has to foretell, else 0, (n,).
-        tokens: the likeliest after each of them, the likeliest first, (n, k).
-        logits: their log-probabilities at temperature 1, (n, k).
-        rest: log-sum-exp of the other tokens' log-probabilities over the recipe's temperature, (n,).
+        loss_mask: 1 for those that a student has to predict, else 0, (n,).
+        tokens: the likeliest after each of them, descending, (n, k).
+        log_probabilities: theirs at temperature 1, (n, k).
+        log_remaining_mass: of all other tokens, at the recipe's temperature (see `topk.keep`), (n,).
     """
 
     sample: str
     ids: NDArray[np.int32]
-    learned: NDArray[np.uint8]
+    loss_mask: NDArray[np.uint8]
     tokens: NDArray[np.integer]
-    logits: NDArray[np.float16]
-    rest: NDArray[np.float16]
+    log_probabilities: NDArray[np.float16]
+    log_remaining_mass: NDArray[np.float16]
 
     @property
     def sequence(self) -> TokenSequence:
-        """The tokens that a student sees."""
-        return TokenSequence(self.sample, self.ids.astype(np.int64), self.learned.astype(bool))
+        """The tokens that a student is given."""
+        return TokenSequence(self.sample, self.ids.astype(np.int64), self.loss_mask.astype(bool))
 
 
 class TokenRecipe(Recipe[TokenLabels]):
@@ -49,8 +47,8 @@ class TokenRecipe(Recipe[TokenLabels]):
         tokenizer: digest of what makes tokens of texts.
         vocabulary: tokens that it knows.
         max_tokens: of a sequence.
-        temperature: at which the rest is summed up.
-        prompt: tokens of each text after which the teacher goes on by itself; None: the texts are as they are.
+        temperature: at which the remaining mass is summed up.
+        prompt: tokens of each text that the teacher continues by itself; None: the texts are as they are.
     """
 
     tokenizer: str
@@ -61,7 +59,7 @@ class TokenRecipe(Recipe[TokenLabels]):
 
     @property
     def width(self) -> int:
-        """Tokens kept of each place: there are no more than the vocabulary's."""
+        """Tokens kept of each place: `top_k`, or the vocabulary if it is smaller."""
         return min(self.top_k, self.vocabulary)
 
     @property
@@ -70,14 +68,14 @@ class TokenRecipe(Recipe[TokenLabels]):
         return TokenLabels
 
     def layout(self) -> pa.Schema:
-        """Two bytes number the tokens of most vocabularies."""
+        """The columns of a shard; two bytes number the tokens of most vocabularies."""
         number = pa.uint16() if self.vocabulary <= 1 << 16 else pa.int32()
         return schema.rows(
             ids=pa.int32(),
-            learned=pa.uint8(),
+            loss_mask=pa.uint8(),
             tokens=pa.list_(number, self.width),
-            logits=pa.list_(pa.float16(), self.width),
-            rest=pa.float16(),
+            log_probabilities=pa.list_(pa.float16(), self.width),
+            log_remaining_mass=pa.float16(),
         )
 
 
@@ -85,16 +83,20 @@ def keep(sequence: TokenSequence, logits: Tensor, recipe: TokenRecipe) -> TokenL
     """A sequence's row of the cache.
 
     Args:
-        logits: the teacher's after each token, of any base, (n, vocabulary).
+        logits: the teacher's after each token, (n, vocabulary).
     """
-    chances = logits.float().log_softmax(-1)
-    top = chances.topk(recipe.width, -1)
-    left = (chances / recipe.temperature).scatter(-1, top.indices, -torch.inf)
+    kept = topk.keep(logits.float().log_softmax(-1), recipe.width, recipe.temperature)
     return TokenLabels(
         sample=sequence.name,
         ids=sequence.ids.astype(np.int32),
-        learned=sequence.learned.astype(np.uint8),
-        tokens=top.indices.numpy().astype(np.uint16 if recipe.vocabulary <= 1 << 16 else np.int32),
-        logits=top.values.numpy().clip(EMPTY).astype(np.float16),
-        rest=left.logsumexp(-1).clamp(min=EMPTY).numpy().astype(np.float16),
+        loss_mask=sequence.loss_mask.astype(np.uint8),
+        tokens=kept.indices.numpy().astype(np.uint16 if recipe.vocabulary <= 1 << 16 else np.int32),
+        log_probabilities=kept.values.numpy().astype(np.float16),
+        log_remaining_mass=kept.log_remaining_mass.numpy().astype(np.float16),
     )
+
+
+def row_totals(row: TokenLabels) -> dict[str, float]:
+    """Number of tokens, and the sum over them of the probability of all tokens that are not kept."""
+    kept = np.exp(row.log_probabilities.astype(float)).sum(-1)
+    return {"tokens": len(row.ids), "remaining_mass": float((1 - kept).clip(0).sum())}
