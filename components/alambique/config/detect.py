@@ -98,6 +98,10 @@ class Params(params.Params):
     evaluate: Evaluate = Evaluate()
     validation: Validation = Validation()
 
+    @property
+    def prune_rounds(self) -> int:
+        return self.prune.rounds
+
     def for_teacher(self, name: str) -> Self:
         size = self.teacher[name].input_size or self.input_size
         return self.model_copy(update={"input_size": size})

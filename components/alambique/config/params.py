@@ -214,6 +214,11 @@ class Params(Section):
         """Where a student's first weights come from; None: it is initialised at random."""
         return self.networks[student].weights
 
+    @property
+    def prune_rounds(self) -> int:
+        """Rounds of pruning and recovery; 1 where the task's `prune` section has no `rounds`."""
+        return 1
+
     def for_teacher(self, name: str) -> Self:
         """These parameters as a teacher is trained with, which may have an input size of its own."""
         return self

@@ -13,7 +13,7 @@ from alambique.errors import DataError
 MINUTES = 10
 
 
-def open_in_child(module: str, path: Path, *arguments: str) -> None:
+def run(module: str, path: Path, *arguments: str) -> None:
     """Run a module with a file and arguments, without credentials, in an empty home.
 
     Ultralytics builds only its own and torch's layers there.

@@ -68,9 +68,7 @@ def template_for(task: str) -> Path:
     """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
-    shared = "heads" if issubclass(config.TASKS[task], Heads) else task
-    own = Path(tasks.__file__).parent / shared / "params.yaml"
-    return own if own.is_file() else template_dir() / "params.yaml"
+    return Path(tasks.__file__).parent / TEMPLATES[task] if task in TEMPLATES else template_dir() / "params.yaml"
 
 
 def project_name(folder: str) -> str:

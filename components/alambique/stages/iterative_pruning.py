@@ -53,7 +53,7 @@ def ratios(ratio: float, rounds: int) -> list[float]:
 def prune_and_recover(
     full: Network, project: Path, task: Task, params: Params, dataset: Any, target: Path
 ) -> tuple[Metrics, dict[str, Any] | None]:
-    """Narrow `full` by `params.prune.ratio` in `params.prune.rounds`; write weights and curves.csv into `target`.
+    """Narrow `full` by `params.prune.ratio` in `params.prune_rounds`; write weights and curves.csv into `target`.
 
     Returns:
         what the last recovery reports, with all rounds' epochs and steps; the sensitivity, if plans depend on it.
@@ -67,7 +67,7 @@ def prune_and_recover(
         expected, before = (_parameters(task, network) for network in (current.network, full))
         logger.info(
             "round %d of %d: %s parameters are left of %s, before recovery",
-            *(current.number, params.prune.rounds, f"{expected:,}", f"{before:,}"),
+            *(current.number, params.prune_rounds, f"{expected:,}", f"{before:,}"),
         )
         prior = PriorTraining(stage, current.curves, _state(task, current))
         metrics = recover(current.network, project, task, params, dataset, target, params.prune.epochs, prior)
@@ -99,7 +99,7 @@ def recover(
 
 
 def _first(full: Network, task: Task, params: Params, dataset: Any) -> Round:
-    plans, sensitivity = task.pruning_plans(full, dataset, params, ratios(params.prune.ratio, params.prune.rounds))
+    plans, sensitivity = task.pruning_plans(full, dataset, params, ratios(params.prune.ratio, params.prune_rounds))
     return Round(1, plans, task.prune(full, full, plans[0], dataset, params), sensitivity, [])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import DataError
-from alambique.process.sandbox import open_in_child
+from alambique.process import sandbox
 
 SPY = """
 import json, os, pathlib, sys
@@ -19,7 +19,7 @@ def test_the_child_has_no_credentials_and_a_home_of_its_own(tmp_path: Path, monk
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "spy.py").write_text(SPY)
-    open_in_child("spy", tmp_path / "given.pt", str(tmp_path / "seen.json"))
+    sandbox.run("spy", tmp_path / "given.pt", str(tmp_path / "seen.json"))
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert "a secret" not in seen.values()
     assert seen["HOME"] != os.environ["HOME"]
@@ -31,4 +31,4 @@ def test_a_child_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "picky.py").write_text("import sys\nsys.exit('not today')")
     with pytest.raises(DataError, match=r"cannot use .*given\.pt: not today"):
-        open_in_child("picky", tmp_path / "given.pt")
+        sandbox.run("picky", tmp_path / "given.pt")

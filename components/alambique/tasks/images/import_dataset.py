@@ -1,4 +1,4 @@
-"""Copy classified images as people have them, for each split a folder with one a class, into the canonical layout."""
+"""Copy folders of classified images, as people have them, into the canonical layout: split/class/image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NAMES = {
     "test": ("test", "testing"),
     "unlabelled": ("unlabelled", "unlabeled"),
 }
-"""What people call each split's folder."""
+"""Common names of each split's folder."""
 
 
-def adopt(source: str, target: Path) -> None:
+def import_dataset(source: str, target: Path) -> None:
     """Copy the images of the folder `source` to `target`.
 
     Args:
@@ -40,13 +40,13 @@ def adopt(source: str, target: Path) -> None:
                 f"{root} has no folder `{split}` (found {', '.join(_folders(root)) or 'none'}). Alambique trains on "
                 f"train, decides on val and measures once on test: move some images of each class to {split}/<class>"
             )
-    found = {split: folder for split, folder in folders.items() if folder is not None}
-    classes = sorted({name for split in LABELLED for name in _folders(found[split])})
+    present = {split: folder for split, folder in folders.items() if folder is not None}
+    classes = sorted({name for split in LABELLED for name in _folders(present[split])})
     if len(classes) < 2:
-        raise DataError(f"{found['train']} holds {len(classes)} folders of classes; a classifier tells at least two")
-    for split, folder in found.items():
+        raise DataError(f"{present['train']} holds {len(classes)} folders of classes; a classifier tells at least two")
+    for split, folder in present.items():
         _copy(folder, target / "images" / split, split)
-    content = {split: f"images/{split}" for split in found} | {"names": dict(enumerate(classes))}
+    content = {split: f"images/{split}" for split in present} | {"names": dict(enumerate(classes))}
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 

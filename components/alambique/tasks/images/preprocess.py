@@ -1,4 +1,4 @@
-"""From an image to a classifier's input: one definition for every runtime, and in Pillow, as whoever deploys has it."""
+"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, which deployments have too."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def centre(image: Image.Image) -> Box:
     return left, top, left + side, top + side
 
 
+def square(path: Path, size: int) -> NDArray[np.uint8]:
+    """The largest centred square of an image file, scaled.
+
+    Returns:
+        (size, size, 3), RGB.
+    Raises:
+        DataError: the file is not an image.
+    """
+    image = read(path)
+    return cut(image, centre(image), size)
+
+
 def preprocess(path: Path, size: int) -> NDArray[np.float32]:
     """A classifier's input from one image file.
 
@@ -66,8 +78,7 @@ def preprocess(path: Path, size: int) -> NDArray[np.float32]:
     Raises:
         DataError: the file is not an image.
     """
-    image = read(path)
-    return planes(cut(image, centre(image), size))[None]
+    return planes(square(path, size))[None]
 
 
 def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

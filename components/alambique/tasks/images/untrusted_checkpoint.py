@@ -1,6 +1,6 @@
 """The tensors of an Ultralytics classifier's .pt, which is a pickle: loading one can run any code.
 
-    python -m alambique.tasks.classify.pickles GIVEN TENSORS     # what `state` runs in a child
+    python -m alambique.tasks.images.untrusted_checkpoint GIVEN TENSORS     # what `state` runs in a child
 
 The child has no credentials and builds only known layers; what comes back are tensors alone.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alambique.process.sandbox import open_in_child
+from alambique.process import sandbox
 
 
 def state(path: Path) -> dict[str, Tensor]:
@@ -25,9 +25,9 @@ def state(path: Path) -> dict[str, Tensor]:
     """
     with tempfile.TemporaryDirectory() as folder:
         tensors = Path(folder) / "tensors.pt"
-        open_in_child(__name__, path, str(tensors))
-        found: dict[str, Tensor] = torch.load(tensors, map_location="cpu", weights_only=True)
-    return found
+        sandbox.run(__name__, path, str(tensors))
+        state_dict: dict[str, Tensor] = torch.load(tensors, map_location="cpu", weights_only=True)
+    return state_dict
 
 
 def _convert(given: Path, tensors: Path) -> None:

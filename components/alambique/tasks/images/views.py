@@ -1,13 +1,12 @@
-"""Views of images that are drawn from their names: the same ones again, to the last pixel, wherever they are asked for.
+"""Random views of images, drawn from the image's name and the view's number: the same to the last pixel every time.
 
-So a teacher can say what it sees in a view now, and a student can be shown that very view later (Shen & Xing 2022, "A
-Fast Knowledge Distillation Framework for Visual Recognition"). What mixes two images does so in both alike.
+So the teachers' soft labels of a view are computed once, and the student is trained on that very view later (Shen &
+Xing 2022, "A Fast Knowledge Distillation Framework for Visual Recognition"). Mixing two images is drawn likewise.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alambique.config.classify import Augment
-from alambique.tasks.classify.preprocess import Box, centre, cut, read
+from alambique.tasks.classifiers.soft_labels import view_checksum
+from alambique.tasks.images.preprocess import Box, centre, cut, read
 
 RATIO = 4 / 3
 """A view's sides differ by this factor at most."""
@@ -29,7 +29,7 @@ MIXUP = 0.2
 
 
 class View(NamedTuple):
-    """What a network is shown.
+    """A random part of an image, perhaps with another mixed in.
 
     Attributes:
         pixels: (size, size, 3), RGB.
@@ -44,7 +44,7 @@ class View(NamedTuple):
     @property
     def checksum(self) -> int:
         """CRC-32 of the pixels: tells whether two views are the same."""
-        return zlib.crc32(self.pixels.tobytes())
+        return view_checksum(self.pixels.tobytes())
 
 
 class Views:

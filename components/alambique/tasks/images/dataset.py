@@ -36,8 +36,12 @@ class Dataset(Images):
             )
         return self.classes.index(name)
 
+    def size(self, split: str) -> int:
+        """Number of images in a split; 0 where it has none."""
+        return len(self.images(split))
+
     def digest(self, split: str) -> str:
-        """sha256 over the class names and the split's sorted image paths and contents."""
+        """SHA-256 over the class names and the split's sorted image paths and contents."""
         digest = hashlib.sha256("".join(f"{name}\n" for name in self.classes).encode())
         for image in self.images(split):
             digest.update(f"{sha256(image)} {image.relative_to(self.root).as_posix()}\n".encode())

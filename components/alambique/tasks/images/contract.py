@@ -1,4 +1,4 @@
-"""What a dataset of classified images holds, as tables, and what it promises of them."""
+"""A dataset of classified images as tables, and the expectations on them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import great_expectations.expectations as gxe
 from alambique.data.contract import MIN_SIDE
 from alambique.data.images import LABELLED, SPLITS
 from alambique.data.manifest import image_facts, mark_shared, table
-from alambique.tasks import Facts
-from alambique.tasks.classify.dataset import Dataset
+from alambique.tasks.base import Facts
+from alambique.tasks.images.dataset import Dataset
 
 IMAGES: dict[str, str] = {
     "split": "object",
@@ -37,14 +37,14 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
     labels: list[dict[str, Any]] = []
     for split in SPLITS:
         for image in dataset.images(split):
-            where = {"split": split, "path": image.relative_to(dataset.root).as_posix()}
-            images.append({**where, **image_facts(image)})
+            place = {"split": split, "path": image.relative_to(dataset.root).as_posix()}
+            images.append({**place, **image_facts(image)})
             if split in LABELLED:
-                labels.append({**where, "class": dataset.class_of(image)})
+                labels.append({**place, "class": dataset.class_of(image)})
     mark_shared(images)
-    seen = Counter((row["split"], row["class"]) for row in labels)
+    per_class = Counter((row["split"], row["class"]) for row in labels)
     counts = [
-        {"split": split, "path": f"{split}/{name}", "images": seen[split, name]}
+        {"split": split, "path": f"{split}/{name}", "images": per_class[split, name]}
         for split in LABELLED
         for name in dataset.classes
     ]
@@ -53,7 +53,7 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
         _expectations(dataset.classes, min_images_per_class),
         {
             "images": {split: sum(row["split"] == split for row in images) for split in dataset.folders},
-            "classes": {name: sum(seen[split, name] for split in LABELLED) for name in dataset.classes},
+            "classes": {name: sum(per_class[split, name] for split in LABELLED) for name in dataset.classes},
         },
     )
 

@@ -1,0 +1,149 @@
+"""Training objectives of classifiers: views of labelled images; or views of all images with the teachers' soft labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
+
+from alambique.config.classify import Augment, Distill
+from alambique.tasks.classifiers.soft_labels import SPLITS, UNLABELLED, ClassLabels, divergence, view_targets
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.soft_labels import ViewRecipe, views_of_all
+from alambique.tasks.images.views import Views
+from alambique.tasks.training_loop import Batch, TrainingObjective
+
+Sample = dict[str, Any]
+
+
+class ViewDataset(TorchDataset[Sample]):
+    """An epoch's samples: some images, each in one of its views.
+
+    Args:
+        views: of all images.
+        labels: class index of each image, `UNLABELLED` where there is none.
+        samples: index of the image and number of the view, for each sample.
+        cache: soft labels by the image's name; None: there is no teacher.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        labels: list[int],
+        samples: list[tuple[int, int]],
+        cache: Mapping[str, ClassLabels] | None = None,
+    ) -> None:
+        self.views, self.labels, self.samples, self.cache = views, labels, samples, cache
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> Sample:
+        """Pixels; labels of the image and of the one mixed in; the image's own share; the teachers' targets.
+
+        Raises:
+            IntegrityError: the teachers were given another view.
+        """
+        index, number = self.samples[position]
+        view = self.views.view(index, number)
+        sample = {
+            "image": np.ascontiguousarray(view.pixels.transpose(2, 0, 1)),
+            "label": self.labels[index],
+            "other": self.labels[view.other],
+            "share": np.float32(view.share),
+        }
+        if self.cache is None:
+            return sample
+        return sample | view_targets(self.cache, self.views.names[index], number, view.checksum)
+
+
+def by_labels(dataset: Dataset, image_size: int, augment: Augment, samples: int) -> TrainingObjective:
+    """The labelled images alone, over and over, each time in another view.
+
+    Args:
+        image_size: side of a view, pixels.
+        augment: how views are drawn.
+        samples: of an epoch.
+    """
+    images = dataset.images("train")
+    views = Views(images, [dataset.inside(image) for image in images], image_size, augment)
+    labels = [dataset.label(image) for image in images]
+    rounds = -(-samples // len(images))
+
+    def epoch_dataset(epoch: int) -> ViewDataset:
+        order = [(number % len(images), epoch * rounds + number // len(images)) for number in range(samples)]
+        return ViewDataset(views, labels, order)
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"cross_entropy": cross_entropy(model(scaled(batch)), batch)}
+
+    return TrainingObjective(
+        epoch_dataset, collate, loss, _identity("label", dataset, samples, image_size, augment)
+    )
+
+
+def by_soft_labels(
+    dataset: Dataset, cache: Mapping[str, ClassLabels], recipe: ViewRecipe, distill: Distill
+) -> TrainingObjective:
+    """All images, in the views that the teachers were given: one view of each in an epoch, the first after the last.
+
+    Args:
+        cache: soft labels by the image's name.
+        recipe: how these were made.
+        distill: temperature, and the weight of the divergence.
+    """
+    views = views_of_all(dataset, recipe)
+    labelled = dataset.images("train")
+    labels = [dataset.label(image) for image in labelled] + [UNLABELLED] * (len(views) - len(labelled))
+
+    def epoch_dataset(epoch: int) -> ViewDataset:
+        return ViewDataset(views, labels, [(index, epoch % recipe.views) for index in range(len(views))], cache)
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = model(scaled(batch))
+        parts = {"divergence": distill.weight * divergence(logits, batch, distill.temperature)}
+        if distill.weight < 1:
+            parts["cross_entropy"] = (1 - distill.weight) * cross_entropy(logits, batch)
+        return parts
+
+    return TrainingObjective(
+        epoch_dataset, collate, loss, _identity("soft", dataset, recipe.digest(), distill), ("divergence",)
+    )
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Of the labels, both of a mixed view in their shares; mean over what is labelled, 0 where nothing is.
+
+    Args:
+        logits: (batch, classes).
+        batch: label, other: class indices or `UNLABELLED`, (batch,); share: of the view that is the image's own.
+    Returns:
+        scalar, nats.
+    """
+    total, weight = logits.new_zeros(()), logits.new_zeros(())
+    for label, share in ((batch["label"], batch["share"]), (batch["other"], 1 - batch["share"])):
+        labelled = share * (label != UNLABELLED)
+        losses = nn.functional.cross_entropy(logits, label.clamp(min=0), reduction="none")
+        total = total + (labelled * losses).sum()
+        weight = weight + labelled.sum()
+    return total / weight.clamp(min=1e-6)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """A batch of tensors, each of all samples."""
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+
+
+def scaled(batch: Batch) -> Tensor:
+    """A network's input, 0 to 1, from a batch's bytes, (batch, 3, size, size)."""
+    return batch["image"].float() / 255
+
+
+def _identity(kind: str, dataset: Dataset, *settings: object) -> str:
+    splits = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
+    return hashlib.sha256(repr((kind, splits, settings)).encode()).hexdigest()

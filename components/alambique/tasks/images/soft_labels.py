@@ -1,0 +1,105 @@
+"""Run the teachers once over views of all images that students are trained on, and keep their top-k classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from alambique.config.classify import Augment, Params
+from alambique.tasks.base import Card
+from alambique.tasks.classifiers import soft_labels
+from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS, ClassLabels, ClassRecipe
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.preprocess import DESCRIPTION, planes
+from alambique.tasks.images.views import Views
+
+BATCH = 64
+"""Views in a teacher's batch, about: all of an image are in the same."""
+
+
+class ViewRecipe(ClassRecipe):
+    """Everything that decides the soft labels of images.
+
+    Attributes:
+        image_size: side of a view, pixels: the teachers' input and the students'.
+        views: of each image.
+        augment: how they are drawn.
+    """
+
+    image_size: int
+    views: int
+    augment: Augment
+
+
+def recipe(cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
+    """What decides the soft labels of today's images, teachers and parameters.
+
+    Args:
+        cards: of the teachers, in the order of `params.teachers`.
+    Raises:
+        IntegrityError: a teacher was trained for other classes.
+    """
+    soft_labels.require_classes(params.teachers, cards, dataset.classes)
+    return ViewRecipe(
+        teachers=[card["sha256"] for card in cards],
+        combine=COMBINE,
+        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
+        preprocessing=DESCRIPTION,
+        classes=dataset.classes,
+        image_size=cards[0]["image_size"],
+        top_k=params.soft_labels.top_k,
+        views=params.soft_labels.views,
+        augment=params.soft_labels.augment,
+    )
+
+
+def views_of_all(dataset: Dataset, recipe: ViewRecipe) -> Views:
+    """The views of all images that students are trained on, train's first: mixed in is any of them."""
+    images = [image for split in SPLITS for image in dataset.images(split)]
+    return Views(images, [dataset.inside(image) for image in images], recipe.image_size, recipe.augment)
+
+
+def shard_order(views: Views, shard: int, shards: int) -> list[int]:
+    """Indices of the images of one shard: every n-th by name, from the shard's number on."""
+    return sorted(range(len(views)), key=views.names.__getitem__)[shard::shards]
+
+
+def label_views(
+    models: Sequence[nn.Module], views: Views, order: Sequence[int], recipe: ViewRecipe
+) -> Iterator[ClassLabels]:
+    """The teachers' soft labels, image by image.
+
+    Args:
+        models: in evaluation mode; they are moved to the GPU if there is one.
+        views: of all images.
+        order: indices of those to label, in this order.
+        recipe: what to keep, and how many views of each.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for model in models:
+        model.to(device)
+    images = max(BATCH // recipe.views, 1)
+    for start in range(0, len(order), images):
+        indices = order[start : start + images]
+        drawn = [[views.view(index, number) for number in range(recipe.views)] for index in indices]
+        pixels = np.stack([planes(view.pixels) for of_image in drawn for view in of_image])
+        log_probabilities = predict(models, torch.from_numpy(pixels)).split(recipe.views)
+        for index, of_image, rows in zip(indices, drawn, log_probabilities, strict=True):
+            yield soft_labels.keep(views.names[index], rows, [view.checksum for view in of_image], recipe)
+
+
+@torch.inference_mode()
+def predict(models: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Log-probabilities of the classes, averaged over the teachers as probabilities.
+
+    Args:
+        images: (batch, 3, size, size), RGB, 0 to 1.
+    Returns:
+        (batch, classes), on the CPU.
+    """
+    device = next(models[0].parameters()).device
+    logits = torch.stack([model(images.to(device)).float() for model in models])
+    return soft_labels.average(logits.log_softmax(-1)).cpu()

@@ -1,0 +1,349 @@
+"""The protocol of a task, for image classifiers; the heavy imports are inside the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.config.classify import Network, Params, Teacher
+from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.files import read_json
+from alambique.layout import CARD, DATA, WEIGHTS
+from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
+from alambique.tasks.base import (
+    Ability,
+    Calibration,
+    Card,
+    DriftFeatures,
+    Facts,
+    Measurement,
+    PruningPlans,
+    TensorTypes,
+)
+from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import nn
+
+    from alambique.evaluation.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
+    from alambique.softlabels.key import Recipe
+    from alambique.softlabels.reader import Cache
+    from alambique.tasks.classifiers.soft_labels import ClassLabels
+    from alambique.tasks.images.dataset import Dataset
+    from alambique.tasks.images.network import ClassifierNetwork
+    from alambique.tasks.trainer_state import PriorTraining
+    from alambique.tasks.training_loop import TrainingObjective
+
+
+class Classify:
+    """See `alambique.tasks.base.Task`."""
+
+    name: ClassVar[str] = "classify"
+    about: ClassVar[str] = "tell classes of images apart: YOLO26-cls, torchvision, timm"
+    samples: ClassVar[str] = "images"
+    measures: ClassVar[Mapping[str, Measure]] = MEASURES
+    by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
+    methods: ClassVar[tuple[str, ...]] = ("soft", "none")
+    abilities: ClassVar[frozenset[Ability]] = frozenset()
+
+    # Datasets
+
+    def import_dataset(self, source: str, target: Path) -> None:
+        from alambique.tasks.images.import_dataset import import_dataset
+
+        import_dataset(source, target)
+
+    def dataset(self, root: Path) -> Dataset:
+        from alambique.tasks.images.dataset import Dataset
+
+        return Dataset.load(root)
+
+    def facts(self, root: Path, params: Params) -> Facts:
+        from alambique.tasks.images.contract import facts
+
+        return facts(self.dataset(root), params.validation.min_images_per_class)
+
+    # Networks
+
+    def build(
+        self, architecture: Network, dataset: Dataset, params: Params, *, seed: int, weights: Path | None
+    ) -> ClassifierNetwork:
+        from alambique.tasks.images import network
+        from alambique.tasks.images.weights import load_matching
+
+        built = network.build(architecture, dataset.classes, seed)
+        if weights is not None:
+            load_matching(built, weights)
+        return built
+
+    def copy_weights(self, weights: Path, teacher: Teacher, dataset: Dataset, params: Params, folder: Path) -> None:
+        from alambique.tasks.images.weights import load_all
+
+        self.save(load_all(teacher.network, dataset.classes, weights), folder, params)
+
+    def load(self, folder: Path) -> ClassifierNetwork:
+        from alambique.tasks.images import network
+
+        return network.load(folder / WEIGHTS)
+
+    def save(self, network: ClassifierNetwork, folder: Path, params: Params) -> None:
+        from alambique.tasks.images.network import save
+
+        save(network, folder / WEIGHTS)
+
+    def describe(self, folder: Path, params: Params) -> dict[str, Any]:
+        from alambique.tasks.images.network import describe
+
+        return describe(folder / WEIGHTS, params.input_size)
+
+    def module(self, network: ClassifierNetwork) -> nn.Module:
+        return network.model
+
+    # Training
+
+    def label_objective(
+        self, network: ClassifierNetwork, dataset: Dataset, params: Params, samples: int | None = None
+    ) -> TrainingObjective:
+        from alambique.tasks.images.objectives import by_labels
+
+        return by_labels(dataset, params.input_size, params.training.augment, samples or dataset.size("train"))
+
+    def distillation_objective(
+        self,
+        network: ClassifierNetwork,
+        dataset: Dataset,
+        params: Params,
+        cache: Cache[ClassLabels],
+        teachers: Sequence[Path],
+    ) -> TrainingObjective:
+        from alambique.tasks.images.objectives import by_soft_labels
+
+        recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
+        return by_soft_labels(dataset, cache, recipe, params.distill)
+
+    def pretrain(
+        self, network: ClassifierNetwork, dataset: Dataset, teacher: Teacher, params: Params
+    ) -> PriorTraining:
+        from alambique.tasks.trainer_state import NO_PRIOR
+
+        return NO_PRIOR
+
+    def train(
+        self,
+        network: ClassifierNetwork,
+        objective: TrainingObjective,
+        dataset: Dataset,
+        params: Params,
+        folder: Path,
+        *,
+        epochs: int,
+        seed: int,
+        prior: PriorTraining,
+    ) -> Metrics:
+        from alambique.tasks import training_loop
+        from alambique.tasks.images.validation import measure_on_val
+
+        metrics = training_loop.train(
+            network.model,
+            objective,
+            folder,
+            epochs=epochs,
+            training=params.training,
+            seed=seed,
+            measure=measure_on_val(dataset, params.input_size),
+            prior=prior,
+        )
+        self.save(network, folder, params)
+        return metrics
+
+    def measure_val(self, folder: Path, dataset: Dataset, params: Params) -> Metrics:
+        from alambique.tasks.images.validation import measure_on_val
+
+        return {**measure_on_val(dataset, params.input_size)(self.load(folder).model)}
+
+    # Soft labels
+
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> Recipe[ClassLabels]:
+        from alambique.tasks.images.soft_labels import recipe
+
+        return recipe(cards, dataset, params)
+
+    def soft_labels(
+        self, teachers: Sequence[Path], dataset: Dataset, params: Params, recipe: Any, shard: int
+    ) -> Iterator[ClassLabels]:
+        from alambique.tasks.images.soft_labels import label_views, shard_order, views_of_all
+
+        views = views_of_all(dataset, recipe)
+        models = [self.load(folder).model for folder in teachers]
+        return label_views(models, views, shard_order(views, shard, len(params.soft_labels.shards)), recipe)
+
+    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
+        from alambique.tasks.classifiers.soft_labels import shard_metrics
+
+        return {**shard_metrics(rows)}
+
+    def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
+        from alambique.tasks.classifiers.soft_labels import row_totals
+
+        return row_totals(row)
+
+    # Pruning
+
+    def pruning_plans(
+        self, network: ClassifierNetwork, dataset: Dataset, params: Params, ratios: Sequence[float]
+    ) -> PruningPlans:
+        from alambique.tasks.images.structured_pruning import channel_ratio, prepared
+
+        (ratio,) = ratios
+        full = prepared(network, params.prune.importance, dataset, params.input_size, params.seed)
+        return PruningPlans([channel_ratio(full, ratio, params.prune.importance, params.input_size)])
+
+    def prune(
+        self, network: ClassifierNetwork, full: ClassifierNetwork, plan: float, dataset: Dataset, params: Params
+    ) -> ClassifierNetwork:
+        from alambique.tasks.images.structured_pruning import prepared, without_channels
+
+        whole = prepared(network, params.prune.importance, dataset, params.input_size, params.seed)
+        return without_channels(whole, plan, params.prune.importance, params.input_size)
+
+    def removed(self, full: ClassifierNetwork, pruned: ClassifierNetwork, params: Params) -> Metrics:
+        from alambique.tasks.images.network import macs
+
+        before, after = (macs(network.model, params.input_size) for network in (full, pruned))
+        return {"importance": params.prune.importance, "target": "macs", "removed": 1 - after / before}
+
+    # Export and quantization
+
+    def exportable(self, folder: Path) -> Exportable:
+        from alambique.tasks.images.export import exportable
+
+        return exportable(self.load(folder).model, read_json(folder / CARD)["image_size"])
+
+    def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
+        from alambique.tasks.images.export import artifact
+
+        return artifact(card, tensors)
+
+    def copy_beside(self, folder: Path, target: Path) -> None:
+        pass  # the card says all that the artifact needs
+
+    def example(self, card: Card, runtime: str) -> str:
+        from alambique.runtimes import examples
+
+        return examples.render(runtime, Path(__file__).parent / "examples" / self.name)
+
+    def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
+        from alambique.tasks.images.export import packages
+
+        return packages(card, runtime)
+
+    def calibration(self, folder: Path, dataset: Dataset, params: Params) -> Calibration:
+        from alambique.tasks.images.calibration import calibration
+
+        return calibration(dataset, params.quantize.images, read_json(folder / CARD)["image_size"], params.seed)
+
+    def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
+        from alambique.tasks.images.calibration import quantization
+
+        return quantization(runtime, calibration)
+
+    def validation(self, folder: Path, dataset: Dataset, params: Params) -> Validation:
+        from alambique.tasks.images.validation import validation
+
+        return validation(dataset, read_json(folder / CARD)["image_size"])
+
+    def train_int8(
+        self,
+        network: ClassifierNetwork,
+        objective: TrainingObjective,
+        calibration: Calibration,
+        dataset: Dataset,
+        params: Params,
+        runtime: str,
+        folder: Path,
+    ) -> None:
+        raise ConfigurationError("quantize.qat_epochs: classify has no quantization-aware training yet")
+
+    # Measuring
+
+    def program(self, folder: Path, threads: int) -> Program:
+        from alambique.tasks.images.network import program
+
+        return program(self.load(folder).model, threads)
+
+    def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
+        size = card["image_size"]
+        return (np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32),)
+
+    def measure(self, folder: Path, program: Program, dataset: Dataset, split: str, params: Params) -> Measurement:
+        from alambique.tasks.images.evaluate import measure
+
+        return measure(folder, program, dataset, split)
+
+    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Dataset, params: Params) -> Metrics:
+        from alambique.tasks.images.evaluate import compare
+
+        return compare(folder, artifact, checkpoint, dataset)
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.classifiers.results import resample
+
+        return resample(evaluations)
+
+    def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
+        return {}
+
+    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
+        return None
+
+    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Params) -> DriftFeatures:
+        raise ConfigurationError("drift: classify cannot tell drifted production data yet")
+
+    # Serving and showing
+
+    def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
+        # The same on every runtime, whatever the shapes that the artifact itself works with.
+        size = card["image_size"]
+        return [("float32", [1, 3, size, size])], [("float32", [1, len(card["classes"])])]
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        from alambique import runtimes
+        from alambique.tasks.cards import read_card
+
+        card = read_card(folder)
+        program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+        return lambda image: program(image)[0]
+
+    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+        from alambique.report.pictures import load, shown
+        from alambique.tasks.classifiers.pictures import pictures
+
+        dataset = self.dataset(project / DATA)
+        return pictures(
+            project, board, dataset.classes, lambda name: shown(load(dataset.root / "images" / name), name)
+        )
+
+    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
+        from alambique.tasks.classifiers.pictures import plots
+
+        return plots(project, board)
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        from alambique.tasks.images.inspection import show
+
+        show(project, output, console)
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        from alambique.tasks.images.inspection import show_sample
+
+        show_sample(project, sample, console)
+
+
+CLASSIFY = Classify()
