@@ -274,9 +274,9 @@ def chat(
 
     def work() -> None:
         prepare()
-        from alambique.tasks.text.chat import chat as talk
+        from alambique.tasks.transformers.chat import chat as talk
 
-        talk(model, temperature=temperature, most=tokens, seed=seed, threads=threads, console=Console())
+        talk(model, temperature=temperature, limit=tokens, seed=seed, threads=threads, console=Console())
 
     _guarded(work)
 

@@ -12,7 +12,6 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
-from alambique.config.heads import Heads
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -23,6 +22,13 @@ from alambique.runs import inputs, versions
 from alambique.runs.snapshot import prepare
 
 BRANCH = "main"
+TEMPLATES = {
+    "classify": "images/classify.yaml",
+    "text": "transformers/text.yaml",
+    "text_classify": "transformers/text_classify.yaml",
+    **dict.fromkeys(("segment", "pose", "obb"), "yolo/heads.yaml"),
+}
+"""The params.yaml of each task inside tasks/; detect has this repository's own."""
 LOCAL = Path(".alambique")
 """What a project keeps on this machine: the DVC cache, workspaces, MLflow's database, and the default remotes."""
 
@@ -53,7 +59,7 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
         raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
     with fresh_folder(target) as folder:
         params = _lay_out(folder, target, task, overrides)
-        _adopt(data, folder / DATA, params)
+        _import(data, folder / DATA, params)
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
 
@@ -91,10 +97,10 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
     return params
 
 
-def _adopt(data: str, target: Path, params: Params) -> None:
+def _import(data: str, target: Path, params: Params) -> None:
     """Copy the dataset `data` to `target` and judge it there."""
     task = tasks.load(params.task)
-    task.adopt(data, target)
+    task.import_dataset(data, target)
     facts = task.facts(target, params)
     if wrong := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *wrong]))

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a student with given weights learns few numbers, which become part of the weights at the end."""
+"""Low-rank adapters: few weights of a student are trained, and merged into the given ones at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alambique.errors import ConfigurationError
 
 
 def adapt(model: PreTrainedModel, how: Lora, seed: int) -> nn.Module:
-    """The model with adapters on all its linear layers but the output; nothing else learns.
+    """The model with adapters on all its linear layers but the output; nothing else is trained.
 
     Args:
         seed: equal seeds give equal adapters; the global generator is left as it was.
@@ -27,11 +27,11 @@ def adapt(model: PreTrainedModel, how: Lora, seed: int) -> nn.Module:
     settings = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner: nn.Module = get_peft_model(model, settings)
-    return learner
+        adapted: nn.Module = get_peft_model(model, settings)
+    return adapted
 
 
-def merge(learner: Any) -> PreTrainedModel:
-    """The model that `adapt` was given, with what the adapters learned in its weights."""
-    model: PreTrainedModel = learner.merge_and_unload()
+def merge(adapted: Any) -> PreTrainedModel:
+    """The model that `adapt` was given, with the adapters' products added to its weights."""
+    model: PreTrainedModel = adapted.merge_and_unload()
     return model.requires_grad_(True)

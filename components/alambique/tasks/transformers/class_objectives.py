@@ -1,4 +1,4 @@
-"""What a classifier of texts learns from: labelled texts, or all texts with what teachers make of them."""
+"""Training objectives of text classifiers: labelled texts; or all texts with the teachers' soft labels."""
 
 from __future__ import annotations
 
@@ -11,131 +11,94 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Distill
-from alambique.errors import IntegrityError
-from alambique.tasks.classification.loss import tempered_kl
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text_classify import encoding, network
-from alambique.tasks.text_classify.cache import TextLabels, TextRecipe
-from alambique.tasks.text_classify.encoding import UNKNOWN, Encoded
-from alambique.tasks.text_classify.soft_labels import SPLITS
-from alambique.tasks.training_loop import Batch, Lesson
+from alambique.tasks.classifiers.soft_labels import SPLITS, ClassLabels, ClassRecipe, divergence, view_targets
+from alambique.tasks.training_loop import Batch, TrainingObjective
+from alambique.tasks.transformers import encoding, losses, tokenizers
+from alambique.tasks.transformers.class_soft_labels import checksum
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.models import class_logits
+from alambique.tasks.transformers.sequences import Samples
 
 
-class Taught(NamedTuple):
-    """A text and what a teacher makes of it, as `TextLabels` has it, (k,), (k,) and a number."""
+class SoftLabelled(NamedTuple):
+    """A text's tokens, (n,), and label, and the teachers' targets; see `classifiers.soft_labels.view_targets`."""
 
     ids: NDArray[np.int64]
     label: int
-    logits: NDArray[np.float32]
-    classes: NDArray[np.int64]
-    rest: float
+    targets: dict[str, Any]
 
 
-class Samples(Dataset[Any]):
-    """An epoch's samples: some of these, in this order."""
-
-    def __init__(self, samples: Sequence[Any], order: Sequence[int]) -> None:
-        self.samples, self.order = samples, order
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, position: int) -> Any:
-        return self.samples[self.order[position]]
-
-
-def by_label(data: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int, length: int | None = None) -> Lesson:
+def by_labels(
+    dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int, samples: int | None = None
+) -> TrainingObjective:
     """The labelled texts alone, over and over.
 
     Args:
         max_tokens: of a text.
-        length: samples of an epoch; None: each text once.
+        samples: of an epoch; None: each text once.
     Raises:
         DataError: train is empty, or one of its texts has no label.
     """
-    own = encoding.labelled(data, "train", tokenizer, max_tokens)
-    length = length or len(own)
+    texts = encoding.encode_labelled(dataset, "train", tokenizer, max_tokens)
+    count = samples or len(texts)
 
-    def at(epoch: int) -> Samples:
-        return Samples(own, [(epoch * length + place) % len(own) for place in range(length)])
+    def epoch_dataset(epoch: int) -> Samples:
+        return Samples([texts[(epoch * count + place) % len(texts)] for place in range(count)])
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return {"cross_entropy": cross_entropy(network.logits(model, batch["ids"], batch["mask"]), batch["label"])}
+        return {"cross_entropy": losses.label(class_logits(model, batch["ids"], batch["mask"]), batch["label"])}
 
-    return Lesson(
-        at,
+    return TrainingObjective(
+        epoch_dataset,
         partial(encoding.collate, pad=tokenizer.pad_token_id),
         loss,
-        _identity("label", data, tokenizer, max_tokens, length),
+        _identity("label", dataset, tokenizer, max_tokens, count),
     )
 
 
 def by_soft_labels(
-    data: Texts,
+    dataset: Texts,
     tokenizer: PreTrainedTokenizerFast,
     max_tokens: int,
-    cache: Mapping[str, TextLabels],
-    recipe: TextRecipe,
+    cache: Mapping[str, ClassLabels],
+    recipe: ClassRecipe,
     how: Distill,
-) -> Lesson:
-    """All texts, each once an epoch, with what the teachers make of it, and its label where it has one.
+) -> TrainingObjective:
+    """All texts, each once an epoch, with the teachers' distributions, and labels where there are any.
 
     Raises:
-        IntegrityError: the cache lacks a text.
+        IntegrityError: the cache lacks a text, or was made from another one.
     """
-    own = [
-        _taught(each, cache)
-        for split in SPLITS
-        for each in encoding.encode(data.texts(split), tokenizer, data.classes, max_tokens)
+    texts = [text for split in SPLITS for text in dataset.texts(split)]
+    samples = [
+        SoftLabelled(encoded.ids, encoded.label, view_targets(cache, text.name, 0, checksum(text.text)))
+        for text, encoded in zip(texts, encoding.encode(texts, tokenizer, dataset.classes, max_tokens), strict=True)
     ]
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        found = network.logits(model, batch["ids"], batch["mask"])
-        divergence = tempered_kl(found, batch["logits"], batch["classes"], batch["rest"], how.temperature)
-        parts = {"divergence": how.weight * divergence}
+        logits = class_logits(model, batch["ids"], batch["mask"])
+        parts = {"divergence": how.weight * divergence(logits, batch, how.temperature)}
         if how.weight < 1:
-            parts["cross_entropy"] = (1 - how.weight) * cross_entropy(found, batch["label"])
+            parts["cross_entropy"] = (1 - how.weight) * losses.label(logits, batch["label"])
         return parts
 
-    return Lesson(
-        lambda _: Samples(own, range(len(own))),
-        partial(_collate, pad=tokenizer.pad_token_id),
+    return TrainingObjective(
+        lambda _: Samples(samples),
+        partial(_collate_with_targets, pad=tokenizer.pad_token_id),
         loss,
-        _identity("soft", data, tokenizer, max_tokens, recipe.digest(), how),
+        _identity("soft", dataset, tokenizer, max_tokens, recipe.digest(), how),
         ("divergence",),
     )
 
 
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean over what is labelled, 0 where nothing is."""
-    total = nn.functional.cross_entropy(logits, label, ignore_index=UNKNOWN, reduction="sum")
-    return total / (label != UNKNOWN).sum().clamp(min=1)
+def _collate_with_targets(batch: Sequence[SoftLabelled], pad: int) -> Batch:
+    targets = {name: torch.from_numpy(np.stack([text.targets[name] for text in batch])) for name in batch[0].targets}
+    return encoding.collate(batch, pad) | targets
 
 
-def _taught(each: Encoded, cache: Mapping[str, TextLabels]) -> Taught:
-    if each.name not in cache:
-        raise IntegrityError(
-            f"no soft labels for {each.name}; run the soft_labels stage again (`dvc repro soft_labels`)"
-        )
-    row = cache[each.name]
-    return Taught(
-        each.ids, each.label, row.logits[0].astype(np.float32), row.classes[0].astype(np.int64), float(row.rest[0])
-    )
-
-
-def _collate(batch: list[Taught], pad: int) -> Batch:
-    return encoding.collate(batch, pad) | {
-        "logits": torch.from_numpy(np.stack([each.logits for each in batch])),
-        "classes": torch.from_numpy(np.stack([each.classes for each in batch])),
-        "rest": torch.tensor([each.rest for each in batch]),
-    }
-
-
-def _identity(kind: str, data: Texts, tokenizer: PreTrainedTokenizerFast, *known: object) -> str:
-    splits = [data.digest(split) for split in SPLITS if data.has(split)]
-    return hashlib.sha256(repr((kind, splits, tokenizers.digest(tokenizer), known)).encode()).hexdigest()
+def _identity(kind: str, dataset: Texts, tokenizer: PreTrainedTokenizerFast, *settings: object) -> str:
+    splits = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
+    return hashlib.sha256(repr((kind, splits, tokenizers.digest(tokenizer), settings)).encode()).hexdigest()

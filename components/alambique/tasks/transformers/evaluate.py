@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
+from alambique.files import read_json
+from alambique.layout import CARD
 from alambique.runtimes.base import Array, Program, Validation
 from alambique.tasks.base import Measurement
-from alambique.tasks.cards import read_card
 from alambique.tasks.training_loop import Measure
 from alambique.tasks.transformers import results, sequences, text_metrics, tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL, load_tokenizer
@@ -39,6 +40,9 @@ def empty_past(card: Any) -> tuple[Array, Array]:
 
 def past_shape(card: Any) -> list[int]:
     """Of the keys, and of the values: layers, heads, tokens (−1: any number), width."""
+    if "input" in card:
+        shape: list[int] = card["input"]["past_keys"]["shape"]
+        return shape
     sizes = card["network"]
     return [sizes["layers"], sizes["kv_heads"], -1, sizes["head_width"]]
 
@@ -51,7 +55,7 @@ def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: i
     Raises:
         DataError: there is nothing to predict.
     """
-    card = read_card(folder)
+    card = read_json(folder / CARD)
     texts = {
         text.name: predict_tokens(program, card, text, top_k) for text in encoded(folder, dataset, split)
     }
@@ -69,7 +73,7 @@ def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: i
 
 def validation(folder: Path, dataset: Texts) -> Validation:
     """Measures the word accuracy of programs made of a checkpoint on val."""
-    card = read_card(folder)
+    card = read_json(folder / CARD)
 
     def score(program: Program, samples: Iterable[EncodedText]) -> tuple[float, list[float]]:
         figures = [predict_tokens(program, card, text, 1).figures for text in samples]
@@ -80,7 +84,7 @@ def validation(folder: Path, dataset: Texts) -> Validation:
 
 def parity(folder: Path, artifact: Program, checkpoint: Program, dataset: Texts) -> Metrics:
     """How far an artifact's token probabilities are from its checkpoint's on the first test sequences."""
-    card = read_card(folder)
+    card = read_json(folder / CARD)
     texts = sequences.encode(dataset.texts("test"), load_tokenizer(folder), card["max_tokens"])[:PARITY]
     past = empty_past(card)
     difference, same, tokens = 0.0, 0, 0

@@ -1,4 +1,4 @@
-"""Look at a cache of texts: how sure the teachers are of what follows, and what else they expected."""
+"""`alambique softlabels inspect` for language models: the teachers' confidence, and their likeliest tokens."""
 
 from __future__ import annotations
 
@@ -17,56 +17,57 @@ from rich.table import Table
 from scipy.special import entr
 
 from alambique.errors import DataError, IntegrityError
-from alambique.files import read_json, write_text
-from alambique.layout import CARD, SOFT_LABELS, TEACHERS
+from alambique.files import write_text
+from alambique.layout import SOFT_LABELS, TEACHERS
 from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_manifests
-from alambique.tasks.text import folders
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.tokenizer import Pieces
-from alambique.tasks.text.tokens import TokenLabels, TokenRecipe
+from alambique.softlabels.shards import read_recipe
+from alambique.tasks.classifiers.inspection import teacher_names
+from alambique.tasks.transformers import tokenizers
+from alambique.tasks.transformers.checkpoint import MODEL
+from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+from alambique.tasks.transformers.tokenizers import Pieces
 
 BINS = 20
 BAR = 36
 """Characters of the longest bar."""
 ALTERNATIVES = 5
-EACH = 3
+SHOWN = 3
 """Texts of a kind that the page shows."""
 
 
 @dataclass
 class Inspection:
-    """What was found.
+    """Sums over a cache.
 
     Attributes:
         size: bytes on disk, manifests and all.
         tokens: how many there are.
-        surest: how many places give their likeliest token a probability from i / BINS on, (BINS,).
-        agreed: places where the likeliest token is the one that stands there.
-        rest: mean probability of all tokens that are not kept.
-        entropy: mean, nats, of the kept tokens and the rest as one.
+        confidence: histogram of the likeliest token's probability at each place, (BINS,).
+        agreed: places where the likeliest token is the one in the text.
+        remaining_mass: probability of all tokens that are not kept.
+        entropy: nats, of the kept tokens and of the others as one.
         texts: how many, by split.
-        certainty: mean probability of the likeliest token, by text.
+        by_text: mean probability of the likeliest token, by text.
     """
 
     size: int
     tokens: int = 0
-    surest: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     agreed: int = 0
-    rest: float = 0.0
+    remaining_mass: float = 0.0
     entropy: float = 0.0
     texts: Counter[str] = field(default_factory=Counter)
-    certainty: dict[str, float] = field(default_factory=dict)
+    by_text: dict[str, float] = field(default_factory=dict)
 
     @property
     def shown(self) -> dict[str, list[str]]:
         """Texts worth a look, by why; ties by name."""
-        order = sorted(self.certainty, key=lambda name: (self.certainty[name], name))
-        return {"least certain": order[:EACH], "most certain": order[EACH:][-EACH:][::-1]}
+        order = sorted(self.by_text, key=lambda name: (self.by_text[name], name))
+        return {"least certain": order[:SHOWN], "most certain": order[SHOWN:][-SHOWN:][::-1]}
 
 
 def show(project: Path, output: Path, console: Console) -> None:
@@ -76,8 +77,8 @@ def show(project: Path, output: Path, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
     """
     cache, recipe = _open(project)
-    seen = inspect(cache, sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*")))
-    words = facts(project, seen, recipe)
+    inspection = inspect(cache, sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*")))
+    words = facts(project, inspection, recipe)
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has no width of its own
     about = Table.grid(padding=(0, 2))
@@ -85,14 +86,14 @@ def show(project: Path, output: Path, console: Console) -> None:
         about.add_row(f"[dim]{name}[/]", escape(value))
     console.print(about)
     console.print("\n[bold]probability of the likeliest token[/], share of places", highlight=False)
-    for line in bars(seen.surest):
+    for line in bars(inspection.confidence):
         console.print(line, highlight=False)
-    write_text(output, page(project, cache, seen, words, recipe))
+    write_text(output, page(project, cache, inspection, words, recipe))
     console.print(f"Texts: {output}", highlight=False, soft_wrap=True)
 
 
 def show_sample(project: Path, sample: str, console: Console) -> None:
-    """Print, token by token, what the teachers expected next, with probabilities.
+    """Print, token by token, the teachers' likeliest next tokens with their probabilities.
 
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged.
@@ -108,52 +109,50 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
     table = Table(title=f"{sample}: {len(row.ids)} tokens", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("token", "expected next", "all others"):
         table.add_column(column, justify="right" if column == "all others" else "left")
-    chances = probabilities(row)
+    values = probabilities(row)
     for place, token in enumerate(row.ids):
-        found = expected(pieces, row, chances, place)
-        table.add_row(escape(repr(pieces(int(token)))), escape(found), f"{chances[place, -1]:.3f}")
+        likeliest = expected(pieces, row, values, place)
+        table.add_row(escape(repr(pieces(int(token)))), escape(likeliest), f"{values[place, -1]:.3f}")
     console.print(table)
 
 
 def inspect(cache: Cache[TokenLabels], size: int) -> Inspection:
-    """Look at every text of a cache once."""
-    seen = Inspection(size)
+    """Sum up every text of a cache."""
+    inspection = Inspection(size)
     for name, row in cache.items():
-        chances = probabilities(row)
-        first = chances[:, :-1].max(-1)
-        seen.texts[name.partition("/")[0]] += 1
-        seen.tokens += len(row.ids)
-        seen.surest += np.histogram(first, BINS, (0, 1))[0]
-        seen.agreed += int((row.tokens[:-1, 0] == row.ids[1:]).sum())
-        seen.rest += float(chances[:, -1].sum())
-        seen.entropy += float(entr(chances).sum())
-        seen.certainty[name] = float(first.mean())
-    return seen
+        values = probabilities(row)
+        first = values[:, :-1].max(-1)
+        inspection.texts[name.partition("/")[0]] += 1
+        inspection.tokens += len(row.ids)
+        inspection.confidence += np.histogram(first, BINS, (0, 1))[0]
+        inspection.agreed += int((row.tokens[:-1, 0] == row.ids[1:]).sum())
+        inspection.remaining_mass += float(values[:, -1].sum())
+        inspection.entropy += float(entr(values).sum())
+        inspection.by_text[name] = float(first.mean())
+    return inspection
 
 
 def probabilities(row: TokenLabels) -> NDArray[np.float64]:
     """Of the kept tokens at each place and, last, of all others together, at temperature 1, (n, k + 1)."""
-    kept = np.exp(row.logits.astype(np.float64))
+    kept = np.exp(row.log_probabilities.astype(np.float64))
     return np.concatenate((kept, np.clip(1 - kept.sum(-1, keepdims=True), 0, 1)), -1)
 
 
-def facts(project: Path, seen: Inspection, recipe: TokenRecipe) -> dict[str, str]:
-    """What the cache is, in words."""
-    texts, tokens = seen.texts.total(), max(seen.tokens, 1)
-    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(seen.texts.items()))
-    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
-    teachers = (f"{names[each]} {each[:12]}" if each in names else each[:12] for each in recipe.teachers)
+def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[str, str]:
+    """How the cache was made, and its sums, in words."""
+    texts, tokens = inspection.texts.total(), max(inspection.tokens, 1)
+    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(inspection.texts.items()))
     written = "" if recipe.prompt is None else f"; written by the teacher after {recipe.prompt} tokens"
     return {
         "key": recipe.digest(),
-        "teachers": ", ".join(teachers),
+        "teachers": teacher_names(project, recipe.teachers),
         "kept": f"{recipe.width} of {recipe.vocabulary:,} tokens at each place, and the sum of all others{written}",
         "texts": f"{texts:,} ({splits})",
-        "tokens": f"{seen.tokens:,}, {seen.tokens / max(texts, 1):.1f} a text",
-        "on disk": f"{seen.size:,} bytes, {seen.size / tokens:,.0f} a token",
-        "not kept": f"{seen.rest / tokens:.2%} of the probability",
-        "entropy": f"{seen.entropy / tokens:.2f} nats a token: what the teachers know beyond the one that stands there",
-        "as written": f"{seen.agreed / max(seen.tokens - texts, 1):.1%} of the likeliest tokens stand there",
+        "tokens": f"{inspection.tokens:,}, {inspection.tokens / max(texts, 1):.1f} a text",
+        "on disk": f"{inspection.size:,} bytes, {inspection.size / tokens:,.0f} a token",
+        "not kept": f"{inspection.remaining_mass / tokens:.2%} of the probability",
+        "entropy": f"{inspection.entropy / tokens:.2f} nats a token",
+        "as written": f"{inspection.agreed / max(inspection.tokens - texts, 1):.1%} of the likeliest tokens are the text's",
     }
 
 
@@ -167,51 +166,54 @@ def bars(histogram: NDArray[np.int64]) -> list[str]:
     ]
 
 
-def page(project: Path, cache: Cache[TokenLabels], seen: Inspection, words: dict[str, str], recipe: TokenRecipe) -> str:
+def page(
+    project: Path, cache: Cache[TokenLabels], inspection: Inspection, words: dict[str, str], recipe: TokenRecipe
+) -> str:
     """The page's HTML: no date, no address of another host."""
     pieces = _pieces(project, recipe)
-    shares = [float(count) / max(int(seen.surest.sum()), 1) for count in seen.surest]
+    shares = [float(count) / max(int(inspection.confidence.sum()), 1) for count in inspection.confidence]
     return (
-        templates("alambique.tasks.text", "alambique.report")
+        templates("alambique.tasks.transformers", "alambique.report")
         .get_template("inspect.html.j2")
         .render(
             facts=words,
-            texts=seen.texts.total(),
-            tokens=seen.tokens,
+            texts=inspection.texts.total(),
+            tokens=inspection.tokens,
             histogram=Markup(plots.histogram(shares, "probability of the likeliest token")),  # noqa: S704  by matplotlib
             groups={
-                title: [(name, marked(pieces, cache[name])) for name in names] for title, names in seen.shown.items()
+                title: [(name, marked(pieces, cache[name])) for name in names]
+                for title, names in inspection.shown.items()
             },
         )
     )
 
 
 def marked(pieces: Pieces, row: TokenLabels) -> Markup:
-    """A text, each token as faint as the teachers held it unlikely; pointed at, it says what they expected."""
-    chances = probabilities(row)
+    """A text, each token as faint as it is unlikely to the teachers; their likeliest tokens are its tooltip."""
+    values = probabilities(row)
     parts = []
     for place, token in enumerate(row.ids[1:]):
-        found = np.flatnonzero(row.tokens[place] == token)
-        likely = float(chances[place, found[0]]) if len(found) else 0.0
-        title = html.escape(expected(pieces, row, chances, place), quote=True)
+        kept = np.flatnonzero(row.tokens[place] == token)
+        likely = float(values[place, kept[0]]) if len(kept) else 0.0
+        title = html.escape(expected(pieces, row, values, place), quote=True)
         text = html.escape(pieces(int(token)))
         parts.append(f'<span title="{title}" style="opacity: {0.35 + 0.65 * likely:.2f}">{text}</span>')
     return Markup("".join(parts))  # noqa: S704  escaped above
 
 
-def expected(pieces: Pieces, row: TokenLabels, chances: NDArray[np.float64], place: int) -> str:
+def expected(pieces: Pieces, row: TokenLabels, values: NDArray[np.float64], place: int) -> str:
     """The likeliest tokens after a place: ' the' 0.61 · ' a' 0.22."""
-    found = zip(row.tokens[place, :ALTERNATIVES], chances[place], strict=False)
-    return " · ".join(f"{pieces(int(token))!r} {chance:.2g}" for token, chance in found)
+    likeliest = zip(row.tokens[place, :ALTERNATIVES], values[place], strict=False)
+    return " · ".join(f"{pieces(int(token))!r} {value:.2g}" for token, value in likeliest)
 
 
 def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
     """The tokens of the cache as text.
 
     Raises:
-        IntegrityError: no teacher that is here speaks in them.
+        IntegrityError: no teacher that is here has their tokenizer.
     """
-    for folder in sorted((project / TEACHERS).glob(f"*/{folders.MODEL}")):
+    for folder in sorted((project / TEACHERS).glob(f"*/{MODEL}")):
         tokenizer = tokenizers.load(folder)
         if tokenizers.digest(tokenizer) == recipe.tokenizer:
             return Pieces(tokenizer.backend_tokenizer)
@@ -219,7 +221,7 @@ def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
 
 
 def _open(project: Path) -> tuple[Cache[TokenLabels], TokenRecipe]:
-    """The cache as it lies there, by whatever recipe it was made."""
+    """The cache, and how it was made."""
     folder = project / SOFT_LABELS
-    recipe = TokenRecipe.model_validate(read_manifests(folder)[0].recipe)
+    recipe = read_recipe(folder, TokenRecipe)
     return Cache.open(folder, recipe), recipe

@@ -20,6 +20,8 @@ CHUNK = 1000
 """Texts that are encoded at a time."""
 LOGITS = 1 << 25
 """Of a batch outside of training: 128 MiB."""
+IMPORTANCE_TEXTS, IMPORTANCE_BATCH = 128, 16
+"""Sequences on which importance is measured, the first of train."""
 
 
 class EncodedText(NamedTuple):
@@ -200,3 +202,13 @@ def _encoded(
     first = int(places[0, 1]) if len(places) else 0
     within = [(max(start, first), stop) for start, stop in content if stop > first]
     return EncodedText(name, text, np.array(ids, np.int64), places, loss_mask, within)
+
+
+def importance_batches(
+    texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int
+) -> Iterator[tuple[dict[str, Any], Tensor]]:
+    """The first texts of train as `importance.measure` takes them; padding counts as tokens do."""
+    encoded = encode(texts[:IMPORTANCE_TEXTS], tokenizer, max_tokens)[:IMPORTANCE_TEXTS]
+    for start in range(0, len(encoded), IMPORTANCE_BATCH):
+        ids = collate(encoded[start : start + IMPORTANCE_BATCH])["ids"]
+        yield {"input_ids": ids, "use_cache": False}, torch.ones(ids.shape, dtype=torch.bool)
