@@ -1,4 +1,4 @@
-"""Transformers on texts: causal language models (`text`) and classifiers (`text_classify`), from Hugging Face folders."""
+"""Transformers on texts: causal language models (`text`) and classifiers (`text_classify`)."""
 
 from __future__ import annotations
 

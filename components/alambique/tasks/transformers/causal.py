@@ -85,7 +85,7 @@ class CausalText(TransformersTask):
     def build(
         self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
-        """See `alambique.tasks.base.Task.build`. A student without weights of its own may be given a tokenizer alone."""
+        """See `alambique.tasks.base.Task.build`; a student without weights may be given the folder of a tokenizer."""
         from alambique.tasks.transformers import models
         from alambique.tasks.transformers.checkpoint import Network
 
@@ -208,9 +208,7 @@ class CausalText(TransformersTask):
 
     # Pruning
 
-    def prune(
-        self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params
-    ) -> Network:
+    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
         from alambique.tasks.transformers import structured_pruning
         from alambique.tasks.transformers.sequences import importance_batches
 

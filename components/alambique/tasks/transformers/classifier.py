@@ -78,9 +78,7 @@ class TextClassify(TransformersTask):
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         if weights is not None:
             return self.load_weights(weights, tokenizer, dataset, params, seed)
-        return Network(
-            models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer
-        )
+        return Network(models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer)
 
     def copy_weights(self, weights: Path, teacher: Teacher, dataset: Texts, params: Params, folder: Path) -> None:
         from alambique.tasks.transformers.models import classes_of
@@ -204,9 +202,7 @@ class TextClassify(TransformersTask):
 
     # Pruning
 
-    def prune(
-        self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params
-    ) -> Network:
+    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
         from alambique.tasks.transformers import structured_pruning
         from alambique.tasks.transformers.encoding import importance_batches
 

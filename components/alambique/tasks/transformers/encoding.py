@@ -53,9 +53,7 @@ def encode(
     ]
 
 
-def encode_labelled(
-    dataset: Texts, split: str, tokenizer: PreTrainedTokenizerFast, max_tokens: int
-) -> list[Encoded]:
+def encode_labelled(dataset: Texts, split: str, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[Encoded]:
     """A split of which every text has a label.
 
     Raises:

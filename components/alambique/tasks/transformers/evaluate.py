@@ -26,6 +26,7 @@ from alambique.tasks.transformers.dataset import Text, Texts
 from alambique.tasks.transformers.models import token_logits
 from alambique.tasks.transformers.results import Predictions, TextPredictions, TokenPredictions
 from alambique.tasks.transformers.sequences import EncodedText, TokenSequence
+from alambique.tasks.transformers.text_metrics import TextFigures
 
 PARITY = 16
 """Test sequences on which a candidate is compared with its checkpoint."""
@@ -56,9 +57,7 @@ def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: i
         DataError: there is nothing to predict.
     """
     card = read_json(folder / CARD)
-    texts = {
-        text.name: predict_tokens(program, card, text, top_k) for text in encoded(folder, dataset, split)
-    }
+    texts = {text.name: predict_tokens(program, card, text, top_k) for text in encoded(folder, dataset, split)}
     figures = [text.figures for text in texts.values()]
     evaluation = Predictions(texts, card["vocabulary"], tokenizers.digest(load_tokenizer(folder)))
 
@@ -75,9 +74,12 @@ def validation(folder: Path, dataset: Texts) -> Validation:
     """Measures the word accuracy of programs made of a checkpoint on val."""
     card = read_json(folder / CARD)
 
+    def accuracy(figures: Sequence[TextFigures]) -> float:
+        return text_metrics.summarize(figures)["accuracy"]
+
     def score(program: Program, samples: Iterable[EncodedText]) -> tuple[float, list[float]]:
         figures = [predict_tokens(program, card, text, 1).figures for text in samples]
-        return text_metrics.summarize(figures)["accuracy"], [text_metrics.summarize([one])["accuracy"] for one in figures]
+        return accuracy(figures), [accuracy([text]) for text in figures]
 
     return Validation(encoded(folder, dataset, "val"), score)
 

@@ -143,6 +143,7 @@ def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[st
     texts, tokens = inspection.texts.total(), max(inspection.tokens, 1)
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(inspection.texts.items()))
     written = "" if recipe.prompt is None else f"; written by the teacher after {recipe.prompt} tokens"
+    agreed = inspection.agreed / max(inspection.tokens - texts, 1)
     return {
         "key": recipe.digest(),
         "teachers": teacher_names(project, recipe.teachers),
@@ -152,7 +153,7 @@ def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[st
         "on disk": f"{inspection.size:,} bytes, {inspection.size / tokens:,.0f} a token",
         "not kept": f"{inspection.remaining_mass / tokens:.2%} of the probability",
         "entropy": f"{inspection.entropy / tokens:.2f} nats a token",
-        "as written": f"{inspection.agreed / max(inspection.tokens - texts, 1):.1%} of the likeliest tokens are the text's",
+        "as written": f"{agreed:.1%} of the likeliest tokens are the text's",
     }
 
 

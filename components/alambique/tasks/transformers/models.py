@@ -1,4 +1,4 @@
-"""The networks: Llamas and BERTs built from an architecture, others loaded from a folder; their logits and their MACs."""
+"""Llamas and BERTs built from an architecture, others loaded from a folder; their logits and their MACs."""
 
 from __future__ import annotations
 

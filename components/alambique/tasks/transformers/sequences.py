@@ -152,9 +152,7 @@ def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[Tok
     return sequences
 
 
-def _plain(
-    text: Text, ids: list[int], spans: list[tuple[int, int]], tokenizer: PreTrainedTokenizerFast
-) -> EncodedText:
+def _plain(text: Text, ids: list[int], spans: list[tuple[int, int]], tokenizer: PreTrainedTokenizerFast) -> EncodedText:
     """A text between the tokens that mark beginnings and ends of texts, where the tokenizer has such."""
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     if begin is not None and ids[:1] != [begin]:
