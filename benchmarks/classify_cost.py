@@ -8,6 +8,11 @@ from pathlib import Path
 
 import torch
 from alambique.tasks.classification.loss import tempered_kl
+from alambique.tasks.classify import lessons, network, soft_labels
+from alambique.tasks.classify.adopt import adopt
+from alambique.tasks.classify.cache import ViewRecipe
+from alambique.tasks.classify.dataset import Dataset
+from alambique.tasks.classify.preprocess import DESCRIPTION
 from torch import Tensor, nn
 
 from alambique.config.classify import Augment, Distill, Network, Training
@@ -15,11 +20,6 @@ from alambique.demo.digits import Digits
 from alambique.softlabels import writer
 from alambique.softlabels.reader import Cache
 from alambique.tasks import training_loop
-from alambique.tasks.classify import lessons, network, soft_labels
-from alambique.tasks.classify.adopt import adopt
-from alambique.tasks.classify.cache import ViewRecipe
-from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.preprocess import DESCRIPTION
 from alambique.tasks.training_loop import Batch, Lesson
 from benchmarks.round_robin import Block, forward, per_sample, step_times
 

@@ -3,10 +3,10 @@
     python -m benchmarks.drift [--quick] [--data PATH]
 
 A YOLO26 of 0.7 million parameters is trained on scenes of digits at 96 px (or on 40 % of the given dataset's images).
-Each of many batches then goes through the product's comparison, `alambique.drift.signals.compare`, with the defaults of
-params.yaml. The training images of the reference, its images that the network never saw, and the batch are drawn anew
-each time, the batch from images that are in neither, so that the rates hold for other references, too. They are drawn
-from pools whose features are computed once, so batches overlap: the intervals are those of independent batches.
+Each of many batches then goes through the product's comparison, `alambique.drift.comparisons.compare`, with the
+defaults of params.yaml. The training images of the reference, its images that the network never saw, and the batch are
+drawn anew each time, the batch from images that are in neither, so that the rates hold for other references, too. They
+are drawn from pools whose features are computed once, so batches overlap: the intervals are those of independent ones.
 
 false_alarm_rate   batches like the training images that are called drifted
 detection_blur     batches blurred by a Gaussian that are
@@ -35,11 +35,11 @@ from scipy.stats import binomtest
 from alambique import tasks
 from alambique.config.detect import Params
 from alambique.data.dataset import LABELLED, Dataset
-from alambique.drift import signals, statistics
+from alambique.drift import comparisons, image_statistics
 from alambique.drift.features import Batch, Reference
 from alambique.drift.reference import SAMPLE
 from alambique.layout import teacher
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, begin, do, lay_out
@@ -95,11 +95,11 @@ class Pool(NamedTuple):
     """Images to draw from: their statistics, and what the network makes of them."""
 
     statistics: NDArray[np.float64]
-    observed: Observed
+    network_features: DriftFeatures
 
     def drawn(self, rows: NDArray[np.int64]) -> Batch:
         """Some of the images."""
-        seen = self.observed
+        seen = self.network_features
         numbers = {name: values[rows] for name, values in seen.numbers.items()}
         part = seen._replace(
             embeddings=seen.embeddings[rows],
@@ -125,7 +125,7 @@ def main(
         trained, unseen = splits.images["train"], splits.images["test"]
         network = project / teacher("main")
         pools = {name: _pool(network, unseen, params, Path(scratch) / name, name) for name in ("", *CORRUPTIONS)}
-        training = statistics.statistics(trained)[0]
+        training = image_statistics.statistics(trained)[0]
         shares = _second_half(splits.dataset, unseen)
     rates = [("false_alarm_rate", "", "≤ 0.05"), *((f"detection_{name}", name, "≥ 0.95") for name in CORRUPTIONS)]
     rows = []
@@ -189,13 +189,13 @@ def _pool(network: Path, images: Sequence[Path], params: Params, folder: Path, n
     """The features of images, corrupted by what `name` names, if anything."""
     if name:
         images = [_corrupted(image, folder, CORRUPTIONS[name]) for image in images]
-    return Pool(statistics.statistics(images)[0], tasks.load("detect").observe(network, images, params))
+    return Pool(image_statistics.statistics(images)[0], tasks.load("detect").drift_features(network, images, params))
 
 
 def _corrupted(image: Path, folder: Path, corruption: Callable[[Pixels], Pixels]) -> Path:
     target = folder / f"{image.stem}.png"
     target.parent.mkdir(exist_ok=True)
-    pixels = statistics.read(image)
+    pixels = image_statistics.read(image)
     cv2.imwrite(str(target), corruption(np.zeros((1, 1, 3), np.uint8) if pixels is None else pixels))
     return target
 
@@ -223,8 +223,8 @@ def _trial(
     left = np.setdiff1d(np.arange(images), held_out)
     rows = chance.choice(left, size, replace=False, p=weights[left] / weights[left].sum())
     sample = chance.choice(len(training), min(SAMPLE, len(training)), replace=False)
-    reference = Reference(training[sample], unseen.drawn(held_out).observed, len(sample), len(held_out))
-    found = signals.compare(reference, shifted.drawn(rows), params.drift.false_alarms, classes=False)
+    reference = Reference(training[sample], unseen.drawn(held_out).network_features, len(sample), len(held_out))
+    found = comparisons.compare(reference, shifted.drawn(rows), params.drift.false_alarms, classes=False)
     return [signal.name for signal in found if signal.drifted]
 
 

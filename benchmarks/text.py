@@ -21,8 +21,8 @@ dense_over_cached     bytes of all logits in half precision over bytes of the sh
                       KL(teacher ‖ student) from it, against that over the whole vocabulary
 
 Gain, see `benchmarks.distillation_gain`: a BERT of two layers, from scratch, on questions of 77 intents (banking77:
-a folder of train.csv and test.csv), taught by one of three layers, twice as wide, also from scratch; and a Llama of two fifths
-of the parameters of the one that is given (stories260K: a Hugging Face folder), on texts that this one writes itself.
+a folder of train.csv and test.csv), with a teacher of three layers, twice as wide, also from scratch; and a Llama of
+two fifths of the parameters of the given one (stories260K: a Hugging Face folder), on texts that this one generates.
 
 gain_over_control             points of test top-1, distilled − control; every fifth text of a class keeps its label,
                               the others become unlabelled, and the teacher is trained on the labels that are left

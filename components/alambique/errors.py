@@ -2,10 +2,10 @@
 
 AlambiqueError
 ├── PermanentError          the same work would fail again: do not retry
-│   ├── ConfigurationError  params.yaml, alambique.yaml or dvc.yaml says something impossible (78)
+│   ├── ConfigurationError  params.yaml, alambique.yaml or dvc.yaml is invalid (78)
 │   ├── DataError           the dataset, or weights given by the user, are unusable (65)
-│   ├── IntegrityError      bytes are not what their hash, lock or manifest promises (65)
-│   └── ConflictError       somebody else moved what this run was about to move (65)
+│   ├── IntegrityError      bytes differ from their hash, lock entry or manifest (65)
+│   └── ConflictError       another process changed the branch or ledger that this one was about to change (65)
 └── TransientError          a service, the network or the disk failed: retry (75)
 
 Exit codes are those of sysexits.h: 78 EX_CONFIG, 65 EX_DATAERR, 75 EX_TEMPFAIL, 70 EX_SOFTWARE.
@@ -19,11 +19,11 @@ import os
 from pathlib import Path
 
 ERROR_FILE = "ALAMBIQUE_ERROR_FILE"
-"""Environment variable naming the file in which a stage leaves its error: `dvc repro` turns every failure into 255."""
+"""Environment variable with the path of the file that a stage writes its error to: `dvc repro` exits with 255."""
 
 
 class AlambiqueError(Exception):
-    """The root; raised itself only for what nobody foresaw."""
+    """The root; raised itself only for unexpected failures."""
 
     exit_code = 70
 
@@ -35,7 +35,7 @@ class PermanentError(AlambiqueError):
 
 
 class ConfigurationError(PermanentError):
-    """A configuration file asks for something impossible; the message names the key's path."""
+    """A configuration file is invalid; the message names the key's path."""
 
     exit_code = 78
 
@@ -45,11 +45,11 @@ class DataError(PermanentError):
 
 
 class IntegrityError(PermanentError):
-    """Bytes differ from what their hash, lock entry or manifest promises."""
+    """Bytes differ from their hash, lock entry or manifest."""
 
 
 class ConflictError(PermanentError):
-    """A branch or ledger was moved by somebody else since this run read it."""
+    """A branch or ledger was changed by another process since this one read it."""
 
 
 class TransientError(AlambiqueError):
@@ -73,7 +73,7 @@ _BY_NAME: dict[str, type[AlambiqueError]] = {
 
 
 def write_error(error: BaseException) -> None:
-    """Leave `error` in the file named by $ALAMBIQUE_ERROR_FILE, if any, for the process that waits for this one."""
+    """Write `error` to the file named by $ALAMBIQUE_ERROR_FILE, if set, for the parent process."""
     if target := os.environ.get(ERROR_FILE):
         code = error.exit_code if isinstance(error, AlambiqueError) else AlambiqueError.exit_code
         content = {"type": type(error).__name__, "message": str(error), "exit_code": code}
@@ -81,7 +81,7 @@ def write_error(error: BaseException) -> None:
 
 
 def read_error(path: Path) -> AlambiqueError | None:
-    """The error that a child left at `path`, as the class it was raised as; None if it left none."""
+    """The error that a child process wrote to `path`, as an instance of its class; None if there is no file."""
     if not path.exists():
         return None
     content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their hashes."""
+"""Atomic writes of files and folders, JSON files, and SHA-256 digests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def create_bytes(path: Path, content: bytes) -> None:
-    """`write_bytes` of a file that must not exist yet, atomically in that, too.
+    """`write_bytes` of a file that must not exist yet; the check is atomic, too.
 
     Raises:
         FileExistsError: it does.

@@ -1,4 +1,4 @@
-"""Git, as a command: the one place that runs it."""
+"""Run git commands; the only module that does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
 
     Raises:
         TransientError: the remote could not be reached.
-        AlambiqueError: any other failure, with git's own words.
+        AlambiqueError: any other failure, with git's message.
     """
     environment = {
         **os.environ,
@@ -36,7 +36,7 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
     )
     if done.returncode == 0 or not check:
         return done.stdout.strip()
-    words = done.stderr.strip()
+    message = done.stderr.strip()
     transient = ("Could not resolve host", "Connection", "timed out", "early EOF", "unable to access")
-    kind = TransientError if any(word in words for word in transient) else AlambiqueError
-    raise kind(f"git {arguments[0]} failed in {cwd or Path.cwd()}: {words}")
+    kind = TransientError if any(text in message for text in transient) else AlambiqueError
+    raise kind(f"git {arguments[0]} failed in {cwd or Path.cwd()}: {message}")

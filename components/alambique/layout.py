@@ -1,7 +1,7 @@
-"""Where things lie in a project: one place for every path that two modules share.
+"""Paths inside a project that several modules share, and the names of evaluation targets and candidates.
 
-A *subject* is what `evaluate` measures: the teacher, a student's checkpoint, a candidate, or a runtime's champion.
-A *candidate* is student × runtime × precision, and is named by joining the three with hyphens.
+An *evaluation target* is what the stage `evaluate` measures: a teacher, a student's checkpoint, a candidate, or a
+runtime's champion; files name it "subject". A *candidate* is student × runtime × precision, joined by hyphens.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from alambique.files import folder_sha256
 Kind = Literal["control", "distilled", "pruned"]
 Precision = Literal["fp32", "int8"]
 SEEDED: tuple[Kind, ...] = ("control", "distilled")
-"""Trained once for every seed; only the first seed's student is pruned and exported."""
+"""Checkpoints trained for every seed; only the first seed's student is pruned and exported."""
 
 DATA = Path("data")
 """YOLO layout: data.yaml, images/{train,val,test[,unlabelled]}, labels/{train,val,test}."""
 INPUTS = Path("inputs")
-"""What `snapshot` resolved: teachers/, students/, champions/, each with an index.json; tracked by DVC."""
+"""Written by `runs.resolve_inputs`: teachers/, students/, champions/, each with an index.json; tracked by DVC."""
 ARRIVALS = Path("arrivals")
-"""A record of every ingestion, `<batch>.json`: what became of each file; kept in git."""
+"""A record of every ingestion, `<batch>.json`, with each file's outcome; in git."""
 TEACHERS = Path("models/teacher")
 SOFT_LABELS = Path("soft_labels")
 CANDIDATES = Path("candidates")
@@ -32,14 +32,14 @@ REPORT = Path("report")
 VALIDATION = Path("validation")
 SEARCH = Path("search")
 CHOICE = SEARCH / "choice.json"
-"""What share of each student is pruned, and how a budget led to it; see `alambique.report.search`."""
+"""The pruning ratio of each student, and the search for a budget that chose it; see `report.search`."""
 
 CARD = "card.json"
-"""Describes the checkpoint or the artifact in whose folder it lies."""
+"""Describes the checkpoint or the artifact in its folder."""
 WEIGHTS = "weights.pt"
 CURVES = "curves.csv"
 DECISIONS = Path("decisions.json")
-"""What the gate decided, written by `record` into the run's commit; promotion rests on it."""
+"""The gates' verdicts, written by `record` into the run's commit; a promotion reads them."""
 
 
 class Candidate(NamedTuple):
@@ -69,7 +69,7 @@ class Candidate(NamedTuple):
 
 
 class EvaluationTarget(NamedTuple):
-    """What `evaluate` measures, and what `compare` has a row for."""
+    """One evaluation of the stage `evaluate`, and one row of the leaderboard."""
 
     name: str
     kind: Literal["teacher", "control", "distilled", "pruned", "candidate", "champion"]
@@ -80,7 +80,7 @@ class EvaluationTarget(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> EvaluationTarget:
-        """Read the name of a subject.
+        """Parse the name of an evaluation target.
 
         teacher-<name>, <student>-<control or distilled>-<seed>, <student>-pruned, <student>-<runtime>-<precision> or
         champion-<runtime>.
@@ -100,13 +100,13 @@ class EvaluationTarget(NamedTuple):
             case [student, runtime, "fp32" | "int8" as precision]:
                 return cls(name, "candidate", student, runtime, precision)
         raise ValueError(
-            f"{name!r} is no subject: teacher-name, student-control-seed, student-distilled-seed, student-pruned, "
-            "student-runtime-precision or champion-runtime"
+            f"{name!r} is no evaluation target: teacher-name, student-control-seed, student-distilled-seed, "
+            "student-pruned, student-runtime-precision or champion-runtime"
         )
 
     @property
     def folder(self) -> Path:
-        """Where its weights or artifact lie."""
+        """Folder of its weights or artifact."""
         if self.kind == "candidate":
             return CANDIDATES / self.name
         if self.kind == "champion":
@@ -123,10 +123,10 @@ def evaluation_targets(
     runtimes: Iterable[str],
     int8: Collection[str],
 ) -> Iterator[EvaluationTarget]:
-    """All subjects of a run: the teachers, each student's checkpoints and candidates, the champions.
+    """All evaluation targets of a run: the teachers, each student's checkpoints and candidates, the champions.
 
     Args:
-        int8: the runtimes which students are also quantized for.
+        int8: runtimes that students are also quantized for.
     """
     runtimes, seeds = tuple(runtimes), tuple(seeds)
     for name in teachers:
@@ -154,26 +154,26 @@ def checkpoint(student: str, kind: Kind, seed: int | None = None) -> Path:
     Args:
         student: its name.
         kind: control, distilled or pruned.
-        seed: it was trained with; the pruned one is of the first seed's student, and has none of its own.
+        seed: of its training; None for the pruned one, which is made from the first seed's student.
     """
     folder = Path("models") / kind
-    # All students of a seed lie together: a stage that needs all of them depends on one folder.
+    # All students of a seed are in one folder: a stage that needs all of them depends on that.
     return folder / student if seed is None else folder / str(seed) / student
 
 
 def champion(runtime: str) -> Path:
-    """Folder of a runtime's champion as it was when the run began; without a champion it holds no card.json."""
+    """Folder of a runtime's champion at the start of the run; without a champion it has no card.json."""
     return INPUTS / "champions" / runtime
 
 
-def evaluation(subject: str) -> Path:
-    """Folder of a subject's per-image results."""
-    return EVALUATIONS / subject
+def evaluation(target: str) -> Path:
+    """Folder of an evaluation target's results, sample by sample."""
+    return EVALUATIONS / target
 
 
-def evaluation_metrics(subject: str) -> Path:
-    """The metrics file of a subject."""
-    return METRICS / "evaluate" / f"{subject}.json"
+def evaluation_metrics(target: str) -> Path:
+    """The metrics file of an evaluation target."""
+    return METRICS / "evaluate" / f"{target}.json"
 
 
 def shard(index: int | str) -> Path:
@@ -182,5 +182,5 @@ def shard(index: int | str) -> Path:
 
 
 def artifact_digest(folder: Path) -> str:
-    """sha256 over a candidate's files, its card excepted: what gates judge and the ledger promises."""
+    """SHA-256 over a candidate's files without its card: identifies the artifact in gates, registry and ledger."""
     return folder_sha256(folder, exclude=(CARD,))

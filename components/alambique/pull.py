@@ -1,18 +1,18 @@
-"""Keep a device's model the one that is published: `python -m alambique.pull s3://bucket/prefix/MODEL TARGET`.
+"""Update a device's model to the published champion: `python -m alambique.pull s3://bucket/prefix/MODEL TARGET`.
 
-Needs boto3, on Linux or macOS, and nothing else of Alambique: this one file, copied to a device, is enough. What it
-reads is described in `alambique.registry.publishing`.
+Needs boto3, on Linux or macOS, and no other file of Alambique. The format of what it reads is described in
+`alambique.registry.publishing`.
 
-TARGET is a symbolic link to one of the releases that lie in a folder beside it:
+TARGET is a symbolic link to one of the releases in a folder beside it:
 
     detector -> .detector.releases/<release>
     .detector.releases/
         <release>/         model.onnx, card.json, … and, written last, manifest.json
-        <one before>/      stays until the next change: a reader may be in it, and going back to it costs no download
+        <previous>/        kept until the next change: a reader may have it open, and a rollback needs no download
 
 Every file is checked by size and sha256 and is on disk before its release is linked, and one rename replaces the link.
-So TARGET leads to one whole release at every moment, wherever this process is killed; the next pull goes on with the
-files that are there. A reader of several files follows the link once, `folder = os.path.realpath("detector")`, and
+So TARGET leads to one complete release at every moment, wherever this process is killed; the next pull continues with
+the files that are there. A reader of several files follows the link once, `folder = os.path.realpath("detector")`, and
 reads there.
 """
 
@@ -39,11 +39,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 SCHEMA = 1
 POINTER, MANIFEST = "champion.json", "manifest.json"
 SMALL = 2**20
-"""No pointer or manifest has more bytes."""
+"""Largest size of a pointer or manifest, bytes."""
 
 
 class PullError(Exception):
-    """What is published, or what is on the device, cannot be used; the message says why."""
+    """The published files, or those on the device, cannot be used; the message says why."""
 
 
 class File(NamedTuple):
@@ -55,7 +55,7 @@ class File(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Pull once, and print one line: what is at TARGET now, or why that could not be changed.
+    """Pull once, and print one line: the release at TARGET, or why it could not be changed.
 
     Returns:
         the exit code: 0, or 1 where TARGET stays as it was.
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pull(url: str, target: Path) -> str:
-    """Let `target` lead to what the pointer at `url` names; returns one line about it.
+    """Make `target` a link to the release that the pointer at `url` names; returns one line about it.
 
     Raises:
-        PullError: there is no usable release, or `target` is not for us to replace.
+        PullError: there is no usable release, or `target` is not a link of an earlier pull.
         BotoCoreError, ClientError, Boto3Error, OSError: S3 or the disk failed.
         ValueError: the endpoint of S3 is no URL.
     """
@@ -110,7 +110,7 @@ class _Source:
         self.s3 = boto3.client("s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
 
     def pointer(self) -> dict[str, Any]:
-        """champion.json, as far as it is used here."""
+        """The content of champion.json; checked as far as it is used here."""
         content = self._json(self._small(POINTER), POINTER)
         known = all(isinstance(content.get(key), str) for key in ("model", "version", "candidate", "tag"))
         if not known or not _is_digest(content.get("manifest")):
@@ -126,10 +126,10 @@ class _Source:
         return content
 
     def files(self, manifest: bytes) -> list[File]:
-        """The files that a manifest lists; nothing is believed of their names."""
+        """The files that a manifest lists; their names are validated."""
         content = self._json(manifest, MANIFEST)
         try:
-            files = [File(str(each["name"]), int(each["size"]), str(each["sha256"])) for each in content["files"]]
+            files = [File(str(entry["name"]), int(entry["size"]), str(entry["sha256"])) for entry in content["files"]]
         except (KeyError, TypeError, ValueError):
             raise PullError(f"a manifest in {self.url} lists no files: publish again") from None
         for name in (file.name for file in files):
@@ -144,13 +144,13 @@ class _Source:
         try:
             self.s3.download_file(self.bucket, f"{self.prefix}/{release}/{file.name}", str(target))
         except ClientError as error:
-            raise self._told(error, f"{release}/{file.name}") from error
+            raise self._readable(error, f"{release}/{file.name}") from error
 
     def _small(self, name: str) -> bytes:
         try:
             body = self.s3.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}")["Body"]
         except ClientError as error:
-            raise self._told(error, name) from error
+            raise self._readable(error, name) from error
         content: bytes = body.read(SMALL + 1)
         if len(content) > SMALL:
             raise PullError(f"{self.url}/{name} is larger than {SMALL} bytes")
@@ -165,23 +165,23 @@ class _Source:
             raise PullError(f"a {name} in {self.url} is not of schema {SCHEMA}: this pull is of another version")
         return parsed
 
-    def _told(self, error: ClientError, name: str) -> Exception:
+    def _readable(self, error: ClientError, name: str) -> Exception:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
             return PullError(f"there is no {self.url}/{name}: nothing was published there, or it was removed")
         return PullError(f"{self.url}/{name} cannot be had: {error}")
 
 
 def _complete(releases: Path, release: str, source: _Source) -> int:
-    """Make the folder of a release whole; returns how many bytes that took from S3, its manifest not counted."""
+    """Complete the folder of a release; returns the number of bytes downloaded, without the manifest."""
     folder, fetched = releases / release, 0
     known = _read(folder / MANIFEST)
     manifest = known if hashlib.sha256(known).hexdigest() == release else source.manifest(release)
-    here = list(_present(releases))
+    local_files = list(_present(releases))
     for file in source.files(manifest):
         if _is(folder / file.name, file):
             continue
         partial = releases / "partial"
-        same = next((path for path in here if _is(path, file)), None)
+        same = next((path for path in local_files if _is(path, file)), None)
         if same:
             shutil.copyfile(same, partial)
         else:
@@ -197,7 +197,7 @@ def _complete(releases: Path, release: str, source: _Source) -> int:
 
 
 def _present(releases: Path) -> Iterator[Path]:
-    """All files of all releases on this device: what is the same in the next one need not be fetched."""
+    """All files of all releases on this device, to copy equal ones instead of downloading them."""
     return (path for path in sorted(releases.glob("*/**/*")) if path.is_file())
 
 
@@ -215,7 +215,7 @@ def _check(path: Path, file: File, origin: str) -> None:
 
 
 def _put(source: Path, target: Path) -> None:
-    """Move a file into a release, so that it outlives a power failure."""
+    """Move a file into a release, synced to disk."""
     with source.open("rb") as file:
         os.fsync(file.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +241,7 @@ def _linked(target: Path, releases: Path) -> str | None:
 
 
 def _link(target: Path, folder: Path) -> None:
-    """Let `target` lead to `folder`: a new link takes its place by one rename."""
+    """Replace the link `target` by one to `folder`, by one rename."""
     for path in (folder, folder.parent):
         _sync(path)
     link = folder.parent / "link"
@@ -254,14 +254,14 @@ def _link(target: Path, folder: Path) -> None:
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # what stays is in nobody's way, and the next change tries again
+            shutil.rmtree(path, ignore_errors=True)  # a rest is harmless, and the next change removes it
         else:
             path.unlink()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One pull at a time; the kernel unlocks the file of a process that is killed."""
+    """Lock the file: one pull at a time; the kernel releases the lock of a killed process."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -120,7 +120,7 @@ def test_a_run_waits_before_its_snapshot_and_its_first_stage_comes_after_the_loo
 def test_a_distillation_starts_by_time_by_new_data_and_by_drift(parsed: dict[str, Any]) -> None:
     distill = parsed["dags"]["cells_distill"]
     assert (distill["schedule"], distill["assets"]) == ("AssetOrTimeSchedule", ["cells_data", "cells_drift"])
-    assert distill["params"] == {"branch": "main", "again": False}
+    assert distill["params"] == {"branch": "main", "force": False}
 
 
 def test_where_nothing_arrives_the_dags_are_idle_and_say_so(parsed: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def test_where_nothing_arrives_the_dags_are_idle_and_say_so(parsed: dict[str, An
 def test_new_data_is_watched_for_and_drift_is_looked_for(living: dict[str, Any]) -> None:
     assert living["cells_ingest"]["assets"] == ["cells_arrivals"]
     (trigger,) = living["cells_ingest"]["watched"]
-    assert trigger["classpath"] == "alambique.airflow.triggers.ArrivalsTrigger"
+    assert trigger["classpath"] == "alambique.airflow.triggers.arrivals.ArrivalsTrigger"
     assert (trigger["kwargs"]["interval"], trigger["kwargs"]["deployment"]["arrivals"]) == (60, "s3://lab/new")
     assert living["cells_watch_drift"]["schedule"] == "CronTriggerTimetable"
 

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 RUNS = {
     "first": ("distill", {}),
     "nothing new": ("distill", {}),
-    "again": ("distill", {"again": True, "branch": "nothing-passes"}),
+    "forced": ("distill", {"force": True, "branch": "nothing-passes"}),
     "stale": ("distill", {"branch": "another-pipeline"}),
     "by hand": ("promote", {"tag": "runs/r1"}),
     "another champion": ("distill", {"branch": "nothing-passes"}),
@@ -108,12 +108,12 @@ def test_a_run_for_which_nothing_changed_succeeds_without_doing_anything(
     assert done == {"cooldown", "snapshot", "changes", "no_new_data"}
 
 
-def test_a_run_that_is_wanted_again_starts_the_ml_side_only_for_what_the_lock_cannot_answer(
+def test_a_run_that_is_forced_starts_the_ml_side_only_for_what_the_lock_cannot_answer(
     project: Path, outcomes: dict[str, Any], calls: list[dict[str, Any]]
 ) -> None:
-    assert outcomes["again"]["state"] == "success"
-    assert outcomes["again"]["tasks"]["no_new_data"]["state"] == "skipped"
-    assert stages(calls, "again") == sorted(unanswerable(project))
+    assert outcomes["forced"]["state"] == "success"
+    assert outcomes["forced"]["tasks"]["no_new_data"]["state"] == "skipped"
+    assert stages(calls, "forced") == sorted(unanswerable(project))
 
 
 def test_another_champion_makes_work_for_those_that_compare_with_it(
@@ -155,7 +155,7 @@ def test_a_challenger_is_announced_with_the_runs_tag(outcomes: dict[str, Any]) -
 
 
 def test_without_a_challenger_nothing_is_announced(outcomes: dict[str, Any]) -> None:
-    assert outcomes["again"]["events"] == []
+    assert outcomes["forced"]["events"] == []
 
 
 def test_a_promotion_by_hand_takes_the_given_tag_and_says_who_decided(

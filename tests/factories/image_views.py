@@ -1,13 +1,14 @@
-"""Views of digits, as a small classifier labels them."""
+"""Views of digits, with the soft labels of a small classifier."""
 
 from __future__ import annotations
 
 from alambique.config.classify import Augment, Mix, Network
-from alambique.tasks.classify import soft_labels
-from alambique.tasks.classify.cache import ViewLabels, ViewRecipe
-from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.network import Checkpoint
-from alambique.tasks.classify.preprocess import DESCRIPTION
+from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS, ClassLabels
+from alambique.tasks.images import soft_labels
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.images.preprocess import DESCRIPTION
+from alambique.tasks.images.soft_labels import ViewRecipe
 
 PICO = Network(scale=(0.34, 0.125, 128))
 SIZE = 32
@@ -16,8 +17,8 @@ SIZE = 32
 def recipe(digits: Dataset, mix: Mix = "none", top_k: int = 10, views: int = 2) -> ViewRecipe:
     return ViewRecipe(
         teachers=["0" * 64],
-        combine="average",
-        data={split: digits.digest(split) for split in soft_labels.SPLITS},
+        combine=COMBINE,
+        data={split: digits.digest(split) for split in SPLITS},
         preprocessing=DESCRIPTION,
         classes=digits.classes,
         image_size=SIZE,
@@ -27,6 +28,7 @@ def recipe(digits: Dataset, mix: Mix = "none", top_k: int = 10, views: int = 2) 
     )
 
 
-def cache(digits: Dataset, made: ViewRecipe, teacher: Checkpoint) -> dict[str, ViewLabels]:
-    views = soft_labels.pool(digits, made)
-    return {row.image: row for row in soft_labels.look([teacher.model], views, range(len(views)), made)}
+def cache(digits: Dataset, recipe: ViewRecipe, teacher: ClassifierNetwork) -> dict[str, ClassLabels]:
+    views = soft_labels.views_of_all(digits, recipe)
+    rows = soft_labels.label_views([teacher.model], views, range(len(views)), recipe)
+    return {row.sample: row for row in rows}

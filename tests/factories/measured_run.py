@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alambique.tasks.detect import average_precision, evaluate
 from numpy.typing import NDArray
 
 from alambique import config
 from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import DATA, METRICS, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
-from alambique.tasks.detect import average_precision, evaluate
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
 SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}
@@ -49,8 +49,8 @@ def _metrics(subject: EvaluationTarget, dataset: Dataset, quality: float) -> dic
     quality -= 0.01 if subject.precision == "int8" else 0
     artifact: dict[str, Any] = {"digest": f"digest of {subject.name}", "candidate": subject.name}
     if subject.kind == "candidate":
-        differences = {"max_score_difference": 0.0123, "max_box_difference": 1.75}
-        artifact["parity"] = {"images": len(dataset.images("test")), "agreement": 0.987, **differences}
+        differences = {"max_score_difference": 0.0123, "max_output_difference": 1.75}
+        artifact["parity"] = {"samples": len(dataset.images("test")), "agreement": 0.987, **differences}
     if subject.kind == "champion":
         artifact["candidate"] = f"older-{subject.runtime}-int8"
     return {

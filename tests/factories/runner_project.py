@@ -17,7 +17,7 @@ from alambique.pipeline import expansion
 from alambique.pipeline import graph as pipeline
 from alambique.pipeline.dvc_repository import lock_entries, opened, resolved_params, source_hashes
 from alambique.pipeline.transfer import push
-from alambique.pipeline.workspace import run_stage
+from alambique.runs.run_stage import run_stage
 
 SOURCES = ("data", "other")
 

@@ -25,10 +25,10 @@ def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:
 def with_accuracy(*map50_95: float) -> type[SampleTrainer]:
     """A trainer which finds these accuracies on val, epoch by epoch."""
 
-    class Judged(SampleTrainer):
+    class CandidateVerdict(SampleTrainer):
         def validate(self) -> tuple[dict[str, Any], float]:
             metrics, _ = super().validate()
             value = map50_95[self.epoch]
             return {**metrics, "metrics/mAP50-95(B)": value}, value
 
-    return Judged
+    return CandidateVerdict

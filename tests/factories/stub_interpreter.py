@@ -12,7 +12,8 @@ import psutil
 PREAMBLE = """\
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-from alambique import errors, lifeline
+from alambique import errors
+from alambique.process import lifeline
 verb, request, result = sys.argv[3], json.loads(Path(sys.argv[5]).read_text()), Path(sys.argv[7])
 lifeline.watch()
 """

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from alambique.files import fresh_folder
 from alambique.softlabels import writer
-from cached import IMAGES, RECIPE
+from factories.soft_labels import IMAGES, RECIPE
 
 shard = int(sys.argv[1])
 with Path("begun").open("a") as log:

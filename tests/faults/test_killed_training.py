@@ -21,14 +21,14 @@ from alambique import config
 from alambique.files import write_json
 from alambique.messages import StageRequest, StageResult
 from alambique.pipeline import resume_store
-from alambique.pipeline.workspace import run_stage
 from alambique.process.environment import prepare
 from alambique.process.resume_dir import STATE
+from alambique.runs.run_stage import run_stage
 
 EPOCHS = 12
 
 CONTROL = {
-    "cmd": "python -m alambique stage control pico 0",
+    "cmd": "python -m alambique.stages control pico 0",
     "deps": ["data"],
     "params": ["training", "distill.epochs"],
     "outs": ["models/control/0/pico"],

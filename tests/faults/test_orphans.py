@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from factories.stub_interpreter import alive, eventually, interpreter
 
-from alambique.airflow import process
-from alambique.airflow.process import Verb
+from alambique.airflow.hooks import ml_command
+from alambique.airflow.hooks.ml_command import MLCommandHook
 from alambique.errors import AlambiqueError
 from alambique.messages import Registered
 
@@ -50,9 +50,9 @@ def test_a_killed_task_takes_its_verb_and_the_verbs_children_along(tmp_path: Pat
     python = family(tmp_path, SLEEP)
     task = (
         "from pathlib import Path\n"
-        "from alambique.airflow.process import Verb\n"
+        "from alambique.airflow.hooks.ml_command import MLCommandHook\n"
         "from alambique.messages import Registered\n"
-        f"Verb(Path({str(python)!r}), 'register', print).run(Registered(versions=[]), Registered)"
+        f"MLCommandHook(Path({str(python)!r}), 'register', print).run(Registered(versions=[]), Registered)"
     )
     with subprocess.Popen([sys.executable, "-c", task]) as parent:
         started = pids(tmp_path)
@@ -65,12 +65,12 @@ def test_a_killed_task_takes_its_verb_and_the_verbs_children_along(tmp_path: Pat
 def test_killing_a_verb_ends_its_whole_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, how: str
 ) -> None:
-    monkeypatch.setattr(process, "GRACE", 0.2)
-    verb = Verb(family(tmp_path, SLEEP, first=first), "register", print)
-    killer = threading.Thread(target=lambda: pids(tmp_path) and verb.kill())
+    monkeypatch.setattr(ml_command, "GRACE", 0.2)
+    hook = MLCommandHook(family(tmp_path, SLEEP, first=first), "register", print)
+    killer = threading.Thread(target=lambda: pids(tmp_path) and hook.kill())
     killer.start()
     with pytest.raises(AlambiqueError, match=how):
-        verb.run(REQUEST, Registered)
+        hook.run(REQUEST, Registered)
     killer.join()
     assert all_gone(pids(tmp_path))
 
@@ -78,7 +78,7 @@ def test_killing_a_verb_ends_its_whole_group(
 def test_a_verb_that_ends_leaves_no_child_behind(tmp_path: Path) -> None:
     begun = time.monotonic()
     holds_the_output = "subprocess.Popen(['sleep', '600']); result.write_text(json.dumps(request))"
-    assert Verb(family(tmp_path, holds_the_output), "register", print).run(REQUEST, Registered) == REQUEST
+    assert MLCommandHook(family(tmp_path, holds_the_output), "register", print).run(REQUEST, Registered) == REQUEST
     assert time.monotonic() - begun < 60
     assert all_gone(pids(tmp_path))
 
@@ -88,11 +88,13 @@ def test_an_interrupted_wait_ends_the_verb(tmp_path: Path) -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        Verb(family(tmp_path, f"print('a line', flush=True); {SLEEP}"), "register", interrupt).run(REQUEST, Registered)
+        MLCommandHook(family(tmp_path, f"print('a line', flush=True); {SLEEP}"), "register", interrupt).run(
+            REQUEST, Registered
+        )
     assert all_gone(pids(tmp_path))
 
 
 def test_a_verb_started_by_hand_needs_no_lifeline(tmp_path: Path) -> None:
-    watch = "from alambique import lifeline; lifeline.watch(); print('fine')"
+    watch = "from alambique.process import lifeline; lifeline.watch(); print('fine')"
     done = subprocess.run([sys.executable, "-c", watch], env={}, capture_output=True, text=True, check=True)
     assert done.stdout == "fine\n"

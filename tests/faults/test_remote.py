@@ -15,7 +15,7 @@ from factories.s3 import s3_server
 from alambique.errors import IntegrityError, TransientError
 from alambique.messages import Run, StageRequest, StageResult
 from alambique.pipeline.transfer import push
-from alambique.pipeline.workspace import run_stage
+from alambique.runs.run_stage import run_stage
 
 CHAIN = {"left": stage("left", "parts/left", "data"), "last": stage("last", "last", "parts/left")}
 

@@ -50,7 +50,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("students", ["../pico"], "students.0: '../pico' is not a name"),
         ("students", ["a-b"], "students.0"),
         ("students", [], "students"),
-        ("students", ["pico", "pico"], "one stands twice"),
+        ("students", ["pico", "pico"], "names one twice"),
         ("students", ["other"], "'other' has no entry in `networks`"),
         ("runtimes", ["tensorflow"], "runtimes.0"),
         ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),

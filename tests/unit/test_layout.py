@@ -17,21 +17,21 @@ from alambique.layout import EvaluationTarget, evaluation_targets
         ("champion-onnx", "champion", "inputs/champions/onnx"),
     ],
 )
-def test_a_subjects_name_says_what_it_is_and_where_it_lies(name: str, kind: str, folder: str) -> None:
-    subject = EvaluationTarget.parse(name)
-    assert (subject.name, subject.kind, subject.folder) == (name, kind, Path(folder))
+def test_a_name_tells_kind_and_folder(name: str, kind: str, folder: str) -> None:
+    target = EvaluationTarget.parse(name)
+    assert (target.name, target.kind, target.folder) == (name, kind, Path(folder))
 
 
 @pytest.mark.parametrize("name", ["pico", "pico-onnx", "pico-onnx-int4", "pico-onnx-int8-extra", ""])
-def test_what_is_no_subject_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no subject"):
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no evaluation target"):
         EvaluationTarget.parse(name)
 
 
 def test_a_run_has_every_checkpoint_candidate_and_champion_once() -> None:
     names = [
-        subject.name
-        for subject in evaluation_targets(
+        target.name
+        for target in evaluation_targets(
             ["main"], ["pico", "nano"], iter([0, 1]), iter(["onnx", "openvino"]), ["openvino"]
         )
     ]

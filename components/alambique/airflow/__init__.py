@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alambique.airflow.dag import DistillDag, IngestDag, PromoteDag, RollbackDag, WatchDriftDag
+    from alambique.airflow.dags import DistillDag, IngestDag, PromoteDag, RollbackDag, WatchDriftDag
     from alambique.airflow.project import Project
     from alambique.airflow.task_group import AlambiqueTaskGroup
 
@@ -22,12 +22,12 @@ __all__ = [
 
 _MODULES = {
     "AlambiqueTaskGroup": "task_group",
-    "DistillDag": "dag",
-    "IngestDag": "dag",
+    "DistillDag": "dags",
+    "IngestDag": "dags",
     "Project": "project",
-    "PromoteDag": "dag",
-    "RollbackDag": "dag",
-    "WatchDriftDag": "dag",
+    "PromoteDag": "dags",
+    "RollbackDag": "dags",
+    "WatchDriftDag": "dags",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 
 from alambique import config
-from alambique.airflow.triggers import ArrivalsTrigger
+from alambique.airflow.triggers.arrivals import ArrivalsTrigger
 from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.pipeline import graph as pipeline
@@ -45,17 +45,17 @@ class Project:
 
     @property
     def data(self) -> Asset:
-        """Announced when images joined the dataset; the event's `extra` holds the branch's revision and the batch."""
+        """Has an event when samples joined the dataset; its `extra` holds the branch's revision and the batch."""
         return self._asset("data")
 
     @property
     def drift(self) -> Asset:
-        """Announced when a drifted batch joined the dataset; `extra` holds revision, report and signals."""
+        """Has an event when a drifted batch joined the dataset; `extra` holds revision, report and signals."""
         return self._asset("drift")
 
     @property
     def challenger(self) -> Asset:
-        """Announced by a run of which a candidate passed every gate; the event's `extra` holds the run's tag."""
+        """Has an event by a run of which a candidate passed every gate; the event's `extra` holds the run's tag."""
         return self._asset("challenger")
 
     @property

@@ -14,10 +14,11 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Alambique",
         "description": "From a DVC-versioned dataset to a promoted, edge-ready student model.",
         "integrations": [{"integration-name": INTEGRATION}],
-        "operators": [_modules("ingestion", "operators", "promotion", "retraining")],
-        "triggers": [_modules("triggers")],
+        "operators": [_modules("operators", "drift", "ingest", "promotion", "retraining", "runs", "stages")],
+        "triggers": [_modules("triggers", "arrivals")],
     }
 
 
-def _modules(*names: str) -> dict[str, Any]:
-    return {"integration-name": INTEGRATION, "python-modules": [f"alambique.airflow.{name}" for name in names]}
+def _modules(package: str, *names: str) -> dict[str, Any]:
+    modules = [f"alambique.airflow.{package}.{name}" for name in names]
+    return {"integration-name": INTEGRATION, "python-modules": modules}

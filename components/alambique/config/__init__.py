@@ -1,6 +1,11 @@
-"""`params.yaml`, checked: one frozen model per section, unknown keys refused before any work.
+"""`params.yaml` and `alambique.yaml` as frozen pydantic models; unknown keys are refused.
 
-`params` holds what is the same for every task, and a module beside it each task's own.
+params          the sections of params.yaml that all tasks share
+detect, heads, classify, text, text_classify    each task's own sections
+gate_config     the gates' parameters; their verdicts are in `evaluation.gates`
+section         the models' base class and common types
+renamed         old keys, refused with their new names
+deployment      alambique.yaml: where a project runs
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ TASKS: dict[str, type[Params]] = {
     "pose": heads.Pose,
     "obb": heads.Obb,
 }
-"""What reads a task's params.yaml."""
+"""The model of each task's params.yaml."""
 
 
 def load(project: Path) -> Params:
@@ -38,7 +43,7 @@ def load(project: Path) -> Params:
     Args:
         project: the project's root.
     Raises:
-        ConfigurationError: missing, unreadable or impossible; every offending key is named by its path.
+        ConfigurationError: missing, unreadable or invalid; every invalid key is named by its path.
     """
     return parse(read_yaml(project / "params.yaml"), "params.yaml")
 
@@ -72,7 +77,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def describe(error: ValidationError, source: str) -> str:
-    """One line per offence: the key's path, what is wrong, the value."""
+    """One line per error: the key's path, what is wrong, the value."""
     lines = []
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
@@ -83,5 +88,5 @@ def describe(error: ValidationError, source: str) -> str:
 
 
 def _redacted(text: str) -> str:
-    """Without what stands before the @ of a URL."""
+    """The text with credentials removed from URLs."""
     return re.sub(r"(\w+://)[^/@]*@", r"\1…@", text)

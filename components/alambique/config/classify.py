@@ -39,12 +39,12 @@ class Teacher(params.Teacher):
 
 
 class Augment(Section):
-    """How a view of an image is drawn.
+    """Random augmentation of a view.
 
     Attributes:
-        crop: least share of the image's area that a view shows.
+        crop: smallest fraction of the image's area in a view.
         flip: probability of mirroring.
-        mix: with another image's view: in every pixel (mixup), or in a rectangle (cutmix).
+        mix: with another image's view: in all pixels (mixup), or in a rectangle (cutmix).
     """
 
     crop: Annotated[float, Field(gt=0, le=1)] = 0.35
@@ -110,7 +110,7 @@ class Params(params.Params):
     def _views_are_of_one_kind(self) -> Self:
         if self.distill.method == "soft" and self.soft_labels.augment != self.training.augment:
             raise ValueError(
-                "soft_labels.augment: the teacher labels other views than training.augment draws for the control, so "
-                "that they could not be compared; give both the same"
+                "soft_labels.augment: differs from training.augment, which augments the control's images, so that the "
+                "student and its control could not be compared; give both the same"
             )
         return self

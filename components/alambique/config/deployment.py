@@ -1,4 +1,4 @@
-"""`alambique.yaml`: where a project runs. Nothing here changes a result, so nothing here is in a stage's key."""
+"""`alambique.yaml`: where a project runs. Results do not depend on it, nor does any stage's key."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def _without_credentials(url: str) -> str:
 
 
 class Deployment(BaseModel):
-    """Where things are kept. Each field can be overridden by an environment variable ALAMBIQUE_<FIELD>.
+    """Repositories, folders and services of a project; an environment variable ALAMBIQUE_<FIELD> overrides a field.
 
     Attributes:
         origin: git URL of the project; runs clone it, push tags, the ledger and the merged dvc.lock to it.
         branch: the branch that scheduled runs start from and fast-forward.
         home: this machine's folder for the shared DVC cache and the stages' workspaces.
-        data: folder that `snapshot` versions as the dataset; None: only what is committed.
+        data: folder that `snapshot` versions as the dataset; None: the committed dataset.
         tracking_uri: MLflow server or SQLite URI; None: runs are not tracked.
-        arrivals: where new images and labels appear, s3://bucket/prefix or a folder; None: nowhere.
-        production: where images from the field appear, likewise; drift is looked for there.
+        arrivals: where new images and labels arrive, s3://bucket/prefix or a folder; None: nowhere.
+        production: where production images arrive, likewise; drift is checked there.
         releases: where champions are published for devices, s3://bucket/prefix; None: they are not.
         python: the interpreter with the `ml` extra; None: the one that runs Airflow.
     """
@@ -51,7 +51,7 @@ class Deployment(BaseModel):
         """Read `alambique.yaml` of the project's root, and the environment.
 
         Raises:
-            ConfigurationError: the file is missing or asks for something impossible.
+            ConfigurationError: the file is missing or invalid.
         """
         overrides = {
             field: os.environ[variable]

@@ -14,8 +14,8 @@ Target = Literal["macs", "parameters", "latency"]
 Importance = Literal["magnitude", "bn_scale", "taylor"]
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 
-SUPPRESSING = ("onnx", "openvino", "torchscript")
-"""The runtimes whose files can hold the suppression that a head with one branch needs, as YOLO11's and YOLOv8's do."""
+WITH_NMS = ("onnx", "openvino", "torchscript")
+"""Runtimes whose files can contain the non-maximum suppression that heads of YOLO11 and YOLOv8 need."""
 
 
 class Network(Section):
@@ -117,12 +117,12 @@ class Params(params.Params):
 
     @model_validator(mode="after")
     def _families_can(self) -> Self:
-        never = [runtime for runtime in self.runtimes if runtime not in SUPPRESSING]
+        never = [runtime for runtime in self.runtimes if runtime not in WITH_NMS]
         for student in self.students:
             family = self.networks[student].family
             if never and family != "yolo26":
                 raise ValueError(
                     f"runtimes: {', '.join(never)} cannot suppress overlapping boxes, as {student}, a {family}, needs; "
-                    f"only {', '.join(SUPPRESSING)} can: take the others out, or choose family: yolo26"
+                    f"only {', '.join(WITH_NMS)} can: take the others out, or choose family: yolo26"
                 )
         return self

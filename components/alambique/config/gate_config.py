@@ -1,4 +1,7 @@
-"""The gates of params.yaml: what a candidate has to hold."""
+"""Parameters of the gates in params.yaml; the verdicts are computed in `evaluation.gates`.
+
+To add a gate, add a class here to the union `Gate`, and its verdict there.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ Reference = Literal["champion", "teacher", "control", "checkpoint", "distilled"]
 
 
 class AtLeast(Section):
-    """The candidate's metric has a floor."""
+    """The candidate's metric must be at least `value`."""
 
     kind: Literal["at_least"]
     metric: str
@@ -20,7 +23,7 @@ class AtLeast(Section):
 
 
 class AtMost(Section):
-    """The candidate's metric has a ceiling: also latency (`latency_p50_ms`) and size (`size_mb`) budgets."""
+    """The candidate's metric must be at most `value`; also for latency (`latency_p50_ms`) and size (`size_mb`)."""
 
     kind: Literal["at_most"]
     metric: str
@@ -28,11 +31,11 @@ class AtMost(Section):
 
 
 class NotWorseThan(Section):
-    """The candidate's metric may be worse than the reference's by `margin`, and the interval may reach `limit`.
+    """The candidate's metric may be worse than the reference's by at most `margin`, its interval's end by `limit`.
 
     Attributes:
-        margin: of the difference itself, in the metric's unit.
-        limit: of the unfavourable end of its 95 % interval; null: the interval is not asked.
+        margin: largest loss, in the metric's unit.
+        limit: largest loss at the unfavourable end of the 95 % interval; null: the interval is not checked.
     """
 
     kind: Literal["not_worse_than"]
@@ -52,7 +55,7 @@ class NotWorseThan(Section):
 
 
 class EachClass(Section):
-    """The candidate's figure of every class of the dataset has a floor."""
+    """The candidate's metric must be at least `value` for every class of the dataset."""
 
     kind: Literal["each_class"]
     metric: str

@@ -1,4 +1,4 @@
-"""`params.yaml` of a network that gives each object more than a box: a mask, keypoints, or a rotated box."""
+"""`params.yaml` of instance segmentation, pose estimation and oriented boxes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Evaluate(params.Evaluate):
 
 
 class Heads(params.Params):
-    """All of it; a class for each head says which task it is."""
+    """All of the `params.yaml` of these tasks."""
 
     HEADLINE: ClassVar[str] = "map50_95"
     BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
@@ -84,7 +84,7 @@ class Heads(params.Params):
     def _one_teacher(self) -> Self:
         if len(self.teachers) > 1:
             raise ValueError(
-                f"teachers: {self.task} learns from one teacher, and teachers names {list(self.teachers)}; name one"
+                f"teachers: {self.task} uses one teacher, but teachers names {list(self.teachers)}; name one"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""`params.yaml` as far as it is the same for every task; each task's own module adds to these sections."""
+"""The sections of `params.yaml` that all tasks share; each task's module extends them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alambique.config.section import CHAMPION, Count, Name, Positive, Probabilit
 
 
 class Student(Section):
-    """What a student is built from, and the weights it and its control start from."""
+    """A student's initial weights, which its control starts from, too; tasks add the architecture."""
 
     weights: str | None = None
 
@@ -71,14 +71,14 @@ class Prune(Section):
 
 
 class Budget(Section):
-    """What the deployed artifact may cost. With any limit set, a search finds student, pruning share and precision.
+    """What the deployed artifact may cost. With any limit set, a search chooses student, pruning ratio and precision.
 
     Attributes:
         latency_p95_ms: of one input, on the machine that searches.
         size_mb: 10⁶ bytes of all the artifact's files.
-        max_drop: of the headline metric against the distilled student with the best one, unpruned.
-        trials: trainings at most.
-        epochs: of recovery in each.
+        max_drop: of the headline metric, against the best distilled student, unpruned.
+        trials: trainings, at most.
+        epochs: of each training, which recovers the accuracy after pruning.
     """
 
     latency_p95_ms: Positive | None = None
@@ -89,7 +89,7 @@ class Budget(Section):
 
     @property
     def asked(self) -> bool:
-        """Whether there is anything to search for."""
+        """Whether any limit is set."""
         return (self.latency_p95_ms, self.size_mb, self.max_drop) != (None, None, None)
 
 
@@ -116,8 +116,8 @@ class Promotion(Section):
     """Which candidate becomes champion, and who decides.
 
     Attributes:
-        policy: whether a challenger is promoted by itself, or when a person approved it in Airflow's UI.
-        timeout_hours: after which an approval that nobody answered is a rejection.
+        policy: automatic, or after an approval in Airflow's UI.
+        timeout_hours: after which an unanswered approval counts as rejected.
     """
 
     objective: Literal["accuracy", "latency", "size"] = "accuracy"
@@ -126,7 +126,7 @@ class Promotion(Section):
 
 
 class Retraining(Section):
-    """When new data or drift may start a run: so many hours after the last one was recorded."""
+    """New data and drift start a run at the earliest `cooldown_hours` after the last recorded one."""
 
     cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
 
@@ -135,8 +135,8 @@ class Ingest(Section):
     """How new data joins the dataset.
 
     Attributes:
-        val, test: shares of the labelled samples that go there; the rest goes to train.
-        max_invalid_fraction: share of a batch's files that may be broken; above it none of the batch joins.
+        val, test: fractions of the labelled samples that go there; the rest goes to train.
+        max_invalid_fraction: above this fraction of broken files none of a batch joins.
     """
 
     val: Probability = 0.1
@@ -154,9 +154,9 @@ class Drift(Section):
     """How production is compared with the champion's training data.
 
     Attributes:
-        window: newest images that are looked at.
-        min_images: below it there is no verdict.
-        false_alarms: share of batches of the training distribution that may be called drifted.
+        window: number of newest images that are compared.
+        min_images: with fewer there is no verdict.
+        false_alarms: fraction of undrifted batches that may be reported as drifted.
     """
 
     window: Annotated[int, Field(ge=20)] = 500
@@ -171,12 +171,12 @@ class Drift(Section):
 
 
 class Params(Section):
-    """All of `params.yaml`; a task's own class adds to the sections, and says which task it is.
+    """All of `params.yaml`; each task's class extends the sections, and names the task.
 
     Attributes:
-        HEADLINE: the task's headline metric, a share from 0 to 1 where more is better.
-        BY_CLASS: what it measures of each class.
-        RUNTIMES, INT8: what the task's students are exported, and quantized, for.
+        HEADLINE: name of the task's headline metric, from 0 to 1, higher is better.
+        BY_CLASS: names of its metrics for each class.
+        RUNTIMES, INT8: runtimes that its students can be exported to, and quantized for.
     """
 
     HEADLINE: ClassVar[str]
@@ -211,7 +211,7 @@ class Params(Section):
     drift: Drift = Drift()
 
     def student_weights(self, student: str) -> str | None:
-        """Where a student's first weights come from; None: it is initialised at random."""
+        """URI of a student's initial weights; None: random initialisation."""
         return self.networks[student].weights
 
     @property
@@ -236,7 +236,7 @@ class Params(Section):
         for key in ("students", "runtimes", "int8", "teachers", "seeds"):
             names = getattr(self, key)
             if len(set(names)) < len(names):
-                raise ValueError(f"{key}: one stands twice in {list(names)}")
+                raise ValueError(f"{key}: {list(names)} names one twice")
         return self
 
     @model_validator(mode="after")

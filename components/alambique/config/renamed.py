@@ -1,4 +1,4 @@
-"""Keys of `params.yaml` that have another name now: an old file is refused with the new names, not half understood."""
+"""Keys of `params.yaml` that were renamed: an old key is refused with its new name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sections of params.yaml share: strictness, names, and the words that every task uses."""
+"""Base class and common types of the sections of params.yaml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _name(value: object) -> object:
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-"""Names become folders, stage names, task ids and registered models: no path, hyphen or space."""
+"""Part of folders, stage names, Airflow task ids and registered models: no slash, hyphen or space."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -25,7 +25,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "mnn", "coreml", "engine"]
 
 CHAMPION = "champion:"
-"""Before a runtime: a teacher's weights are the checkpoint behind that runtime's present champion."""
+"""Prefix of a runtime: the weights are the checkpoint of that runtime's present champion."""
 
 
 class Section(BaseModel):

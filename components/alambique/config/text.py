@@ -11,9 +11,9 @@ from alambique.config import params
 from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
 
 HUB = "hf://"
-"""Before the name of a model on Hugging Face's hub: hf://org/name, hf://org/name@revision."""
+"""Prefix of a model on Hugging Face's hub: hf://org/name, hf://org/name@revision."""
 TOKENIZER = "tokenizer:"
-"""Before a teacher's weights: the tokenizer in their folder alone, for the students that share it."""
+"""Prefix of a teacher's weights: only the tokenizer in their folder, for the students that share it."""
 
 
 class Network(Section):
@@ -21,8 +21,8 @@ class Network(Section):
 
     Attributes:
         hidden: width of the residual stream.
-        heads, kv_heads: of attention; so many heads share a key and value as there are more of them. null: as many.
-        ffn: width inside of the feed-forward.
+        heads, kv_heads: attention heads, and key and value heads (grouped-query attention); null: as many as heads.
+        ffn: width of the hidden layer of the feed-forward block.
     """
 
     layers: Count = 4
@@ -44,14 +44,14 @@ class Network(Section):
 
 
 class Lora(Section):
-    """Low-rank adapters: all that is trained, merged into the weights at the end (Hu et al. 2021)."""
+    """Low-rank adapters: only they are trained, and merged into the weights at the end (Hu et al. 2021)."""
 
     rank: Count = 8
     alpha: Positive = 16.0
 
 
 class Student(Network, params.Student):
-    """A student's sizes; or the weights that it and its control start from, which have sizes of their own."""
+    """A student's architecture; or initial weights for it and its control, which determine the architecture."""
 
     lora: Lora | None = None
 
@@ -123,9 +123,9 @@ class Params(params.Params):
     evaluate: Evaluate = Evaluate()
 
     def student_weights(self, student: str) -> str | None:
-        """A student without weights has its teacher's tokenizer, where the teacher is given one."""
-        if given := self.networks[student].weights:
-            return given
+        """As in the base class; a student without weights gets the tokenizer of its teacher's weights, if any."""
+        if initial := self.networks[student].weights:
+            return initial
         weights = self.teacher[self.teachers[0]].weights
         return f"{TOKENIZER}{weights}" if weights else None
 
@@ -142,11 +142,11 @@ class Params(params.Params):
         if self.distill.method == "soft" and self.distill.temperature != self.soft_labels.temperature:
             raise ValueError(
                 f"distill.temperature: {self.distill.temperature:g}, but soft_labels.temperature, at which the cache "
-                f"holds the rest of the vocabulary, is {self.soft_labels.temperature:g}; give both the same"
+                f"holds the remaining mass of the vocabulary, is {self.soft_labels.temperature:g}; give both the same"
             )
         if self.distill.method == "sequence" and self.soft_labels.prompt is None:
             raise ValueError(
-                "distill.method: sequence trains on what the teacher writes, and soft_labels.prompt asks it for "
-                "nothing; say how many tokens of each text it begins with"
+                "distill.method: sequence trains on texts that the teacher generates, and soft_labels.prompt is "
+                "null; set it to the number of tokens of each text that the teacher continues"
             )
         return self

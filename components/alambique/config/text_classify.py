@@ -10,16 +10,16 @@ from pydantic import Field, model_validator
 from alambique.config import params
 from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
 
-LEAST_TOKENS = 8
+MIN_TOKENS = 8
 
 
 class Network(Section):
-    """A BERT: an encoder that reads a text in both directions.
+    """A BERT: a bidirectional Transformer encoder.
 
     Attributes:
         hidden: width of the residual stream.
-        heads: of attention.
-        ffn: width inside of the feed-forward.
+        heads: attention heads.
+        ffn: width of the hidden layer of the feed-forward block.
     """
 
     layers: Count = 2
@@ -35,14 +35,14 @@ class Network(Section):
 
 
 class Student(Network, params.Student):
-    """A student's sizes; or the weights that it and its control start from, which have sizes of their own."""
+    """A student's architecture; or initial weights for it and its control, which determine the architecture."""
 
 
 class Teacher(params.Teacher):
     """A teacher.
 
     Attributes:
-        pretrain: epochs in which it first learns to foretell hidden words of all texts, labelled or not.
+        pretrain: epochs of masked language modelling on all texts, labelled or not, before the classification.
     """
 
     network: Network = Network(layers=4, hidden=256, heads=4, ffn=1024)
@@ -93,7 +93,7 @@ class Params(params.Params):
     INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
 
     task: Literal["text_classify"] = "text_classify"
-    input_size: Annotated[int, Field(ge=LEAST_TOKENS)] = 64
+    input_size: Annotated[int, Field(ge=MIN_TOKENS)] = 64
     networks: Mapping[Name, Student]
     teacher: Mapping[Name, Teacher]
     soft_labels: SoftLabels = SoftLabels()

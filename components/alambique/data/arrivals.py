@@ -1,7 +1,7 @@
-"""What lies where new data arrives, and what of it is new: images, each with its labels, against the records of before.
+"""The verb `arrivals`: which images and labels at the place where data arrives were not ingested yet.
 
-Every ingestion leaves a record in the project, `arrivals/<batch>.json`, which names each file that it looked at, its
-version then, and what became of it. A file that is named there in its present version is not looked at again.
+Every ingestion writes a record into the project, `arrivals/<batch>.json`, with the name, version and outcome of each
+file. A file whose present version is in a record is skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Outcome = Literal["added", "labelled", "relabelled", "duplicate", "quarantined"]
 
 
 class Pair(NamedTuple):
-    """An image and its labels, where they arrive together; labels alone are somebody's mistake.
+    """An image with its labels if they arrive together; labels without an image are quarantined.
 
     Attributes:
         classes: the data.yaml nearest above the labels.
@@ -51,10 +51,10 @@ class Pair(NamedTuple):
 
 @dataclass
 class FileOutcome:
-    """What became of a pair.
+    """The outcome of a pair's ingestion.
 
     Attributes:
-        versions: of each of its files when it was looked at, by key.
+        versions: of each of its files at that time, by key.
         path: of the image in the dataset, below images/.
         reason: why it was quarantined, or what it is a duplicate of.
     """
@@ -72,7 +72,7 @@ class Record:
 
     Attributes:
         source: the URL that its files' keys are relative to.
-        by: what started it.
+        by: who started it.
     """
 
     source: str
@@ -81,7 +81,7 @@ class Record:
 
     @property
     def batch(self) -> str:
-        """A name by content: the same files in the same versions are the same batch."""
+        """A name by content: equal files in equal versions give an equal name."""
         lines = [f"{key} {version}\n" for outcome in self.outcomes for key, version in outcome.versions.items()]
         return hashlib.sha256("".join([f"{self.source}\n", *sorted(lines)]).encode()).hexdigest()[:12]
 
@@ -108,8 +108,8 @@ def load(project: Path) -> list[Record]:
 
 def pending(source: str, items: Iterable[Item], records: Iterable[Record]) -> list[Pair]:
     """The pairs among `items` of which a file is new or has changed since the records were written."""
-    seen = {(key, version) for record in records if record.source == source for key, version in _versions(record)}
-    return [pair for pair in pairs(items) if any((item.key, item.version) not in seen for item in pair.items)]
+    ingested = {(key, version) for record in records if record.source == source for key, version in _versions(record)}
+    return [pair for pair in pairs(items) if any((item.key, item.version) not in ingested for item in pair.items)]
 
 
 def pairs(items: Iterable[Item]) -> list[Pair]:
@@ -119,35 +119,35 @@ def pairs(items: Iterable[Item]) -> list[Pair]:
     images = [key for key in by_key if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
     labels = {key: by_key.get(label_key(key)) or by_key.get(_beside(key)) for key in images}
     used = {label.key for label in labels.values() if label}
-    # A text among images may be anything; below a folder called labels it is labels.
+    # A .txt file beside images may be anything; below a folder called labels it holds labels.
     stray = [key for key in by_key if key.endswith(".txt") and "labels" in key.split("/")[:-1] and key not in used]
-    found = [Pair(by_key[key], label, _nearest(label, classes)) for key, label in labels.items()]
-    return found + [Pair(None, by_key[key]) for key in stray]
+    with_image = [Pair(by_key[key], label, _nearest(label, classes)) for key, label in labels.items()]
+    return with_image + [Pair(None, by_key[key]) for key in stray]
 
 
 def label_key(image: str) -> str:
-    """Where the labels of an image lie: see `adopt.label_of`."""
+    """Key of an image's labels, see `import_dataset.label_of`."""
     return label_of(Path(image)).as_posix()
 
 
-def look(request: ArrivalsRequest) -> Arrivals:
-    """Count what is new, without fetching any of it.
+def count_new(request: ArrivalsRequest) -> Arrivals:
+    """Count the new files, without downloading any.
 
     Raises:
-        ConfigurationError: nothing is watched, or it is not there.
+        ConfigurationError: `arrivals` is not set, or there is no such place.
         TransientError: the place or the origin is out of reach.
     """
-    source = watched(request.deployment)
-    found = pending(source, open_store(source).items(), _committed(request.deployment))
-    files = sorted({f"{item.key} {item.version}\n" for pair in found for item in pair.items})
+    source = arrivals_url(request.deployment)
+    new = pending(source, open_store(source).items(), _committed(request.deployment))
+    files = sorted({f"{item.key} {item.version}\n" for pair in new for item in pair.items})
     return Arrivals(new=len(files), digest=hashlib.sha256("".join(files).encode()).hexdigest())
 
 
-def watched(deployment: Deployment) -> str:
+def arrivals_url(deployment: Deployment) -> str:
     """Where new data arrives.
 
     Raises:
-        ConfigurationError: nowhere.
+        ConfigurationError: `arrivals` is not set.
     """
     if deployment.arrivals is None:
         raise ConfigurationError("`arrivals` of alambique.yaml is empty; name an s3://bucket/prefix or a folder")

@@ -1,4 +1,8 @@
-"""What a dataset of images and boxes promises, as expectations on the tables of its manifest."""
+"""The data contract of images and boxes: Great Expectations' rules on the tables of `manifest`.
+
+Add a rule to `suites` if it is about the whole dataset, to `file_suites` if it is about single files, as new ones are
+checked by the latter, too. Other tasks have a contract of their own in their folder of `tasks/`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ MIN_SIDE = 10
 
 
 def suites(classes: int, min_boxes_per_class: int) -> Suites:
-    """What a dataset promises: its files, and that every split and class is there.
+    """Rules on a dataset: on its files, and that every split and class is there.
 
     Args:
         classes: how many classes the dataset names.
@@ -41,7 +45,7 @@ def suites(classes: int, min_boxes_per_class: int) -> Suites:
 
 
 def file_suites(classes: int) -> Suites:
-    """What every image and every label file promises by itself."""
+    """Rules on each image file and each label file by itself."""
     return {
         "images": [
             gxe.ExpectColumnValuesToBeInSet(

@@ -1,4 +1,4 @@
-"""A dataset in the canonical YOLO layout, read-only: images/<split>, labels/<split> and a data.yaml that names both."""
+"""A detection dataset in YOLO's layout, read-only: images/<split>, labels/<split> and data.yaml."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.data.images import FIELD, IMAGE_SUFFIXES, LABELLED, SPLITS, Images, class_names
+from alambique.data.images import IMAGE_SUFFIXES, LABELLED, PRODUCTION_FOLDER, SPLITS, Images, class_names
 from alambique.errors import DataError
 from alambique.files import sha256
 
-__all__ = ["FIELD", "IMAGE_SUFFIXES", "LABELLED", "SPLITS", "Dataset", "class_names", "read_boxes"]
+__all__ = ["IMAGE_SUFFIXES", "LABELLED", "PRODUCTION_FOLDER", "SPLITS", "Dataset", "class_names", "read_boxes"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_boxes(label: Path) -> NDArray[np.float64]:
     """
     rows: list[list[float]] = []
     if label.exists():
-        # A stray byte must name its line, so it may not stop the decoding.
+        # Undecodable bytes are replaced, so that the error below can name the line.
         for number, line in enumerate(label.read_text(errors="replace").splitlines(), start=1):
             if line.strip():
                 rows.append(_row(line, f"{label}:{number}"))

@@ -1,4 +1,4 @@
-"""A dataset judged by its contract, Great Expectations suites over tables of its facts, and the verdict in words."""
+"""Run a data contract (Great Expectations suites over tables of facts), and list what failed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from alambique.errors import AlambiqueError
 
 NAMED = 20
-"""How many offenders a failure names."""
+"""Files that a failure lists at most."""
 
 Suites = Mapping[str, list[Any]]
-"""The expectations on each of a dataset's tables; their notes are what a failure says."""
+"""The expectations on each of a dataset's tables; a failure's message is the expectation's `notes`."""
 
 
 def judge(tables: Mapping[str, pd.DataFrame], contract: Suites, docs: Path | None = None) -> dict[str, Any]:
     """Run the contract on a dataset's facts.
 
     Args:
-        tables: by name; the column `path` names a row to people.
+        tables: by name; the column `path` identifies a row in messages.
         docs: a folder to be made for Great Expectations' own HTML report (Data Docs).
     Returns:
         each table's result as Great Expectations describes it, without dates and run ids.
@@ -62,7 +62,7 @@ def failures(results: dict[str, Any]) -> list[str]:
 
 
 def offenders(results: dict[str, Any]) -> dict[str, list[str]]:
-    """Why each file that broke an expectation on files did, by its `path` in the manifest."""
+    """By `path` in the manifest, the notes of the expectations that the file does not meet."""
     reasons: dict[str, list[str]] = {}
     for table in results.values():
         for expectation in table["results"]:

@@ -1,4 +1,4 @@
-"""A dataset of images, read-only, whatever is known of them: images/<split>, and a data.yaml that names both."""
+"""A dataset of images, read-only, without its labels: images/<split>, and a data.yaml with splits and classes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from alambique.errors import DataError
 LABELLED = ("train", "val", "test")
 SPLITS = (*LABELLED, "unlabelled")
 DESCRIPTION = "data.yaml"
-FIELD = "field"
-"""The folder of the unlabelled split with the images that joined when production had drifted."""
+PRODUCTION_FOLDER = "field"
+"""Folder inside the unlabelled split with the production images that joined after drift."""
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
 class Images:
-    """A dataset of images; each task adds what it knows of them.
+    """A dataset of images; each task adds its labels.
 
     Attributes:
         root: the folder of data.yaml.
@@ -58,15 +58,15 @@ class Images:
         folder = self.root / self.folders[split]
         return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
-    def field(self) -> list[Path]:
-        """The images that came from the field, without labels, when production had drifted; see `images`."""
+    def production_images(self) -> list[Path]:
+        """The unlabelled production images that joined after drift; see `images`."""
         if not self.has("unlabelled"):
             return []
-        folder = self.root / self.folders["unlabelled"] / FIELD
+        folder = self.root / self.folders["unlabelled"] / PRODUCTION_FOLDER
         return [path for path in self.images("unlabelled") if path.is_relative_to(folder)]
 
     def inside(self, image: Path) -> str:
-        """An image's path inside `root`/images, by which caches and results know it."""
+        """An image's path inside `root`/images, the key of caches and results."""
         return image.relative_to(self.root / "images").as_posix()
 
 
@@ -74,7 +74,7 @@ def read_description(source: Path, needs: str) -> dict[str, Any]:
     """The mapping in a data.yaml.
 
     Args:
-        needs: what it should hold, for people whose file holds no mapping.
+        needs: what it should hold, for the message.
     Raises:
         DataError: it is missing, not YAML, or no mapping.
     """

@@ -1,4 +1,4 @@
-"""Copy a dataset as people have it (any YOLO data.yaml, or a name that Ultralytics knows) into the canonical layout."""
+"""Copy a dataset (any YOLO data.yaml, or a name that Ultralytics downloads) into the project's layout."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ Pairs = dict[Path, Path]
 """Each image of a split, sorted, and where its labels would be."""
 
 KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
-"""What a data.yaml says of keypoints: how many numbers each object has, which are each other's mirror image, and how
-exactly people place each."""
+"""Keys of keypoints in a data.yaml: their shape, which become each other when mirrored, and the OKS deviations."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Source:
     keypoints: dict[str, Any]
 
 
-def adopt(data: str, target: Path) -> None:
+def import_dataset(data: str, target: Path) -> None:
     """Copy the dataset `data` to `target`.
 
     Args:
@@ -52,7 +51,7 @@ def adopt(data: str, target: Path) -> None:
 
 
 def describe(data: str) -> Source:
-    """Find the images and labels of a dataset; see `adopt`.
+    """Find the images and labels of a dataset; see `import_dataset`.
 
     Raises:
         DataError: a split is missing, names nothing, or has no labels.
@@ -82,11 +81,11 @@ def label_of(image: Path) -> Path:
 def _read(data: str) -> tuple[Path, dict[str, Any]]:
     path = Path(data).expanduser()
     if path.is_dir():
-        found = sorted(path.glob("*.y*ml"))
+        files = sorted(path.glob("*.y*ml"))
         named = path / "data.yaml"
-        if named not in found and len(found) != 1:
-            raise DataError(f"{path} holds no data.yaml (found {[file.name for file in found]}); give the file itself")
-        path = named if named in found else found[0]
+        if named not in files and len(files) != 1:
+            raise DataError(f"{path} holds no data.yaml (found {[file.name for file in files]}); give the file itself")
+        path = named if named in files else files[0]
     if not path.is_file():
         return _download(data)
     content = read_yaml(path)
@@ -113,13 +112,13 @@ def _download(name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def _base(file: Path, content: dict[str, Any]) -> Path:
-    """The folder that splits are relative to; a stale `path`, of another machine, is passed over."""
+    """The folder that splits are relative to; a `path` that does not exist here is ignored."""
     path = file.parent / Path(str(content.get("path") or ".")).expanduser()
     return path if path.is_dir() else file.parent
 
 
 def _find(base: Path, place: str, split: str, file: Path) -> Path:
-    # Roboflow writes ../train/images for what lies beside the data.yaml.
+    # Roboflow writes ../train/images for folders beside the data.yaml.
     for candidate in (base / place, base / place.removeprefix("../")):
         if candidate.exists():
             return candidate.resolve()

@@ -1,4 +1,4 @@
-"""What a dataset holds, as tables: the facts that the data contract judges, gathered without judging."""
+"""Facts about a dataset's files and boxes, as tables: the input of the data contract, see `contract`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNTS: dict[str, str] = {"split": "object", "path": "object", "boxes": "int64"}
 
 @dataclass(frozen=True)
 class Manifest:
-    """Three tables; `path` names a row to people.
+    """Three tables; the column `path` identifies a row in messages.
 
     Attributes:
         images: a row per image. `label_error` says why its labels cannot be read; `found_in` lists every split that
@@ -60,7 +60,7 @@ class Manifest:
 
 
 def build(dataset: Dataset) -> Manifest:
-    """Read every image and label of `dataset`. Nothing broken stops it: what is broken becomes a row that says so."""
+    """Read every image and label of `dataset`. A broken file becomes a row that says so."""
     images: list[dict[str, Any]] = []
     boxes: list[dict[str, Any]] = []
     for split in SPLITS:
@@ -86,15 +86,15 @@ def counts(dataset: Dataset, facts: Manifest) -> dict[str, Any]:
 
 
 def image_facts(path: Path) -> dict[str, Any]:
-    """What a row says of an image file by itself, also of one that cannot be read."""
+    """The columns of one image file, also of one that cannot be read."""
     facts = {"readable": True, "width": None, "height": None, "bytes": path.stat().st_size, "sha256": sha256(path)}
     try:
-        # Only decoding every pixel finds a truncated file; opening reads no further than the header.
+        # Only decoding every pixel detects a truncated file; opening reads the header alone.
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             image.load()
             facts["width"], facts["height"] = image.size
-    # Once imported, Ultralytics tries again what is no image, with a plugin that may not be installed.
+    # Once imported, Ultralytics reads unknown formats with a plugin that may not be installed.
     except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError):
         facts["readable"] = False
     return facts
@@ -134,14 +134,14 @@ def mark_shared(images: list[dict[str, Any]]) -> None:
 
 
 def _counts(dataset: Dataset, boxes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    seen = Counter((box["split"], box["class"]) for box in boxes)
+    counts = Counter((box["split"], box["class"]) for box in boxes)
     return [
-        {"split": split, "path": f"{split}/{name}", "boxes": seen[split, index]}
+        {"split": split, "path": f"{split}/{name}", "boxes": counts[split, index]}
         for split in LABELLED
         for index, name in enumerate(dataset.classes)
     ]
 
 
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
-    """Rows as a table with these columns, of these types, also where there are none."""
+    """Rows as a table with these columns and types, also without rows."""
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -14,7 +14,7 @@ import numpy as np
 
 from alambique.config.params import Ingest
 from alambique.data.arrivals import FileOutcome, Outcome
-from alambique.data.dataset import FIELD, LABELLED, SPLITS, Dataset, read_boxes
+from alambique.data.dataset import LABELLED, PRODUCTION_FOLDER, SPLITS, Dataset, read_boxes
 from alambique.data.near_duplicates import fingerprints, nearest
 from alambique.data.staging import Staged
 from alambique.files import sha256, write_bytes, write_text
@@ -24,11 +24,11 @@ UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True)
 class History:
-    """What earlier ingestions brought.
+    """Files that earlier ingestions added.
 
     Attributes:
-        paths: in the dataset, below images/; from whatever source.
-        keys: by path, the files of this batch's source that it came from.
+        paths: in the dataset, below images/, from every source.
+        keys: by path, the keys that it had at this batch's source.
     """
 
     paths: frozenset[str]
@@ -36,113 +36,111 @@ class History:
 
 
 class Merger:
-    """A dataset that images are put into, one by one.
+    """Puts images into a dataset, one by one.
 
     Args:
         root: the dataset's folder, which is changed; its files may be read-only links, which are replaced.
-        shares: how labelled images are spread over the splits.
+        shares: fractions of labelled images that go to each split.
         history: of earlier ingestions.
-        field: whether the images come from the field, and are kept together.
+        from_production: whether the images are production images, which get a folder of their own.
     """
 
-    def __init__(self, root: Path, shares: Ingest, history: History, field: bool = False) -> None:
+    def __init__(self, root: Path, shares: Ingest, history: History, from_production: bool = False) -> None:
         self.dataset = Dataset.load(root)
         self.shares = shares
         self.history = history
-        self.folder = FIELD if field else ""
+        self.folder = PRODUCTION_FOLDER if from_production else ""
         self.paths = [path for split in SPLITS for path in self.dataset.images(split)]
         self.prints = fingerprints(self.paths)
-        self.twins: dict[str, list[Path]] = {}
+        self.by_sha256: dict[str, list[Path]] = {}
         for path in self.paths:
-            self.twins.setdefault(sha256(path), []).append(path)
+            self.by_sha256.setdefault(sha256(path), []).append(path)
 
-    def merge(self, staged: Sequence[Staged]) -> list[FileOutcome]:
+    def merge(self, batch: Sequence[Staged]) -> list[FileOutcome]:
         """Put a batch into the dataset; where too much of it is broken, none of it.
 
         Returns:
-            what became of each pair, in their order.
+            what became of staged pair, in their order.
         """
-        broken = sum(bool(each.wrong) for each in staged)
-        if broken > self.shares.max_invalid_fraction * len(staged):
-            why = f"{broken} of the {len(staged)} images of this batch are broken, so none of it joined"
-            return [_outcome(each, "quarantined", reason="; ".join(each.wrong) or why) for each in staged]
-        return [self._put(each) for each in staged]
+        broken = sum(bool(staged.problems) for staged in batch)
+        if broken > self.shares.max_invalid_fraction * len(batch):
+            why = f"{broken} of the {len(batch)} images of this batch are broken, so none of it joined"
+            return [_outcome(staged, "quarantined", reason="; ".join(staged.problems) or why) for staged in batch]
+        return [self._put(staged) for staged in batch]
 
-    def _put(self, each: Staged) -> FileOutcome:
-        if each.wrong or each.image is None:
-            return _outcome(each, "quarantined", reason="; ".join(each.wrong))
-        twins = self.twins.get(str(each.sha256), [])
-        unlabelled = [path for path in twins if self._split(path) == UNLABELLED]
-        labelled = [path for path in twins if path not in unlabelled]
-        if each.label and unlabelled:
-            return self._label(each, each.label, unlabelled, labelled)
-        if twins:
-            return self._again(each, twins[0])
-        return self._add(each)
+    def _put(self, staged: Staged) -> FileOutcome:
+        if staged.problems or staged.image is None:
+            return _outcome(staged, "quarantined", reason="; ".join(staged.problems))
+        duplicates = self.by_sha256.get(str(staged.sha256), [])
+        unlabelled = [path for path in duplicates if self._split(path) == UNLABELLED]
+        labelled = [path for path in duplicates if path not in unlabelled]
+        if staged.label and unlabelled:
+            return self._label(staged, staged.label, unlabelled, labelled)
+        if duplicates:
+            return self._duplicate(staged, duplicates[0])
+        return self._add(staged)
 
-    def _add(self, each: Staged) -> FileOutcome:
-        image = Path(str(each.image))
+    def _add(self, staged: Staged) -> FileOutcome:
+        image = Path(str(staged.image))
         (fingerprint,) = fingerprints([image])
-        like = nearest(fingerprint, self.prints)
-        resembled = self.paths[like] if like is not None else None
-        known = self._split(resembled) if resembled else None
-        if each.label:
-            split = ("train" if known == UNLABELLED else known) or self._chosen(each)
-        elif resembled and known in {"val", "test"}:
+        nearest_index = nearest(fingerprint, self.prints)
+        similar = self.paths[nearest_index] if nearest_index is not None else None
+        known = self._split(similar) if similar else None
+        if staged.label:
+            split = ("train" if known == UNLABELLED else known) or self._chosen(staged)
+        elif similar and known in {"val", "test"}:
             # Unlabelled images are trained on.
             return _outcome(
-                each, "quarantined", reason=f"it resembles {self._name(resembled)}, which measures the models"
+                staged, "quarantined", reason=f"it resembles {self._name(similar)}, which measures the models"
             )
         else:
             split = UNLABELLED
-        target = self._write(each, split)
+        target = self._write(staged, split)
         self.paths.append(target)
         self.prints = np.concatenate([self.prints, fingerprint[None]])
-        return _outcome(each, "added", path=self._name(target))
+        return _outcome(staged, "added", path=self._name(target))
 
-    def _label(self, each: Staged, label: Path, unlabelled: list[Path], labelled: list[Path]) -> FileOutcome:
-        """An image that was there without labels has them now. It was trained on, and goes on being so."""
-        target = labelled[0] if labelled else self._write(each, "train")
+    def _label(self, staged: Staged, label: Path, unlabelled: list[Path], labelled: list[Path]) -> FileOutcome:
+        """Move an unlabelled image to train, with its labels: it was trained on before."""
+        target = labelled[0] if labelled else self._write(staged, "train")
         for path in unlabelled:
             path.unlink()
             index = self.paths.index(path)
             self.paths[index] = target
-        self.twins[str(each.sha256)] = [target]
-        return _outcome(each, "labelled", path=self._name(target))
+        self.by_sha256[str(staged.sha256)] = [target]
+        return _outcome(staged, "labelled", path=self._name(target))
 
-    def _again(self, each: Staged, twin: Path) -> FileOutcome:
-        name = self._name(twin)
-        if each.label and not _equal(each.label, self.dataset.label(twin)):
-            if not self.history.keys.get(name, frozenset()) & {item.key for item in each.pair.items}:
-                return _outcome(each, "duplicate", path=name, reason=f"{name} has these bytes and other labels")
-            write_bytes(self.dataset.label(twin), each.label.read_bytes())
-            return _outcome(each, "relabelled", path=name)
-        if name not in self.history.paths and twin.name == _file_name(
-            each
-        ):  # put there by a merge that was interrupted
-            return _outcome(each, "added", path=name)
-        return _outcome(each, "duplicate", path=name, reason=f"{name} has these bytes")
+    def _duplicate(self, staged: Staged, duplicate: Path) -> FileOutcome:
+        name = self._name(duplicate)
+        if staged.label and not _equal(staged.label, self.dataset.label(duplicate)):
+            if not self.history.keys.get(name, frozenset()) & {item.key for item in staged.pair.items}:
+                return _outcome(staged, "duplicate", path=name, reason=f"{name} has these bytes and other labels")
+            write_bytes(self.dataset.label(duplicate), staged.label.read_bytes())
+            return _outcome(staged, "relabelled", path=name)
+        if name not in self.history.paths and duplicate.name == _file_name(staged):  # by a merge that was interrupted
+            return _outcome(staged, "added", path=name)
+        return _outcome(staged, "duplicate", path=name, reason=f"{name} has these bytes")
 
-    def _chosen(self, each: Staged) -> str:
-        """The split that its folders name, or one by the image's hash, so that a repetition chooses it again."""
-        folders = PurePosixPath(each.pair.key).parts[:-1]
+    def _chosen(self, staged: Staged) -> str:
+        """The split that a folder of its key names, or one by its hash: the same at every ingestion."""
+        folders = PurePosixPath(staged.pair.key).parts[:-1]
         if named := [folder for folder in folders if folder in LABELLED]:
             return named[-1]
-        share = int(str(each.sha256)[:8], 16) / 2**32
+        share = int(str(staged.sha256)[:8], 16) / 2**32
         if share < self.shares.test:
             return "test"
         return "val" if share < self.shares.test + self.shares.val else "train"
 
-    def _write(self, each: Staged, split: str) -> Path:
+    def _write(self, staged: Staged, split: str) -> Path:
         if not self.dataset.has(split):
             source = self.dataset.root / "data.yaml"
             write_text(source, f"{source.read_text().rstrip()}\n{split}: images/{split}\n")
             self.dataset = Dataset.load(self.dataset.root)
-        target = self.dataset.root / self.dataset.folders[split] / self.folder / _file_name(each)
-        if each.label:  # first, so that nobody ever sees the image without
-            write_bytes(self.dataset.label(target), each.label.read_bytes())
-        write_bytes(target, Path(str(each.image)).read_bytes())
-        self.twins[str(each.sha256)] = [target]
+        target = self.dataset.root / self.dataset.folders[split] / self.folder / _file_name(staged)
+        if staged.label:  # before the image, which is never there without its labels then
+            write_bytes(self.dataset.label(target), staged.label.read_bytes())
+        write_bytes(target, Path(str(staged.image)).read_bytes())
+        self.by_sha256[str(staged.sha256)] = [target]
         return target
 
     def _split(self, path: Path) -> str:
@@ -153,17 +151,17 @@ class Merger:
         return path.relative_to(self.dataset.root / "images").as_posix()
 
 
-def _file_name(each: Staged) -> str:
-    """What people called it, as far as a file name may hold that, and enough of its hash to be its own."""
-    path = PurePosixPath(each.pair.key)
+def _file_name(staged: Staged) -> str:
+    """Its stem at the source, as far as a file name may hold that, and part of its hash, which makes it unique."""
+    path = PurePosixPath(staged.pair.key)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:64] or "image"
-    return f"{stem}-{str(each.sha256)[:8]}{path.suffix.lower()}"
+    return f"{stem}-{str(staged.sha256)[:8]}{path.suffix.lower()}"
 
 
 def _equal(one: Path, other: Path) -> bool:
     return bool(np.array_equal(read_boxes(one), read_boxes(other)))
 
 
-def _outcome(each: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> FileOutcome:
-    versions = {item.key: item.version for item in each.pair.items}
-    return FileOutcome(versions, outcome, path, each.sha256, reason)
+def _outcome(staged: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> FileOutcome:
+    versions = {item.key: item.version for item in staged.pair.items}
+    return FileOutcome(versions, outcome, path, staged.sha256, reason)

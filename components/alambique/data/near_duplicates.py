@@ -1,4 +1,4 @@
-"""Which images look alike, so that near-duplicates (frames of one film, another JPEG of one shot) stay in one split."""
+"""Perceptual hashes, so that near-duplicates (frames of one film, another JPEG of one shot) stay in one split."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SIDE = 16
 """A fingerprint has SIDE² bits."""
 
 CLOSE = 20
-"""Of 256 bits, that many may differ between near-duplicates. Photographs that were scaled by a tenth and
-compressed anew differed in at most 19, different ones of a kind in at least 30, and in half of the bits as a rule."""
+"""Near-duplicates differ in at most that many of 256 bits. Photographs that were scaled by a tenth and
+compressed anew differed in at most 19, different ones of a kind in at least 30, as a rule in half of the bits."""
 
 Fingerprints = NDArray[np.uint64]
 """(n, SIDE² / 64)"""
@@ -31,7 +31,7 @@ def fingerprints(paths: Iterable[Path]) -> Fingerprints:
 
 
 def nearest(one: NDArray[np.uint64], others: Fingerprints) -> int | None:
-    """The index of what `one` is a near-duplicate of; None: of nothing, or `one` has too little contrast to tell."""
+    """Index of the near-duplicate of `one`; None without one, or if `one` has too little contrast to tell."""
     if not len(others) or np.bitwise_count(one).sum() <= CLOSE:
         return None
     distances = np.bitwise_count(others ^ one).sum(axis=1)

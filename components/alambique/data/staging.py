@@ -1,4 +1,4 @@
-"""A batch fetched into a folder of its own and judged there, file by file, before anything touches the dataset."""
+"""Download a batch of new files into a folder and check it there, file by file, before the dataset is touched."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from alambique.errors import AlambiqueError, DataError
 from alambique.files import sha256, write_text
 
 LARGEST = 256 * 2**20
-"""Bytes. What is larger is no image of one shot, and is not fetched."""
+"""Bytes; larger files are refused, and not downloaded."""
 
 FETCHES = 8
-"""At the same time: an S3 server answers each slowly, and many at once."""
+"""Parallel downloads: S3 is slow for each, and answers many at once."""
 
 Names = list[str] | str
-"""Class names by index, or why there are none."""
+"""Class names by index, or the reason why they could not be read."""
 
 
 @dataclass
 class Staged:
-    """A pair as it was fetched.
+    """A downloaded pair.
 
     Attributes:
         image, label: files in the staging folder; the label's classes are already those of the dataset.
-        wrong: why it cannot join; empty: it can.
+        problems: reasons why it cannot join the dataset; empty if it can.
     """
 
     pair: Pair
     image: Path | None = None
     label: Path | None = None
     sha256: str | None = None
-    wrong: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def stage(store: Store, batch: list[Pair], folder: Path, classes: list[str]) -> list[Staged]:
-    """Fetch a batch into `folder` and say of each pair what is wrong with it.
+    """Download a batch into `folder` and list for each pair what is wrong with it.
 
-    Nothing in a key becomes a path here: files are numbered.
+    Files are numbered: no part of a key becomes a path.
 
     Args:
         folder: to be made; a dataset of one split, and one of unlabelled images.
@@ -57,16 +57,16 @@ def stage(store: Store, batch: list[Pair], folder: Path, classes: list[str]) -> 
     Raises:
         TransientError: a file could not be fetched.
     """
-    staged = [Staged(pair, wrong=_refusals(pair)) for pair in batch]
-    fetched = [each for each in staged if not each.wrong]
+    downloads = [Staged(pair, problems=_refusals(pair)) for pair in batch]
+    fetched = [staged for staged in downloads if not staged.problems]
     with ThreadPoolExecutor(FETCHES) as pool:
-        list(pool.map(lambda number, each: _fetch(store, number, each, folder), count(), fetched))
+        list(pool.map(lambda number, staged: _fetch(store, number, staged, folder), count(), fetched))
     names = {pair.classes: _names(store, pair.classes, folder) for pair in batch if pair.classes}
-    for each in fetched:
-        if each.label and each.pair.classes:
-            _map_classes(each, names[each.pair.classes], classes)
+    for staged in fetched:
+        if staged.label and staged.pair.classes:
+            _map_classes(staged, names[staged.pair.classes], classes)
     _judge(fetched, folder, classes)
-    return staged
+    return downloads
 
 
 def _refusals(pair: Pair) -> list[str]:
@@ -78,20 +78,20 @@ def _refusals(pair: Pair) -> list[str]:
     ]
 
 
-def _fetch(store: Store, number: int, each: Staged, folder: Path) -> None:
-    image, label, _ = each.pair
+def _fetch(store: Store, number: int, staged: Staged, folder: Path) -> None:
+    image, label, _ = staged.pair
     if image is None:
         return
     split = "train" if label else "unlabelled"
     name = f"{number:08d}"
-    each.image = folder / "images" / split / f"{name}{PurePosixPath(image.key).suffix.lower()}"
-    each.image.parent.mkdir(parents=True, exist_ok=True)
-    store.fetch(image, each.image)
-    each.sha256 = sha256(each.image)
+    staged.image = folder / "images" / split / f"{name}{PurePosixPath(image.key).suffix.lower()}"
+    staged.image.parent.mkdir(parents=True, exist_ok=True)
+    store.fetch(image, staged.image)
+    staged.sha256 = sha256(staged.image)
     if label:
-        each.label = folder / "labels" / split / f"{name}.txt"
-        each.label.parent.mkdir(parents=True, exist_ok=True)
-        store.fetch(label, each.label)
+        staged.label = folder / "labels" / split / f"{name}.txt"
+        staged.label.parent.mkdir(parents=True, exist_ok=True)
+        store.fetch(label, staged.label)
 
 
 def _names(store: Store, item: Item, folder: Path) -> Names:
@@ -105,30 +105,30 @@ def _names(store: Store, item: Item, folder: Path) -> Names:
         return str(error).replace(str(path), item.key)
 
 
-def _map_classes(each: Staged, names: Names, classes: list[str]) -> None:
+def _map_classes(staged: Staged, names: Names, classes: list[str]) -> None:
     if isinstance(names, str):
-        each.wrong.append(names)
+        staged.problems.append(names)
         return
-    label = Path(str(each.label))
+    label = Path(str(staged.label))
     try:
         boxes = read_boxes(label)
-    except DataError:  # the contract will say so
+    except DataError:  # reported by the contract
         return
     used = sorted({int(index) for index in boxes[:, 0]})
     called = {index: names[index] if 0 <= index < len(names) else f"number {index}" for index in used}
     if unknown := [name for name in called.values() if name not in classes]:
-        each.wrong.append(f"class {', '.join(unknown)} is none of the dataset's: {', '.join(classes)}")
+        staged.problems.append(f"class {', '.join(unknown)} is none of the dataset's: {', '.join(classes)}")
         return
     rows = ([classes.index(called[int(index)]), *box] for index, *box in boxes.tolist())
     write_text(label, "".join(f"{' '.join(np.format_float_positional(x, trim='-') for x in row)}\n" for row in rows))
 
 
 def _judge(fetched: list[Staged], folder: Path, classes: list[str]) -> None:
-    """Hold each file to the contract that the dataset is held to."""
+    """Check each file by the contract that the dataset is held to."""
     if not fetched:
         return
     content = {"train": "images/train", "unlabelled": "images/unlabelled", "names": dict(enumerate(classes))}
     write_text(folder / "data.yaml", yaml.safe_dump(content))
     broken = offenders(judge(manifest.build(Dataset.load(folder)).tables, file_suites(len(classes))))
-    for each in fetched:
-        each.wrong += broken.get(Path(str(each.image)).relative_to(folder).as_posix(), [])
+    for staged in fetched:
+        staged.problems += broken.get(Path(str(staged.image)).relative_to(folder).as_posix(), [])

@@ -1,4 +1,4 @@
-"""Files that others put somewhere, under an S3 prefix or in a folder: listed, and fetched one by one."""
+"""Read-only access to the files below an S3 prefix or in a folder: list them, download one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Item(NamedTuple):
 
 
 class Store(Protocol):
-    """Where files appear. Nothing is ever written there."""
+    """A place with files. Alambique never writes there."""
 
     url: str
 
@@ -72,7 +72,7 @@ class _Folder:
         root = Path(self.url)
         if not root.is_dir():
             raise ConfigurationError(f"there is no folder {root}; make it, or correct alambique.yaml")
-        # Links may lead anywhere, and hidden files are those of tools and of copies that are under way.
+        # Links may lead anywhere; hidden files belong to tools and unfinished copies.
         paths = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
         for key, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
             if not any(part.startswith(".") for part in Path(key).parts):
@@ -102,10 +102,10 @@ class _Bucket:
         with reaching(self.url):
             pages = client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
             for page in pages:  # a thousand keys each, which S3 sorts
-                for found in page.get("Contents", ()):
-                    key = found["Key"].removeprefix(self.prefix)
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"].removeprefix(self.prefix)
                     if key and not key.endswith("/"):  # consoles mark folders by empty objects
-                        yield Item(key, found["Size"], found["ETag"].strip('"'), found["LastModified"].timestamp())
+                        yield Item(key, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"].timestamp())
 
     def fetch(self, item: Item, target: Path) -> None:
         download(f"{self.url}/{item.key}", target)
@@ -114,7 +114,7 @@ class _Bucket:
 
 
 def download(url: str, target: Path) -> None:
-    """Write an S3 object into the file `target`, in parts where it is large, its checksum verified.
+    """Download an S3 object into the file `target`, in parts if it is large, and verify its checksum.
 
     Raises:
         DataError: there is no such object.
@@ -133,7 +133,7 @@ def download(url: str, target: Path) -> None:
 
 
 def client() -> Any:
-    """An S3 client with the credentials of the environment, which retries what may pass."""
+    """An S3 client with the credentials of the environment, which retries transient errors."""
     import boto3
     from botocore.config import Config
 
@@ -142,7 +142,7 @@ def client() -> Any:
 
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Name the place in boto3's errors, and say by their kind whether a retry can help.
+    """Raise boto3's errors as Alambique's, with the URL, by whether a retry can help.
 
     Raises:
         ConfigurationError: there are no credentials, or they are refused, or there is no such bucket.

@@ -17,7 +17,7 @@ from alambique import config
 from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DECISIONS
-from alambique.local.services import airflow_environment
+from alambique.local.services import runner_environment
 from alambique.runs.new_project import init
 from alambique.runs.results import fetch, show
 
@@ -72,9 +72,8 @@ def _module(task: str) -> Any:
 
 
 def run_dag(project: Path, name: str) -> None:
-    """Run one of the project's DAGs by `dag.test()`, in a process whose Airflow is configured for the project."""
-    command = [sys.executable, "-m", "alambique.airflow.testrun", str(project.absolute()), name]
-    # Networks as small as a demo's train twice as fast on one thread as on two.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, **airflow_environment(project)}
+    """Run one of the project's DAGs, in a process whose Airflow is configured for the project."""
+    command = [sys.executable, "-m", "alambique.airflow.dag_runner", str(project.absolute()), name]
+    environment = {**os.environ, **runner_environment(project)}
     if subprocess.run(command, env=environment, check=False).returncode:
         raise AlambiqueError(f"the {name} DAG of {project} failed; the log named above says why")

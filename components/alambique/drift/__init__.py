@@ -1,1 +1,17 @@
-"""Whether images from production are still like those that the champion learned from."""
+"""Drift: whether production images still have the distribution that the champion was trained on.
+
+detect_drift        verb `drift`, from the newest images to the verdict
+production_batch    the newest production images, downloaded and checked
+reference           what they are compared with: features of the champion's dataset
+features            the features of either side, and their storage
+image_statistics    statistics of the pixels: add a drift statistic here
+comparisons         which statistics are compared, and by which test
+two_sample_tests    Kolmogorov-Smirnov, MMD and chi-squared tests, and the correction for their number
+effect_sizes        population stability index, KL divergence of the classes
+performance         the headline metric on labelled production images
+label_selection     which images to label first
+verdict             drift.json, and the verdict in words
+page, plots         the verdict's page
+dvc_files           single files of a DVC-tracked folder
+mlflow_log, command the verdict in MLflow, and in a terminal
+"""

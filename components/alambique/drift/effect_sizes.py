@@ -1,4 +1,4 @@
-"""How large a difference is, beside how sure it is: with many images the smallest one is significant."""
+"""Effect sizes, which p-values do not give: with many images the smallest difference is significant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 BINS = 10
 FLOOR = 1e-4
-"""Share of an empty bin."""
+"""Assumed share of an empty bin."""
 
 
 def stability_index(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> float:
@@ -55,7 +55,7 @@ def class_divergence(
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("predictions").add_dataframe_asset("predictions")
-    held = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
+    batch_frame = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
     partition = {"values": list(classes), "weights": weights.tolist()}
     expectation = ExpectColumnKLDivergenceToBeLessThan(column="class", partition_object=partition, threshold=None)
-    return float(held.validate(expectation).result["observed_value"])
+    return float(batch_frame.validate(expectation).result["observed_value"])

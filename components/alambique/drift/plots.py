@@ -1,4 +1,4 @@
-"""The reference beside the batch, as plots in the page's colours."""
+"""Plots of the reference beside the batch: histograms and a projection of the embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from alambique.drift.twosample import standardised
+from alambique.drift.two_sample_tests import standardised
 from alambique.report.plots import COLORS, STYLE, svg
 
 REFERENCE, BATCH = COLORS["coreml"], COLORS["openvino"]
@@ -16,7 +16,7 @@ BINS = 24
 
 
 def histograms(reference: NDArray[np.float64], batch: NDArray[np.float64], label: str) -> str:
-    """Both distributions of a number over the same bins, as shares of either; an <svg> element.
+    """Histograms of a statistic over common bins, in shares of either set; an <svg> element.
 
     Args:
         reference, batch: (n,) and (m,).
@@ -38,7 +38,7 @@ def histograms(reference: NDArray[np.float64], batch: NDArray[np.float64], label
 
 
 def scatter(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> str:
-    """Embeddings of either along the two directions in which all of them vary most; an <svg> element.
+    """Embeddings projected on the first two principal components of both sets together; an <svg> element.
 
     Args:
         reference, batch: (n, d) and (m, d).
@@ -60,7 +60,7 @@ def scatter(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> str:
 
 
 def _edges(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bins of equal width; of counts, one for each, or for several of them."""
+    """Edges of bins of equal width; for counts a bin for each number, or for several."""
     low, high = float(pooled.min()), float(pooled.max())
     if np.array_equal(pooled, np.rint(pooled)):
         step = max(round((high - low + 1) / BINS), 1)

@@ -1,9 +1,9 @@
-"""What a production batch is compared with: images that the champion learned from, and images that it never saw.
+"""The reference of a production batch: features of the champion's dataset, computed once and stored in `home`.
 
-Training images tell how images look. What a network makes of its own training images says nothing about others, since
-it knows them by heart: there val and test are the reference. Neither is compared as training saw it, augmented.
+Pixels are compared with training images. The network's outputs are compared with those on val and test images, since
+on its training images it is overfitted. All of them without augmentation.
 
-Images from the field that joined when production had drifted are a reference of their own: what is like them is known.
+Production images that joined the dataset after drift are a second reference: a batch like them is no drift any more.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data import dataset
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
-from alambique.drift import features, tracked
+from alambique.drift import dvc_files, features
+from alambique.drift.dvc_files import Files
 from alambique.drift.features import VERSION, Reference
-from alambique.drift.statistics import statistics
-from alambique.drift.tracked import Files
+from alambique.drift.image_statistics import statistics
 from alambique.errors import DataError
 from alambique.files import read_json, write_bytes
 from alambique.git import git
@@ -35,16 +35,15 @@ from alambique.runs.versioning import data_hash
 from alambique.tasks import Task
 
 SAMPLE = 400
-"""Images of either kind at most, which bounds what the first look at a champion costs."""
+"""Images of either kind at most, which bounds the cost of computing a reference."""
 
-ENOUGH = 50
-"""Images of val and test below which nothing that comes from the network is compared; and images from the field below
-which nothing is compared with them."""
+MIN_IMAGES = 50
+"""Images of val and test needed to compare the network's outputs; and production images needed for a reference."""
 
-ORIGIN, FIELD = "origin.npz", "field.npz"
+TRAINING_FILE, PRODUCTION_FILE = "origin.npz", "field.npz"
 
 SEED = 0
-"""Of the choice of images."""
+"""Of the random choice of images."""
 
 TRAINED, HELD_OUT = ("train", "unlabelled"), ("val", "test")
 
@@ -54,10 +53,10 @@ class Champion(NamedTuple):
 
     Attributes:
         project: the workspace, at the run's commit.
-        checkpoint: folder that its artifact was exported from, relative to the project; it is pulled.
+        checkpoint: pulled folder that its artifact was exported from, relative to the project.
         image_size: of its input, pixels.
-        classes: that it knows.
-        data: md5 of the dataset that it was made from.
+        classes: its class names.
+        data: md5 of its dataset.
     """
 
     entry: Entry
@@ -73,13 +72,13 @@ class Champion(NamedTuple):
 
 
 def present(params: Params, origin: str) -> Entry | None:
-    """The champion of the first runtime that has one: the others' are exported from such checkpoints, too."""
+    """The champion of the first runtime that has one: champions of all runtimes are exported from such checkpoints."""
     entries = (run_artifacts.champion(f"{params.project}-{runtime}", origin) for runtime in params.runtimes)
     return next((entry for entry in entries if entry), None)
 
 
 def check_out(project: Path, entry: Entry) -> Champion:
-    """Move a workspace to the champion's recorded run, and pull the checkpoint alone.
+    """Check out the champion's recorded run in a workspace, and pull its checkpoint alone.
 
     Raises:
         IntegrityError, TransientError: the DVC remote does not have it, or is out of reach.
@@ -91,20 +90,20 @@ def check_out(project: Path, entry: Entry) -> Champion:
     return Champion(entry, project, folder, card["image_size"], card["classes"], data_hash(project))
 
 
-class Known(NamedTuple):
-    """All that a batch may be like.
+class References(NamedTuple):
+    """The references of a batch.
 
     Attributes:
-        origin: the dataset without what joined from the field.
-        field: that, if it is enough to compare with.
+        training: the dataset without production images that joined it.
+        production: those, if there are at least `MIN_IMAGES`.
     """
 
-    origin: Reference
-    field: Reference | None
+    training: Reference
+    production: Reference | None
 
 
-def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> Known:
-    """The champion's references, from this machine's `home` if they were computed there before.
+def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> References:
+    """The champion's references, from `home` if they were computed before.
 
     Raises:
         DataError: none of the training images can be read.
@@ -113,33 +112,39 @@ def load(champion: Champion, deployment: Deployment, task: Task, params: Params)
     settings = [champion.entry.digest, champion.data, champion.image_size, params.evaluate.model_dump(), VERSION]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     folder = deployment.home.absolute() / "drift" / "reference" / key
-    if not (folder / ORIGIN).exists():
-        _make(champion, task, params, folder)
-    field = features.load(folder / FIELD) if (folder / FIELD).exists() else None
-    return Known(features.load(folder / ORIGIN), field)
+    if not (folder / TRAINING_FILE).exists():
+        _compute(champion, task, params, folder)
+    production = features.load(folder / PRODUCTION_FILE) if (folder / PRODUCTION_FILE).exists() else None
+    return References(features.load(folder / TRAINING_FILE), production)
 
 
-def _make(champion: Champion, task: Task, params: Params, folder: Path) -> None:
-    with tracked.files(champion.project, DATA) as files:
+def _compute(champion: Champion, task: Task, params: Params, folder: Path) -> None:
+    with dvc_files.files(champion.project, DATA) as files:
         trained, held_out = (_images(files, champion.project / DATA, splits) for splits in (TRAINED, HELD_OUT))
-        joined = [name for name in trained if f"/{dataset.FIELD}/" in name]
-        if len(joined) >= ENOUGH:
-            features.save(folder / FIELD, _describe(champion, task, params, files, _some(joined), _some(joined)))
+        joined = [name for name in trained if f"/{dataset.PRODUCTION_FOLDER}/" in name]
+        if len(joined) >= MIN_IMAGES:
+            features.save(
+                folder / PRODUCTION_FILE, _describe(champion, task, params, files, _sampled(joined), _sampled(joined))
+            )
         others = [name for name in trained if name not in set(joined)]
-        features.save(folder / ORIGIN, _describe(champion, task, params, files, _some(others), _some(held_out)))
+        features.save(
+            folder / TRAINING_FILE, _describe(champion, task, params, files, _sampled(others), _sampled(held_out))
+        )
 
 
 def _describe(
     champion: Champion, task: Task, params: Params, files: Files, trained: Sequence[str], held_out: Sequence[str]
 ) -> Reference:
-    enough = len(held_out) >= ENOUGH
-    seen, unseen = files.fetch(trained), files.fetch(held_out if enough else [])
-    table, read = statistics(seen)
+    enough = len(held_out) >= MIN_IMAGES
+    trained_paths, held_out_paths = files.fetch(trained), files.fetch(held_out if enough else [])
+    table, read = statistics(trained_paths)
     if not read.any():
-        raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to a champion whose can")
-    readable = [image for image, sound in zip(unseen, statistics(unseen)[1], strict=True) if sound]
-    observed = task.observe(champion.project / champion.checkpoint, readable, params) if readable else None
-    return Reference(table[read], observed, int(read.sum()), len(readable if enough else held_out))
+        raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to another champion")
+    readable = [image for image, valid in zip(held_out_paths, statistics(held_out_paths)[1], strict=True) if valid]
+    network_features = (
+        task.drift_features(champion.project / champion.checkpoint, readable, params) if readable else None
+    )
+    return Reference(table[read], network_features, int(read.sum()), len(readable if enough else held_out))
 
 
 def _images(files: Files, root: Path, splits: Sequence[str]) -> list[str]:
@@ -151,7 +156,7 @@ def _images(files: Files, root: Path, splits: Sequence[str]) -> list[str]:
     return sorted(name for name in files.hashes if name.startswith(wanted) and _is_image(name))
 
 
-def _some(names: Sequence[str]) -> list[str]:
+def _sampled(names: Sequence[str]) -> list[str]:
     """At most `SAMPLE` of them, in their order."""
     if len(names) <= SAMPLE:
         return list(names)

@@ -1,4 +1,4 @@
-"""The verdict on a batch, in the form that is kept: `drift.json`, and in words."""
+"""The verdict on a batch: the content of drift.json, a sentence, and the list of images to label."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any
 
 from alambique.config import Params
 from alambique.data.arrivals import Pair
-from alambique.drift.batch import Fetched
+from alambique.drift.comparisons import Signal
 from alambique.drift.features import VERSION, Reference
+from alambique.drift.label_selection import Choice
 from alambique.drift.performance import Performance
-from alambique.drift.reference import ENOUGH, Champion
-from alambique.drift.selection import Choice
-from alambique.drift.signals import Signal
+from alambique.drift.production_batch import Fetched
+from alambique.drift.reference import MIN_IMAGES, Champion
 from alambique.files import write_text
 from alambique.registry.ledger import Entry
 
 RESULT, PAGE, TO_LABEL = "drift.json", "report.html", "to_label.csv"
 SCHEMA = 1
 PERFORMANCE = "performance"
-"""Name of the signal that labelled images give."""
+"""Name of the signal computed from labelled images."""
 
 
 def identity(entry: Entry, source: str, batch: Sequence[Pair], params: Params) -> str:
-    """A name for the verdict on these files, in these versions, by this champion: of equals it is the same."""
+    """Key of a verdict: a hash of the files with their versions, the champion and the settings."""
     files = sorted((item.key, item.version) for pair in batch for item in pair.items)
     settings = [params.drift.model_dump(), params.evaluate.model_dump()]
     content = [SCHEMA, VERSION, entry.tag, entry.digest, source, files, settings]
@@ -46,11 +46,11 @@ def content(
     performance: Performance | None,
     params: Params,
 ) -> dict[str, Any]:
-    """What goes into `drift.json`; no date is in it.
+    """The content of drift.json, which has no date.
 
     Args:
-        familiar: whether the batch is like images from the field that the champion learned from: then it may differ
-            from all others.
+        familiar: whether the batch is like production images that the champion was trained on: then differences from
+            the other training images are no drift.
     """
     drifted = [signal.name for signal in signals if signal.drifted and not familiar]
     if performance and performance.drifted:
@@ -72,8 +72,8 @@ def content(
         "reference": {
             "trained": reference.trained,
             "held_out": reference.held_out,
-            "compared": reference.observed is not None,
-            "enough": ENOUGH,
+            "compared": reference.network_features is not None,
+            "enough": MIN_IMAGES,
         },
         "signals": [asdict(signal) for signal in signals],
         PERFORMANCE: performance
@@ -86,23 +86,23 @@ def content(
     }
 
 
-def sentence(found: dict[str, Any]) -> str:
-    """The verdict in words."""
-    images, candidate = found["batch"]["images"], found["champion"]["candidate"]
-    if found["verdict"] == "no_drift" and any(signal["drifted"] for signal in found["signals"]):
+def sentence(result: dict[str, Any]) -> str:
+    """The verdict in one sentence."""
+    images, candidate = result["batch"]["images"], result["champion"]["candidate"]
+    if result["verdict"] == "no_drift" and any(signal["drifted"] for signal in result["signals"]):
         return (
-            f"The newest {images} images differ from those that {candidate} was first made from, but not from those "
-            "that joined from the field since"
+            f"The newest {images} images differ from those that {candidate} was first trained on, but not from the "
+            "production images that joined since"
         )
-    if found["verdict"] == "no_drift":
-        return f"The newest {images} images cannot be told from those that {candidate} was made from"
-    names = found["drifted"]
+    if result["verdict"] == "no_drift":
+        return f"The newest {images} images do not differ from those that {candidate} was trained on"
+    names = result["drifted"]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"The newest {images} images differ from those that {candidate} was made from, in {listed}"
+    return f"The newest {images} images differ from those that {candidate} was trained on, in {listed}"
 
 
 def write_list(path: Path, choices: Sequence[Choice], fetched: Fetched) -> None:
-    """Write the images most worth labelling, most of all first: rank, key, uncertainty, why."""
+    """Write the images to label, the most useful first, as CSV: rank, key, uncertainty, why."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["rank", "key", "uncertainty", "why"])

@@ -1,4 +1,4 @@
-"""Join what was measured into the leaderboard."""
+"""Build the leaderboard from the metrics files of a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from alambique.evaluation.leaderboard import (
     SCHEMA,
     THROUGHPUT,
     Delta,
-    Field,
     Gain,
     Leaderboard,
     Measure,
     Parity,
+    ProductionFigures,
     Row,
     rank,
     reference,
@@ -49,25 +49,25 @@ def leaderboard(
     benchmark: Mapping[str, Any],
     agreements: Mapping[tuple[str, str], float | None],
 ) -> Leaderboard:
-    """One table of all that was measured; see `Leaderboard`.
+    """One table of all evaluation targets; see `Leaderboard`.
 
     Args:
         samples, headline, measures, by_class: the task's, see `alambique.tasks.Task`.
         data: digest of today's test split.
         classes: names in index order.
-        evaluations: content of metrics/evaluate/<subject>.json, by subject.
+        evaluations: content of metrics/evaluate/<name>.json, by the evaluation target's name.
         gains: of distilled over control, by student; None where it is unknown.
-        intervals: of the first subject's headline minus the second's, for all pairs where it is known.
+        intervals: of the first target's headline minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
-        agreements: of each subject with each teacher on the images from the field.
+        agreements: of each target with each teacher on unlabelled production images.
     Raises:
-        KeyError: a subject of the run has no evaluation, or a student no gain.
+        KeyError: an evaluation target has no metrics, or a student no gain.
     """
     rows = {
-        subject.name: _row(
-            subject, evaluations[subject.name], benchmark["latencies"].get(subject.name, {}), measures, by_class
+        target.name: _row(
+            target, evaluations[target.name], benchmark["latencies"].get(target.name, {}), measures, by_class
         )
-        for subject in evaluation_targets(teachers, students, seeds, runtimes, int8)
+        for target in evaluation_targets(teachers, students, seeds, runtimes, int8)
     }
     times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():
@@ -85,8 +85,8 @@ def leaderboard(
         "task": task,
         "samples": samples,
         "headline": headline,
-        "measures": {name: _measure(each) for name, each in measures.items()},
-        "by_class": {name: _measure(each) for name, each in by_class.items()},
+        "measures": {name: _measure(measure) for name, measure in measures.items()},
+        "by_class": {name: _measure(measure) for name, measure in by_class.items()},
         "objective": objective,
         "students": list(students),
         "seeds": list(seeds),
@@ -113,26 +113,26 @@ def _measure(measure: TaskMeasure) -> Measure:
 
 
 def _row(
-    subject: EvaluationTarget,
+    target: EvaluationTarget,
     metrics: Mapping[str, Any],
     latency: Mapping[str, Any],
     measures: Iterable[str],
     by_class: Iterable[str],
 ) -> Row:
-    was = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
+    candidate = Candidate.parse(metrics["candidate"]) if "candidate" in metrics else None
     size = _number(metrics.get("size_bytes"))
     return {
-        "subject": subject.name,
-        "kind": subject.kind,
-        "student": was.student if was else subject.student,
-        "runtime": subject.runtime,
-        "precision": was.precision if was else subject.precision,
-        "seed": subject.seed,
+        "subject": target.name,
+        "kind": target.kind,
+        "student": candidate.student if candidate else target.student,
+        "runtime": target.runtime,
+        "precision": candidate.precision if candidate else target.precision,
+        "seed": target.seed,
         "present": bool(metrics.get("present", False)),
         "metrics": numbers({name: metrics.get(name) for name in measures}),
         "by_class": {name: numbers(metrics.get(name)) for name in by_class},
         "parity": _parity(metrics.get("parity")),
-        "field": _field(metrics.get("field")),
+        "field": _production(metrics.get("field")),
         "latency_p50_ms": _number(latency.get("p50_ms")),
         "latency_p95_ms": _number(latency.get("p95_ms")),
         "latency_p99_ms": _number(latency.get("p99_ms")),
@@ -155,7 +155,7 @@ def _compare(
     intervals: Mapping[tuple[str, str], Interval],
     times: Mapping[str, Sequence[float]],
 ) -> None:
-    """Fill in a row's deltas, and what only its checkpoint's card knows of the network."""
+    """Fill in a row's deltas, and parameters and MACs, which only its checkpoint's card holds."""
     references = {name: reference(name, row, rows, headline) for name in get_args(Reference)}
     row["deltas"], row["latency_deltas"] = dict.fromkeys(references), dict.fromkeys(references)
     for name, other in references.items():
@@ -166,9 +166,9 @@ def _compare(
             row["deltas"][name] = _delta(intervals[pair])
         if times.keys() >= set(pair):
             row["latency_deltas"][name] = latency.difference(times[pair[0]], times[pair[1]])
-    if row["kind"] == "candidate" and (own := references["checkpoint"]):
-        row["parameters"] = own["parameters"] if row["parameters"] is None else row["parameters"]
-        row["macs"] = own["macs"] if row["macs"] is None else row["macs"]
+    if row["kind"] == "candidate" and (checkpoint := references["checkpoint"]):
+        row["parameters"] = checkpoint["parameters"] if row["parameters"] is None else row["parameters"]
+        row["macs"] = checkpoint["macs"] if row["macs"] is None else row["macs"]
 
 
 def _gain(interval: Interval | None) -> Gain | None:
@@ -182,32 +182,32 @@ def _delta(interval: Interval) -> Delta:
     return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.images}
 
 
-def _parity(found: Mapping[str, Any] | None) -> Parity | None:
-    if found is None:
+def _parity(figures: Mapping[str, Any] | None) -> Parity | None:
+    if figures is None:
         return None
     return {
-        "images": found["images"],
-        "max_score_difference": _number(found["max_score_difference"]),
-        "max_box_difference": _number(found["max_box_difference"]),
-        "agreement": _number(found["agreement"]),
+        "samples": figures["samples"],
+        "max_score_difference": _number(figures["max_score_difference"]),
+        "max_output_difference": _number(figures["max_output_difference"]),
+        "agreement": _number(figures["agreement"]),
     }
 
 
-def _field(found: Mapping[str, Any] | None) -> Field | None:
-    if found is None:
+def _production(figures: Mapping[str, Any] | None) -> ProductionFigures | None:
+    if figures is None:
         return None
     return {
-        "images": found["images"],
-        "threshold": found["threshold"],
-        "boxes": found["boxes"],
-        "confidence": _number(found["confidence"]),
-        "empty": found["empty"],
+        "images": figures["images"],
+        "threshold": figures["threshold"],
+        "boxes": figures["boxes"],
+        "confidence": _number(figures["confidence"]),
+        "empty": figures["empty"],
         "agreement": None,
     }
 
 
 def numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """What is no finite number is None."""
+    """The same mapping with None for what is not a finite number."""
     return {name: _number(value) for name, value in (by_name or {}).items()}
 
 

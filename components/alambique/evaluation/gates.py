@@ -1,11 +1,14 @@
-"""Gates: pure functions over the leaderboard, which refuse by a named reason whatever they cannot judge.
+"""Gates: each compares a candidate's row of the leaderboard with a bound, and gives a verdict with a named reason.
+
+To add a gate: its parameters are a class in `config.gate_config`, its verdict a function here, which `_judge` calls.
+A figure that is missing or not finite is a refusal, never a pass.
 
 Reasons
     passed, first_model (there is no champion yet)
     below_floor, above_ceiling, class_below_floor
     worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint, worse_than_distilled
-    uncertain_against_<one of them> (not worse by itself, but its interval reaches further than it may)
-    not_evaluated (no row), other_artifact (the row is about other bytes than were registered)
+    uncertain_against_<one of them> (not worse itself, but its confidence interval exceeds `limit`)
+    not_evaluated (no row), other_artifact (the row was measured on other bytes than were registered)
     missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all)
     missing_reference, missing_interval
     other_evaluation_data (not today's test split, or not that of the reference)
@@ -25,13 +28,13 @@ from alambique.messages import Check
 
 LOWER_IS_BETTER = {
     *("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "cold_start_ms", "peak_memory_mb"),
-    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_box_difference"),
+    *("size_mb", "parameters", "macs", "parity.max_score_difference", "parity.max_output_difference"),
 }
-"""Of what is measured of every task; the board's `measures` say it of its own."""
+"""Columns that every task has; for a task's own measures the leaderboard's `measures` say it."""
 
 
-class Judged(NamedTuple):
-    """A candidate and all its verdicts; it passes when every one is positive."""
+class CandidateVerdict(NamedTuple):
+    """All gates' verdicts on a candidate; it passes if each gate passes."""
 
     candidate: str
     checks: list[Check]
@@ -41,13 +44,13 @@ class Judged(NamedTuple):
         return all(check.passed for check in self.checks)
 
 
-def wanted(params: Params) -> tuple[Gate, ...]:
-    """The gates of params.yaml, and those of its budget, which binds whether or not a search could meet it."""
+def configured(params: Params) -> tuple[Gate, ...]:
+    """The gates of params.yaml and those of its budget, which applies even if the search could not meet it."""
     return (*params.gates, *of_budget(params.budget, params.HEADLINE))
 
 
 def of_budget(budget: Budget, headline: str) -> Iterator[Gate]:
-    """A gate for each limit that is set; `headline` is the measure that may drop."""
+    """A gate for each limit of the budget that is set; `headline` is the measure of `max_drop`."""
     if budget.latency_p95_ms is not None:
         yield AtMost(kind="at_most", metric="latency_p95_ms", value=budget.latency_p95_ms)
     if budget.size_mb is not None:
@@ -56,22 +59,24 @@ def of_budget(budget: Budget, headline: str) -> Iterator[Gate]:
         yield NotWorseThan(kind="not_worse_than", metric=headline, reference="distilled", margin=budget.max_drop)
 
 
-def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[Judged]:
-    """Every candidate of the leaderboard, whatever is registered of them."""
+def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[CandidateVerdict]:
+    """The verdicts on every candidate of the leaderboard, registered or not."""
     names = [row["subject"] for row in board["rows"] if row["kind"] == "candidate"]
     return [judge_candidate(name, board, gates) for name in names]
 
 
-def judge_candidate(name: str, board: Leaderboard, gates: Sequence[Gate], sha256: str | None = None) -> Judged:
-    """Whether the leaderboard speaks of this candidate as it is today, and one verdict a gate.
+def judge_candidate(
+    name: str, board: Leaderboard, gates: Sequence[Gate], sha256: str | None = None
+) -> CandidateVerdict:
+    """Whether the row was measured on this artifact and today's test split, and one verdict a gate.
 
     Args:
-        sha256: of the artifact that the row must be about; None takes the row's word for it.
+        sha256: of the artifact that must have been measured; None: whichever was.
     """
     row = next((row for row in board["rows"] if row["subject"] == name), None)
     if row is None:
-        return Judged(name, [_refused("evaluated", "not_evaluated", f"the leaderboard has no row {name}")])
-    return Judged(name, [_identity(row, board, sha256), *judge(row, board, gates)])
+        return CandidateVerdict(name, [_refused("evaluated", "not_evaluated", f"the leaderboard has no row {name}")])
+    return CandidateVerdict(name, [_identity(row, board, sha256), *judge(row, board, gates)])
 
 
 def judge(row: Row, board: Leaderboard, gates: Sequence[Gate]) -> list[Check]:
@@ -89,7 +94,7 @@ def _judge(gate: Gate, row: Row, board: Leaderboard) -> Check:
 
 
 def _identity(row: Row, board: Leaderboard, sha256: str | None) -> Check:
-    """Whether the row is about this very artifact, on today's test split."""
+    """Whether the row was measured on this artifact and on today's test split."""
     if sha256 is not None and row["digest"] != sha256:
         words = f"registered was {sha256[:12]}, measured {str(row['digest'])[:12]}"
         return _refused("evaluated", "other_artifact", words)
@@ -113,16 +118,16 @@ def _limit(gate: AtLeast | AtMost, row: Row, board: Leaderboard) -> Check:
 
 
 def _each_class(gate: EachClass, row: Row, board: Leaderboard) -> Check:
-    """The lowest class's figure is the value; all that are too low are named."""
+    """The value is the lowest class's figure; the explanation names every class below the floor."""
     name = f"{gate.metric} of each class at least {gate.value:g}"
     known = row["by_class"].get(gate.metric) or {}
-    found = {each: _entry(known, each) for each in board["classes"]}
-    for each, (value, refusal) in found.items():
+    figures = {class_name: _entry(known, class_name) for class_name in board["classes"]}
+    for class_name, (value, refusal) in figures.items():
         if value is None:
-            return _refused(name, refusal, _unknown(refusal, f"{gate.metric} of {each}"), bound=gate.value)
-    values = {each: value for each, (value, _) in found.items() if value is not None}
+            return _refused(name, refusal, _unknown(refusal, f"{gate.metric} of {class_name}"), bound=gate.value)
+    values = {class_name: value for class_name, (value, _) in figures.items() if value is not None}
     evidence = {"value": min(values.values()), "bound": gate.value, "n": board["images"]}
-    if low := [f"{each} {value:.3g}" for each, value in values.items() if value < gate.value]:
+    if low := [f"{class_name} {value:.3g}" for class_name, value in values.items() if value < gate.value]:
         return _refused(name, "class_below_floor", f"less than {gate.value:g}: {', '.join(low)}", **evidence)
     return _passed(name, **evidence)
 
@@ -144,17 +149,17 @@ def _compare(gate: NotWorseThan, row: Row, board: Leaderboard) -> Check:
     if not row["data"] or row["data"] != reference["data"]:
         words = f"{reference['subject']} was measured on another test split"
         return _refused(name, "other_evaluation_data", words, value=value)
-    return _weigh(gate, row, board, value, known)
+    return _compare_figures(gate, row, board, value, known)
 
 
-def _weigh(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known: float) -> Check:
-    """The verdict, once both figures are known.
+def _compare_figures(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known: float) -> Check:
+    """The verdict on two known figures.
 
     Args:
         value, known: the candidate's figure and the reference's.
     """
     name = f"{gate.metric} not worse than {gate.reference}"
-    sign = 1 if _lower_is_better(gate.metric, board) else -1  # of a change for the worse
+    sign = 1 if _lower_is_better(gate.metric, board) else -1  # of a loss
     bound, delta = known + sign * gate.margin, _delta(gate, row, board)
     evidence: dict[str, Any] = {"value": value, "bound": bound, "n": _samples(gate.metric, board)}
     if delta is not None:
@@ -170,18 +175,18 @@ def _weigh(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known
         return _refused(name, "missing_interval", words, **evidence)
     worst = sign * (delta["high"] if sign > 0 else delta["low"])
     if worst > gate.limit:
-        words = _doubt(worst, sign * delta["value"], gate, delta["n"], board["samples"])
+        words = _uncertainty(worst, sign * delta["value"], gate, delta["n"], board["samples"])
         return _refused(name, f"uncertain_against_{gate.reference}", words, **evidence)
     return _passed(name, **evidence)
 
 
-def _doubt(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) -> str:
-    """How far the interval reaches, and how many samples would narrow it enough: its width falls with their root.
+def _uncertainty(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) -> str:
+    """The interval's worst end, and how many samples would narrow it enough: its width falls with their square root.
 
     Args:
-        worst: how much worse the interval says that it may be.
-        loss: how much worse it is on these samples.
-        samples: what they are, in the plural.
+        worst: unfavourable end of the interval of the loss.
+        loss: the loss on these samples.
+        samples: what they are called, in the plural.
     """
     words = f"may be {worst:.3g} worse, {gate.limit:g} allowed"
     room = (gate.limit or 0.0) - loss
@@ -192,7 +197,7 @@ def _doubt(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) 
 
 
 def _delta(gate: NotWorseThan, row: Row, board: Leaderboard) -> Delta | None:
-    """The difference from the reference with its interval, which two metrics alone have."""
+    """The difference from the reference with its interval; only the headline and latency_p50_ms have one."""
     if gate.metric == board["headline"]:
         return row["deltas"].get(gate.reference)
     return row["latency_deltas"].get(gate.reference) if gate.metric == "latency_p50_ms" else None

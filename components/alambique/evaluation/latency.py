@@ -1,7 +1,7 @@
-"""How far a difference in latency can be trusted: a bootstrap paired over the benchmark's rounds.
+"""Confidence interval of a difference in latency: a bootstrap paired over the benchmark's rounds.
 
-In a round every artifact takes its turn, so that what slows the machine down falls on all of them, and cancels out in
-the difference of two that are resampled together.
+Every round times each artifact once, so that a slow phase of the machine affects all of them and cancels out in the
+difference of two that are resampled together.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""`report/leaderboard.json`: every subject of a run in one table. Gates read this file and nothing else.
+"""`report/leaderboard.json`: every evaluation target of a run in one table. Gates read only this file.
 
     {
       "schema": 5,
       "project": "cells",
       "task": "detect",
       "samples": "images",                          what the test split consists of
-      "headline": "map50_95",                       the measure that ranks, a share from 0 to 1, more is better
+      "headline": "map50_95",                       the measure to rank by, from 0 to 1, higher is better
       "measures": {"map50_95": Measure},            of the rows' metrics
       "by_class": {"ap": Measure},                  of the rows' figures by class
       "objective": "accuracy",
@@ -20,11 +20,11 @@
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
-      "pareto": {"onnx": ["pico-onnx-int8"]},       subjects of each runtime that no other beats; see `report.pareto`
+      "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the Pareto front, see `evaluation.pareto`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
 
-A metric that is missing or not a number is null in a row, never absent: a gate rejects what it cannot judge.
+A metric that is missing or not a number is null in a row, never absent: a gate refuses a null.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from alambique.files import read_json
 
 SCHEMA = 5
 THROUGHPUT = "tokens_per_second"
-"""The measure that follows from latency, where that is of one token."""
+"""Name of the measure computed from latency where that is of one token."""
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
-"""The kind of the checkpoint that a subject of this kind was made from."""
+"""The kind of the checkpoint that a target of this kind was made from."""
 
 
 class Measure(TypedDict):
-    """How a figure is shown and compared; see `alambique.tasks.Measure`."""
+    """How a figure is shown and compared; see `evaluation.measures.Measure`."""
 
     label: str
     unit: Literal["points", "number"]
@@ -56,7 +56,7 @@ class Measure(TypedDict):
 
 
 class Gain(TypedDict):
-    """Headline of distilled − control with its 95 % interval; see `alambique.tasks.Interval`."""
+    """Headline of distilled − control with its 95 % interval; see `evaluation.measures.Interval`."""
 
     value: float
     low: float
@@ -79,19 +79,21 @@ class Delta(TypedDict):
 
 
 class Parity(TypedDict):
-    """How far an artifact answers as the checkpoint it was made from; where there are no boxes they have no difference.
+    """Differences between an artifact's outputs and those of the checkpoint it was exported from, on the same images.
 
-    See `alambique.tasks.detect.parity`.
+    Attributes:
+        max_score_difference, max_output_difference: largest over matched outputs; the latter null without boxes.
+        agreement: fraction of matched outputs, 0 to 1.
     """
 
-    images: int
+    samples: int
     max_score_difference: float | None
-    max_box_difference: float | None
+    max_output_difference: float | None
     agreement: float | None
 
 
-class Field(TypedDict):
-    """What a subject finds in images from the field, which have no labels; see `alambique.tasks.detect.field`.
+class ProductionFigures(TypedDict):
+    """Predictions on unlabelled production images, which joined the dataset after drift; column "field".
 
     Attributes:
         agreement: with the most accurate teacher, 0 to 1.
@@ -106,26 +108,26 @@ class Field(TypedDict):
 
 
 class Row(TypedDict):
-    """One subject.
+    """One evaluation target.
 
     Attributes:
         kind: teacher, control, distilled, pruned, candidate or champion.
         student, runtime, precision: null where the kind has none (a teacher has no student, a checkpoint no runtime).
-            Of a champion, student and precision are those of the candidate it once was.
+            A champion has those of the candidate that it was promoted from.
         seed: that the control or the distilled student was trained with; null for the others.
         present: false for the champion of a runtime that has none yet; every metric is then null.
         metrics: the board's `measures` by name.
         by_class: those of its `by_class` by name, each by class name; empty where it was not evaluated.
         parity: of a candidate with its checkpoint; null for the others.
-        field: null where production never drifted.
+        field: figures on production images; null where production never drifted.
         latency_p50_ms, latency_p95_ms, latency_p99_ms: one sample, on its own runtime; null for teachers and
             checkpoints, as are the two that follow.
-        cold_start_ms: from the beginning of loading to the first answer, in a fresh process.
-        peak_memory_mb: 10⁶ bytes which that added to the process at most.
+        cold_start_ms: from the start of loading to the first output, in a new process.
+        peak_memory_mb: peak memory that loading and the first inference added, 10⁶ bytes.
         size_mb: 10⁶ bytes of weights.pt, or of all the artifact's files.
         parameters, macs: of the network.
         data: digest of the test split it was evaluated on.
-        digest: of what was measured: sha256 of weights.pt, or of the artifact's folder as its card says.
+        digest: of what was measured: SHA-256 of weights.pt, or of the artifact's folder as its card says.
         deltas: the headline minus that of each `reference`; null where there is none, or not both were evaluated on
             today's test split.
         latency_deltas: latency_p50_ms minus that of each `reference`; null where not both were timed.
@@ -141,7 +143,7 @@ class Row(TypedDict):
     metrics: dict[str, float | None]
     by_class: dict[str, dict[str, float | None]]
     parity: Parity | None
-    field: Field | None
+    field: ProductionFigures | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
     latency_p99_ms: float | None
@@ -200,7 +202,7 @@ def load(path: Path) -> Leaderboard:
 
 
 def timed(board: Leaderboard) -> str:
-    """What latencies are of, in the plural: samples, or the tokens of texts, one after the other."""
+    """The unit that latency is measured for, in the plural: samples, or tokens of a text."""
     return "tokens" if THROUGHPUT in board["measures"] else board["samples"]
 
 
@@ -216,7 +218,7 @@ def columns(board: Leaderboard) -> list[str]:
 
 
 def reference(name: Reference, row: Row, rows: Collection[Row], headline: str) -> Row | None:
-    """What a delta or a gate compares a row with; None where there is nothing of the sort.
+    """The row that a delta or a gate compares a row with; None if there is none.
 
     Args:
         name: teacher: the most accurate one. champion: that of the row's runtime. control: of the row's own seed, or of
@@ -229,17 +231,18 @@ def reference(name: Reference, row: Row, rows: Collection[Row], headline: str) -
     """
     match name:
         case "teacher":
-            found = rank((each for each in rows if each["kind"] == "teacher"), "accuracy", headline)
+            matches = rank((other for other in rows if other["kind"] == "teacher"), "accuracy", headline)
         case "champion":
-            found = [each for each in rows if each["kind"] == "champion" and each["runtime"] == row["runtime"]]
+            matches = [other for other in rows if other["kind"] == "champion" and other["runtime"] == row["runtime"]]
         case "distilled":
-            found = [each for each in rows if each["kind"] == "distilled"]
-            found = rank((each for each in found if each["seed"] == found[0]["seed"]), "accuracy", headline)
+            distilled = [other for other in rows if other["kind"] == "distilled"]
+            first_seed = (other for other in distilled if other["seed"] == distilled[0]["seed"])
+            matches = rank(first_seed, "accuracy", headline)
         case "control" | "checkpoint":
             kind = "control" if name == "control" else CHECKPOINTS.get(row["kind"])
-            found = [each for each in rows if each["kind"] == kind and each["student"] == row["student"]]
-            found = [each for each in found if row["seed"] in {None, each["seed"]}]
-    return found[0] if found else None
+            of_student = [other for other in rows if other["kind"] == kind and other["student"] == row["student"]]
+            matches = [other for other in of_student if row["seed"] in {None, other["seed"]}]
+    return matches[0] if matches else None
 
 
 def rank(rows: Iterable[Row], objective: str, headline: str) -> list[Row]:

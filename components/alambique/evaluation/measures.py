@@ -1,4 +1,4 @@
-"""How a task's figures are named, shown and resampled: what the leaderboard, the gates and the report are told."""
+"""A task's figures: names, units and directions, for the leaderboard, the gates and the report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Measure(NamedTuple):
         unit: points: a fraction from 0 to 1, shown as 0 to 100; number: shown as it is.
         lower_is_better: of two figures.
         shown: whether tables have a column for it; gates may name it in any case.
-        about: its definition, for the report.
+        about: its definition, shown in the report.
     """
 
     label: str

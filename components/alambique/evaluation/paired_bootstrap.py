@@ -1,8 +1,8 @@
-"""How far a difference between two evaluations can be trusted: a bootstrap paired over test samples and training seeds.
+"""Confidence interval of a difference between evaluations: a bootstrap paired over test samples and training seeds.
 
-Each resample draws test samples with replacement, the same ones for every evaluation, so that what is hard for two
-networks cancels out in their difference; and, where there are several, seeds with replacement. Estimated is the mean
-gain of the recipe on samples like these and, given several seeds, over the chance of a training; one seed says nothing
+Each resample draws test samples with replacement, the same ones for every evaluation, so that the difficulty of a
+sample cancels out in the difference; and, where there are several, seeds with replacement. The estimate is the mean
+gain of the recipe over test samples and, given several seeds, over the randomness of training; one seed says nothing
 about the latter.
 
 The two are crossed, since every seed's student sees every sample; resampling each on its own is the pigeonhole
@@ -24,14 +24,14 @@ from alambique.evaluation.measures import Interval, Resampled
 RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 0
-"""Of the resampling itself: equal evaluations, and equal latencies, give equal intervals."""
+"""Of the resampling: equal evaluations give equal intervals."""
 
 Resample = Callable[[Sequence[Path]], Resampled]
 """From evaluations' folders to their headline metrics, by `weights`; see `alambique.tasks.Task.resample`."""
 
 
 def weights(samples: int) -> Iterator[NDArray[np.int64]]:
-    """How often each sample counts: once, then as each resample draws it; depends on their number and nothing else."""
+    """Multiplicities of the samples, (samples,): all ones, then those of each resample; equal for equal numbers."""
     yield np.ones(samples, np.int64)
     chance = np.random.default_rng(SEED)
     for _ in range(RESAMPLES):
@@ -45,7 +45,7 @@ def intervals(
 
     Args:
         resample: the task's.
-        evaluations: folders of evaluations by name; all are resampled alike, so that another pair costs nothing.
+        evaluations: folders of evaluations by name; all are resampled at once, so that more pairs cost nothing.
         pairs: two of these names each.
     """
     if not pairs:
@@ -78,7 +78,7 @@ def headline(resample: Resample, *folders: Path) -> Interval:
 
 
 def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
-    """Of a figure on the samples as they are, followed by those on each resample."""
-    # A resample without anything to find has no figure; it is left out.
+    """Args: values: a figure on the samples as they are, then on each resample."""
+    # A resample without any object has no figure and is left out.
     low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(values[0]), float(low), float(high), seeds, samples)

@@ -1,4 +1,4 @@
-"""Which artifacts of a runtime are worth having: another is better in one figure, and worse in another."""
+"""Pareto front over the headline metric, median latency and size."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from alambique.evaluation.leaderboard import Row
 
 
 def front(rows: Iterable[Row], headline: str) -> list[str]:
-    """Subjects that no other row beats: as good in the headline, median latency and size, and better in one of them.
+    """Names of the rows that no other row dominates: as good in all three figures, and better in one.
 
-    A row without one of these figures cannot be placed, and is left out.
+    A row that lacks one of these figures is left out.
     """
     costs = {row["subject"]: cost for row in rows if (cost := _cost(row, headline)) is not None}
-    return [subject for subject, cost in costs.items() if not any(_dominates(other, cost) for other in costs.values())]
+    return [target for target, cost in costs.items() if not any(_dominates(other, cost) for other in costs.values())]
 
 
 def _cost(row: Row, headline: str) -> tuple[float, float, float] | None:
-    """What is better the lower it is."""
+    """Three figures, each better when lower."""
     accuracy, latency, size = row["metrics"][headline], row["latency_p50_ms"], row["size_mb"]
     return None if accuracy is None or latency is None or size is None else (-accuracy, latency, size)
 

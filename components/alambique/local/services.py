@@ -48,6 +48,19 @@ def airflow_environment(project: Path) -> dict[str, str]:
     }
 
 
+def runner_environment(project: Path) -> dict[str, str]:
+    """Environment variables for `alambique.airflow.dag_runner`: two tasks at a time, on one thread each.
+
+    Networks as small as a demo's train twice as fast on one thread as on two.
+    """
+    return {
+        **airflow_environment(project),
+        "AIRFLOW__CORE__EXECUTOR": "alambique.airflow.executor.ForkExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+
+
 def _secret(path: Path) -> str:
     if not path.exists():
         path.touch(mode=0o600)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from alambique.errors import IntegrityError
 from alambique.files import create_bytes
 from alambique.messages import LockEntry
-from alambique.pipeline.dvc_repository import opened
-from alambique.pipeline.graph import Inputs
+from alambique.pipeline.keys import Inputs
 from alambique.pipeline.transfer import reaching
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 @dataclass(frozen=True)
 class Store:
-    """The remote's entries.
+    """The entries on a DVC remote.
 
     Attributes:
         filesystem: of the DVC remote, as DVC configured it, credentials included.
@@ -28,6 +28,12 @@ class Store:
 
     filesystem: Any
     folder: str
+
+    @classmethod
+    def of(cls, repo: Repo) -> Self:
+        """Those on the default remote of `repo`."""
+        remote = repo.cloud.get_remote()
+        return cls(remote.fs, remote.fs.join(remote.path, "locks"))
 
     def get(self, inputs: Inputs) -> LockEntry | None:
         """The entry of an earlier run with the same inputs, if any.
@@ -75,14 +81,6 @@ class Store:
             create_bytes(Path(path), content)
         else:
             _create_remote(self.filesystem.fs, path, content)
-
-
-@contextmanager
-def store(workspace: Path) -> Iterator[Store]:
-    """The store on the workspace's default remote."""
-    with opened(workspace) as repo:
-        remote = repo.cloud.get_remote()
-        yield Store(remote.fs, remote.fs.join(remote.path, "locks"))
 
 
 def _create_remote(filesystem: Any, path: str, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """The state of a training that was killed: `resume/<stage key>/` on the DVC remote, since a retry has a new workspace.
 
 The stage itself has no credentials: it finds an earlier state in a folder, and leaves newer ones there (see
-`stages.resume`), which are uploaded while it runs.
+`process.resume_dir`), which are uploaded while it runs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alambique.errors import AlambiqueError
-from alambique.pipeline.dvc_repository import opened
 from alambique.pipeline.transfer import reaching
 from alambique.process.resume_dir import STATE
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 SECONDS = 10.0
 """Between two looks for a newer state."""
@@ -76,19 +78,18 @@ class RemoteState:
 
 
 @contextmanager
-def resumable(workspace: Path, key: str, folder: Path) -> Iterator[None]:
+def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
     """Have an earlier try's state in `folder`; keep what is left there on the remote, until the block ends well.
 
     Args:
-        workspace: its default remote is meant.
+        repo: its default remote is meant.
         key: of the stage.
         folder: the stage's; made if need be.
     Raises:
         TransientError: the remote is out of reach at the beginning; later on that is a warning.
     """
-    with opened(workspace) as repo:
-        remote = repo.cloud.get_remote()
-        state = RemoteState(remote.fs, remote.fs.join(remote.path, "resume", key))
+    remote = repo.cloud.get_remote()
+    state = RemoteState(remote.fs, remote.fs.join(remote.path, "resume", key))
     file = folder / STATE
     found = state.get(file)
     ended = Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,29 +12,19 @@ from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError,
 from alambique.pipeline.dvc_repository import opened
 
 if TYPE_CHECKING:
-    from dvc.output import Output
     from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
 
 
 def pull(workspace: Path, paths: Iterable[str]) -> None:
     """Have exactly these outs and sources in the workspace, from the machine's cache or else the remote.
 
     Raises:
-        IntegrityError: the remote lacks an object, or holds other bytes than its hash promises.
-        TransientError: the remote is out of reach.
+        as `checkout`.
     """
-    from dvc.exceptions import CheckoutError, DownloadError
-    from dvc_objects.errors import ObjectFormatError
-
-    targets = [os.fspath(workspace / path) for path in paths]
-    if not targets:
-        return
-    with opened(workspace) as repo:
-        try:
-            with reaching(repo.cloud.get_remote().path):
-                repo.pull(targets=targets)
-        except (CheckoutError, DownloadError, ObjectFormatError) as error:
-            raise _blame(repo, targets, error) from None
+    if paths := list(paths):
+        with opened(workspace) as repo:
+            checkout(repo, {path: out_hash(repo, path) for path in paths})
 
 
 def push(workspace: Path, paths: Iterable[str]) -> None:
@@ -43,24 +33,54 @@ def push(workspace: Path, paths: Iterable[str]) -> None:
     Raises:
         TransientError: the upload failed.
     """
-    from dvc.exceptions import UploadError
+    if paths := list(paths):
+        with opened(workspace) as repo:
+            upload(repo, [out_hash(repo, path) for path in paths])
 
-    targets = [os.fspath(workspace / path) for path in paths]
-    if not targets:
-        return
-    with opened(workspace) as repo:
+
+def out_hash(repo: Repo, path: str) -> str:
+    """The hash that dvc.lock or a `.dvc` file has for an out or source; this parses all of the project's stages."""
+    (out,) = repo.find_outs_by_path(os.fspath(Path(repo.root_dir) / path))
+    value: str = out.hash_info.value
+    return value
+
+
+def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
+    """Have the content with these hashes at these paths, from the machine's cache or else the remote.
+
+    Args:
+        hashes: md5 by path, as DVC writes them: a folder's ends with `.dir`.
+    Raises:
+        IntegrityError: the remote lacks an object, or holds other bytes than its hash promises.
+        TransientError: the remote is out of reach.
+        AlambiqueError: a file that was edited by hand is in the way.
+    """
+    from dvc_data.hashfile import load
+    from dvc_data.hashfile.checkout import CheckoutError, PromptError
+    from dvc_data.hashfile.checkout import checkout as link
+
+    _fetch(repo, hashes)
+    for path, value in hashes.items():
+        target = os.fspath(Path(repo.root_dir) / path)
+        content = load(repo.cache.local, _hash_info(value))
         try:
-            with reaching(repo.cloud.get_remote().path):
-                repo.push(targets=targets)
-        except UploadError as error:
-            raise TransientError(f"uploading to the DVC remote failed: {error}; see the log above") from error
+            link(target, repo.fs, content, repo.cache.local, state=repo.state, ignore=repo.dvcignore)
+        except (CheckoutError, PromptError) as error:
+            raise AlambiqueError(f"cannot write {target}: {error}; move what was edited there elsewhere") from error
 
 
-def workspace_hashes(workspace: Path, paths: Iterable[str]) -> dict[str, str | None]:
-    """The hash of outs and sources as they lie in the workspace now; None for what is not there."""
-    with opened(workspace) as repo:
-        outs = {path: _out(repo, os.fspath(workspace / path)) for path in paths}
-        return {path: out.get_hash().value if out.exists else None for path, out in outs.items()}
+def upload(repo: Repo, hashes: Iterable[str]) -> None:
+    """Upload the content with these hashes from the machine's cache to the remote.
+
+    Raises:
+        TransientError: the upload failed.
+    """
+    cache = repo.cache.local
+    objects = [_hash_info(oid) for value in hashes for oid in _objects(value, cache)]
+    with reaching(repo.cloud.get_remote().path):
+        failed = repo.cloud.push(objects).failed
+    if failed:
+        raise TransientError(f"uploading {len(failed)} objects to the DVC remote failed; see the log above")
 
 
 @contextmanager
@@ -84,23 +104,47 @@ def reaching(remote: str) -> Iterator[None]:
         raise TransientError(f"the DVC remote {remote} failed: {type(error).__name__}: {error}") from error
 
 
-def _out(repo: Repo, target: str) -> Output:
-    (out,) = repo.find_outs_by_path(target)
-    return out
+def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
+    """Have the objects in the machine's cache: the lists of folders' files first, for they name the others."""
+    from dvc_objects.errors import ObjectFormatError
+
+    cache = repo.cache.local
+    try:
+        with reaching(repo.cloud.get_remote().path):
+            _download(repo, hashes.values())
+            _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
+    except (FileNotFoundError, ObjectFormatError) as error:
+        raise _blame(repo, hashes) or TransientError(
+            f"downloading from the DVC remote failed: {error}; see the log above"
+        ) from None
 
 
-def _blame(repo: Repo, targets: list[str], failure: Exception) -> AlambiqueError:
-    """What kept `targets` from coming: an object that the remote lacks or that is not its hash, or else the network."""
-    remote = repo.cloud.get_remote_odb()
+def _download(repo: Repo, oids: Iterable[str]) -> None:
+    """Download what the cache lacks.
+
+    Raises:
+        FileNotFoundError: some of it did not come, or not as its hash promises.
+    """
+    cache = repo.cache.local
+    missing = [oid for oid in dict.fromkeys(oids) if not _have(cache, oid)]
+    if missing:
+        repo.cloud.pull([_hash_info(oid) for oid in missing])
+        if lost := [oid for oid in missing if not _have(cache, oid)]:
+            raise FileNotFoundError(f"{len(lost)} of {len(missing)} objects")
+
+
+def _blame(repo: Repo, hashes: Mapping[str, str]) -> AlambiqueError | None:
+    """What kept content from coming: an object that the remote lacks or that is not its hash; None: neither."""
+    cache, remote = repo.cache.local, repo.cloud.get_remote_odb()
     try:
         with reaching(remote.path):
-            for out in (_out(repo, target) for target in targets):
-                for oid in _objects(out, remote):
-                    if not _have(out.cache, oid) and (wrong := _wrong(remote, oid)):
-                        return _lost(out.def_path, oid, wrong, remote.oid_to_path(oid))
+            for path, value in hashes.items():
+                for oid in _objects(value, cache if _have(cache, value) else remote):
+                    if not _have(cache, oid) and (wrong := _wrong(remote, oid)):
+                        return _lost(path, oid, wrong, remote.oid_to_path(oid))
     except AlambiqueError as error:
         return error
-    return TransientError(f"downloading from the DVC remote failed: {failure}; see the log above")
+    return None
 
 
 def _lost(path: str, oid: str, wrong: str, place: str) -> IntegrityError:
@@ -111,14 +155,19 @@ def _lost(path: str, oid: str, wrong: str, place: str) -> IntegrityError:
     )
 
 
-def _objects(out: Output, remote: Any) -> Iterator[str]:
-    """The hash of the out; of a folder, whose list of files is an object itself, also those of its files."""
+def _objects(value: str, holder: Any) -> Iterator[str]:
+    """The hash itself; of a folder, whose list of files is an object of its own, also those of its files."""
     from dvc_data.hashfile.tree import Tree
 
-    yield out.hash_info.value
-    if out.hash_info.isdir:
-        holder = out.cache if _have(out.cache, out.hash_info.value) else remote
-        yield from (file.value for _, _, file in Tree.load(holder, out.hash_info))
+    yield value
+    if value.endswith(".dir"):
+        yield from (file.value for _, _, file in Tree.load(holder, _hash_info(value)))
+
+
+def _hash_info(value: str) -> HashInfo:
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    return HashInfo("md5", value)
 
 
 def _have(cache: Any, oid: str) -> bool:

@@ -35,7 +35,7 @@ def prepare() -> None:
         os.environ["YOLO_CONFIG_DIR"] = str(folder)
 
 
-def speak() -> None:
+def configure_logging() -> None:
     """Let our log, from INFO on, be this process's output, which becomes the task's log."""
     logger = logging.getLogger("alambique")
     logger.setLevel(logging.INFO)

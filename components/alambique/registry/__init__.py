@@ -1,1 +1,16 @@
-"""What a run did, how its candidates were judged, and who is champion."""
+"""MLflow runs and registered models, the gates' decisions, and the ledger of champions.
+
+tracking, metrics_tail   MLflow runs: one parent a pipeline run, one child a stage, curves while a stage runs
+client                   connections to MLflow, and what its failures mean for a retry
+checkout                 a clone at a run's commit, with the outs that a verb needs
+model_versions           verb `register`: a registered model a runtime, a version an artifact
+pyfunc                   how a registered version is loaded by MLflow
+gate_command             verb `gate`: judges the registered versions; the gates themselves are in `evaluation.gates`
+gate_report              the gates' decisions of a recorded run
+approval_request         verb `propose`: the text and tables that an approval in Airflow shows
+ledger                   who is champion, and its columns (`Entry`)
+promotion, aliases       verbs `promote` and `rollback`, and MLflow's aliases that follow the ledger
+run_artifacts            artifacts and checkpoints of recorded runs and champions, downloaded by DVC
+publishing               verb `publish`: champions on S3 for devices (`alambique.pull`)
+cli_actions, terminal    `alambique rollback` and `alambique publish`; decisions printed in a terminal
+"""

@@ -1,6 +1,6 @@
-"""MLflow's view of what the gate and the ledger decided: tags and aliases, each written again at no harm.
+"""Copy the gate's decisions and the ledger's state into MLflow's tags and aliases, for display; idempotent.
 
-Nothing is decided by what stands here. MLflow has no compare-and-set for aliases; they follow the ledger.
+Alambique never decides by them: MLflow has no compare-and-set for aliases, the ledger has.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 GATE = "alambique.gate"
 REASONS = "alambique.gate.reasons"
-DEED = "alambique.champion.deed"
-"""What was done to the version last: promoted, rolled back (it had to leave), or restored (it came back instead)."""
+ACTION = "alambique.champion.action"
+"""The last action on the version: promoted, rolled back (it was replaced), or restored (it came back by a rollback)."""
 BY = "alambique.champion.by"
 AT = "alambique.champion.at"
 WHY = "alambique.champion.why"
@@ -28,7 +28,7 @@ GATE_DIGEST = "alambique.champion.gate_digest"
 
 
 def mark(tracking_uri: str | None, decisions: Decisions) -> None:
-    """Tag every judged version with its verdict, and move `challenger` of each model, or remove it.
+    """Tag every judged version with its verdict, and move or remove the alias `challenger` of each model.
 
     Raises:
         TransientError: MLflow is out of reach.
@@ -48,15 +48,15 @@ def mark(tracking_uri: str | None, decisions: Decisions) -> None:
 
 
 def reasons(decision: Decision) -> str:
-    """Why it was refused, every failed gate by its reason and in words; else `passed`."""
+    """Every failed gate with its reason and explanation; `passed` if none failed."""
     refused = [f"{check.gate}: {check.reason} ({check.explanation})" for check in decision.checks if not check.passed]
     return "; ".join(refused) or "passed"
 
 
-def project(tracking_uri: str | None, model: str, state: State) -> None:
-    """Make the aliases say what the ledger says: champion, previous, and no challenger that has become champion.
+def sync_aliases(tracking_uri: str | None, model: str, state: State) -> None:
+    """Set the aliases champion and previous as in the ledger, and remove `challenger` from a version that is champion.
 
-    Tags of the versions tell who did it, when, and why.
+    Tags of the versions tell who decided, when, and why.
 
     Raises:
         TransientError: MLflow is out of reach.
@@ -65,8 +65,8 @@ def project(tracking_uri: str | None, model: str, state: State) -> None:
         return
     client = connect(tracking_uri)
     with reachable(tracking_uri):
-        # What was promoted before runs were tracked is unknown to MLflow.
-        known = {str(each.version): each.tags for each in client.search_model_versions(f"name = '{model}'")}
+        # MLflow has no version that was promoted before runs were tracked.
+        known = {str(entry.version): entry.tags for entry in client.search_model_versions(f"name = '{model}'")}
         if not known:
             return
         _tag(client, model, state, known)
@@ -79,39 +79,40 @@ def project(tracking_uri: str | None, model: str, state: State) -> None:
 
 
 def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the ledger's last change into the tags of the versions that it is about.
+    """Write the ledger's last change into the tags of the versions it concerns.
 
     Args:
-        known: the tags of every version that MLflow knows.
+        known: tags of every version registered in MLflow.
     """
     champion, previous = state.champion, state.previous
     change = {BY: champion.by, AT: str(state.at), WHY: champion.why}
-    wanted = {champion.version: {**change, DEED: champion.deed, GATE_DIGEST: champion.gate_digest}}
-    if previous and champion.deed == "restored":
-        wanted[previous.version] = {**change, DEED: "rolled back"}
+    wanted = {champion.version: {**change, ACTION: champion.action, GATE_DIGEST: champion.gate_digest}}
+    if previous and champion.action == "restored":
+        wanted[previous.version] = {**change, ACTION: "rolled back"}
     for version, tags in wanted.items():
         for name, value in tags.items():
             if version in known and known[version].get(name, "") != value:
-                _twice(client.set_model_version_tag, model, version, name, value)
+                _retry_once(client.set_model_version_tag, model, version, name, value)
 
 
 def verify(tracking_uri: str | None, version: Version) -> None:
     """Check that the registered version is still the artifact that was judged.
 
     Raises:
-        IntegrityError: its digest is another, or it is gone.
+        IntegrityError: its digest differs, or the version was deleted.
         TransientError: MLflow is out of reach.
     """
     if tracking_uri is None:
-        found = version.sha256 if version.sha256.startswith(version.version) else "another"
+        digest = version.sha256 if version.sha256.startswith(version.version) else "another"
     else:
         client = connect(tracking_uri)
         with reachable(tracking_uri):
             registered = client.search_model_versions(f"name = '{version.model}'")
-            found = {str(each.version): each.tags.get(DIGEST) for each in registered}.get(version.version) or "none"
-    if found != version.sha256:
+            digests = {str(entry.version): entry.tags.get(DIGEST) for entry in registered}
+        digest = digests.get(version.version) or "none"
+    if digest != version.sha256:
         raise IntegrityError(
-            f"{version.model} version {version.version} has the digest {found[:12]}, but the gate judged "
+            f"{version.model} version {version.version} has the digest {digest[:12]}, but the gate judged "
             f"{version.sha256[:12]}; start another run"
         )
 
@@ -124,13 +125,13 @@ def _set(tracking_uri: str, model: str, wanted: Mapping[str, str | None]) -> Non
             if version is None and alias in present:
                 client.delete_registered_model_alias(model, alias)
             elif version is not None and present.get(alias) != version:
-                _twice(client.set_registered_model_alias, model, alias, version)
+                _retry_once(client.set_registered_model_alias, model, alias, version)
 
 
-def _twice(write: Callable[..., None], *arguments: str) -> None:
-    """Write to MLflow, and once more where another writer was quicker.
+def _retry_once(write: Callable[..., None], *arguments: str) -> None:
+    """Write to MLflow, and once more if that fails: with two writers its database inserts a row that has just appeared.
 
-    Its database inserts what it did not find, and fails where that has appeared meanwhile; then there is one to change.
+    The second try then updates that row.
     """
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""The verb `propose`: what promoting a run's challengers would mean, as Markdown for the person who decides."""
+"""The verb `propose`: what an approval in Airflow shows: challengers beside champions, and the gates' verdicts."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from alambique.messages import Check, Decision, Proposal, ProposeRequest, Versio
 from alambique.registry import run_artifacts
 from alambique.registry.checkout import LEADERBOARD
 from alambique.registry.client import connect, forgiving, reachable
-from alambique.registry.promotion import Judgement, read_judgement
+from alambique.registry.gate_report import GateReport, read_gate_report
 from alambique.registry.tracking import RUN
 from alambique.report.checks import figure, interval
 from alambique.report.figures import number, points
 
 LIMIT = 6000
-"""Characters of the body: it travels by XCom and is read on one screen or two."""
+"""Characters of the body: it is passed through XCom, and should fit on one or two screens."""
 
 
 def propose(request: ProposeRequest) -> Proposal:
-    """Describe the challengers of a recorded run beside the present champions, and what the gates said of them.
+    """The approval request of a recorded run: its challengers beside today's champions, and the gates' verdicts.
 
     Raises:
         ConfigurationError: there is no such tag, or no run was recorded at it.
-        IntegrityError: the run's leaderboard does not know a challenger.
+        IntegrityError: the run's leaderboard has no row of a challenger.
         TransientError: the origin or the DVC remote is out of reach.
     """
     deployment = request.deployment
-    judgement = read_judgement(deployment.origin, request.tag)
-    with tempfile.TemporaryDirectory(prefix="alambique-proposal-") as name:
+    report = read_gate_report(deployment.origin, request.tag)
+    with tempfile.TemporaryDirectory(prefix="alambique-approval-") as name:
         target = Path(name) / LEADERBOARD.name
         run_artifacts.get(deployment.origin, request.tag, LEADERBOARD, target)
         board = leaderboard.load(target)
-    head = [*_sources(judgement, board, deployment.tracking_uri), "", *comparison(judgement, board)]
-    head += list(_overtaken(judgement, deployment.origin))
-    challengers = judgement.decisions.challengers
-    decisions = [each for each in judgement.decisions.decisions if each.version in challengers]
+    head = [*_sources(report, board, deployment.tracking_uri), "", *comparison(report, board)]
+    head += list(_conflicts(report, deployment.origin))
+    challengers = report.decisions.challengers
+    decisions = [decision for decision in report.decisions.decisions if decision.version in challengers]
     body = _within_limit("\n".join(head), decisions, request.tag)
-    return Proposal(tag=request.tag, judgement=judgement.sha256, subject=_subject(judgement), body=body)
+    return Proposal(tag=request.tag, judgement=report.sha256, subject=_subject(report), body=body)
 
 
-def _subject(judgement: Judgement) -> str:
-    wanted = [f"{version.candidate} to champion of {version.model}" for version in judgement.decisions.challengers]
-    return f"Promote {' and '.join(wanted)}?" if wanted else f"{judgement.tag} has no challenger"
+def _subject(report: GateReport) -> str:
+    wanted = [f"{version.candidate} to champion of {version.model}" for version in report.decisions.challengers]
+    return f"Promote {' and '.join(wanted)}?" if wanted else f"{report.tag} has no challenger"
 
 
-def _sources(judgement: Judgement, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:
-    yield f"Run `{judgement.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."
-    if link := _link(board["project"], judgement.decisions.run_id, tracking_uri):
+def _sources(report: GateReport, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:
+    yield f"Run `{report.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."
+    if link := _link(board["project"], report.decisions.run_id, tracking_uri):
         yield f"[The run in MLflow]({link})"
 
 
 def _link(project: str, run_id: str, tracking_uri: str | None) -> str | None:
-    """The run's page; a database has none, and a server that does not answer is no reason not to ask."""
+    """URL of the run on the MLflow server; None without a server, or if it does not answer."""
     if tracking_uri is None or not tracking_uri.startswith("http"):
         return None
     with forgiving(f"find the run {run_id}"), reachable(tracking_uri):
@@ -69,20 +69,18 @@ def _link(project: str, run_id: str, tracking_uri: str | None) -> str | None:
     return None
 
 
-def comparison(judgement: Judgement, board: Leaderboard) -> Iterator[str]:
-    """The table of a run's challengers, each above the champion whose place it would take.
+def comparison(report: GateReport, board: Leaderboard) -> Iterator[str]:
+    """Markdown table of a run's challengers, each above the champion that it would replace.
 
     Raises:
-        IntegrityError: the leaderboard does not know a challenger.
+        IntegrityError: the leaderboard has no row of a challenger.
     """
     headline = board["headline"]
     yield from _header("", "candidate", board["measures"][headline]["label"], "latency p50, ms", "size, MB")
     rows = {row["subject"]: row for row in board["rows"]}
-    for version in judgement.decisions.challengers:
+    for version in report.decisions.challengers:
         if version.candidate not in rows:
-            raise IntegrityError(
-                f"the leaderboard of {judgement.tag} has no row {version.candidate}; start another run"
-            )
+            raise IntegrityError(f"the leaderboard of {report.tag} has no row {version.candidate}; start another run")
         row = rows[version.candidate]
         yield _row(f"challenger of {version.model}", version.candidate, *_figures(row, headline))
         champion = leaderboard.reference("champion", row, board["rows"], headline)
@@ -97,22 +95,22 @@ def _figures(row: Row, headline: str) -> tuple[str, str, str]:
     return points(row["metrics"][headline]), number(row["latency_p50_ms"]), number(row["size_mb"])
 
 
-def _overtaken(judgement: Judgement, origin: str) -> Iterator[str]:
-    """What a promotion will be refused for, so that nobody is asked in vain."""
-    for version in judgement.decisions.challengers:
+def _conflicts(report: GateReport, origin: str) -> Iterator[str]:
+    """Reasons for which `promote` would refuse, so that nobody approves in vain."""
+    for version in report.decisions.challengers:
         champion = run_artifacts.champion(version.model, origin)
         if champion and champion.digest == version.sha256:
             yield f"\n{version.candidate} is champion of {version.model} already."
-        elif (champion.digest if champion else None) != judgement.decisions.champions.get(version.model):
+        elif (champion.digest if champion else None) != report.decisions.champions.get(version.model):
             yield f"\nThe champion of {version.model} has changed since: promoting will be refused. Start another run."
 
 
 def _within_limit(head: str, decisions: Sequence[Decision], tag: str) -> str:
-    """The body: as many tables of verdicts as have room."""
+    """The body: as many tables of verdicts as fit into `LIMIT`."""
     body, left_out = head, []
     for decision in decisions:
         table = "\n".join(_verdicts(decision.version, decision.checks))
-        if len(body) + len(table) < LIMIT - 500:  # which the last line may take
+        if len(body) + len(table) < LIMIT - 500:  # room for the last line
             body += f"\n\n{table}"
         else:
             left_out.append(decision.version.candidate)
@@ -139,7 +137,7 @@ def _row(*cells: str) -> str:
 
 
 def _plain(cell: str) -> str:
-    """Text that ends no cell and starts no markup: names of classes are free."""
+    """Escaped Markdown, on one line: class names may hold any character."""
     for sign in "\\|`*[]<>":
         cell = cell.replace(sign, f"\\{sign}")
     return " ".join(cell.split())

@@ -1,4 +1,4 @@
-"""A run's commit with its results in the lock, and those of its files that a verb needs."""
+"""A clone at a run's commit, with its stages' results in dvc.lock and the outs that a verb needs."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def producer(request: RunRequest, path: Path) -> StageResult:
     Raises:
         IntegrityError: there is none.
     """
-    if found := outs(request).get(path.as_posix()):
-        return found
+    if result := outs(request).get(path.as_posix()):
+        return result
     raise IntegrityError(
         f"no stage of run {request.run.run_id} made {path}; its graph and params.yaml disagree: "
         "run `alambique graph write`, commit, and start another run"

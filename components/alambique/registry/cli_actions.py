@@ -1,4 +1,4 @@
-"""What a person does to champions from a terminal, in a project's folder."""
+"""`alambique rollback` and `alambique publish`, run in a project's folder."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from alambique.registry import promotion, publishing
 
 
 def rollback(project: Path, model: str, by: str | None, why: str) -> str:
-    """Exchange a model's champion and previous, and publish where `releases` is set; returns what is so now.
+    """Exchange a model's champion and previous, and publish where `releases` is set; returns a sentence.
 
     Args:
         by: who decides; None: the user of git, or of this machine.
     Raises:
         ConfigurationError: there is no previous champion.
-        PermanentError: it is rolled back, but could not be published.
+        PermanentError: the ledger was rolled back, but publishing failed.
     """
     prepare()
     deployment = Deployment.load(project)
-    who = by or git("config", "user.name", cwd=project, check=False) or getpass.getuser()
-    request = RollbackRequest(deployment=deployment, model=model, by=who, why=why)
+    decided_by = by or git("config", "user.name", cwd=project, check=False) or getpass.getuser()
+    request = RollbackRequest(deployment=deployment, model=model, by=decided_by, why=why)
     (champion,) = promotion.rollback(request).champions
-    words = f"{model} version {champion.version} ({champion.candidate}) is champion again"
+    message = f"{model} version {champion.version} ({champion.candidate}) is champion again"
     if deployment.releases is None:
-        return words
+        return message
     try:
         published = publishing.publish(PublishRequest(deployment=deployment, models=[model]))
-    except AlambiqueError as error:  # whatever it is, rolling back once more would undo this
+    except AlambiqueError as error:  # of whatever kind: a second rollback would undo this one
         raise PermanentError(
-            f"{words}, but devices do not get it yet: {error}; run `alambique publish {model}`"
+            f"{message}, but devices do not get it yet: {error}; run `alambique publish {model}`"
         ) from error
-    return f"{words}, and published at {published.releases[model]}"
+    return f"{message}, and published at {published.releases[model]}"
 
 
 def publish(project: Path, models: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The one door to MLflow: where its artifacts go, how long it may keep us waiting, what its failures mean."""
+"""Connections to MLflow: artifact location, timeouts, and MLflow's failures as Alambique's errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # The defaults (7 retries of 120 s) let a dead server hold a training for a quarter of an hour.
+    # With the defaults (7 retries of 120 s) a dead server blocks a training for a quarter of an hour.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
+RETRYABLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 """MLflow's error codes after which the same request may succeed."""
 
 
@@ -43,9 +43,9 @@ def connect(tracking_uri: str) -> MlflowClient:
 
 
 def artifact_root(tracking_uri: str) -> str | None:
-    """Where artifacts go: beside a SQLite file; None leaves it to a server.
+    """URI of the artifact folder: beside a SQLite file; None with a server, which has its own.
 
-    Without it MLflow takes the creator's working folder, which is a workspace that will be deleted.
+    MLflow's default is the creator's working folder: here a workspace that is deleted.
     """
     scheme = urlsplit(tracking_uri).scheme
     if scheme in {"http", "https"}:
@@ -60,11 +60,11 @@ def artifact_root(tracking_uri: str) -> str | None:
 
 @contextmanager
 def reachable(tracking_uri: str) -> Iterator[None]:
-    """Turn MLflow's failures into ours, by whether a retry can help.
+    """Raise MLflow's failures as Alambique's errors, by whether a retry can help.
 
     Raises:
         TransientError: the server or the database did not answer.
-        ConfigurationError: it answered, and refused.
+        ConfigurationError: it refused the request.
     """
     from mlflow.exceptions import MlflowException
 
@@ -72,7 +72,7 @@ def reachable(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if error.error_code in PASSING:
+        if error.error_code in RETRYABLE:
             raise TransientError(f"MLflow at {place} failed: {error}; is it running?") from error
         raise ConfigurationError(f"MLflow at {place} refused: {error}") from error
     except OSError as error:
@@ -81,7 +81,7 @@ def reachable(tracking_uri: str) -> Iterator[None]:
 
 @contextmanager
 def global_uri(tracking_uri: str) -> Iterator[None]:
-    """MLflow's global URI for the duration of the block: its SQL store looks logged models up through it."""
+    """Set MLflow's global URI for the block: its SQL store looks logged models up through it."""
     import mlflow
 
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
@@ -94,7 +94,7 @@ def global_uri(tracking_uri: str) -> Iterator[None]:
 
 @contextmanager
 def forgiving(what: str) -> Iterator[None]:
-    """Turn any failure to log into a warning: whatever it is, it is not worth a training."""
+    """Log any exception of the block as a warning: a failure to track must not fail a training."""
     try:
         yield
     except Exception as error:

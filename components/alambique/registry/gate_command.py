@@ -1,4 +1,7 @@
-"""The verb `gate`: judge what was registered by the run's own leaderboard, and name the challengers."""
+"""The verb `gate`: judge every registered version by the run's leaderboard, and name the challengers.
+
+The gates are in `evaluation.gates`; their parameters in `config.gate_config`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ def gate(request: GateRequest) -> Decisions:
     """Judge every registered version by the run's own leaderboard and params.yaml, and name the challengers.
 
     Raises:
-        IntegrityError: the run began with a champion which the leaderboard does not know.
+        IntegrityError: the run began with a champion that the leaderboard has no row of.
         TransientError: MLflow, the origin or the DVC remote is out of reach.
     """
     with checked_out(request, [REPORT]) as project:
         params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
     champions = champion_digests(request.versions, board)
     _check_champions(request, champions)
-    judged = [decide(version, board, gates.wanted(params)) for version in request.versions]
+    judged = [decide(version, board, gates.configured(params)) for version in request.versions]
     decisions = Decisions(
         run_id=request.run.run_id,
         decisions=judged,
@@ -39,7 +42,7 @@ def gate(request: GateRequest) -> Decisions:
 
 
 def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None:
-    """A champion that was not measured must not pass for one that does not exist."""
+    """Refuse a run whose champion was not measured: the gates would take it for a first model."""
     models = {version.candidate.split("-")[1]: version.model for version in request.versions}
     for runtime, version in request.run.champions.items():
         if runtime in models and models[runtime] not in champions:
@@ -50,7 +53,7 @@ def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None
 
 
 def decide(version: Version, board: Leaderboard, wanted: Sequence[Gate]) -> Decision:
-    """All verdicts on one registered version; it passes when every one is positive."""
+    """All gates' verdicts on one registered version; it passes if each gate passes."""
     judged = gates.judge_candidate(version.candidate, board, wanted, version.sha256)
     return Decision(version=version, passed=judged.passed, checks=judged.checks)
 
@@ -58,12 +61,12 @@ def decide(version: Version, board: Leaderboard, wanted: Sequence[Gate]) -> Deci
 def challengers(
     decisions: Iterable[Decision], board: Leaderboard, objective: str, champions: Mapping[str, str]
 ) -> list[Version]:
-    """The best that passed of each registered model, unless it is the champion already.
+    """The best candidate that passed, of each registered model, unless it is the champion already.
 
     Args:
         objective: accuracy, latency or size; ties are broken by the other two, then by name.
-        champions: digest of each model's champion. When the best is the champion nobody challenges it: the second
-            best would only take its place until the next run.
+        champions: digest of each model's champion. If the best candidate is the champion there is no challenger: the
+            second best would replace it only until the next run.
     """
     passed = {decision.version.candidate: decision.version for decision in decisions if decision.passed}
     best: dict[str, Version] = {}
@@ -74,7 +77,7 @@ def challengers(
 
 
 def champion_digests(versions: Iterable[Version], board: Leaderboard) -> dict[str, str]:
-    """The artifact that was each model's champion when its candidates were judged; no entry where there was none."""
+    """Digest of the artifact that was each model's champion when its candidates were judged; no entry without one."""
     rows = {row["subject"]: row for row in board["rows"]}
     digests = {}
     for version in versions:

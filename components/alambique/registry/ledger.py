@@ -1,7 +1,10 @@
-"""Who is champion, as a git ref: promotion is a commit that `refs/alambique/<model>` moves to by compare-and-swap.
+"""The ledger: each registered model's champion and previous champion, with who decided it and why.
 
-MLflow's aliases have no compare-and-set, a push with a lease has. The ref lives in the project's origin, its history is
-who decided what. Only git is needed to read it: no MLflow, no clone of the project.
+It is `ledger.json` in a git ref of the project's origin, `refs/alambique/<model>`. A promotion is a commit that the ref
+moves to by compare-and-swap (`git push --force-with-lease`), which MLflow's aliases do not have; the ref's history is
+the audit trail. Reading it needs git alone: no MLflow, no clone of the project.
+
+To add a column, add an attribute to `Entry`, with a default: entries of older commits lack it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import read_json, write_json
@@ -20,22 +23,22 @@ from alambique.git import git
 
 LEDGER = "ledger.json"
 RACES = ("stale info", "cannot lock ref", "failed to update ref", "already exists", "fetch first")
-"""What git says when the ref is not, or no longer, what the lease names."""
+"""Git's messages when the ref is not, or no longer, at the commit that the lease names."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A version that is, or was, champion.
+    """One row of the ledger: a version that is, or was, champion.
 
     Attributes:
         model, version: the registered model and its version.
         candidate: student-runtime-precision.
-        tag: the recorded run which holds the candidate and its judgement.
-        digest: sha256 of the artifact's folder.
-        gate_digest: sha256 of that run's decisions.json, the judgement that this promotion rests on.
+        tag: git tag of the recorded run that holds the candidate and its gate report.
+        digest: SHA-256 of the artifact's folder, see `layout.artifact_digest`.
+        gate_digest: SHA-256 of that run's decisions.json, the gate report that the promotion rests on.
         by: who decided.
-        why: what they gave as the reason.
-        deed: how it became champion: promoted, or restored by a rollback.
+        why: the reason they gave.
+        action: how it became champion: promoted, or restored by a rollback; "deed" in ledger.json.
     """
 
     model: str
@@ -45,16 +48,30 @@ class Entry:
     digest: str
     gate_digest: str
     by: str
-    why: str = ""  # this and the next are unknown of entries from before they were kept
-    deed: Literal["promoted", "restored"] = "promoted"
+    why: str = ""  # entries of older commits have neither this nor the next
+    action: Literal["promoted", "restored"] = "promoted"
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The entry that `to_json` gave."""
+        known = dict(content)
+        if "deed" in known:
+            known["action"] = known.pop("deed")
+        return cls(**known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as ledger.json holds it."""
+        content = asdict(self)
+        content["deed"] = content.pop("action")
+        return content
 
 
 @dataclass(frozen=True)
 class State:
-    """What the ledger says of one model.
+    """The ledger's content for one model.
 
     Attributes:
-        sha: the commit it was read from; None: not from the ledger.
+        sha: the commit it was read from; None before it is written.
         at: when that commit was made, UTC, ISO 8601.
     """
 
@@ -66,7 +83,7 @@ class State:
 
 @dataclass(frozen=True)
 class Change:
-    """One commit of the ledger: when (ISO 8601), what, who included, and why."""
+    """One commit of the ledger: its date (ISO 8601), its subject, which names who decided, and the reason."""
 
     sha: str
     date: str
@@ -97,12 +114,12 @@ class Ledger:
             content: dict[str, Any] = read_json(folder / LEDGER)
             at = _date(folder)
         previous = content["previous"]
-        return State(Entry(**content["champion"]), Entry(**previous) if previous else None, sha, at)
+        return State(Entry.from_json(content["champion"]), Entry.from_json(previous) if previous else None, sha, at)
 
     def move(self, new: State, expected: str | None, message: str) -> State:
-        """Make `new` the present state, if the ledger is still at the commit `expected` (None: does not exist yet).
+        """Write `new`, if the ledger is still at the commit `expected` (None: it does not exist yet).
 
-        The reason that the new champion's entry gives becomes the body of the commit's message.
+        The new champion's `why` becomes the body of the commit message.
 
         Returns:
             `new` with its commit.
@@ -113,8 +130,8 @@ class Ledger:
         with self._checked_out() as (folder, sha):
             if sha != expected:
                 raise self._conflict(expected)
-            previous = asdict(new.previous) if new.previous else None
-            write_json(folder / LEDGER, {"schema": 1, "champion": asdict(new.champion), "previous": previous})
+            previous = new.previous.to_json() if new.previous else None
+            write_json(folder / LEDGER, {"schema": 1, "champion": new.champion.to_json(), "previous": previous})
             git("add", LEDGER, cwd=folder)
             words = ("--message", message, "--message", new.champion.why)
             git("-c", "commit.gpgsign=false", "commit", "--quiet", *words, cwd=folder)

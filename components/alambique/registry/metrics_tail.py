@@ -1,4 +1,4 @@
-"""Live curves: follow the file to which a running stage appends its metrics."""
+"""Follow the event file to which a running stage appends its metrics, as `tail -f` does, for live curves."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from alambique.registry.client import forgiving
 
 Send = Callable[[list[dict[str, Any]]], None]
 SECONDS = 2.0
-"""Between two looks at the file."""
+"""Between two reads of the file."""
 
 
 @contextmanager
 def following(send: Send, events: Path) -> Iterator[None]:
-    """Hand the file's lines to `send` while the block runs, and the rest of them when it ends.
+    """Pass the file's lines to `send` while the block runs, and the rest when it ends.
 
     Args:
-        send: takes parsed lines; when it raises, they are handed to it again together with the next.
+        send: takes parsed lines; if it raises, it gets the same lines again together with the next ones.
         events: JSON lines; may not exist yet.
     """
     ended = Event()
@@ -41,11 +41,11 @@ def _follow(send: Send, events: Path, ended: Event) -> None:
         with forgiving("log live metrics"):
             lines, end = _complete_lines(events, position)
             send(lines)
-            position = end  # only now: lines that could not be sent are sent again
+            position = end  # only now, so that lines that could not be sent are sent again
 
 
 def _complete_lines(events: Path, position: int) -> tuple[list[dict[str, Any]], int]:
-    """The lines after `position` (bytes) and where they end; a line still being written waits for the next look."""
+    """The lines after `position` (bytes) and where they end; an unfinished line is left for the next read."""
     if not events.exists():
         return [], position
     with events.open("rb") as file:

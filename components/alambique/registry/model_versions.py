@@ -1,6 +1,6 @@
-"""Register every candidate of a run: one registered model a runtime, one version an artifact.
+"""The verb `register`: one registered model for each runtime, one version for each artifact of a run.
 
-A version is made of the candidate's own files, loads as a pyfunc, and says in its tags where it came from.
+A version holds the candidate's own files, loads as a pyfunc, and names in its tags where it came from.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.client import connect, global_uri, reachable
 from alambique.registry.tracking import log_reused, start_run
+from alambique.tasks.base import TensorTypes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +45,7 @@ MEASURED = ("latency_p50_ms", "size_mb")
 
 
 def register(request: RunRequest) -> Registered:
-    """Register all candidates; one whose artifact is registered already keeps its version.
+    """Register all candidates of a run; an artifact that is registered already keeps its version.
 
     Without MLflow a version is named by its digest, which is all that the gate and the ledger need.
 
@@ -72,16 +73,16 @@ def register(request: RunRequest) -> Registered:
 
 
 def verified_card(folder: Path) -> dict[str, Any]:
-    """A candidate's card, once its files are those that the card's digest is of.
+    """A candidate's card, after its files were checked against the card's digest.
 
     Raises:
-        IntegrityError: they are others.
+        IntegrityError: they differ.
     """
     card: dict[str, Any] = read_json(folder / CARD)
-    found = artifact_digest(folder)
-    if found != card["digest"]:
+    actual = artifact_digest(folder)
+    if actual != card["digest"]:
         raise IntegrityError(
-            f"{folder.name} has the digest {found[:12]}, but its card says {card['digest'][:12]}: its files were "
+            f"{folder.name} has the digest {actual[:12]}, but its card says {card['digest'][:12]}: its files were "
             "changed after they were made; run its export or quantize stage again"
         )
     return card
@@ -95,7 +96,7 @@ def _version(project: str, card: Mapping[str, Any], version: str) -> Version:
 
 
 def _tags(request: RunRequest, folder: Path, card: Mapping[str, Any], board: Leaderboard) -> dict[str, str]:
-    """What the version came from, and how it did on that run's test split."""
+    """Tags of a version: what it was made from, and its figures on the run's test split."""
     candidate = Candidate.parse(card["candidate"])
     rows = {row["subject"]: row for row in board["rows"]}
     known = {
@@ -106,8 +107,7 @@ def _tags(request: RunRequest, folder: Path, card: Mapping[str, Any], board: Lea
         "alambique.run": request.run.run_id,
         "alambique.key": producer(request, folder).key,
         "alambique.data": request.run.sources.get("data", {}).get("md5"),
-        "alambique.teacher": " ".join(str(each["digest"]) for each in rows.values() if each["kind"] == "teacher")
-        or None,
+        "alambique.teacher": " ".join(str(row["digest"]) for row in rows.values() if row["kind"] == "teacher") or None,
     }
     if row := rows.get(candidate.name):
         figures: Mapping[str, Any] = {**row, **row["metrics"]}
@@ -118,16 +118,16 @@ def _tags(request: RunRequest, folder: Path, card: Mapping[str, Any], board: Lea
 def _registered(
     client: MlflowClient, parent: str, folder: Path, version: Version, card: Mapping[str, Any], tags: dict[str, str]
 ) -> Version:
-    """The version of this candidate with this digest, found or created."""
+    """The version of this candidate with this digest, registered already or created now."""
     query = f"name = '{version.model}' AND tags.`{DIGEST}` = '{version.sha256}'"
-    found = [each for each in client.search_model_versions(query) if each.tags.get(CANDIDATE) == version.candidate]
-    if not found:
+    known = [entry for entry in client.search_model_versions(query) if entry.tags.get(CANDIDATE) == version.candidate]
+    if not known:
         _ensure_model(client, version.model)
         model_id = _log_model(client, parent, folder, version.candidate, card)
         with global_uri(client.tracking_uri):
             source = f"models:/{model_id}"
-            found = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
-    return version.model_copy(update={"version": str(min(int(each.version) for each in found))})
+            known = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
+    return version.model_copy(update={"version": str(min(int(entry.version) for entry in known))})
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:
@@ -136,7 +136,7 @@ def _ensure_model(client: MlflowClient, name: str) -> None:
 
 
 def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card: Mapping[str, Any]) -> str:
-    """Upload the candidate's folder, byte for byte, as an MLflow model with a signature; its id."""
+    """Upload the candidate's folder, byte for byte, as an MLflow model with a signature; returns the model's id."""
     import mlflow.pyfunc
     from mlflow.models import Model
 
@@ -158,16 +158,16 @@ def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card:
 
 
 def _signature(card: Mapping[str, Any]) -> Any:
-    """What the loader takes and gives on every runtime."""
+    """MLflow signature of the loader's inputs and output, the same on every runtime."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    def schema(tensors: tasks.Tensors) -> Any:
+    def schema(tensors: TensorTypes) -> Any:
         # A lone tensor has no name, so that MLflow passes an array on as it is and not inside a dictionary.
         names = [None] if len(tensors) == 1 else [f"input{index}" for index in range(len(tensors))]
         specs = zip(tensors, names, strict=True)
         return Schema([TensorSpec(np.dtype(kind), tuple(shape), name) for (kind, shape), name in specs])
 
-    given, answer = tasks.load(card["task"]).tensors(card)
-    return ModelSignature(schema(given), schema(answer))
+    inputs, output = tasks.load(card["task"]).tensors(card)
+    return ModelSignature(schema(inputs), schema(output))

@@ -1,14 +1,14 @@
-"""The verb `publish`: champions where devices fetch them from, with `alambique.pull`.
+"""The verb `publish`: upload champions to S3, from where devices fetch them with `alambique.pull`.
 
     <releases>/<model>/
-        champion.json               the pointer, which names the release to run; nothing else there ever changes
+        champion.json               the pointer: names the release to run; the only object that ever changes
         <release>/
             manifest.json           name, size and sha256 of every file; written last
             model.onnx, card.json … the artifact
 
-A release is named by the sha256 of its manifest, so whoever writes it writes the same bytes. The artifact's digest
-would not do: the same artifact may come again from another run, with another card. The pointer moves by
-compare-and-swap on its ETag, and only forward in the ledger's history, which a rollback continues, too.
+A release is named by the SHA-256 of its manifest, so that every writer writes the same bytes. The artifact's digest is
+not enough: another run may produce the same artifact with another card. The pointer moves by compare-and-swap on its
+ETag, and only forward in the ledger's history, to which a rollback adds a commit, too.
 
 champion.json
     {
@@ -48,14 +48,14 @@ from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry, Ledger
 
 LARGE = 64 * 2**20
-"""Bytes from which on a file is uploaded in parts."""
+"""Bytes; larger files are uploaded in parts."""
 TRIES = 8
-OVERTAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
-"""What S3 says when an object is not, or no longer, what a put expects."""
+PRECONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+"""S3's error codes when an object is not, or no longer, what a conditional put expects."""
 
 
 def publish(request: PublishRequest) -> Published:
-    """Put the present champion of each model on S3, and let its pointer name it; what is there already stays.
+    """Upload the champion of each model and set the pointer to it; releases that are there already stay.
 
     Raises:
         ConfigurationError: `releases` is not set, or S3 refuses.
@@ -77,23 +77,23 @@ def publish(request: PublishRequest) -> Published:
 
 
 def _publish(place: _Place, ledger: Ledger, deployment: Deployment) -> str | None:
-    """The release of the present champion, once the pointer names it; None without a champion."""
+    """Upload the champion and move the pointer; returns the release's name, None without a champion."""
     for _ in range(TRIES):
-        # In this order, whoever wrote what is found: the ledger was there before.
-        found = place.read(POINTER)
+        # The pointer first: the ledger read afterwards holds the commit that the pointer names.
+        pointer = place.read(POINTER)
         state, history = ledger.read(), [change.sha for change in reversed(ledger.history())]
         if state is None:
             return None
-        if found and (other := _commit(found, place)) not in history:
+        if pointer and (other := _commit(pointer, place)) not in history:
             raise ConflictError(
                 f"{place.url}/{POINTER} was moved by another ledger than {ledger.ref} of {ledger.origin}, which has no "
-                f"commit {other[:12]}; publish somewhere else, or remove it if that ledger is no more"
+                f"commit {other[:12]}; publish somewhere else, or remove it if that ledger was deleted"
             )
         release = _upload(place, state.champion, deployment)
         position = {"manifest": release, "commit": state.sha, "sequence": history.index(str(state.sha)) + 1}
-        content = json_text({"schema": SCHEMA, **_told(state.champion), **position}).encode()
-        condition = {"IfMatch": found.etag} if found else {"IfNoneMatch": "*"}
-        if (found and found.content == content) or place.put(POINTER, content, condition):
+        content = json_text({"schema": SCHEMA, **_identity(state.champion), **position}).encode()
+        condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
+        if (pointer and pointer.content == content) or place.put(POINTER, content, condition):
             return release
     raise TransientError(f"{place.url}/{POINTER} was moved by others {TRIES} times while this wanted to move it; retry")
 
@@ -118,25 +118,25 @@ def _manifest(entry: Entry, artifact: Path) -> dict[str, Any]:
         for path in sorted(artifact.rglob("*"))
         if path.is_file()
     ]
-    return {"schema": SCHEMA, **_told(entry), "gate_digest": entry.gate_digest, "files": files}
+    return {"schema": SCHEMA, **_identity(entry), "gate_digest": entry.gate_digest, "files": files}
 
 
-def _told(entry: Entry) -> dict[str, str]:
-    """What both files say of a champion."""
+def _identity(entry: Entry) -> dict[str, str]:
+    """The part that champion.json and manifest.json share."""
     known = asdict(entry)
     return {name: known[name] for name in ("model", "version", "candidate", "tag", "digest")}
 
 
-def _commit(found: _Found, place: _Place) -> str:
+def _commit(pointer: _Object, place: _Place) -> str:
     try:
-        return str(json.loads(found.content)["commit"])
+        return str(json.loads(pointer.content)["commit"])
     except (ValueError, KeyError, TypeError):
         raise IntegrityError(
             f"{place.url}/{POINTER} is not what was published there; remove it and publish again"
         ) from None
 
 
-class _Found(NamedTuple):
+class _Object(NamedTuple):
     """An object's content and its version."""
 
     content: bytes
@@ -157,24 +157,24 @@ class _Place:
         bucket, _, prefix = url.removeprefix(S3).partition("/")
         return cls(url, bucket, prefix, client())
 
-    def read(self, name: str) -> _Found | None:
+    def read(self, name: str) -> _Object | None:
         """A small object; None if there is none."""
         from botocore.exceptions import ClientError
 
         with reaching(f"{self.url}/{name}"):
             try:
                 answer = self.s3.get_object(**self._key(name))
-                return _Found(answer["Body"].read(), answer["ETag"])
+                return _Object(answer["Body"].read(), answer["ETag"])
             except ClientError as error:
                 if error.response["Error"]["Code"] == "NoSuchKey":
                     return None
                 raise
 
     def create(self, name: str, path: Path) -> None:
-        """Put a file that nobody changes afterwards, unless it is there already.
+        """Upload an immutable file, unless it is there already.
 
         Raises:
-            IntegrityError: other bytes are there.
+            IntegrityError: the object there has other bytes.
         """
         size, digest = path.stat().st_size, sha256(path)
         if self._holds(name, size, digest):
@@ -182,7 +182,7 @@ class _Place:
         if size < LARGE:
             self.put(name, path.read_bytes(), {"IfNoneMatch": "*"})
         else:
-            # boto3's upload in parts takes no condition. None is needed: the name goes with the content.
+            # boto3's upload in parts takes no condition, and needs none: equal names have equal content.
             with reaching(f"{self.url}/{name}"):
                 extra = {"Metadata": {"sha256": digest}}
                 self.s3.upload_file(str(path), self.bucket, f"{self.prefix}/{name}", ExtraArgs=extra)
@@ -190,7 +190,7 @@ class _Place:
             raise TransientError(f"{self.url}/{name} was uploaded and is not there; does somebody remove releases?")
 
     def put(self, name: str, content: bytes, condition: Mapping[str, str]) -> bool:
-        """Put a small object if `condition` holds; False if it doesn't. S3 checks that it got these bytes."""
+        """Upload a small object if `condition` holds; False if it does not. S3 verifies the checksum."""
         from botocore.exceptions import ClientError
 
         hashed = hashlib.sha256(content)
@@ -204,13 +204,13 @@ class _Place:
             try:
                 self.s3.put_object(**wanted, **condition)
             except ClientError as error:
-                if error.response["Error"]["Code"] in OVERTAKEN:
+                if error.response["Error"]["Code"] in PRECONDITION_FAILED:
                     return False
                 raise
         return True
 
     def _holds(self, name: str, size: int, digest: str) -> bool:
-        """Whether a file is there; what was put here tells its sha256 in its metadata."""
+        """Whether the file was uploaded; its SHA-256 is in the object's metadata."""
         from botocore.exceptions import ClientError
 
         with reaching(f"{self.url}/{name}"):
@@ -220,10 +220,10 @@ class _Place:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                     return False
                 raise
-        found = (answer["ContentLength"], answer["Metadata"].get("sha256", "unknown"))
-        if found != (size, digest):
+        actual = (answer["ContentLength"], answer["Metadata"].get("sha256", "unknown"))
+        if actual != (size, digest):
             raise IntegrityError(
-                f"{self.url}/{name} has {found[0]} bytes of sha256 {found[1]}, and was published with {size} of "
+                f"{self.url}/{name} has {actual[0]} bytes of sha256 {actual[1]}, and was published with {size} of "
                 f"{digest}: somebody replaced it; remove it and publish again"
             )
         return True

@@ -1,9 +1,8 @@
-"""How MLflow loads a candidate: as a pyfunc, on the runtime and from the very bytes that the gate judged.
+"""MLflow's loader of a registered candidate: a pyfunc on the candidate's own runtime and files.
 
-`mlflow.pyfunc.load_model("models:/cells-openvino@champion").predict(image)`: what the task's `Task.predictor` takes in,
-its answer out; a detector's is one preprocessed image, (1, 3, size, size), float32, RGB, 0 to 1, and its boxes,
-(1, n, 6): x1, y1, x2, y2 in input pixels, score, class index. Where there are several inputs, they come by name or in
-a list.
+`mlflow.pyfunc.load_model("models:/cells-openvino@champion").predict(image)` passes its input to `Task.predictor` and
+returns its output. A detector takes one preprocessed image, (1, 3, size, size), float32, RGB, 0 to 1, and gives
+boxes, (1, n, 6): x1, y1, x2, y2 in input pixels, score, class index. Several inputs are given by name or as a list.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from alambique.layout import CARD
 
 
 class Student:
-    """What MLflow's pyfunc flavour expects of a model."""
+    """The interface that MLflow's pyfunc flavour calls."""
 
     def __init__(self, predictor: Callable[..., NDArray[Any]]) -> None:
         self._predictor = predictor
@@ -31,7 +30,7 @@ class Student:
         model_input: NDArray[Any] | Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
         params: dict[str, Any] | None = None,
     ) -> NDArray[Any]:
-        """The answer to one input; see the module's docstring. There are no `params`."""
+        """The output for one input, see the module's docstring; `params` is not used."""
         if isinstance(model_input, Mapping):
             return self._predictor(*model_input.values())
         return self._predictor(*model_input) if isinstance(model_input, list | tuple) else self._predictor(model_input)

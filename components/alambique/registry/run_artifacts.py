@@ -1,7 +1,7 @@
-"""What earlier runs recorded: a champion's artifact, and the checkpoint that it was exported from.
+"""Download outs of recorded runs: a champion's artifact, and the checkpoint that it was exported from.
 
-A checkpoint is named like other weights, by a URI: `champion:onnx`, and, pinned to a recorded run and a folder in
-it, `champion:onnx@runs/20260101-abc:models/pruned/pico`.
+A checkpoint has a URI as other weights have: `champion:onnx`, and, pinned to a recorded run and a folder in it,
+`champion:onnx@runs/20260101-abc:models/pruned/pico`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def pin_revision(uri: str, project: str, origin: str | None) -> str:
 
 
 def fetch_checkpoint(uri: str, origin: str, target: Path) -> None:
-    """Write the weights that a pinned URI stands for into the file `target`.
+    """Write the weights behind a pinned URI into the file `target`.
 
     Raises:
         IntegrityError: they are not what their card says.
@@ -59,17 +59,17 @@ def fetch_checkpoint(uri: str, origin: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
         get(origin, match["tag"], Path(match["path"]), folder)
-        found, promised = sha256(folder / WEIGHTS), read_json(folder / CARD)["sha256"]
-        if found != promised:
+        actual, expected = sha256(folder / WEIGHTS), read_json(folder / CARD)["sha256"]
+        if actual != expected:
             raise IntegrityError(
-                f"the weights of {uri} have sha256 {found[:12]}, but their card says {promised[:12]}; the DVC remote "
+                f"the weights of {uri} have sha256 {actual[:12]}, but their card says {expected[:12]}; the DVC remote "
                 "holds other bytes than were recorded: restore it, or give another teacher"
             )
         (folder / WEIGHTS).replace(target)
 
 
 def fetch_artifact(entry: Entry, old: Path, origin: str, target: Path) -> None:
-    """Bring a champion's artifact into the folder `target`, from the folder `old` if it is there already.
+    """Copy a champion's artifact to the folder `target`: from the folder `old` if that holds it, else from the remote.
 
     Raises:
         IntegrityError: it is not what the ledger promises.
@@ -79,9 +79,9 @@ def fetch_artifact(entry: Entry, old: Path, origin: str, target: Path) -> None:
         shutil.copytree(old, target)
     else:
         get(origin, entry.tag, CANDIDATES / entry.candidate, target)
-    if (found := artifact_digest(target)) != entry.digest:
+    if (actual := artifact_digest(target)) != entry.digest:
         raise IntegrityError(
-            f"{entry.candidate} at {entry.tag} has digest {found}, but the ledger of {entry.model} promises "
+            f"{entry.candidate} at {entry.tag} has digest {actual}, but the ledger of {entry.model} promises "
             f"{entry.digest}; roll {entry.model} back, or promote another run"
         )
 

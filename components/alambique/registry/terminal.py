@@ -1,4 +1,4 @@
-"""The gate's verdicts, for people."""
+"""Print the gate's decisions in a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alambique.report.checks import Verdict
 
 
 def show(decisions: Decisions, console: Console | None = None) -> None:
-    """Print every verdict; the challengers stand out.
+    """Print every verdict, and which candidates are challengers.
 
     Args:
         console: where to; by default standard output.

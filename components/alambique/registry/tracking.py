@@ -1,6 +1,6 @@
-"""One MLflow parent run per pipeline run, one child per stage. Metrics are files first; tracking logs the files.
+"""One MLflow parent run per pipeline run, one child run per stage, which logs the stage's metrics files.
 
-Only `start_run` may fail for want of MLflow: once a training runs, a lost curve is a warning and not a lost training.
+Only `start_run` raises if MLflow is out of reach; while a stage runs, a failure to log is a warning.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from alambique import config, git
@@ -32,11 +33,11 @@ STAGE = "alambique.stage"
 KEY = "alambique.key"
 FOUND = "alambique.found"
 MADE_BY = "alambique.made_by"
-"""Tag of a reused stage's child: the child run that did the work."""
+"""Tag of a reused stage's child run: the child run in which the stage was executed."""
 
 SMALL = 5 * 2**20
 KEPT = {CARD, CURVES, "leaderboard.json", "manifest.json", "report.html", "result.json"}
-"""Artifacts worth a copy in MLflow; the weights stay in DVC."""
+"""Artifacts that are copied to MLflow; weights stay in DVC."""
 
 
 def start_run(tracking_uri: str | None, project: str, run_id: str, tags: dict[str, str]) -> str | None:
@@ -53,42 +54,68 @@ def start_run(tracking_uri: str | None, project: str, run_id: str, tags: dict[st
     client = connect(tracking_uri)
     with reachable(tracking_uri):
         experiment = _experiment(client, tracking_uri, project)
-        found = client.search_runs([experiment], f"tags.`{RUN}` = '{run_id}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        existing = client.search_runs([experiment], f"tags.`{RUN}` = '{run_id}'", max_results=1)
+        if existing:
+            return str(existing[0].info.run_id)
         return str(client.create_run(experiment, tags={**tags, RUN: run_id}, run_name=run_id).info.run_id)
 
 
 def _experiment(client: MlflowClient, tracking_uri: str, project: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    if (found := client.get_experiment_by_name(project)) is None:
+    if (experiment := client.get_experiment_by_name(project)) is None:
         root = artifact_root(tracking_uri)
         try:
             location = root and f"{root}/{project}"
             return str(client.create_experiment(project, artifact_location=location))
         except MlflowException:  # a project's first two runs may start together
-            if (found := client.get_experiment_by_name(project)) is None:
+            if (experiment := client.get_experiment_by_name(project)) is None:
                 raise
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 class Child:
-    """A stage's run in MLflow, or a stand-in that logs nothing when the stage is not tracked."""
+    """A stage's run in MLflow, or one that logs nothing if the stage is not tracked."""
 
     def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
-        self._client = client
-        self.run_id = run_id
+        self._client, self._run_id = client, run_id
+        self._starting: Thread | None = None
+
+    def start(self, create: Callable[[], Child]) -> None:
+        """Become the run that `create` makes, in the background: to import MLflow and open its store takes seconds.
+
+        Whoever needs the run waits for it. A failure is a warning, and then nothing is logged.
+        """
+
+        def work() -> None:
+            with forgiving("start a child run"):
+                child = create()
+                self._client, self._run_id = child._client, child._run_id
+
+        self._starting = Thread(target=work, name="alambique-tracking", daemon=True)
+        self._starting.start()
+
+    @property
+    def client(self) -> MlflowClient | None:
+        """None when nothing is tracked."""
+        if self._starting:
+            self._starting.join()
+        return self._client
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None when nothing is tracked."""
+        return self._run_id if self.client else None
 
     def log_outputs(self, workspace: Path, outs: list[str]) -> None:
         """Log a stage's metrics files, and its small artifacts, from `workspace`; failures are warnings."""
-        if self._client is None:
+        if self.client is None:
             return
         with forgiving("log the outputs"):
             for out in outs:
-                for path in _worth_keeping(workspace / out):
+                for path in _small_artifacts(workspace / out):
                     folder = path.parent.relative_to(workspace).as_posix()
-                    self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+                    self.client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
             self.log_metrics(_metrics(workspace, outs))
 
     def log_events(self, events: list[dict[str, Any]]) -> None:
@@ -103,14 +130,14 @@ class Child:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value in _numbers(content)]
         for batch in _batches(metrics):
-            if self._client is not None:
-                self._client.log_batch(self.run_id, metrics=batch)
+            if self.client is not None:
+                self.client.log_batch(self.run_id, metrics=batch)
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED or FAILED; a failure to do so is a warning."""
-        if self._client is not None:
+        if self.client is not None:
             with forgiving("end a child run"):
-                self._client.set_terminated(self.run_id, status)
+                self.client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -122,11 +149,11 @@ def stage_run(
     params: Mapping[str, Mapping[str, Any]],
     events: Path,
 ) -> Iterator[Child]:
-    """A child run for the duration of a stage, into which its event file is followed live.
+    """A child run for the duration of a stage, to which its event file is logged while it grows.
 
     Args:
         parent: MLflow's id of the parent run; None: nothing is tracked.
-        key: the stage's key, by which later runs find this child; None: none will.
+        key: the stage's key, by which later runs find this child; None: it is not to be found.
         params: as in a lock entry, {file: {key: value}}.
         events: JSON lines of {"step", "metrics"}; may not exist yet.
     """
@@ -134,8 +161,7 @@ def stage_run(
     if tracking_uri is None or parent is None:
         yield child
         return
-    with forgiving("start a child run"):
-        child = _create_child(connect(tracking_uri), parent, stage, key, params, {FOUND: "ran"})
+    child.start(lambda: _create_child(connect(tracking_uri), parent, stage, key, params, {FOUND: "ran"}))
     status = "FAILED"
     try:
         with following(child.log_events, events):
@@ -166,7 +192,7 @@ def _create_child(
 
 
 def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[str, StageResult]) -> None:
-    """Show the stages that were answered by their key: a child each, with the metrics of the run that did the work.
+    """Show the stages that have no child of their own: one each, with the metrics of the run that did the work, if any.
 
     Failures are warnings; a second call adds nothing.
     """
@@ -178,17 +204,17 @@ def log_reused(tracking_uri: str | None, parent: str | None, results: Mapping[st
         children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=5000)
         shown = {(run.data.tags.get(STAGE), run.data.tags.get(KEY)) for run in children}
         for result in results.values():
-            if result.found != "ran" and (result.stage, result.key) not in shown:
+            if not result.tracking_run and (result.stage, result.key) not in shown:
                 _log_reused(client, experiment, parent, result)
 
 
 def _log_reused(client: MlflowClient, experiment: str, parent: str, result: StageResult) -> None:
     query = f"tags.`{KEY}` = '{result.key}' AND tags.`{FOUND}` = 'ran' AND attributes.status = 'FINISHED'"
-    makers = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
-    tags = {FOUND: result.found} | ({MADE_BY: makers[0].info.run_id} if makers else {})
+    executed = client.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    tags = {FOUND: result.found} | ({MADE_BY: executed[0].info.run_id} if executed else {})
     child = _create_child(client, parent, result.stage, result.key, result.entry.get("params", {}), tags)
-    for maker in makers:
-        child.log_metrics(maker.data.metrics)
+    for run in executed:
+        child.log_metrics(run.data.metrics)
     child.end("FINISHED")
 
 
@@ -196,7 +222,7 @@ def _log_reused(client: MlflowClient, experiment: str, parent: str, result: Stag
 def laptop_run(project: Path, stage: str) -> Iterator[Child]:
     """`stage_run` for plain `dvc repro`: the parent is one commit with one params.yaml.
 
-    Does nothing unless $MLFLOW_TRACKING_URI is set, nor when a runner above already listens to the stage.
+    Does nothing unless $MLFLOW_TRACKING_URI is set, nor if a caller follows the stage's events already.
     """
     tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not tracking_uri or EVENTS_FILE in os.environ:
@@ -215,7 +241,7 @@ def laptop_run(project: Path, stage: str) -> Iterator[Child]:
                 yield child
         finally:
             del os.environ[EVENTS_FILE]
-            # Nobody knows which stage is the last: each leaves the parent ended, and the next is added to it anyway.
+            # The last stage is not known: each stage ends the parent, and later ones are added to it all the same.
             Child(connect(tracking_uri), parent).end("FINISHED")
 
 
@@ -225,7 +251,7 @@ def _batches(entities: list[Any]) -> Iterator[list[Any]]:
         yield entities[start : start + 100]
 
 
-def _worth_keeping(out: Path) -> list[Path]:
+def _small_artifacts(out: Path) -> list[Path]:
     paths = sorted(out.rglob("*")) if out.is_dir() else [out]
     return [path for path in paths if path.is_file() and path.name in KEPT and path.stat().st_size < SMALL]
 

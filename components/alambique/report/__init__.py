@@ -1,1 +1,9 @@
-"""What a run came to: the leaderboard that gates read, and the page that people read."""
+"""What a run's figures look like to people: the page report.html, and tables in a terminal.
+
+page, report.html.j2      the run's report; sections in other templates: artifacts, production, search
+verdict, figures          sentences about distillation, and how numbers are written
+plots, pictures           inline SVG plots, test samples with predictions
+artifacts, search         the rows of these sections; `search` is also the format of search/choice.json
+checks                    the gates' verdicts in a terminal (`alambique gate --explain`)
+terminal                  the leaderboard in a terminal
+"""

@@ -1,4 +1,4 @@
-"""What a device gets: how each artifact does where it is used, beside the checkpoint that it was made from."""
+"""The report's section on artifacts: measured on their runtime, beside the checkpoint they were exported from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Artifact(NamedTuple):
 
     Attributes:
         row: of a candidate, a champion, or the checkpoint of candidates.
-        weakest: the class of the lowest figure by class, and that figure; None where none is known.
+        weakest: the class with the lowest figure, and that figure; None if none is known.
     """
 
     row: Row
@@ -21,17 +21,17 @@ class Artifact(NamedTuple):
 
 
 def artifacts(rows: Iterable[Row], by_class: str | None) -> list[Artifact]:
-    """What is deployed or could be, each student's checkpoint first, in the order of the leaderboard.
+    """Candidates, champions and their checkpoints, in the order of the leaderboard.
 
     Args:
-        by_class: the measure whose lowest class is wanted; None if there is none.
+        by_class: the measure to find the weakest class by; None if there is none.
     """
     kinds = {"pruned", "candidate", "champion"}
-    there = [row for row in rows if row["kind"] in kinds and row["present"]]
-    return [Artifact(row, weakest(row["by_class"].get(by_class or "", {}))) for row in there]
+    present = [row for row in rows if row["kind"] in kinds and row["present"]]
+    return [Artifact(row, weakest(row["by_class"].get(by_class or "", {}))) for row in present]
 
 
 def weakest(figures: Mapping[str, float | None]) -> tuple[str, float] | None:
-    """The class of the lowest figure; the first of several."""
+    """The class with the lowest figure, the first of several, and the figure; None if none is known."""
     known = [(name, value) for name, value in figures.items() if value is not None]
     return min(known, key=lambda entry: entry[1], default=None)

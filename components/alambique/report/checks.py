@@ -1,4 +1,4 @@
-"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate --explain` foretells."""
+"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate` predicts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LOG_WIDTH = 160
 
 
 class Verdict(NamedTuple):
-    """What the gates say of one candidate.
+    """The gates' verdicts on one candidate.
 
     Attributes:
-        heading: its line in the table, rich's markup.
+        heading: its line in the table, in rich's markup.
         outcome: passed, rejected or challenger.
     """
 
@@ -44,26 +44,27 @@ def explain(project: Path, console: Console | None = None) -> None:
         ConfigurationError: params.yaml is wrong.
     """
     board, params = leaderboard.load(project / REPORT / "leaderboard.json"), config.load(project)
-    judged = gates.judge_all(board, gates.wanted(params))
+    judged = gates.judge_all(board, gates.configured(params))
     console = console or wide_console()
     verdicts = [
-        Verdict(each.candidate, f"[bold]{each.candidate}[/]", "passed" if each.passed else "rejected", each.checks)
-        for each in judged
+        Verdict(name, f"[bold]{name}[/]", "passed" if all(check.passed for check in checks) else "rejected", checks)
+        for name, checks in judged
     ]
     show(f"Gates of {board['project']}, as params.yaml asks for them", verdicts, console)
-    console.print(f"{sum(each.passed for each in judged)} of {len(judged)} candidates pass every gate", highlight=False)
+    passed = sum(candidate.passed for candidate in judged)
+    console.print(f"{passed} of {len(judged)} candidates pass every gate", highlight=False)
 
 
 def wide_console() -> Console:
-    """Standard output; wide enough in a log, which has no width of its own."""
+    """Standard output; of fixed width if it is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 def show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
-    """Print one line a check, grouped by candidate, and below in words why candidates are rejected."""
+    """Print one line a check, grouped by candidate, and below the reasons why candidates are rejected."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("gate")  # gives way first where the terminal is narrow
+    table.add_column("gate")  # shrinks first in a narrow terminal
     for column in ("value", "bound", "difference, 95 %", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -75,18 +76,18 @@ def show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
     for verdict in verdicts:
         for check in verdict.checks:
             if not check.passed:
-                words = f"{verdict.candidate} is rejected: {check.gate}: {check.explanation or check.reason}"
-                console.print(words, highlight=False, markup=False)
+                message = f"{verdict.candidate} is rejected: {check.gate}: {check.explanation or check.reason}"
+                console.print(message, highlight=False, markup=False)
 
 
 def _line(check: Check) -> tuple[str, ...]:
     figures = (figure(check.value), figure(check.bound), interval(check), "" if check.n is None else str(check.n))
     reason = f"[{'green' if check.passed else 'red'}]{check.reason}[/]"
-    return (f"  {escape(check.gate)}", *(escape(each) for each in figures), reason)
+    return (f"  {escape(check.gate)}", *(escape(text) for text in figures), reason)
 
 
 def interval(check: Check) -> str:
-    """Of the difference from the reference, in the metric's unit: [-0.0123, +0.0045]."""
+    """Confidence interval of the difference from the reference, in the metric's unit: [-0.0123, +0.0045]."""
     return "" if check.low is None or check.high is None else f"[{check.low:+.3g}, {check.high:+.3g}]"
 
 

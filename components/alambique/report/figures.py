@@ -1,4 +1,4 @@
-"""Figures as people read them, on the page and in a terminal alike; what is unknown is a dash."""
+"""Format figures for the page and the terminal; an unknown one is a dash."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def number(value: float | None) -> str:
 
 
 def in_unit(value: float | None, unit: Literal["points", "number"]) -> str:
-    """A measure's figure, as its unit wants it."""
+    """A measure's figure, formatted by its unit."""
     return points(value) if unit == "points" else number(value)
 
 
 def singular(samples: str) -> str:
-    """One of them: images → an image."""
+    """The singular with its article: images → an image."""
     one = samples.removesuffix("s")
     return f"{'an' if one[0] in 'aeiou' else 'a'} {one}"
 

@@ -1,4 +1,4 @@
-"""`report/report.html`: the run on one page which needs nothing but itself."""
+"""`report/report.html`: the run's report, one self-contained page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smal
 
 
 class Step(NamedTuple):
-    """A row of a student's table: how it came to be, and what that step changed."""
+    """A row of a student's table: a step of the pipeline, and how it changed the headline metric."""
 
     title: str
     row: Row
@@ -30,8 +30,8 @@ class Step(NamedTuple):
     change: float | None
 
 
-class Worth(NamedTuple):
-    """What the teacher gave a student: every seed's control and distilled row, none picked, and what they say."""
+class DistillationResult(NamedTuple):
+    """Distilled against control of a student: the rows of every seed, the gain, and a sentence about it."""
 
     student: str
     verdict: str
@@ -42,8 +42,8 @@ class Worth(NamedTuple):
 def render(
     board: Leaderboard,
     pictures: Sequence[Picture],
-    drawn: Sequence[tuple[str, str]],
-    wanted: Sequence[Gate],
+    task_plots: Sequence[tuple[str, str]],
+    configured: Sequence[Gate],
     choice: Mapping[str, Any] | None = None,
     sensitivities: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
 ) -> str:
@@ -51,11 +51,11 @@ def render(
 
     Args:
         board: the leaderboard.
-        pictures: test samples and answers; the section is left out when there are none.
-        drawn: the task's own plots, title and <svg> element, of which the same holds.
-        wanted: the gates of params.yaml; the page says how the candidates fare.
-        choice: the content of choice.json; the section is left out where nothing was searched for.
-        sensitivities: by student what each layer's narrowing cost, see `plots.losses`; of those that were scanned.
+        pictures: test samples with predictions; without any the section is left out.
+        task_plots: the task's own plots, title and <svg> element; without any the section is left out.
+        configured: the gates of params.yaml, whose verdicts the page shows.
+        choice: the content of choice.json; None without a search.
+        sensitivities: by student the cost of pruning each layer, see `plots.pruning_costs`.
     """
     rows = {row["subject"]: row for row in board["rows"]}
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
@@ -86,22 +86,22 @@ def render(
         ],
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
-        worths=[worth(student, board, rows) for student in board["students"]],
+        distillation=[distillation_result(student, board, rows) for student in board["students"]],
         scope=scope(len(board["seeds"]), board["images"], board["samples"]),
         students={student: steps(student, board, rows) for student in board["students"]},
         artifacts=artifacts(board["rows"], by_class[-1] if by_class else None),
         lowest=board["by_class"][by_class[-1]] if by_class else None,
-        boxed=any(row["parity"] and row["parity"]["max_box_difference"] is not None for row in board["rows"]),
+        boxed=any(row["parity"] and row["parity"]["max_output_difference"] is not None for row in board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
-        field=[row for row in board["rows"] if row["field"]],
-        judged=gates.judge_all(board, wanted),
-        reach=checks.interval,
+        on_production=[row for row in board["rows"] if row["field"]],
+        judged=gates.judge_all(board, configured),
+        difference=checks.interval,
         search=choice,
-        found=search.verdict(choice, board["measures"][head]["label"]) if choice else [],
-        asked=search.limits(choice["budget"]) if choice else "",
+        search_result=search.verdict(choice, board["measures"][head]["label"]) if choice else [],
+        search_limits=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
         sensitivities=[
-            (student, Markup(plots.losses(drops, board["measures"][head]["label"])))  # noqa: S704  as below
+            (student, Markup(plots.pruning_costs(drops, board["measures"][head]["label"])))  # noqa: S704  as below
             for student, drops in (sensitivities or {}).items()
         ],
         scatters=[
@@ -110,25 +110,25 @@ def render(
             if svg
         ],
         runtime_colors=[(name, plots.COLORS[name]) for name in board["runtimes"]],
-        barred=board["by_class"][by_class[0]] if by_class else None,
+        bar_measure=board["by_class"][by_class[0]] if by_class else None,
         bars=bars(board, rows, best),
-        drawn=[(title, Markup(svg)) for title, svg in drawn],  # noqa: S704  as above
+        task_plots=[(title, Markup(svg)) for title, svg in task_plots],  # noqa: S704  as above
         pictures=pictures,
         colors=list(dict.fromkeys(entry for picture in pictures for entry in picture.key)),
-        foreign=[row["subject"] for row in board["rows"] if row["present"] and row["data"] != board["data"]],
+        other_data=[row["subject"] for row in board["rows"] if row["present"] and row["data"] != board["data"]],
         highest=max((row["metrics"][head] or 0 for row in board["rows"]), default=0) or 1,
     )
 
 
-def worth(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> Worth:
-    """See `Worth`."""
+def distillation_result(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> DistillationResult:
+    """See `DistillationResult`."""
     gain, label = board["distillation_gain"][student], board["measures"][board["headline"]]["label"]
     trials = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
-    return Worth(student, verdict(student, gain, label), gain, trials)
+    return DistillationResult(student, verdict(student, gain, label), gain, trials)
 
 
 def templates(*packages: str) -> Environment:
-    """Where pages come from: templates beside the modules of `packages`, values escaped, no name left undefined."""
+    """A Jinja environment of the templates in `packages`: values are escaped, undefined names are errors."""
     return Environment(
         loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=True,
@@ -139,7 +139,7 @@ def templates(*packages: str) -> Environment:
 
 
 def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Step]:
-    """From the teachers to the artifacts, each beside the step it is measured against; of the seed that is deployed."""
+    """The steps from the teachers to the artifacts, each with its change against an earlier step; of the first seed."""
     control, distilled = (f"{student}-{kind}-{board['seeds'][0]}" for kind in ("control", "distilled"))
     teachers = [row["subject"] for row in board["rows"] if row["kind"] == "teacher"]
     chain: list[tuple[str, str, str | None]] = [
@@ -187,7 +187,7 @@ def _scatters(rows: Sequence[Row], fronts: Collection[str], board: Leaderboard) 
 
 
 def tone(change: float | None) -> str:
-    """The class that colours a change."""
+    """The CSS class of a change."""
     if change is None or abs(change) < 0.0005:
         return "even"
     return "gain" if change > 0 else "loss"

@@ -1,4 +1,4 @@
-"""Test samples as the report shows them: what people say of each, and what the networks make of it."""
+"""Pictures of the report: test samples with their labels and the networks' predictions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Picture(NamedTuple):
 
     Attributes:
         name: of the sample: an image's path inside data/images.
-        agreement: how far the teacher's answer and the best candidate's are one, 0..1.
+        agreement: between the teacher's prediction and the best candidate's, 0 to 1.
         panels: title and what is shown below it: an image, a text, bars.
-        key: names of the colours that the panels use, if they tell something apart, as CSS.
+        key: legend of the panels' colours: name and CSS colour; may be empty.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Picture(NamedTuple):
 
 
 def pick(agreements: Mapping[str, float], disputed: int = 3, typical: int = 2) -> list[str]:
-    """The names of least agreement, then those nearest the median of the rest; ties go by name."""
+    """The names with the lowest agreement, then those nearest to the median of the others; ties by name."""
     order = sorted(agreements, key=lambda name: (agreements[name], name))
-    rest = order[disputed:]
-    middle = max((len(rest) - typical) // 2, 0)
-    return [*order[:disputed], *rest[middle : middle + typical]]
+    others = order[disputed:]
+    middle = max((len(others) - typical) // 2, 0)
+    return [*order[:disputed], *others[middle : middle + typical]]
 
 
 def load(path: Path) -> Image.Image:
@@ -47,23 +47,23 @@ def load(path: Path) -> Image.Image:
 
 
 def color(index: int) -> str:
-    """A class's colour: hues a golden angle apart; a hue that comes near an earlier one is paler or fuller than it."""
+    """A class's colour: hues a golden angle apart, with alternating saturation every eight classes."""
     saturation = 0.8 if index // 8 % 2 == 0 else 0.4
     red, green, blue = colorsys.hsv_to_rgb((0.03 + index * 0.381966) % 1, saturation, 0.95)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
 def data_uri(image: Image.Image) -> str:
-    """The image as a JPEG inside an address."""
+    """The image as a data: URI of a JPEG."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def shown(image: Image.Image, words: str) -> Markup:
-    """The image as an element of a page.
+def shown(image: Image.Image, alt: str) -> Markup:
+    """The image as an <img> element.
 
     Args:
-        words: what stands in its place where images are not shown.
+        alt: alternative text.
     """
-    return Markup('<img src="{}" alt="{}">').format(data_uri(image), words)
+    return Markup('<img src="{}" alt="{}">').format(data_uri(image), alt)

@@ -1,4 +1,4 @@
-"""Plots as inline SVG that takes the page's colours, in a light and in a dark scheme alike."""
+"""Inline SVG plots, which use the page's colours in its light and dark schemes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from alambique.evaluation.leaderboard import Row
 
 INK, FAINT = "#010203", "#010204"
-"""Stand-ins that become the page's own `--ink` and `--line`."""
+"""Placeholders, replaced by the page's CSS variables `--ink` and `--line`."""
 COLORS: dict[str, str] = {
     **{"onnx": "#2f7fb8", "openvino": "#c8652b", "torchscript": "#7a5ea8", "ncnn": "#3d8f5a"},
     **{"executorch": "#b8437f", "mnn": "#a0862a", "coreml": "#6b7680", "engine": "#2a9d9d"},
 }
 MARKERS = {"fp32": "o", "int8": "D"}
 FADED = 0.35
-"""Opacity of what is not on its runtime's Pareto front."""
+"""Opacity of artifacts that are not on their runtime's Pareto front."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "alambique",
@@ -43,18 +43,18 @@ STYLE: dict[Any, Any] = {
 
 
 class Axis(NamedTuple):
-    """Which figure of a row an axis is of, and its label."""
+    """The figure of a row that an axis shows, and its label."""
 
     key: str
     label: str
 
 
 def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: Axis, accuracy: Axis) -> str | None:
-    """Scatter of a measure, in points, against what it costs: colour by runtime, shape by precision.
+    """Scatter plot of a measure, in points, against a cost: colour by runtime, shape by precision.
 
     Args:
         rows: candidates and champions; those without either figure are left out.
-        fronts: subjects of the runtimes' Pareto fronts; the others are faded.
+        fronts: names of the rows on their runtime's Pareto front; the others are faded.
         cost: a column of the rows, its label with the unit.
         accuracy: one of their metrics, a share.
     Returns:
@@ -78,10 +78,10 @@ def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: Axis, a
 
 
 def histogram(shares: Sequence[float], label: str) -> str:
-    """Bars over 0 to 1.
+    """Histogram over 0 to 1.
 
     Args:
-        shares: of all that is counted, in each of as many bins of equal width, 0 to 1.
+        shares: fraction of the counts in each bin; the bins have equal width.
         label: of the x axis.
     Returns:
         an <svg> element.
@@ -98,16 +98,16 @@ def histogram(shares: Sequence[float], label: str) -> str:
         return svg(figure)
 
 
-def losses(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
-    """What is lost by narrowing each layer alone: a row a layer, a dot for each share of its channels.
+def pruning_costs(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
+    """Loss of the headline metric by pruning each layer alone: a row a layer, a dot for each ratio.
 
     Args:
-        drops: of the headline, 0 to 1, by layer ("4 hidden") and, as text, the share of its channels that was removed.
+        drops: of the headline, 0 to 1, by layer ("4 hidden") and, as text, the fraction of its channels removed.
         label: the headline's.
     Returns:
         an <svg> element.
     """
-    layers = sorted(drops, key=lambda name: (int(name.partition(" ")[0]), name))  # as the image goes through them
+    layers = sorted(drops, key=lambda name: (int(name.partition(" ")[0]), name))  # in the order of the forward pass
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 0.8 + 0.2 * len(drops)), layout="constrained")
         axes = figure.add_subplot()
@@ -125,7 +125,7 @@ def losses(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
 
 
 def _point(axes: Axes, x: float, y: float, row: Row, opacity: float) -> None:
-    """A candidate is a mark named above it, a champion a ring named below: it often lies on a candidate."""
+    """A candidate is a filled marker labelled above, a champion a ring labelled below: the two often coincide."""
     champion = row["kind"] == "champion"
     color = COLORS[str(row["runtime"])]
     marker = MARKERS[str(row["precision"])]
@@ -139,7 +139,7 @@ def _point(axes: Axes, x: float, y: float, row: Row, opacity: float) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The figure's <svg> alone: no prolog, no date, no metadata with addresses in it."""
+    """The figure's <svg> element, without prolog, date and metadata."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)

@@ -1,18 +1,18 @@
-"""What a search for a budget came to, in words: in its log and on the page alike.
+"""The result of the search for a budget: the format of search/choice.json, and sentences for log and page.
 
-`search/choice.json`; without a budget it holds nothing but `shares`, those of `prune.ratio`.
+`search/choice.json`; without a budget it has only `shares`, each `prune.ratio`.
 
     {
       "budget": {"latency_p95_ms": 8.0, "size_mb": null, "max_drop": 0.02, "trials": 12, "epochs": 3},
       "rule": "of what meets all limits …",
-      "shares": {"pico": 0.3},                      what `prune` removes of each student
+      "shares": {"pico": 0.3},                      the pruning ratio of each student
       "chosen": Entry, "meets_budget": false,
-      "students": {"pico": Entry},                  each one's own best
-      "exceeded": [Exceeded, …],                    the limits that the chosen one misses
+      "students": {"pico": Entry},                  the best of each student
+      "exceeded": [Exceeded, …],                    the limits that the chosen one exceeds
       "reference": 0.61,                            headline on val of the best distilled student, unpruned
       "unpruned": {"pico": 0.61},
       "trials": [Entry and "trained", …],           in their order
-      "trainings": 5, "untried": 0,                 combinations that more trainings could have tried
+      "trainings": 5, "untried": 0,                 combinations that could be tried with more trainings
       "costs": [Entry, …],                          every combination
       "benchmark": {"cpu", "threads", "cores", "runs"}
     }
@@ -30,19 +30,19 @@ from alambique.layout import CHOICE
 from alambique.report.figures import number, points, signed
 
 UNITS = {"latency_p95_ms": "ms", "size_mb": "MB", "max_drop": "of {label}"}
-"""Of a budget's limits; `label` is the headline's."""
+"""Units of a budget's limits; `label` is the headline's."""
 
 
 class Entry(TypedDict):
-    """A combination; see `alambique.tasks.detect.budget`.
+    """A combination; see `alambique.stages.search.budget_choice`.
 
     Attributes:
         candidate: student-runtime-precision.
-        share: of `prune.target` that is removed.
+        share: pruning ratio, of `prune.target`.
         latency_p50_ms, latency_p95_ms, size_mb: of its artifact.
-        accuracy, drop: the headline on val, after a short recovery, and how far below the reference it is; null where
-            it was not tried.
-        exceeds: names of the limits that it is known to exceed.
+        accuracy, drop: the headline on val after a short recovery, and its difference from the reference; null if it
+            was not trained.
+        exceeds: names of the limits that it exceeds, as far as measured.
     """
 
     candidate: str
@@ -59,11 +59,11 @@ class Entry(TypedDict):
 
 
 class Exceeded(TypedDict):
-    """A limit that is out of reach.
+    """A limit that the chosen combination exceeds.
 
     Attributes:
         allowed, value, by: the limit, the chosen combination's figure, and the difference, in the limit's unit.
-        least: of any combination.
+        least: smallest figure of any combination.
     """
 
     limit: str
@@ -86,7 +86,7 @@ def read(project: Path) -> dict[str, Any]:
 
 
 def verdict(choice: Mapping[str, Any], label: str) -> list[str]:
-    """Sentences: what was chosen, whether it meets the budget, and what is out of reach by how much.
+    """Sentences: which combination was chosen, whether it meets the budget, and by how much it exceeds a limit.
 
     Args:
         choice: the content of choice.json, of a search.
@@ -100,7 +100,7 @@ def verdict(choice: Mapping[str, Any], label: str) -> list[str]:
         lines = [
             f"Nothing measured meets the budget. Nearest is {chosen}: {figures(choice['chosen'], label)} ({tried})."
         ]
-        lines += [_exceeded(each, label) for each in choice["exceeded"]]
+        lines += [_exceeded(limit, label) for limit in choice["exceeded"]]
     if choice["untried"]:
         untried = _count(choice["untried"], "more combination")
         lines.append(f"{untried} could be tried with more than {_count(choice['budget']['trials'], 'training')}.")
@@ -113,7 +113,7 @@ def name(entry: Entry) -> str:
 
 
 def figures(entry: Entry, label: str) -> str:
-    """Latency, size and, where it was measured, accuracy."""
+    """Latency, size and, if it was measured, accuracy."""
     words = f"{number(entry['latency_p95_ms'])} ms (p95), {number(entry['size_mb'])} MB"
     if entry["drop"] is None:
         return f"{words}, not trained"
@@ -122,15 +122,15 @@ def figures(entry: Entry, label: str) -> str:
 
 def limits(budget: Mapping[str, Any]) -> str:
     """latency_p95_ms at most 8, max_drop at most 0.02."""
-    asked: Sequence[str] = [each for each in UNITS if budget[each] is not None]
-    return ", ".join(f"{each} at most {budget[each]:g}" for each in asked)
+    names: Sequence[str] = [name for name in UNITS if budget[name] is not None]
+    return ", ".join(f"{name} at most {budget[name]:g}" for name in names)
 
 
-def _exceeded(each: Exceeded, label: str) -> str:
-    unit = UNITS[each["limit"]].format(label=label)
-    value, by, least = (f"{each[key]:.3g}" for key in ("value", "by", "least"))
-    words = f"{each['limit']} {each['allowed']:g} is out of reach by {by} {unit}: the nearest has {value}"
-    return f"{words}." if value == least else f"{words}; the least of all is {least}."
+def _exceeded(limit: Exceeded, label: str) -> str:
+    unit = UNITS[limit["limit"]].format(label=label)
+    value, by, least = (f"{limit[key]:.3g}" for key in ("value", "by", "least"))
+    message = f"{limit['limit']} {limit['allowed']:g} is out of reach by {by} {unit}: the nearest has {value}"
+    return f"{message}." if value == least else f"{message}; the smallest of all is {least}."
 
 
 def _count(number: int, what: str) -> str:

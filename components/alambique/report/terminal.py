@@ -15,7 +15,7 @@ WIDTH = 100
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) -> None:
-    """Print one line a subject, and what distillation was worth.
+    """Print one line for each evaluation target, and a sentence about distillation.
 
     Args:
         leaderboard: the content of report/leaderboard.json.
@@ -23,7 +23,7 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
     """
     console = console or Console()
     rows = table(leaderboard)
-    if not console.is_terminal:  # a log has no width of its own
+    if not console.is_terminal:  # a pipe has no width
         console.width = max(WIDTH, console.measure(rows, options=console.options.update(width=1000)).maximum)
     console.print(rows)
     label, samples = leaderboard["measures"][leaderboard["headline"]]["label"], leaderboard["samples"]
@@ -37,10 +37,10 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
 
 
 def table(leaderboard: Leaderboard) -> Table:
-    """The rows that are there, in the order of the file."""
+    """The rows of targets that exist, in the order of the file."""
     title = f"{leaderboard['project']}: {leaderboard['images']} test {leaderboard['samples']}"
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    result.add_column("subject", no_wrap=True)
+    result.add_column("evaluated", no_wrap=True)
     head, *others = (leaderboard["measures"][name]["label"] for name in columns(leaderboard))
     for column in (head, "vs control", *others, "ms", "MB", "params", "MACs"):
         result.add_column(column, justify="right", no_wrap=True)

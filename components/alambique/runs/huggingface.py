@@ -1,4 +1,4 @@
-"""Models as Hugging Face folders: on this machine, or on the hub. Only safetensors and plain text, and never code."""
+"""Models as Hugging Face folders, local or on the hub: safetensors and text files alone, never code."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ OF_MODEL = (
     *OF_TOKENIZER,
 )
 COMMIT = 40
-"""Hexadecimal digits of a revision that never moves."""
+"""Hexadecimal digits of a commit, which never changes."""
 
 
 def is_folder(uri: str) -> bool:
-    """Whether a reference stands for a folder, and not for a file of weights."""
+    """Whether a reference names a folder rather than a file of weights."""
     return uri.startswith((HUB, TOKENIZER)) or Path(uri).expanduser().is_dir()
 
 
 def pin_revision(uri: str) -> str:
-    """A hub's name with the commit that it stands for now; any other reference as it is.
+    """A reference to the hub with its present commit; any other reference unchanged.
 
     Raises:
         ConfigurationError: the hub has no such model or revision.
@@ -56,10 +56,10 @@ def immutable(uri: str) -> bool:
 
 
 def fetch(uri: str, target: Path) -> None:
-    """Copy a model's folder to `target`, which is made; of tokenizer: references the tokenizer alone.
+    """Copy a model's folder to the new folder `target`; for tokenizer: references only the tokenizer.
 
     Args:
-        uri: an absolute path (or ~/…), hf://org/name@commit, or either behind tokenizer:.
+        uri: an absolute path (or ~/…), hf://org/name@commit, or either prefixed by tokenizer:.
     Raises:
         ConfigurationError: the path is relative.
         DataError: the folder holds no such model.

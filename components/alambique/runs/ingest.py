@@ -1,7 +1,7 @@
-"""The verb `ingest`: what arrived joins the dataset, as one commit with a record of what became of each file.
+"""The verb `ingest`: new files join the dataset, in one commit with a record of each file's outcome.
 
-The push of that commit is what counts: an ingestion that is interrupted before it leaves the project's history alone,
-and does the same when repeated. Nothing is ever removed from where data arrives.
+The push of that commit is the last step: an ingestion that is interrupted before it does not change the project's
+history, and gives the same result when repeated. Nothing is removed from the place where data arrives.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ JOINED = ("added", "labelled", "relabelled")
 def ingest(request: IngestRequest) -> Ingested:
     """Merge what is new at `arrivals` into the dataset, and commit, tag and push it.
 
-    Broken files are left out, each with its reason in the record; they are looked at again when they change.
+    Broken files are left out, each with its reason in the record, until they change.
 
     Raises:
-        ConfigurationError: nothing is watched, or it refuses access.
+        ConfigurationError: `arrivals` is not set, or access is refused.
         TransientError: a service is out of reach, or the branch moved meanwhile.
     """
     deployment = request.deployment
-    store = open_store(arrivals.watched(deployment))
+    store = open_store(arrivals.arrivals_url(deployment))
     with versioning.workspace(deployment, "ingest") as workspace:
         records = arrivals.load(workspace)
         batch = arrivals.pending(store.url, store.items(), records)
@@ -51,21 +51,21 @@ def ingest(request: IngestRequest) -> Ingested:
 
 
 def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item], by: str) -> Ingested:
-    """Let images from the field join the dataset without labels, in a folder of their own; see `ingest`.
+    """Add production images to the dataset without labels, in a folder of their own; see `ingest`.
 
     Args:
-        items: images; those that joined before are passed over, and so is what is no image.
-        by: what started it, for the record.
+        items: images; those that joined before, and other files, are skipped.
+        by: who started it, for the record.
     """
     with versioning.workspace(deployment, "ingest") as workspace:
         images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
         records = arrivals.load(workspace)
         batch = arrivals.pending(store.url, images, records)
-        return _join(workspace, deployment, store, batch, records, by, field=True)
+        return _join(workspace, deployment, store, batch, records, by, from_production=True)
 
 
 def run(project: Path) -> str:
-    """Ingest for the project in this folder, by hand; returns what to tell."""
+    """`alambique ingest`, in a project's folder; returns a sentence about the result."""
     deployment = Deployment.load(project)
     done = ingest(IngestRequest(deployment=deployment, by=getpass.getuser()))
     if done.batch is None:
@@ -82,7 +82,7 @@ def _join(
     batch: list[Pair],
     records: list[Record],
     by: str,
-    field: bool = False,
+    from_production: bool = False,
 ) -> Ingested:
     if not batch:
         return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
@@ -91,7 +91,7 @@ def _join(
     root = _dataset(workspace, deployment)
     staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
     history = _history(records, store.url)
-    merger = Merger(root, params.ingest, history, field)
+    merger = Merger(root, params.ingest, history, from_production)
     record = Record(store.url, by, merger.merge(staged))
     _report(record)
     if _added(record.outcomes):
@@ -104,7 +104,7 @@ def _join(
 
 
 def _dataset(workspace: Path, deployment: Deployment) -> Path:
-    """The folder that the next version is made of: the one that people keep, or else the committed one."""
+    """Folder of the dataset to change: `data` of alambique.yaml, or else the committed dataset, pulled."""
     if deployment.data is not None:
         return deployment.data
     if not (workspace / versioning.DATA_FILE).exists():
@@ -143,5 +143,5 @@ def _report(record: Record) -> None:
 
 def _message(record: Record) -> str:
     counts = Counter(outcome.outcome for outcome in record.outcomes)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    return f"Ingest batch {record.batch}: {told}\n\nFrom {record.source}, by {record.by}"
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    return f"Ingest batch {record.batch}: {summary}\n\nFrom {record.source}, by {record.by}"

@@ -1,4 +1,4 @@
-"""What `alambique init` does: a project around a dataset, complete and under version control, or nothing at all."""
+"""`alambique init`: a complete project around a dataset, under git and DVC; on failure nothing is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alambique.files import fresh_folder, write_text
 from alambique.git import git
 from alambique.layout import DATA
 from alambique.pipeline import expansion, transfer
-from alambique.runs import inputs, versions
+from alambique.runs import resolve_inputs, versions
 from alambique.runs.snapshot import prepare
 
 BRANCH = "main"
@@ -30,28 +30,28 @@ TEMPLATES = {
 }
 """The params.yaml of each task inside tasks/; detect has this repository's own."""
 LOCAL = Path(".alambique")
-"""What a project keeps on this machine: the DVC cache, workspaces, MLflow's database, and the default remotes."""
+"""Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
 
 IGNORED = (
     f"/{LOCAL}/",
     f"/{DATA}",
-    *(f"/{folder}" for folder in inputs.FOLDERS),
+    *(f"/{folder}" for folder in resolve_inputs.FOLDERS),
     *("/candidates", "/evaluations", "/metrics", "/models", "/report", "/soft_labels", "/validation"),
     "__pycache__/",
 )
 
 
 def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None) -> None:
-    """Lay out a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
+    """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
-        data: the dataset, as the task takes it: see each task's `adopt`.
-        task: what the models do; see `alambique tasks`.
+        data: the dataset, as the task takes it: see `Task.import_dataset`.
+        task: name of the task; see `alambique tasks`.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
     Raises:
-        ConfigurationError: `target` is taken, or the parameters are impossible.
+        ConfigurationError: `target` is not empty, or the parameters are invalid.
         DataError: the dataset is broken; the message says where.
     """
     target = target.absolute()
@@ -65,13 +65,13 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
 
 
 def template_dir() -> Path:
-    """The files that a project begins with: inside the installed package, or the root of a source checkout."""
+    """Folder of a new project's files: inside the installed package, or the root of a source checkout."""
     packaged = Path(__file__).parents[1] / "template"
     return packaged if packaged.is_dir() else Path(__file__).parents[3]
 
 
 def template_for(task: str) -> Path:
-    """The params.yaml that a project of a task begins with: a detector's is this repository's own."""
+    """The params.yaml of a new project of this task; for detection it is the repository's own."""
     if task not in config.TASKS:
         raise ConfigurationError(f"--task: there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
     return Path(tasks.__file__).parent / TEMPLATES[task] if task in TEMPLATES else template_dir() / "params.yaml"
@@ -98,16 +98,16 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
 
 
 def _import(data: str, target: Path, params: Params) -> None:
-    """Copy the dataset `data` to `target` and judge it there."""
+    """Copy the dataset `data` to `target` and check it by its contract."""
     task = tasks.load(params.task)
     task.import_dataset(data, target)
     facts = task.facts(target, params)
-    if wrong := failures(judge(facts.tables, facts.contract)):
-        raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *wrong]))
+    if broken_rules := failures(judge(facts.tables, facts.contract)):
+        raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
 
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A scheduled run starts from no folder of its own, so paths of weights may not be relative."""
+    """Make relative paths of weights absolute: a scheduled run has no working folder."""
     owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
     owners += [(network, "weights") for network in (overrides.get("networks") or {}).values()]
     for section, key in owners:
@@ -117,7 +117,7 @@ def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _write_params(path: Path, overrides: dict[str, Any]) -> None:
-    """Merge `overrides` over the template's params.yaml, whose comments explain each key and stay."""
+    """Merge `overrides` over the template's params.yaml, and keep its comments."""
     from ruamel.yaml import YAML
 
     editor = YAML()
@@ -147,10 +147,10 @@ def _deploy(folder: Path, target: Path, origin: str | None) -> None:
         "origin": origin or str(local / "origin.git"),
         "branch": BRANCH,
         "home": str(local),
-        # Elsewhere there is no such folder: runs take what is committed unless ALAMBIQUE_DATA names one.
+        # With another origin the folder may not exist: runs use the committed dataset unless ALAMBIQUE_DATA is set.
         "data": None if origin else str(target / DATA),
         "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{local}/mlflow.db",
-        # s3://bucket/prefix or a folder, where new data and images from the field appear; and where champions go.
+        # s3://bucket/prefix or a folder: where new data and production images appear, and champions are published.
         **dict.fromkeys(("arrivals", "production", "releases")),
     }
     comment = "# Where this project runs. An environment variable ALAMBIQUE_<FIELD> overrides a field.\n"
@@ -160,8 +160,7 @@ def _deploy(folder: Path, target: Path, origin: str | None) -> None:
 def _version(folder: Path, target: Path, origin: str | None, remote: str | None) -> None:
     """Put the project under git and DVC, and push.
 
-    Origin and remote are recorded by the URLs they will have, and reached where they are while `folder` is not yet
-    renamed to `target`.
+    Origin and remote are recorded by their final URLs, and used where they are before `folder` is renamed to `target`.
     """
     git("init", "--quiet", "--initial-branch", BRANCH, cwd=folder)
     _init_dvc(folder, remote or str(target / LOCAL / "remote"))
@@ -170,7 +169,7 @@ def _version(folder: Path, target: Path, origin: str | None, remote: str | None)
     write_text(folder / ".dvc" / "config.local", local + here)
     prepare(folder, None, os.environ.get("MLFLOW_TRACKING_URI"))
     expansion.write(folder)
-    transfer.push(folder, (str(DATA), *inputs.FOLDERS))
+    transfer.push(folder, (str(DATA), *resolve_inputs.FOLDERS))
     write_text(folder / ".dvc" / "config.local", local)
     git("add", "--all", cwd=folder)
     git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Begin with Alambique", cwd=folder)
@@ -185,7 +184,7 @@ def _init_dvc(folder: Path, remote: str) -> None:
     from dvc.repo import Repo
     from dvc.repo.init import logger
 
-    logger.setLevel("WARNING")  # its advice to commit is ours to follow, a few lines on
+    logger.setLevel("WARNING")  # it advises to commit, which `_version` does
     with Repo.init(str(folder)) as repo, repo.config.edit("repo") as settings:
         settings["core"] = {"analytics": False, "check_update": False, "remote": "storage"}
         settings["remote"] = {"storage": {"url": remote}}

@@ -1,6 +1,6 @@
-"""Keep a run as a git tag, `runs/<run_id>`: its merged dvc.lock and its decisions.
+"""The verbs `record` and `unchanged`: a run becomes a git tag, `runs/<run_id>`, with dvc.lock and decisions.json.
 
-The outs were pushed by the stages, so a clone at the tag and `dvc pull` give back every artifact, bit for bit.
+The stages pushed their outs, so that a clone at the tag and `dvc pull` restore every artifact, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTCOME = "alambique.outcome"
 
 
 def record(request: RecordRequest) -> Recorded:
-    """Commit and tag the run, and fast-forward the branch to it unless the branch has moved on.
+    """Commit and tag the run, and fast-forward the branch to it unless the branch has moved.
 
     Raises:
         ConflictError: the run was recorded already, with other results.
@@ -57,7 +57,7 @@ def unchanged(request: UnchangedRequest) -> Unchanged:
 
 
 def _recorded(workspace: Path, tag: str) -> str | None:
-    """The commit of an earlier attempt which had the same content."""
+    """The commit of an earlier attempt with the same content, if any."""
     if not git("tag", "--list", tag, cwd=workspace):
         return None
     if changed := git("diff", "--cached", "--name-only", tag, "--", LOCK, str(DECISIONS), cwd=workspace):
@@ -79,7 +79,7 @@ def _commit(workspace: Path, tag: str, request: RecordRequest) -> str:
 
 
 def _fast_forward(workspace: Path, revision: str, branch: str) -> bool:
-    """Whether the branch holds the run now. It is never forced: people commit to it, too."""
+    """Whether the branch contains the run now; it is never forced, since people commit to it, too."""
     if git("branch", "--remotes", "--contains", revision, "--list", f"origin/{branch}", cwd=workspace):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What the newest recorded run came to, brought into the project's folder and printed."""
+"""The newest recorded run's report: fetched into the project's folder, and printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fetch(project: Path) -> None:
 
 
 def show(project: Path, console: Console) -> None:
-    """Print the leaderboard, the gates' decisions where a run left some, and who is champion."""
+    """Print the leaderboard, the gates' decisions if there are any, and the champions."""
     print_leaderboard(leaderboard.load(project / REPORT / "leaderboard.json"), console)
     if (path := project / DECISIONS).exists():
         terminal.show(Decisions.model_validate(read_json(path)), console)

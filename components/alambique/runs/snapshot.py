@@ -1,26 +1,27 @@
-"""Freeze what a run starts from: the data, the resolved inputs and the code become one commit of the project."""
+"""The verb `snapshot`: data, resolved inputs and code become the commit of the project that a run starts from."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
 
-from alambique import config, tasks
+from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
+from alambique.data.inputs import INDEX
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
 from alambique.layout import DATA, INPUTS
 from alambique.messages import Run, SnapshotRequest
 from alambique.pipeline import dvc_repository, expansion, graph, transfer
 from alambique.registry import tracking
-from alambique.runs import inputs, versioning, versions
+from alambique.runs import resolve_inputs, versioning, versions
 
 
 def snapshot(request: SnapshotRequest) -> Run:
     """Version the dataset and the inputs, commit and push them if they changed, and open the run.
 
-    Two snapshots of the same things give the same commit: nothing is written when nothing changed.
+    Equal data, inputs and parameters give the same commit: nothing is written if nothing changed.
 
     Raises:
         ConfigurationError: the project, its graph or its versions are not those the DAG was built from, or a runtime
@@ -32,7 +33,7 @@ def snapshot(request: SnapshotRequest) -> Run:
     with versioning.workspace(deployment, "snapshot") as workspace:
         params = config.load(workspace)
         _check(workspace, request.digest)
-        tasks.require_available(tasks.load(params.task), params.runtimes)
+        runtimes.require_available(params.runtimes)
         _version_data(workspace, params, deployment)
         _version_inputs(workspace, params, deployment)
         changed = (versioning.DATA_FILE, str(INPUTS))
@@ -55,12 +56,12 @@ def prepare(project: Path, origin: str | None, tracking_uri: str | None) -> None
     """Resolve the inputs and put them and the data under DVC in a working folder, for `dvc repro`; commits nothing.
 
     Args:
-        origin, tracking_uri: see `inputs.resolve`.
+        origin, tracking_uri: see `resolve_inputs.resolve`.
     Raises:
-        as `inputs.resolve`.
+        as `resolve_inputs.resolve`.
     """
-    inputs.resolve(project, config.load(project), origin, tracking_uri)
-    versioning.add(project, (str(DATA), *inputs.FOLDERS))
+    resolve_inputs.resolve(project, config.load(project), origin, tracking_uri)
+    versioning.add(project, (str(DATA), *resolve_inputs.FOLDERS))
 
 
 def _check(workspace: Path, digest: str) -> None:
@@ -76,7 +77,7 @@ def _check(workspace: Path, digest: str) -> None:
 
 def _version_data(workspace: Path, params: Params, deployment: Deployment) -> None:
     if deployment.data is not None:
-        tasks.load(params.task).data(deployment.data)  # what is no dataset at all shall not become a commit
+        tasks.load(params.task).dataset(deployment.data)  # refuses a folder that is no dataset before it is committed
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
     elif not (workspace / versioning.DATA_FILE).exists():
@@ -84,16 +85,16 @@ def _version_data(workspace: Path, params: Params, deployment: Deployment) -> No
 
 
 def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> None:
-    # What cannot be had back is resolved anew: an earlier run's inputs only save downloads.
+    # An earlier run's inputs only save downloads; those that cannot be pulled are resolved anew.
     with contextlib.suppress(AlambiqueError):
-        transfer.pull(workspace, [path for path in inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
-    inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
-    versioning.add(workspace, inputs.FOLDERS)
-    transfer.push(workspace, inputs.FOLDERS)
+        transfer.pull(workspace, [path for path in resolve_inputs.FOLDERS if (workspace / f"{path}.dvc").exists()])
+    resolve_inputs.resolve(workspace, params, deployment.origin, deployment.tracking_uri)
+    versioning.add(workspace, resolve_inputs.FOLDERS)
+    transfer.push(workspace, resolve_inputs.FOLDERS)
 
 
 def _champions(workspace: Path) -> dict[str, str]:
-    index = read_json(workspace / INPUTS / "champions" / inputs.INDEX)
+    index = read_json(workspace / INPUTS / "champions" / INDEX)
     return {runtime: champion["version"] for runtime, champion in index.items() if champion}
 
 

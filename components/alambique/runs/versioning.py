@@ -1,4 +1,4 @@
-"""Versions of the dataset: folders put under DVC, and the commits and tags of a project that name them."""
+"""Versions of the dataset: folders tracked by DVC, and the project's commits and tags that refer to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def workspace(deployment: Deployment, name: str) -> Iterator[Path]:
     """A clone of the project's branch with the machine's DVC cache, for the time of the block.
 
     Args:
-        name: of the folder, for people who look into `home`.
+        name: of the folder below `home`.
     Raises:
         TransientError: the origin is out of reach.
         ConfigurationError: the project has no DVC remote.
@@ -37,10 +37,10 @@ def workspace(deployment: Deployment, name: str) -> Iterator[Path]:
 def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> str:
     """Commit what changed in `paths` and fast-forward the origin's branch.
 
-    The bytes behind `.dvc` files must have been pushed before, so that no commit lacks its own.
+    The bytes behind `.dvc` files must have been pushed before, so that every commit's data can be pulled.
 
     Returns:
-        the branch's commit, which is the old one where nothing changed.
+        the branch's commit, the old one if nothing changed.
     Raises:
         TransientError: the branch moved since it was cloned, or the origin is out of reach.
     """
@@ -57,7 +57,7 @@ def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> 
 
 
 def tag(workspace: Path, revision: str) -> None:
-    """Name the first commit that holds this dataset: data/<the first twelve digits of its hash>."""
+    """Tag the first commit with this dataset as data/<first twelve digits of its hash>."""
     name = f"refs/tags/data/{data_hash(workspace)[:12]}"
     if not git("ls-remote", "origin", name, cwd=workspace):
         git("push", "--quiet", "origin", f"{revision}:{name}", cwd=workspace)
@@ -65,12 +65,12 @@ def tag(workspace: Path, revision: str) -> None:
 
 def data_hash(workspace: Path) -> str:
     """The md5 of the dataset, as data.dvc has it."""
-    found: str = dvc_repository.source_hashes(workspace)[str(DATA)]["md5"]
-    return found
+    md5: str = dvc_repository.source_hashes(workspace)[str(DATA)]["md5"]
+    return md5
 
 
 class _WithoutCaches:
-    """A walk that skips what Ultralytics writes beside labels, since it would change the dataset's hash."""
+    """A file system walk without Ultralytics' *.cache files, which would change the dataset's hash."""
 
     def walk(self, fs: Any, path: str, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
         for root, folders, files in fs.walk(path, **options):
@@ -80,14 +80,14 @@ class _WithoutCaches:
 def add(project: Path, paths: Iterable[str]) -> None:
     """`dvc add` of paths in the project: their bytes go to the cache, their hashes to `.dvc` files."""
     with dvc_repository.opened(project) as repo:
-        repo.scm_context.quiet = True  # committing is up to us, not to who reads the log
+        repo.scm_context.quiet = True  # DVC's advice to commit would be wrong here
         repo.add([str(project / path) for path in paths])
 
 
 def track(workspace: Path, source: Path) -> None:
     """Make the folder `source` the workspace's dataset: hash it, copy what is new to the cache, write data.dvc.
 
-    `dvc add` wants the folder inside the repository, and its `--out` form takes no notice of .dvcignore.
+    `dvc add` needs the folder inside the repository, and its `--out` ignores .dvcignore.
 
     Raises:
         TransientError: a file could not be copied, or changed meanwhile.

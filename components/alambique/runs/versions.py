@@ -1,4 +1,4 @@
-"""`versions.yaml`: the code that results depend on, as a file that every stage declares as its parameters."""
+"""`versions.yaml`: installed versions of the packages that results depend on, a parameter file of every stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMENT = (
 def installed() -> dict[str, str]:
     """The version of each package that changes results, as this interpreter has it.
 
-    A local part (torch 2.10.0+cpu) is left out: which build of a version is installed belongs to the machine.
+    A local part (torch 2.10.0+cpu) is left out: builds of one version differ between machines.
 
     Raises:
         ConfigurationError: one is not installed.

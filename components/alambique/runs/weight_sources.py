@@ -1,4 +1,4 @@
-"""The places weights come from: a file, S3, MLflow's registry, Ultralytics' assets, a Hugging Face folder."""
+"""Download weights by their URI: a file, S3, MLflow's registry, an Ultralytics asset, a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASSET = re.compile(r"[\w.-]+\.pt")
 
 
 def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
-    """Write the bytes that `uri` stands for into the file `target`, or into the folder, where it stands for one.
+    """Copy the weights behind `uri` to the file `target`, or to the folder, if they are one.
 
     Args:
         uri: an absolute path (or ~/…), s3://bucket/key, models:/name/version, models:/name@alias, the name of an
@@ -47,7 +47,7 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
 
 
 def pin_revision(uri: str, tracking_uri: str | None) -> str:
-    """`uri` with an alias or revision replaced by the version that it stands for now; any other as it is.
+    """`uri` with an alias or revision replaced by its present version; any other unchanged.
 
     Raises:
         ConfigurationError: models:/ is misspelt, names what does not exist, or there is no MLflow.
@@ -88,11 +88,11 @@ def _model(uri: str, target: Path, tracking_uri: str | None) -> None:
     from mlflow.artifacts import download_artifacts
 
     match = MODEL.fullmatch(uri)
-    if match is None or tracking_uri is None:  # `pin_revision` has refused both
+    if match is None or tracking_uri is None:  # `pin_revision` refuses both
         raise ValueError(uri)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         with reachable(tracking_uri):
-            # MLflow resolves models:/ by its process-wide URI, whatever it is told; a location needs no resolving.
+            # MLflow would resolve models:/ by its process-wide URI, not by `tracking_uri`; it need not for a location.
             location = connect(tracking_uri).get_model_version_download_uri(match["name"], match["version"])
             download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
         checkpoints = sorted(Path(folder).rglob("*.pt"))

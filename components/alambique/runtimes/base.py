@@ -1,4 +1,4 @@
-"""The protocol of a runtime, and what a task hands to it. Importing it loads no runtime and no torch."""
+"""The protocol of a runtime, and what a task hands to it. Imports no runtime and no torch: their functions do."""
 
 from __future__ import annotations
 

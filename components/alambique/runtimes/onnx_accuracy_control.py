@@ -40,7 +40,7 @@ def quantize(graph: onnx.ModelProto, how: StaticInt8, path: Path, holds: Callabl
     tail = set(float_nodes(ready, how))
     quantized, candidates = static(ready, how), regions(ready, tail)
     last = [node.output[0] for node in ready.graph.node if node.op_type == "Conv" and node.name in tail]
-    ranked = rank(quantized, ready, candidates, last, how.inputs)
+    ranked = rank(quantized, ready, candidates, last or [ready.graph.output[0].name], how.inputs)
 
     def restore(count: int) -> bool:
         nodes = set().union(*(candidates[name] for name in ranked[:count]))
@@ -118,7 +118,8 @@ def rank(
     Args:
         quantized, graph: as of `to_float`.
         candidates: the regions.
-        watched: tensors that both graphs hold unrounded: the head's, before the best boxes are sorted out.
+        watched: tensors that both graphs have unrounded: those of the float nodes' convolutions, such as a detection
+            head's before the best boxes are sorted out, or else the output.
         inputs: each a batch of one.
     """
     some = inputs[:RANKING_INPUTS]
@@ -152,7 +153,8 @@ def _watch(graph: onnx.ModelProto, watched: list[str], inputs: Sequence[Array]) 
     """The watched tensors for each input."""
     opened = onnx.ModelProto()
     opened.CopyFrom(graph)
-    opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched)
+    outputs = {output.name for output in opened.graph.output}
+    opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in watched if name not in outputs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -61,18 +61,25 @@ class OpenVino:
     def quantize_with_accuracy_control(
         self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
     ) -> list[str]:
-        import torch
-
         from alambique.runtimes import openvino_int8
 
         model = convert(network.graph())
-        max_drop = validation.headline(opened(model, torch.get_num_threads())) - budget.floor
-        quantized, layers = openvino_int8.static_with_accuracy_control(model, how, validation, max_drop)
+        quantized, layers = openvino_int8.static_with_accuracy_control(model, how, validation, budget.max_drop)
         save(quantized, path)
         return layers
 
     def open(self, path: Path, threads: int) -> Program:
-        return opened(path, threads)
+        import openvino
+
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            # Left to itself, OpenVINO computes in bfloat16 where the CPU can: FP32 would not be FP32 on every machine.
+            "INFERENCE_PRECISION_HINT": "f32",
+            # A pinned thread cannot leave a core that something else keeps busy; no other runtime here is pinned.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return program(openvino.Core().compile_model(path, "CPU", settings))
 
 
 def convert(graph: onnx.ModelProto) -> openvino.Model:
@@ -87,21 +94,6 @@ def save(model: openvino.Model, path: Path) -> None:
     import openvino
 
     openvino.save_model(_renamed(model), path, compress_to_fp16=False)
-
-
-def opened(model: Path | openvino.Model, threads: int) -> Program:
-    """A model, compiled for the CPU."""
-    import openvino
-
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        # Left to itself, OpenVINO computes in bfloat16 where the CPU can: FP32 would not be FP32 on every machine.
-        "INFERENCE_PRECISION_HINT": "f32",
-        # A pinned thread cannot leave a core that something else keeps busy; no other runtime here is pinned.
-        "ENABLE_CPU_PINNING": False,
-    }
-    return program(openvino.Core().compile_model(model, "CPU", settings))
 
 
 def program(compiled: openvino.CompiledModel) -> Program:

@@ -33,11 +33,13 @@ def unavailable(names: Iterable[str]) -> dict[str, str]:
 
 
 def require_available(names: Iterable[str]) -> None:
-    """Refuse runtimes whose files cannot be made here.
+    """Refuse runtimes whose files cannot be made on this machine.
 
     Raises:
-        ConfigurationError: there are some; the message names each with its reason.
+        ConfigurationError: there are some; the message lists each with its reason.
     """
     if reasons := unavailable(names):
-        lines = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
-        raise ConfigurationError(f"runtimes: some cannot be made on this machine:\n{lines}")
+        listed = "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
+        raise ConfigurationError(
+            f"runtimes: these cannot be made here; take them out of params.yaml, or change the reason:\n{listed}"
+        )

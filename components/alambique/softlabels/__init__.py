@@ -1,5 +1,9 @@
-"""The teacher's soft labels, computed once: a cache in Arrow IPC files, in shards, each with a manifest.
+"""The cache of soft labels, computed once: Arrow IPC files in shards, each with a manifest.
 
-`writer.write` makes a shard, `reader.Cache` opens all of them and refuses what it cannot trust. What a row holds is the
-task's own: a subclass of `key.Recipe` says its columns.
+topk      a distribution kept as its k largest log-probabilities and the mass of the others; the KL at a temperature
+key       what soft labels depend on (`Recipe`, which each task extends by its columns), and a shard's manifest
+schema    the columns of a shard
+writer    writes a shard
+shards    the shards of a cache, checked against their manifests
+reader    opens a cache: a mapping from a sample's name to its row
 """

@@ -1,4 +1,4 @@
-"""What the soft labels depend on, as one key: caches with equal keys are interchangeable."""
+"""The key of a cache: a hash of everything that soft labels depend on. Caches with equal keys are interchangeable."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Recipe(BaseModel, Generic[Row]):
-    """Everything that decides what a cache holds; each task adds what only its own depends on.
+    """Everything that soft labels depend on; each task adds its own settings and columns.
 
     Attributes:
-        teachers: sha256 of each teacher's weights, in the order in which they are named.
-        combine: how several teachers' outputs become one.
-        data: digests of the samples seen, by split.
-        preprocessing: how a sample becomes a teacher's input, in words and numbers.
-        top_k: logits kept of each item, at most.
-        classes: their names, in index order; none where the task has no classes.
+        teachers: SHA-256 of each teacher's weights, in the order of params.yaml.
+        combine: how several teachers' outputs are combined.
+        data: digests of the splits with soft labels.
+        preprocessing: description of how a sample becomes a teacher's input.
+        top_k: classes or tokens kept for each item, at most; see `topk`.
+        classes: their names, in index order; none if the task has no classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,20 +48,20 @@ class Recipe(BaseModel, Generic[Row]):
         """The class of its rows."""
 
     def content(self) -> dict[str, Any]:
-        """All of it, as a manifest holds it."""
+        """The recipe as JSON, as in a manifest."""
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """The key of what is made by it."""
+        """The key of a cache made by this recipe."""
         return digest(self.content(), str(self.layout()))
 
 
 class Manifest(BaseModel):
-    """Lies beside a shard and is written last: a shard without one is unfinished.
+    """manifest.json of a shard, written last: a shard without one is unfinished.
 
     Attributes:
-        recipe: how the shard was made, whatever the task: a `Recipe.content`.
-        columns: of the shard, with their types, in words.
+        recipe: `Recipe.content`, of any task.
+        columns: names and types of the shard's columns, as text.
         schema_version: of the code that wrote it.
         key: the recipe's digest.
         shard, shards: which of how many.
@@ -82,6 +82,6 @@ class Manifest(BaseModel):
 
 
 def digest(recipe: Mapping[str, Any], columns: str) -> str:
-    """sha256 over a recipe's content, the schema's version and its types."""
+    """SHA-256 over a recipe's content, the schema's version and the columns."""
     content = {**recipe, "schema": schema.VERSION, "rows": columns}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Read the cache, memory-mapped, and refuse what is damaged, unfinished, or of another teacher or dataset."""
+"""Read a cache, memory-mapped; refuse one that is damaged, unfinished, or of another teacher or dataset."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from alambique.softlabels.shards import AGAIN, open_shard, read_manifests, refus
 
 
 class Rows(NamedTuple):
-    """A record batch as arrays over the mapped file: nothing of it is read before it is used.
+    """A record batch as arrays over the mapped file; pages are read when they are used.
 
     Attributes:
         samples: the rows' names, n of them.
         offsets: row i has the items from offsets[i] up to offsets[i + 1], (n + 1,).
-        columns: what each column has of all rows' items, (items,) or (items, …).
+        columns: each column's entries for all rows' items, (items,) or (items, …).
     """
 
     samples: list[str]
@@ -32,7 +32,7 @@ class Rows(NamedTuple):
 
 
 class Cache(Mapping[str, Row], Generic[Row]):
-    """All soft labels, by the sample's name; a sample is decoded when it is asked for."""
+    """All soft labels by the sample's name; a row is decoded when it is accessed."""
 
     def __init__(self, row: Callable[..., Row], batches: list[Rows]) -> None:
         self._row = row
@@ -44,7 +44,7 @@ class Cache(Mapping[str, Row], Generic[Row]):
 
         Args:
             folder: of the shards' folders.
-            recipe: what they have to be made by, as things are now.
+            recipe: that of today's data, teachers and parameters.
         Raises:
             IntegrityError: a shard is missing, surplus, unfinished or damaged, or was made by another recipe: from
                 other samples, by another teacher, at another size.
@@ -57,7 +57,7 @@ class Cache(Mapping[str, Row], Generic[Row]):
         cache = cls(recipe.row, batches)
         if len(cache) != (rows := sum(manifest.rows for manifest in manifests)):
             raise IntegrityError(
-                f"{folder} holds {rows} rows for {len(cache)} samples: some stand in two shards; {AGAIN}"
+                f"{folder} holds {rows} rows for {len(cache)} samples: some are in two shards; {AGAIN}"
             )
         return cache
 
@@ -74,11 +74,11 @@ class Cache(Mapping[str, Row], Generic[Row]):
 
 
 def _read(path: Path, manifest: Manifest, layout: pa.Schema) -> list[Rows]:
-    """The rows of one shard, after a look at their order and their numbers, whole batches at a time."""
+    """The rows of one shard, with their order and finiteness checked, a batch at a time."""
     batches = [_rows(path, batch) for batch in open_shard(path, manifest, layout)]
     for before, after in pairwise(sample for rows in batches for sample in rows.samples):
         if before >= after:
-            raise IntegrityError(f"{path} is out of order: {before} stands before {after}; {AGAIN}")
+            raise IntegrityError(f"{path} is out of order: {before} is before {after}; {AGAIN}")
     for rows in batches:
         _refuse_infinite(path, rows)
     return batches
@@ -93,7 +93,7 @@ def _rows(path: Path, batch: pa.RecordBatch) -> Rows:
 
 
 def _values(items: pa.Array) -> NDArray[Any]:
-    """What a column has of every item: a number, (items,), or a fixed-size list of them, (items, …)."""
+    """A column's entries for all items: numbers, (items,), or fixed-size lists of them, (items, …)."""
     if not pa.types.is_fixed_size_list(items.type):
         return np.asarray(items.to_numpy())
     return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)

@@ -1,4 +1,4 @@
-"""The shards of a cache: refused when they are not what their manifests promise."""
+"""Read the shards of a cache, and refuse those that do not match their manifests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_manifests(folder: Path) -> list[Manifest]:
     Raises:
         IntegrityError: a shard is missing, surplus, unfinished, of another version, or made by another recipe.
     """
-    # What a killed process left unfinished begins with a dot.
+    # Names of unfinished folders of killed processes begin with a dot.
     shards = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     if not shards:
         raise IntegrityError(f"{folder} holds no soft labels; pull them (`dvc pull soft_labels`), or {AGAIN}")
@@ -34,7 +34,7 @@ def read_manifests(folder: Path) -> list[Manifest]:
 
 
 def read_recipe(folder: Path, kind: type[Kind]) -> Kind:
-    """How the cache below `folder` was made, for those who look at it whatever it was made for.
+    """The recipe of the cache below `folder`, without a check against today's recipe.
 
     Args:
         folder: of the shards' folders.
@@ -48,17 +48,17 @@ def read_recipe(folder: Path, kind: type[Kind]) -> Kind:
         raise IntegrityError(f"soft labels in {folder} are another task's; {AGAIN}") from None
 
 
-def refuse_foreign(folder: Path, made: dict[str, Any], expected: Recipe[Any]) -> None:
-    """Compare how soft labels were made with how they have to be.
+def refuse_foreign(folder: Path, recipe: dict[str, Any], expected: Recipe[Any]) -> None:
+    """Compare the recipe of a cache with the expected one.
 
     Raises:
         IntegrityError: the recipes differ; the message names the first part that does.
     """
-    wanted = expected.content()
-    if made.keys() != wanted.keys():
+    today = expected.content()
+    if recipe.keys() != today.keys():
         raise IntegrityError(f"soft labels in {folder} are another task's; {AGAIN}")
-    for name, now in wanted.items():
-        if (value := made[name]) != now:
+    for name, now in today.items():
+        if (value := recipe[name]) != now:
             raise IntegrityError(f"soft labels in {folder} were made for {name} {value}, but now it is {now}; {AGAIN}")
 
 
@@ -111,9 +111,9 @@ def _refuse_mixed(folder: Path, manifests: list[Manifest]) -> None:
     first = manifests[0]
     for manifest in manifests:
         for name in first.recipe | manifest.recipe:
-            if (found := manifest.recipe.get(name)) != (expected := first.recipe.get(name)):
+            if (value := manifest.recipe.get(name)) != (expected := first.recipe.get(name)):
                 raise IntegrityError(
-                    f"shard {manifest.shard} in {folder} was made for {name} {found}, "
+                    f"shard {manifest.shard} in {folder} was made for {name} {value}, "
                     f"but shard {first.shard} for {expected}; {AGAIN}"
                 )
     numbers = [manifest.shard for manifest in manifests]

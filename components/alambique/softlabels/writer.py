@@ -27,10 +27,10 @@ def write(folder: Path, samples: Iterable[Row], recipe: Recipe[Row], shard: int,
     Args:
         folder: an existing, empty folder.
         samples: the shard's soft labels, sorted by name; consumed once, batch by batch.
-        recipe: how they were made.
+        recipe: of the soft labels.
         shard, shards: which of how many.
     Raises:
-        PermanentError: the teacher gave a number that is not finite; the message names the sample.
+        PermanentError: a teacher's output is not finite; the message names the sample.
     """
     path = folder / schema.SHARD
     layout = recipe.layout()
@@ -41,7 +41,7 @@ def write(folder: Path, samples: Iterable[Row], recipe: Recipe[Row], shard: int,
                 sink.write_batch(_record(batch, layout))
                 count += len(batch)
         file.flush()
-        os.fsync(file.fileno())  # before the manifest vouches for it
+        os.fsync(file.fileno())  # before the manifest is written
     manifest = Manifest(
         recipe=recipe.content(),
         columns=str(layout),
@@ -76,14 +76,14 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
     """A column of one name, or of one array over the items, per row."""
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
-    offsets = pa.array(np.cumsum([0] + [len(each) for each in values]), pa.int32())
+    offsets = pa.array(np.cumsum([0] + [len(array) for array in values]), pa.int32())
     return pa.ListArray.from_arrays(offsets, _items(kind.value_type, np.concatenate(values)), type=kind)
 
 
 def _items(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
     """A number, or a fixed-size list of them, for each item."""
     if pa.types.is_fixed_size_list(kind):
-        if values.shape[1:] != (kind.list_size,):  # Arrow would take them, each in another's place
+        if values.shape[1:] != (kind.list_size,):  # Arrow would accept them, shifted
             raise ValueError(f"{values.shape[1:]} numbers of an item, but the recipe's layout has {kind.list_size}")
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), kind.value_type), type=kind)
     return pa.array(values, kind)

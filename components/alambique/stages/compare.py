@@ -38,7 +38,7 @@ def run(project: Path) -> None:
             board,
             task.pictures(project, params, board),
             task.plots(project, params, board),
-            gates.wanted(params),
+            gates.configured(params),
             found,
             sensitivities(project, params),
         )

@@ -12,7 +12,7 @@ import torch
 
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
-from alambique.layout import CARD, DATA, Subject, checkpoint, evaluation
+from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint, evaluation
 from alambique.stages.opening import open_program
 from alambique.stages.work import produce
 from alambique.tasks.base import Task
@@ -38,7 +38,7 @@ def run(project: Path, subject: str) -> None:
 
 def evaluate(project: Path, task: Task, params: Params, subject: str, target: Path) -> Metrics:
     """Write the per-sample results of `subject` into `target`, and return its metrics; see `run`."""
-    parsed, dataset = Subject.parse(subject), task.dataset(project / DATA)
+    parsed, dataset = EvaluationTarget.parse(subject), task.dataset(project / DATA)
     folder = project / parsed.folder
     if parsed.kind == "champion" and not (folder / CARD).exists():
         return {"subject": subject, "present": False}

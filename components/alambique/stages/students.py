@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from alambique.config import Params
+from alambique.data.inputs import given
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, checkpoint
 from alambique.stages import objectives
-from alambique.stages.given_weights import given_weights
 from alambique.stages.work import costs, produce, teacher_sha256s, write_checkpoint_card
 from alambique.tasks.base import Task
 from alambique.tasks.trainer_state import NO_PRIOR
@@ -27,7 +27,7 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
         dataset = task.dataset(project / DATA)
-        weights, source = given_weights(project / INPUTS / "students", student)
+        weights, source = given(project / INPUTS / "students", student)
         network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
         if kind == "distilled":
             objective = objectives.by_method(task, network, dataset, params, project)

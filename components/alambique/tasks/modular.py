@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics, Resampled
 from alambique.layout import Candidate
-from alambique.tasks import Observed
+from alambique.tasks import DriftFeatures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +73,7 @@ class Modular:
     def agreement(self, first: Path, second: Path, params: Any) -> float | None:
         return None
 
-    def observe(self, checkpoint: Path, images: Sequence[Path], params: Any) -> Observed:
+    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
         raise ConfigurationError(f"drift: {params.task} cannot tell drifted production data yet")
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from benchmarks import common, drift
-from factories.drift_features import observed, table
+from factories.drift_features import network_features, table
 
 from alambique.data.dataset import Dataset
 
@@ -20,14 +20,16 @@ def test_a_row_is_the_share_of_batches_with_any_signal() -> None:
 
 def test_no_image_is_in_the_reference_and_in_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = np.random.default_rng(0)
-    seen = observed(90, chance)
-    numbered = seen._replace(embeddings=np.repeat(np.arange(90.0)[:, None], 3, axis=1))
+    features = network_features(90, chance)
+    numbered = features._replace(embeddings=np.repeat(np.arange(90.0)[:, None], 3, axis=1))
     pool = drift.Pool(table(90, chance), numbered)
     compared = []
-    monkeypatch.setattr(drift.signals, "compare", lambda *given, **_: compared.append(given[:2]) or [])
+    monkeypatch.setattr(drift.comparisons, "compare", lambda *given, **_: compared.append(given[:2]) or [])
     drift._trial(table(50, chance), pool, pool, np.ones(90), 30, common.params(), [0, 1, 2])
     ((reference, batch),) = compared
-    first, second = (set(each.embeddings[:, 0]) for each in (reference.observed, batch.observed))
+    first, second = (
+        set(features.embeddings[:, 0]) for features in (reference.network_features, batch.network_features)
+    )
     assert (len(first), len(second)) == (30, 30)
     assert not first & second
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from alambique.data.dataset import Dataset
-from alambique.data.import_dataset import adopt, describe, label_of
+from alambique.data.import_dataset import describe, import_dataset, label_of
 from alambique.errors import DataError
 
 
@@ -39,12 +39,12 @@ def roboflow(dataset: Path) -> Path:
 
 
 def test_the_canonical_layout_arrives_as_it_is(scenes: Path, tmp_path: Path) -> None:
-    adopt(str(scenes), tmp_path / "data")
+    import_dataset(str(scenes), tmp_path / "data")
     assert content_of(tmp_path / "data") == content_of(scenes)
 
 
 def test_a_roboflow_export_arrives_in_the_canonical_layout(roboflow: Path, scenes: Path, tmp_path: Path) -> None:
-    adopt(str(roboflow / "data.yaml"), tmp_path / "data")
+    import_dataset(str(roboflow / "data.yaml"), tmp_path / "data")
     assert content_of(tmp_path / "data") == content_of(scenes)
 
 
@@ -66,7 +66,7 @@ def test_a_split_may_be_a_list_file_and_a_list_of_folders(dataset: Path, scenes:
         for path in sorted((dataset / kind / "train").iterdir())[:4]:
             path.rename(dataset / "more" / kind / path.name)
     rewrite(dataset, val="val.txt", train=["images/train", "more/images"])
-    adopt(str(dataset), tmp_path / "data")
+    import_dataset(str(dataset), tmp_path / "data")
     copy, source = Dataset.load(tmp_path / "data"), Dataset.load(scenes)
     assert [path.name for path in copy.images("val")] == names[:5]
     assert sorted(path.name for path in copy.images("train")) == [path.name for path in source.images("train")]
@@ -76,7 +76,7 @@ def test_a_split_may_be_a_list_file_and_a_list_of_folders(dataset: Path, scenes:
 
 
 def test_unlabelled_images_come_without_labels(scenes: Path, tmp_path: Path) -> None:
-    adopt(str(scenes), tmp_path / "data")
+    import_dataset(str(scenes), tmp_path / "data")
     assert len(Dataset.load(tmp_path / "data").images("unlabelled")) == 8
     assert not (tmp_path / "data/labels/unlabelled").exists()
 

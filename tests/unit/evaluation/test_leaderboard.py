@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alambique.tasks.detect import DETECT
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import build as building
@@ -14,11 +15,10 @@ from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.evaluation.measures import Interval, Measure
 from alambique.files import write_json
 from alambique.layout import evaluation_targets
-from alambique.tasks.detect import DETECT
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
-PARITY = {"images": 8, "max_score_difference": 0.02, "max_box_difference": math.nan, "agreement": 0.98}
+PARITY = {"images": 8, "max_score_difference": 0.02, "max_output_difference": math.nan, "agreement": 0.98}
 GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 
@@ -143,7 +143,7 @@ def test_a_candidates_row_joins_evaluation_benchmark_and_checkpoint() -> None:
     assert (row["latency_p99_ms"], row["cold_start_ms"], row["peak_memory_mb"]) == (3.5, 80.0, 40.0)
     assert row["metrics"] == {"map50_95": 0.555, "map50": 0.8, "f1": 0.7, "ece": 0.04, "confidence": 0.8}
     assert row["by_class"] == {"ap": {"red": 0.5, "white": None}, "recall": {"red": 0.9, "white": None}}
-    assert row["parity"] == {**PARITY, "max_box_difference": None}
+    assert row["parity"] == {**PARITY, "max_output_difference": None}
     assert (row["data"], row["digest"]) == ("today", "d-pico-onnx-int8")
     assert (row["parameters"], row["macs"]) == (680_000, 210_000_000)  # of its checkpoint: its own card has none
 

@@ -12,7 +12,7 @@ from factories.s3 import s3_server
 
 from alambique.errors import IntegrityError, TransientError
 from alambique.messages import LockEntry
-from alambique.pipeline.graph import Inputs
+from alambique.pipeline.keys import Inputs
 from alambique.pipeline.locks import Store
 
 INPUTS = Inputs(

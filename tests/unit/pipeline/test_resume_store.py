@@ -12,9 +12,10 @@ from factories.s3 import s3_server
 from alambique.errors import AlambiqueError, TransientError
 from alambique.files import write_bytes
 from alambique.pipeline import resume_store
+from alambique.pipeline.dvc_repository import opened
 from alambique.pipeline.resume_store import resumable
-from alambique.pipeline.workspace import run_stage
 from alambique.process.resume_dir import RESUME_FOLDER, STATE, kept_on_laptop, state_file
+from alambique.runs.run_stage import run_stage
 
 CHAIN = {"left": stage("left", "parts/left", "data")}
 SOON = 0.05  # seconds
@@ -35,10 +36,16 @@ def remote_of(tmp_path: Path, kind: str) -> Iterator[Path]:
             yield Project(tmp_path / "project", CHAIN, remote="s3://bucket/project").checkout
 
 
+@contextmanager
+def resuming(workspace: Path, key: str, folder: Path) -> Iterator[None]:
+    with opened(workspace) as repo, resumable(repo, key, folder):
+        yield
+
+
 def earlier(workspace: Path, key: str, folder: Path) -> bytes | None:
     """What a try of the stage would find; it fails itself."""
     try:
-        with resumable(workspace, key, folder):
+        with resuming(workspace, key, folder):
             path = folder / STATE
             content = path.read_bytes() if path.exists() else None
             raise InterruptedError
@@ -56,7 +63,7 @@ def soon(done: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_a_state_is_uploaded_while_the_stage_runs_and_gone_after_success(tmp_path: Path, kind: str) -> None:
     with remote_of(tmp_path, kind) as workspace:
-        with pytest.raises(InterruptedError), resumable(workspace, "k1", tmp_path / "first"):
+        with pytest.raises(InterruptedError), resuming(workspace, "k1", tmp_path / "first"):
             assert not (tmp_path / "first" / STATE).exists()
             for content in (b"old", b"new"):
                 write_bytes(tmp_path / "first" / STATE, content)
@@ -65,7 +72,7 @@ def test_a_state_is_uploaded_while_the_stage_runs_and_gone_after_success(tmp_pat
             raise InterruptedError
         assert earlier(workspace, "k1", tmp_path / "second") == b"newest"  # sent although the stage failed
         assert earlier(workspace, "k2", tmp_path / "third") is None  # another stage's key
-        with resumable(workspace, "k1", tmp_path / "fourth"):
+        with resuming(workspace, "k1", tmp_path / "fourth"):
             pass
         assert earlier(workspace, "k1", tmp_path / "fifth") is None
 
@@ -81,7 +88,7 @@ def test_an_unchanged_state_is_not_sent_again(tmp_path: Path) -> None:
 
 def test_a_stage_without_a_state_leaves_nothing_on_the_remote(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", CHAIN)
-    with resumable(project.checkout, "k", tmp_path / "try"):
+    with resuming(project.checkout, "k", tmp_path / "try"):
         pass
     assert not (project.remote_folder / "resume").exists()
 
@@ -91,13 +98,13 @@ def test_a_remote_out_of_reach_stops_a_stage_before_it_begins_but_not_afterwards
 ) -> None:
     with s3_server(tmp_path / "server") as server:
         workspace = Project(tmp_path / "project", CHAIN, remote="s3://bucket/project").checkout
-        with resumable(workspace, "k", tmp_path / "try"):
+        with resuming(workspace, "k", tmp_path / "try"):
             server.kill()
             server.wait()
             write_bytes(tmp_path / "try" / STATE, b"state")
             assert soon(lambda: any("could not upload the training's state, going on without" in w for w in warned))
         assert "could not remove the training's state" in warned[-1]
-        with pytest.raises(TransientError), resumable(workspace, "k", tmp_path / "again"):
+        with pytest.raises(TransientError), resuming(workspace, "k", tmp_path / "again"):
             pytest.fail("the stage began")
 
 

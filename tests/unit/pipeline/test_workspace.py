@@ -16,7 +16,7 @@ from alambique.errors import AlambiqueError, ConfigurationError, DataError, Inte
 from alambique.messages import Run, StageRequest, StageResult
 from alambique.pipeline import graph
 from alambique.pipeline.dvc_repository import write_lock
-from alambique.pipeline.workspace import run_stage
+from alambique.runs.run_stage import run_stage
 
 ODD = """
 import json, os, pathlib, sys

@@ -25,8 +25,9 @@ from alambique.messages import Check, Decision, Decisions, PromoteRequest, Propo
 from alambique.registry import approval_request
 from alambique.registry.approval_request import LIMIT, propose
 from alambique.registry.gate_command import gate
+from alambique.registry.gate_report import GateReport
 from alambique.registry.model_versions import register
-from alambique.registry.promotion import Judgement, promote
+from alambique.registry.promotion import promote
 from alambique.runs.record import record
 
 
@@ -98,8 +99,8 @@ def test_a_proposal_shows_challengers_beside_champions_and_the_gates_verdicts(
 def test_the_champion_stands_below_its_challenger_by_the_name_it_was_promoted_under(tmp_path: Path) -> None:
     board = read_board(tmp_path, row("champion-onnx", student="older", precision="int8", map50_95=0.55), row(NAMES[0]))
     version = Version(candidate=NAMES[0], model="tiny-onnx", version="2", sha256="b" * 64)
-    judgement = Judgement("runs/r1", judged("r1", version), "c" * 64, frozenset())
-    assert list(rows("\n".join(approval_request.comparison(judgement, board))))[1:] == [
+    report = GateReport("runs/r1", judged("r1", version), "c" * 64, frozenset())
+    assert list(rows("\n".join(approval_request.comparison(report, board))))[1:] == [
         ["challenger of tiny-onnx", "pico-onnx-fp32", "50.0", "5.00", "2.00"],
         ["its champion", "older-onnx-int8", "55.0", "5.00", "2.00"],
     ]

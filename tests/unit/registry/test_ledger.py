@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,12 @@ def test_an_entry_from_before_reasons_were_kept_is_read(ledger: Ledger, tmp_path
     git("push", "--quiet", ledger.origin, f"HEAD:{ledger.ref}", cwd=tmp_path)
     found = ledger.read()
     assert found and found.champion == state.champion
+
+
+def test_the_action_keeps_its_name_in_the_file() -> None:
+    content = replace(entry("1"), action="restored").to_json()
+    assert content["deed"] == "restored"
+    assert Entry.from_json(content) == replace(entry("1"), action="restored")
 
 
 def test_the_ledger_is_a_ref_of_its_own(ledger: Ledger) -> None:

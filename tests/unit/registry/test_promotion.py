@@ -204,12 +204,12 @@ def test_ledger_and_mlflow_tell_who_did_what_when_and_why(deployment: Deployment
     at = datetime.fromisoformat(told.pop("at"))
     assert at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
-    assert told == {"deed": "promoted", "by": "bob", "why": why, "gate_digest": gates[1]}
+    assert told == {"action": "promoted", "by": "bob", "why": why, "gate_digest": gates[1]}
     rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol", why="Blind in rain"))
     back, left = audit(client, first), audit(client, second)
     assert back.pop("at") == left.pop("at") >= at.isoformat()
-    assert back == {"deed": "restored", "by": "carol", "why": "Blind in rain", "gate_digest": gates[0]}
-    assert left == {"deed": "rolled back", "by": "carol", "why": "Blind in rain", "gate_digest": gates[1]}
+    assert back == {"action": "restored", "by": "carol", "why": "Blind in rain", "gate_digest": gates[0]}
+    assert left == {"action": "rolled back", "by": "carol", "why": "Blind in rain", "gate_digest": gates[1]}
     history = Ledger(deployment.origin, MODEL).history()
     assert [change.why for change in history] == ["Blind in rain", why, ""]
     assert [change.message.split(maxsplit=1)[0] for change in history] == ["Roll", "Promote", "Promote"]
@@ -239,7 +239,7 @@ def test_a_second_rollback_brings_back_what_the_first_took_away(
     assert state and state.previous
     assert (state.champion.digest, state.previous.digest) == (second.sha256, first.sha256)
     assert shown(client) == {"champion": second.version, "previous": first.version}
-    assert [audit(client, version)["deed"] for version in two_champions] == ["rolled back", "restored"]
+    assert [audit(client, version)["action"] for version in two_champions] == ["rolled back", "restored"]
 
 
 def test_without_a_previous_champion_there_is_no_rollback(deployment: Deployment, client: MlflowClient) -> None:
@@ -266,7 +266,7 @@ def test_a_promotion_that_is_killed_after_the_ledger_moved_is_mended(
     request = PromoteRequest(deployment=deployment, tag="runs/r3", by="ann", why="Better")
     (tmp_path / "request.json").write_text(request.model_dump_json())
     files = ["--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json")]
-    with subprocess.Popen([sys.executable, "-m", "alambique", "promote", *files]) as process:
+    with subprocess.Popen([sys.executable, "-m", "alambique.verbs", "promote", *files]) as process:
         victim.write_text(str(process.pid))
         assert process.wait() == -9
     hook.unlink()
@@ -279,7 +279,7 @@ def test_a_promotion_that_is_killed_after_the_ledger_moved_is_mended(
         repair(deployment, MODEL)
     assert shown(client) == {"champion": third.version, "previous": second.version}
     assert audit(client, third) == {
-        "deed": "promoted",
+        "action": "promoted",
         "by": "ann",
         "why": "Better",
         "at": str(state.at),
@@ -305,16 +305,16 @@ def test_a_repair_that_is_overtaken_leaves_mlflow_with_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = two_champions
-    project = aliases.project
+    sync_aliases = aliases.sync_aliases
 
     def late(*arguments: Any) -> None:
-        monkeypatch.setattr(aliases, "project", project)
+        monkeypatch.setattr(aliases, "sync_aliases", sync_aliases)
         rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol"))
         assert shown(client)["champion"] == first.version
-        project(*arguments)  # what was read before that rollback
+        sync_aliases(*arguments)  # what was read before that rollback
         assert shown(client)["champion"] == second.version
 
-    monkeypatch.setattr(aliases, "project", late)
+    monkeypatch.setattr(aliases, "sync_aliases", late)
     state = repair(deployment, MODEL)
     assert state == Ledger(deployment.origin, MODEL).read()
     assert shown(client) == {"champion": first.version, "previous": second.version}

@@ -247,7 +247,7 @@ def test_of_many_publishers_while_the_ledger_moves_none_moves_the_pointer_back(
 
     def start(index: int) -> subprocess.Popen[str]:
         files = ["--request", str(request), "--result", str(tmp_path / f"{index}.json")]
-        return subprocess.Popen([sys.executable, "-m", "alambique", "publish", *files], text=True)
+        return subprocess.Popen([sys.executable, "-m", "alambique.verbs", "publish", *files], text=True)
 
     publishers, seen = [start(index) for index in range(8)], [1]
     while any(publisher.poll() is None for publisher in publishers):

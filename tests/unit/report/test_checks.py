@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def explain(project: Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["gate", "--explain", "--project", str(project)])
+    result = CliRunner().invoke(app, ["gate", "--project", str(project)])
     return result.exit_code, " ".join(result.output.split())
 
 
@@ -55,13 +55,7 @@ def test_explaining_uses_the_gates_that_params_ask_for_now(project: Path) -> Non
 
 def test_without_a_leaderboard_it_says_what_to_run(project: Path) -> None:
     (project / "report/leaderboard.json").unlink()
-    result = CliRunner().invoke(app, ["gate", "--explain", "--project", str(project)])
+    result = CliRunner().invoke(app, ["gate", "--project", str(project)])
     assert result.exit_code == 65
     assert "leaderboard.json is missing" in result.output
     assert "dvc repro compare" in result.output
-
-
-def test_without_a_request_there_is_nothing_to_judge_but_the_report() -> None:
-    result = CliRunner().invoke(app, ["gate"])
-    assert result.exit_code == 2
-    assert "--explain" in result.output

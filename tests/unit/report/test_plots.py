@@ -6,7 +6,7 @@ import pytest
 from factories.finished_run import row
 
 from alambique.config.section import Runtime
-from alambique.report.plots import COLORS, FADED, Axis, accuracy_against, losses
+from alambique.report.plots import COLORS, FADED, Axis, accuracy_against, pruning_costs
 
 
 def test_every_runtime_has_a_colour_of_its_own() -> None:
@@ -15,7 +15,9 @@ def test_every_runtime_has_a_colour_of_its_own() -> None:
 
 
 def test_layers_stand_in_the_order_of_the_network() -> None:
-    svg = losses({name: {"0.25": 0.01, "0.5": 0.1} for name in ("10 out", "2 hidden", "2 out", "0 out")}, "mAP50-95")
+    svg = pruning_costs(
+        {name: {"0.25": 0.01, "0.5": 0.1} for name in ("10 out", "2 hidden", "2 out", "0 out")}, "mAP50-95"
+    )
     labels = [svg.index(f">{name}<") for name in ("0 out", "2 hidden", "2 out", "10 out")]
     assert labels == sorted(labels)
 

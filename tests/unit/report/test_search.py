@@ -11,7 +11,7 @@ def test_what_is_out_of_reach_is_told_with_its_distance_and_the_least_there_is()
     assert verdict(choice(), LABEL) == [
         "Nothing measured meets the budget. Nearest is pico-onnx-int8 with 60 % pruned: 3.50 ms (p95), 0.620 MB, "
         "mAP50-95 51.3 on val, −1.7 against the best unpruned (1 trial, 1 training).",
-        "size_mb 0.5 is out of reach by 0.12 MB: the nearest has 0.62; the least of all is 0.58.",
+        "size_mb 0.5 is out of reach by 0.12 MB: the nearest has 0.62; the smallest of all is 0.58.",
     ]
 
 

@@ -84,7 +84,7 @@ def take(deployment: Deployment) -> Ingested:
 
 
 def look(deployment: Deployment) -> Arrivals:
-    return arrivals.look(ArrivalsRequest(deployment=deployment))
+    return arrivals.count_new(ArrivalsRequest(deployment=deployment))
 
 
 def outcomes(deployment: Deployment, done: Ingested) -> dict[str, tuple[str, str | None]]:
@@ -248,7 +248,7 @@ def test_production_images_join_without_labels(deployment: Deployment, tmp_path:
     store = open_store(str(field))
     done = join_unlabelled(deployment, store, list(store.items()), "drift")
     assert done.added == {"unlabelled": 2}
-    assert len(committed(deployment, tmp_path / "data").field()) == 2
+    assert len(committed(deployment, tmp_path / "data").production_images()) == 2
     assert join_unlabelled(deployment, store, list(store.items()), "drift").batch is None
 
 

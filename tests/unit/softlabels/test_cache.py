@@ -237,7 +237,7 @@ def test_a_wrong_row_count_is_refused(tmp_path: Path) -> None:
 def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "cache")
     replace(folder, IMAGES[::2][::-1])
-    with pytest.raises(IntegrityError, match=r"train/08\.png stands before train/06\.png"):
+    with pytest.raises(IntegrityError, match=r"train/08\.png is before train/06\.png"):
         read(folder)
 
 

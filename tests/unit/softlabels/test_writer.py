@@ -13,7 +13,7 @@ WRITE = """
 import sys
 from pathlib import Path
 
-import cached
+from factories import soft_labels
 from alambique.softlabels import writer
 
 def resident(field):
@@ -21,12 +21,12 @@ def resident(field):
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 def images(count):
-    seen = cached.labels("", boxes=100)
+    seen = soft_labels.labels("", boxes=100)
     for index in range(count):
         yield seen._replace(image=f"train/{index:06d}.png", boxes=seen.boxes.copy())
 
 before = resident("VmRSS")
-writer.write(Path(sys.argv[1]), images(int(sys.argv[2])), cached.RECIPE, 0, 1)
+writer.write(Path(sys.argv[1]), images(int(sys.argv[2])), soft_labels.RECIPE, 0, 1)
 print(resident("VmHWM") - before)
 """
 

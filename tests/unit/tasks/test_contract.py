@@ -325,7 +325,7 @@ def test_the_leaderboard_and_the_page_hold_every_subject(run: Run) -> None:
 
 def test_gates_judge_its_candidates(run: Run) -> None:
     board = leaderboard.load(run.root / layout.REPORT / "leaderboard.json")
-    for judged in gates.judge_all(board, gates.wanted(run.params)):
+    for judged in gates.judge_all(board, gates.configured(run.params)):
         assert not {check.reason for check in judged.checks} & {"missing_metric", "not_evaluated", "missing_interval"}
 
 

@@ -72,9 +72,7 @@ def _labels(dataset: Dataset) -> dict[str, int]:
 
 
 def _sample(row: ClassLabels, labels: dict[str, int], recipe: ViewRecipe) -> SampleLabels:
-    return SampleLabels(
-        row.sample, labels.get(row.sample, UNLABELLED), mean_probabilities(row, len(recipe.classes))
-    )
+    return SampleLabels(row.sample, labels.get(row.sample, UNLABELLED), mean_probabilities(row, len(recipe.classes)))
 
 
 def _facts(project: Path, recipe: ViewRecipe) -> dict[str, str]:

@@ -143,7 +143,7 @@ def _scale(scale: Any) -> Any:
 
 
 def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give every tensor of `model` the shape that it has in `state`: pruned networks are narrower than their architecture."""
+    """Give every tensor of `model` the shape that it has in `state`, which pruning may have narrowed."""
     for prefix, module in model.named_modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             saved = state.get(f"{prefix}.{name}")

@@ -1,4 +1,4 @@
-"""Training objectives of classifiers: views of labelled images; or views of all images with the teachers' soft labels."""
+"""Training objectives: views of labelled images, or views of all images with the teachers' soft labels."""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ def by_labels(dataset: Dataset, image_size: int, augment: Augment, samples: int)
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {"cross_entropy": cross_entropy(model(scaled(batch)), batch)}
 
-    return TrainingObjective(
-        epoch_dataset, collate, loss, _identity("label", dataset, samples, image_size, augment)
-    )
+    return TrainingObjective(epoch_dataset, collate, loss, _identity("label", dataset, samples, image_size, augment))
 
 
 def by_soft_labels(

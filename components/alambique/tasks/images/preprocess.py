@@ -1,4 +1,4 @@
-"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, which deployments have too."""
+"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, as deployments have it."""
 
 from __future__ import annotations
 

@@ -128,9 +128,7 @@ class Classify:
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
         return by_soft_labels(dataset, cache, recipe, params.distill)
 
-    def pretrain(
-        self, network: ClassifierNetwork, dataset: Dataset, teacher: Teacher, params: Params
-    ) -> PriorTraining:
+    def pretrain(self, network: ClassifierNetwork, dataset: Dataset, teacher: Teacher, params: Params) -> PriorTraining:
         from alambique.tasks.trainer_state import NO_PRIOR
 
         return NO_PRIOR
@@ -326,9 +324,7 @@ class Classify:
         from alambique.tasks.classifiers.pictures import pictures
 
         dataset = self.dataset(project / DATA)
-        return pictures(
-            project, board, dataset.classes, lambda name: shown(load(dataset.root / "images" / name), name)
-        )
+        return pictures(project, board, dataset.classes, lambda name: shown(load(dataset.root / "images" / name), name))
 
     def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
         from alambique.tasks.classifiers.pictures import plots

@@ -25,8 +25,8 @@ def params(**changes: Any) -> Params:
     ("changes", "words"),
     [
         ({"budget": {"size_mb": 3.0}}, "budget: text has no search yet; take its limits out"),
-        ({"distill": {"temperature": 2.0}}, "soft_labels.temperature, at which the cache holds the rest"),
-        ({"distill": {"method": "sequence"}}, "soft_labels.prompt asks it for nothing"),
+        ({"distill": {"temperature": 2.0}}, "soft_labels.temperature, at which the cache holds the remaining mass"),
+        ({"distill": {"method": "sequence"}}, "and soft_labels.prompt is null"),
         ({"distill": {"method": "feature"}}, "distill.method"),
         ({"networks": {"small": {"hidden": 30, "heads": 4}}}, "hidden 30 over 4 heads must be an even whole number"),
         ({"networks": {"small": {"heads": 4, "kv_heads": 3}}}, "heads 4 is no multiple of kv_heads 3"),

@@ -1,0 +1,230 @@
+"""The DAGs. Their files in a project name the project and the schedule; everything else is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, BaseNotifier, Param, XComArg
+
+from alambique.airflow.operators.drift import DriftOperator
+from alambique.airflow.operators.ingest import IngestOperator
+from alambique.airflow.operators.promotion import (
+    PromoteApprovedOperator,
+    PromoteOperator,
+    ProposeOperator,
+    PublishOperator,
+    RollbackOperator,
+)
+from alambique.airflow.operators.retraining import ChangesOperator, CooldownOperator
+from alambique.airflow.operators.runs import (
+    GateOperator,
+    RecordOperator,
+    RegisterOperator,
+    SnapshotOperator,
+    UnchangedOperator,
+)
+from alambique.airflow.project import Project
+from alambique.airflow.task_group import AlambiqueTaskGroup
+
+# Of transient errors: permanent ones fail at once.
+RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=15),
+}
+
+OPTIONAL = ["string", "null"]
+"""The type of a text that Airflow's form lets be empty."""
+
+
+class IngestDag(DAG):
+    """Merges new data into the dataset when some arrives; does nothing unless alambique.yaml says where, `arrivals`.
+
+    Args:
+        root: the project's root.
+        interval: seconds between two looks at it.
+        arguments: of Airflow's DAG; `dag_id` is <project>_ingest.
+    """
+
+    def __init__(self, root: Path, *, interval: float = 60, **arguments: Any) -> None:
+        project = Project.load(root)
+        where = project.deployment.arrivals
+        does = f"Merge what arrives at {where} into the dataset of {project.name}"
+        super().__init__(
+            **_arguments(project, "ingest", arguments),
+            schedule=project.arrivals(interval) if where else None,
+            description=does if where else f"Idle: set `arrivals` in alambique.yaml of {project.name}",
+        )
+        with self:
+            IngestOperator(task_id="ingest", deployment=project.deployment, asset=project.data)
+
+
+class WatchDriftDag(DAG):
+    """Looks for drift in production images; does nothing unless alambique.yaml says where they are, `production`.
+
+    Args:
+        root: the project's root.
+        schedule: as Airflow's.
+        arguments: of Airflow's DAG; `dag_id` is <project>_watch_drift.
+    """
+
+    def __init__(self, root: Path, *, schedule: Any = "@hourly", **arguments: Any) -> None:
+        project = Project.load(root)
+        where = project.deployment.production
+        does = f"Compare the images at {where} with what the champions of {project.name} were trained on"
+        super().__init__(
+            **_arguments(project, "watch_drift", arguments),
+            schedule=schedule if where else None,
+            description=does if where else f"Idle: set `production` in alambique.yaml of {project.name}",
+        )
+        with self:
+            DriftOperator(task_id="drift", deployment=project.deployment, asset=project.drift)
+
+
+class DistillDag(DAG):
+    """cooldown → snapshot → changes → the stages of dvc.yaml → register → gate → record, which may name a challenger.
+
+    A run that asset events started waits for the cooldown; one for which nothing changed ends at `no_new_data`.
+
+    Args:
+        root: the project's root.
+        schedule: as Airflow's.
+        arguments: of Airflow's DAG; `dag_id` is <project>_distill.
+    """
+
+    def __init__(self, root: Path, *, schedule: Any = None, **arguments: Any) -> None:
+        project = Project.load(root)
+        params = {
+            "branch": Param(
+                project.deployment.branch, type="string", description="The branch to start from and record on."
+            ),
+            "force": Param(False, type="boolean", description="Run even though nothing changed."),
+        }
+        super().__init__(
+            **_arguments(project, "distill", arguments),
+            schedule=schedule,
+            description=f"Distill, compress and judge the students of {project.name}",
+            params=params,
+        )
+        deployment = project.deployment.model_copy(update={"branch": "{{ params.branch }}"})
+        with self:
+            _distill(replace(project, deployment=deployment))
+
+
+class PromoteDag(DAG):
+    """Makes a challenger champion; started by hand, those of the recorded run that the param `tag` names.
+
+    With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI.
+
+    Args:
+        root: the project's root.
+        notifiers: told when a person is asked, such as Airflow's `SmtpNotifier`.
+        arguments: of Airflow's DAG; `dag_id` is <project>_promote.
+    """
+
+    def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:
+        project = Project.load(root)
+        tag = Param(None, type=OPTIONAL, description="The tag of a recorded run; empty: of the event that started it.")
+        asks = project.params.promotion.policy == "approval"
+        # Who has not answered yet must not keep the next from being asked.
+        runs = {"max_active_runs": 100} if asks else {}
+        super().__init__(
+            **_arguments(project, "promote", {**runs, **arguments}),
+            schedule=project.challenger,
+            description=f"Make the challengers of {project.name} champions",
+            params={"tag": tag},
+        )
+        with self:
+            _publish(project, _approved(project, notifiers) if asks else _promoted(project))
+
+
+class RollbackDag(DAG):
+    """Makes the previous champion of the param `model` its champion again. Started by hand only.
+
+    Args:
+        root: the project's root.
+        arguments: of Airflow's DAG; `dag_id` is <project>_rollback.
+    """
+
+    def __init__(self, root: Path, **arguments: Any) -> None:
+        project = Project.load(root)
+        params = {
+            "model": Param(project.models[0], type="string", enum=project.models, description="The registered model."),
+            "why": Param(None, type=OPTIONAL, description="The reason, for the record."),
+        }
+        super().__init__(
+            **_arguments(project, "rollback", arguments),
+            schedule=None,
+            description=f"Bring back the previous champion of a model of {project.name}",
+            params=params,
+        )
+        with self:
+            back = RollbackOperator(
+                task_id="rollback",
+                deployment=project.deployment,
+                model="{{ params.model }}",
+                why="{{ params.why or '' }}",
+            )
+            _publish(project, back.output)
+
+
+def _arguments(project: Project, verb: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What all DAGs share, under what the user gives: one run at a time, since each moves the same refs."""
+    shared = {"dag_id": f"{project.name}_{verb}", "max_active_runs": 1, "catchup": False, "tags": {project.name}}
+    return {**shared, **given, "default_args": {**RETRIES, **given.get("default_args", {})}}
+
+
+def _distill(project: Project) -> None:
+    here = {"deployment": project.deployment}
+    cooldown = CooldownOperator(task_id="cooldown", hours=project.params.retraining.cooldown_hours, **here)
+    snapshot = SnapshotOperator(task_id="snapshot", digest=project.graph.digest, **here)
+    run = snapshot.output
+    changes = ChangesOperator(task_id="changes", graph=project.graph, run=run, unchanged="no_new_data", **here)
+    cooldown >> snapshot
+    changes >> UnchangedOperator(task_id="no_new_data", run=run, **here)
+    group = AlambiqueTaskGroup(project, run, prefix_group_id=False)
+    stages = group.results
+    changes >> group  # its first stages; a stage after one that was skipped is skipped
+    registered = RegisterOperator(task_id="register", run=run, stages=stages, **here).output
+    decisions = GateOperator(task_id="gate", run=run, stages=stages, registered=registered, **here).output
+    RecordOperator(task_id="record", run=run, stages=stages, decisions=decisions, asset=project.challenger, **here)
+
+
+TAG = "{{ params.tag or '' }}"
+
+
+def _promoted(project: Project) -> XComArg:
+    return PromoteOperator(task_id="promote", deployment=project.deployment, tag=TAG).output
+
+
+def _approved(project: Project, notifiers: Sequence[BaseNotifier]) -> XComArg:
+    """propose → approve → promote; a rejection, or no answer in time, skips what follows, and the run succeeds."""
+    proposal = ProposeOperator(task_id="propose", deployment=project.deployment, tag=TAG).output
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="{{ ti.xcom_pull('propose').subject }}",
+        body="{{ ti.xcom_pull('propose').body }}",
+        params={"why": Param(None, type=OPTIONAL, title="Why", description="The reason, for the record.")},
+        notifiers=notifiers,
+        response_timeout=timedelta(hours=project.params.promotion.timeout_hours),
+        defaults=ApprovalOperator.REJECT,
+    )
+    proposal >> approve
+    return PromoteApprovedOperator(
+        task_id="promote",
+        deployment=project.deployment,
+        proposal=proposal,
+        approval=approve.output,
+        max_active_tis_per_dag=1,  # two approvals at once would race for MLflow's aliases
+    ).output
+
+
+def _publish(project: Project, promoted: XComArg) -> None:
+    if project.deployment.releases:
+        PublishOperator(task_id="publish", deployment=project.deployment, promoted=promoted)

@@ -1,0 +1,1 @@
+"""How Airflow's side reaches the ML interpreter."""

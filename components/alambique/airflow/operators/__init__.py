@@ -1,0 +1,1 @@
+"""The operators: a module for each part of the pipeline, all of them over `base.VerbOperator`."""

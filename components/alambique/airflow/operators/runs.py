@@ -1,0 +1,101 @@
+"""What surrounds the stages of a run: snapshot, register, gate, record; or its end when nothing changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Context
+
+from alambique import messages
+from alambique.airflow.operators.base import AssetOperator, Output, VerbOperator
+
+
+class SnapshotOperator(VerbOperator):
+    """Freezes what the run starts from; returns a `messages.Run`.
+
+    Args:
+        digest: of the graph that the DAG was built from.
+    """
+
+    verb, request, result = "snapshot", messages.SnapshotRequest, messages.Run
+
+    def __init__(self, *, digest: str, **kwargs: Any) -> None:
+        super().__init__(inputs={"digest": digest}, **kwargs)
+
+    def fields(self, context: Context) -> dict[str, Any]:
+        return {**self.inputs, "run_id": ref_name(context["run_id"]), "dag_run": context["run_id"]}
+
+
+class UnchangedOperator(VerbOperator):
+    """Ends a run for which nothing changed; returns `messages.Unchanged`.
+
+    Args:
+        run: the snapshot's output.
+    """
+
+    verb, request, result = "unchanged", messages.UnchangedRequest, messages.Unchanged
+
+    def __init__(self, *, run: Output, **kwargs: Any) -> None:
+        super().__init__(inputs={"run": run}, **kwargs)
+
+
+class RegisterOperator(VerbOperator):
+    """Registers every candidate; returns `messages.Registered`.
+
+    Args:
+        run: the snapshot's output.
+        stages: every stage's output, by name.
+    """
+
+    verb, request, result = "register", messages.RunRequest, messages.Registered
+
+    def __init__(self, *, run: Output, stages: Mapping[str, Output], **kwargs: Any) -> None:
+        super().__init__(inputs={"run": run, "stages": dict(stages)}, **kwargs)
+
+
+class GateOperator(VerbOperator):
+    """Judges every candidate; returns `messages.Decisions`. A candidate's failure is an answer, not an error.
+
+    Args:
+        run, stages: as of `RegisterOperator`.
+        registered: the register task's output.
+    """
+
+    verb, request, result = "gate", messages.GateRequest, messages.Decisions
+
+    def __init__(self, *, run: Output, stages: Mapping[str, Output], registered: Output, **kwargs: Any) -> None:
+        super().__init__(inputs={"run": run, "stages": dict(stages), "registered": registered}, **kwargs)
+
+    def fields(self, context: Context) -> dict[str, Any]:
+        inputs = dict(self.inputs)
+        versions = messages.Registered.model_validate(inputs.pop("registered")).versions
+        return {**inputs, "versions": versions}
+
+
+class RecordOperator(AssetOperator):
+    """Keeps the run in git, and adds an event with its tag to the asset if it has a challenger.
+
+    Returns `messages.Recorded`.
+
+    Args:
+        run, stages: as of `RegisterOperator`.
+        decisions: the gate task's output.
+    """
+
+    verb, request, result = "record", messages.RecordRequest, messages.Recorded
+
+    def __init__(self, *, run: Output, stages: Mapping[str, Output], decisions: Output, **kwargs: Any) -> None:
+        super().__init__(inputs={"run": run, "stages": dict(stages), "decisions": decisions}, **kwargs)
+
+    def answer(self, context: Context) -> messages.Recorded:
+        recorded = self.ask(messages.Recorded, **self.inputs)
+        if messages.Decisions.model_validate(self.inputs["decisions"]).challengers:
+            self.add_event(context, {"tag": recorded.tag})
+        return recorded
+
+
+def ref_name(run_id: str) -> str:
+    """Airflow's id of a run as git allows it in a ref's name: letters, digits, hyphens and underscores."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-")

@@ -1,0 +1,124 @@
+"""The verb `drift`: compare the newest production images with the data that the champion was trained on.
+
+A verdict is stored in `home` under a key of its inputs: a check every hour computes nothing while nothing new arrived.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alambique import config, tasks
+from alambique.config import Params
+from alambique.config.deployment import Deployment
+from alambique.data.arrivals import Pair
+from alambique.data.store import Item, Store, open_store
+from alambique.drift import (
+    comparisons,
+    label_selection,
+    mlflow_log,
+    page,
+    performance,
+    production_batch,
+    reference,
+    verdict,
+)
+from alambique.drift.features import Batch
+from alambique.drift.production_batch import Fetched
+from alambique.drift.reference import Champion
+from alambique.errors import ConfigurationError
+from alambique.files import fresh_folder, read_json, write_json, write_text
+from alambique.messages import Drift, DriftRequest, Ingested
+from alambique.runs import versioning
+
+
+class DriftResult(NamedTuple):
+    """The verb's result, and the folder of the verdict's files, if there is a verdict."""
+
+    message: Drift
+    folder: Path | None = None
+
+
+def drift(request: DriftRequest) -> Drift:
+    """Compare the newest production images with the reference; if they drifted they join the dataset without labels.
+
+    Raises:
+        ConfigurationError: `production` is not set, or there is no such place, or access is refused.
+        IntegrityError: the DVC remote lacks data of the champion's run.
+        TransientError: a service is out of reach.
+    """
+    return compare_newest(request).message
+
+
+def compare_newest(request: DriftRequest) -> DriftResult:
+    """`drift`, with the folder of its files."""
+    deployment = request.deployment
+    store = open_store(_production_url(deployment))
+    with versioning.workspace(deployment, "drift") as project:
+        params = config.load(project)
+        tasks.require(params.task, "drift")
+        if (entry := reference.present(params, deployment.origin)) is None:
+            return DriftResult(Drift(verdict="no_champion", n=0))
+        pairs = production_batch.newest(store.items(), params.drift.window)
+        name = verdict.identity(entry, store.url, pairs, params)
+        folder = deployment.home.absolute() / "drift" / name
+        if not (folder / verdict.RESULT).exists():
+            if len(pairs) < params.drift.min_images:
+                return DriftResult(Drift(verdict="too_few", n=len(pairs)))
+            champion = reference.check_out(project, entry)
+            fetched = production_batch.fetch(store, pairs, project.parent / "batch", champion.classes)
+            if len(fetched.staged) < params.drift.min_images:
+                return DriftResult(Drift(verdict="too_few", n=len(fetched.staged)))
+            _judge(name, folder, champion, fetched, deployment, params)
+    result = read_json(folder / verdict.RESULT)
+    joined = _join(deployment, store, pairs, result, request.by)
+    report = mlflow_log.log(deployment.tracking_uri, result, folder) or str(folder / verdict.PAGE)
+    message = Drift(
+        verdict=result["verdict"],
+        n=result["batch"]["images"],
+        signals=result["drifted"],
+        report=report,
+        ingested=joined,
+    )
+    return DriftResult(message, folder)
+
+
+def _production_url(deployment: Deployment) -> str:
+    if deployment.production is None:
+        raise ConfigurationError("`production` of alambique.yaml is empty; name an s3://bucket/prefix or a folder")
+    return deployment.production
+
+
+def _judge(
+    name: str, folder: Path, champion: Champion, fetched: Fetched, deployment: Deployment, params: Params
+) -> None:
+    """Compare the batch with the reference, and write verdict, page and list of images into the new folder `folder`."""
+    task = tasks.load(params.task)
+    training, production = reference.load(champion, deployment, task, params)
+    network_features = task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
+    batch = Batch(fetched.statistics, network_features)
+    signals = comparisons.compare(training, batch, params.drift.false_alarms)
+    familiar = production is not None and not comparisons.any_drifted(
+        comparisons.compare(production, batch, params.drift.false_alarms, classes=False)
+    )
+    measured = performance.measure(champion, fetched, champion.project.parent, task, params)
+    result = verdict.content(name, champion, training, fetched, signals, familiar, measured, params)
+    # Without a reference the batch is its own: all distances are 0, and the uncertainty alone decides.
+    embeddings = (training.network_features or network_features).embeddings
+    distances = label_selection.mean_distances(embeddings, network_features.embeddings)
+    choices = label_selection.worth_labelling(embeddings, network_features.embeddings, network_features.uncertainty)
+    with fresh_folder(folder) as target:
+        if result["verdict"] == "drift":
+            verdict.write_list(target / verdict.TO_LABEL, choices, fetched)
+        write_text(target / verdict.PAGE, page.render(result, training, batch, fetched, distances, choices))
+        write_json(target / verdict.RESULT, result)
+
+
+def _join(deployment: Deployment, store: Store, pairs: list[Pair], result: dict[str, Any], by: str) -> Ingested | None:
+    """Add a drifted batch to the dataset; None without drift."""
+    if result["verdict"] != "drift":
+        return None
+    from alambique.runs.ingest import join_unlabelled
+
+    items: list[Item] = [pair.image for pair in pairs if pair.image]
+    return join_unlabelled(deployment, store, items, by)

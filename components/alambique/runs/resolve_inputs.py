@@ -1,0 +1,140 @@
+"""Download weights and champions that params.yaml names by mutable references into inputs/, tracked by DVC.
+
+inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
+inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
+inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
+
+Where nothing is named (from scratch), the three are null. An alias is recorded as its version, a champion as the
+recorded run that it came from. Stages read the weights by `data.inputs.given`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alambique.config.params import Params
+from alambique.config.section import CHAMPION
+from alambique.data.inputs import INDEX, Weights, digest
+from alambique.errors import IntegrityError
+from alambique.files import fresh_folder, read_json, write_json
+from alambique.layout import INPUTS
+from alambique.registry import run_artifacts
+from alambique.runs import huggingface, weight_sources
+
+FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
+
+
+def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
+    """Write `project`/inputs anew; files that cannot have changed are not downloaded again.
+
+    Args:
+        project: a working folder, holding the inputs of an earlier run or none.
+        origin: git URL of the ledger and the recorded runs; None: there is no champion.
+        tracking_uri: of the MLflow whose `models:/` URIs are meant.
+    Raises:
+        IntegrityError: bytes are not what the pin or the ledger promises.
+        ConfigurationError, DataError: a reference does not exist.
+        TransientError: a service is out of reach.
+    """
+    sources = _Sources(params.project, origin, tracking_uri)
+    teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
+    students = {name: (params.student_weights(name), None) for name in params.students}
+    _weights(project / INPUTS / "teachers", teachers, sources)
+    _weights(project / INPUTS / "students", students, sources)
+    _champions(project / INPUTS / "champions", params, origin)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Resolves references, by the ledger and recorded runs in `origin`, and by MLflow."""
+
+    project: str
+    origin: str | None
+    tracking_uri: str | None
+
+    def pin_revision(self, uri: str) -> str:
+        """`uri` with its mutable part replaced by the present version."""
+        if uri.startswith(CHAMPION):
+            return run_artifacts.pin_revision(uri, self.project, self.origin)
+        return weight_sources.pin_revision(uri, self.tracking_uri)
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Write the bytes behind a pinned `uri`."""
+        if uri.startswith(CHAMPION):
+            run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # not None: the champion was read from it
+        else:
+            weight_sources.fetch(uri, target, self.tracking_uri)
+
+
+def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], sources: _Sources) -> None:
+    """Write a folder of weights with its index.
+
+    Args:
+        target: inputs/teachers or inputs/students.
+        asked: URI and pinned sha256 by name.
+        sources: to download from.
+    """
+    index = _index(target)
+    with fresh_folder(target) as folder:
+        entries = {}
+        for name, (uri, pin) in asked.items():
+            old = _previous(target, index.get(name, {}))
+            file = name if uri and huggingface.is_folder(uri) else f"{name}.pt"
+            entries[name] = asdict(_take(folder / file, uri, pin, old, sources))
+        write_json(folder / INDEX, entries)
+
+
+def _champions(target: Path, params: Params, origin: str | None) -> None:
+    with fresh_folder(target) as folder:
+        index: dict[str, dict[str, str] | None] = {}
+        for runtime in params.runtimes:
+            entry = run_artifacts.champion(f"{params.project}-{runtime}", origin)
+            if entry is None or origin is None:
+                index[runtime] = None
+                continue
+            run_artifacts.fetch_artifact(entry, target / runtime, origin, folder / runtime)
+            index[runtime] = {name: asdict(entry)[name] for name in ("model", "version", "tag", "digest")}
+        write_json(folder / INDEX, index)
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    content: dict[str, Any] = read_json(path) if path.exists() else {}
+    return content
+
+
+def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
+    """An earlier entry of an index and its file, if the file's digest is still that of the entry."""
+    entry = Weights(**content)
+    if entry.file is None or not (path := folder / entry.file).exists() or digest(path) != entry.sha256:
+        return None
+    return entry, path
+
+
+def _take(
+    target: Path, uri: str | None, pin: str | None, previous: tuple[Weights, Path] | None, sources: _Sources
+) -> Weights:
+    if uri is None:
+        return Weights()
+    uri = sources.pin_revision(uri)
+    if previous and _same(uri, pin, previous[0]):
+        copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
+        copy(previous[1], target)
+    else:
+        sources.fetch(uri, target)
+    actual = digest(target)
+    if pin and actual != pin:
+        raise IntegrityError(
+            f"{uri} has sha256 {actual}, but sha256 in params.yaml pins {pin}; "
+            "find out who replaced it, or pin the new bytes"
+        )
+    return Weights(uri, actual, target.name)
+
+
+def _same(uri: str, pin: str | None, previous: Weights) -> bool:
+    immutable = uri.startswith(CHAMPION) or weight_sources.immutable(uri)
+    return previous.uri == uri and (immutable or (pin is not None and previous.sha256 == pin))

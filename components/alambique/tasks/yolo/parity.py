@@ -1,0 +1,72 @@
+"""How far an artifact's predictions are from those of the checkpoint that it was made from.
+
+Two networks may have one mAP and find different things. Here their detections are compared with each other, and what is
+true does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from ultralytics.utils.metrics import box_iou
+
+from alambique.tasks.yolo.average_precision import Detections
+
+IMAGES = 32
+"""How many test images are compared, the first by path. What an export breaks it breaks on every image, so that a few
+are enough; the checkpoint, on PyTorch, is the slowest of all that is evaluated."""
+
+MIN_IOU = 0.5
+
+
+class Pairs(NamedTuple):
+    """Which detection of one network is which of another's, p pairs.
+
+    Attributes:
+        first, second: places among the detections of each, (p,).
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+
+def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], threshold: float) -> dict[str, Any]:
+    """Compare what two networks find in the same images with a score of at least `threshold`.
+
+    Returns:
+        samples: how many images were compared.
+        max_score_difference, max_output_difference: the largest between detections that belong together; that of
+            outputs is of the coordinates of boxes, in input pixels. None where nothing belongs together.
+        agreement: share of the detections of both that have a partner, which is the F1 of either measured by the other,
+            0 to 1; None where neither finds anything.
+    """
+    scores: list[float] = []
+    boxes: list[float] = []
+    partners = total = 0
+    for one, other in zip(artifact, checkpoint, strict=True):
+        first, second = one.above(threshold), other.above(threshold)
+        same = pairs(first, second)
+        partners += 2 * len(same.first)
+        total += len(first.scores) + len(second.scores)
+        scores.extend(np.abs(first.scores[same.first] - second.scores[same.second]).tolist())
+        boxes.extend(np.abs(first.boxes[same.first] - second.boxes[same.second]).ravel().tolist())
+    return {
+        "samples": len(artifact),
+        "max_score_difference": max(scores, default=None),
+        "max_output_difference": max(boxes, default=None),
+        "agreement": partners / total if total else None,
+    }
+
+
+def pairs(first: Detections, second: Detections) -> Pairs:
+    """The one-to-one matching of greatest overlap in sum; of one class and an IoU of at least `MIN_IOU` each."""
+    overlaps = box_iou(torch.from_numpy(first.boxes), torch.from_numpy(second.boxes)).numpy()
+    overlaps[(first.classes[:, None] != second.classes[None]) | (overlaps < MIN_IOU)] = 0
+    rows, columns = linear_sum_assignment(overlaps, maximize=True)
+    matched = overlaps[rows, columns] > 0
+    return Pairs(rows[matched], columns[matched])

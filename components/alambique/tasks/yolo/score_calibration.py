@@ -1,0 +1,82 @@
+"""Calibration of a teacher's scores: the probability, class by class, that people would have labelled a box.
+
+A score is no probability: a teacher can be right about three in four of the small objects to which it gives 0.3, and
+about one in ten of the large ones. One threshold for all then teaches that small objects are background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+
+from alambique.tasks.yolo.average_precision import Matched, match
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.samples import corners
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, labels_of
+
+MIN_BOXES = 10
+"""Boxes of a class, below which it gets the curve of all classes together."""
+
+
+class ScoreCalibration:
+    """Isotonic regression of being labelled on the score (Zadrozny & Elkan 2002), for each class."""
+
+    def __init__(self, by_class: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> None:
+        """Fit a curve to each class.
+
+        Args:
+            by_class: by class index, the scores of the teacher's boxes and whether people labelled them, (n,) each.
+        """
+        shared = _fit(*(np.concatenate(column) for column in zip(*by_class, strict=True)))
+        self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
+
+    def __call__(self, scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The probability that people would have labelled each box, (n,).
+
+        Args:
+            scores, classes: of the teacher's boxes, (n,) each.
+        """
+        probabilities = np.zeros(len(scores), np.float32)
+        for index in np.unique(classes):
+            chosen = classes == index
+            probabilities[chosen] = self._curves[index].predict(scores[chosen].astype(float))
+        return probabilities
+
+
+def fit(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibration:
+    """Fit to the labels of val, which neither the teacher nor a student was trained on.
+
+    Args:
+        dataset: of boxes.
+        cache: soft labels by the image's path inside data/images.
+    Raises:
+        IntegrityError: an image of val has no soft labels.
+    """
+    images = list(_matches(dataset, cache))
+    scores, classes, labelled = (
+        np.concatenate(column)
+        for column in zip(*((image.scores, image.classes, image.correct[:, 0]) for image in images), strict=True)
+    )
+    indices = range(len(dataset.classes))
+    return ScoreCalibration([(scores[classes == index], labelled[classes == index]) for index in indices])
+
+
+def _matches(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> Iterable[Matched]:
+    for image in dataset.images("val"):
+        labels, rows = labels_of(dataset, cache, image), dataset.boxes(image).astype(np.float32)
+        yield match(
+            labels.boxes.astype(np.float32),
+            labels.scores.astype(np.float32),
+            labels.classes[:, 0].astype(np.int64),
+            corners(rows[:, 1:]),
+            rows[:, 0].astype(np.int64),
+        )
+
+
+def _fit(scores: NDArray[np.float32], labelled: NDArray[np.bool_]) -> IsotonicRegression:
+    # Without a single box there is nothing to fit: the score stays what it is.
+    known = (scores, labelled) if len(scores) else ([0.0, 1.0], [0.0, 1.0])
+    return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(*known)

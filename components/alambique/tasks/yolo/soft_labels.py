@@ -1,0 +1,215 @@
+"""The teachers' predictions of the images that distillation needs, as soft labels: a detector's boxes with their class
+logits, several teachers' fused; of the other heads the one teacher's objects with their points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.tal import dist2bbox, make_anchors
+
+from alambique.config import detect, heads
+from alambique.errors import IntegrityError
+from alambique.layout import WEIGHTS
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.decoding import decode, known_rows, point_shape, rows, to_shares
+from alambique.tasks.yolo.export import open_checkpoint
+from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe, ObjectLabels, ObjectRecipe
+from alambique.tasks.yolo.suppression import IOU
+from alambique.tasks.yolo.teacher_fusion import TeacherBoxes, choose_experts, fuse
+
+SPLITS = ("train", "unlabelled", "val")
+"""What detection's teachers predict. No student is trained on val or test: val calibrates the teachers' scores."""
+OBJECT_SPLITS = ("train", "unlabelled")
+"""What the other heads' teacher predicts."""
+
+BATCH = 16
+
+
+def recipe(
+    cards: Sequence[Mapping[str, Any]], dataset: YoloDataset, settings: detect.SoftLabels | heads.SoftLabels
+) -> BoxRecipe | ObjectRecipe:
+    """What decides the soft labels of today's images, teachers and parameters.
+
+    Args:
+        cards: of the teachers' checkpoints.
+    Raises:
+        IntegrityError: a teacher was trained for other classes than today's.
+    """
+    for card in cards:
+        if card["classes"] != dataset.classes:
+            raise IntegrityError(
+                f"a teacher was trained for the classes {card['classes']}, but the dataset's are {dataset.classes}; "
+                "run the teacher stage again (`dvc repro teacher`)"
+            )
+    if isinstance(settings, detect.SoftLabels):
+        return _of_boxes(cards, dataset, settings)
+    return ObjectRecipe(
+        teachers=[cards[0]["sha256"]],
+        combine="one",
+        data={split: dataset.digest(split) for split in OBJECT_SPLITS if dataset.has(split)},
+        preprocessing=DESCRIPTION,
+        top_k=1,
+        classes=dataset.classes,
+        head=dataset.head,
+        image_size=cards[0]["image_size"],
+        numbers=point_shape(dataset.head, dataset.kpt_shape),
+        min_score=settings.min_score,
+        max_boxes=settings.max_boxes,
+    )
+
+
+def _of_boxes(cards: Sequence[Mapping[str, Any]], dataset: YoloDataset, settings: detect.SoftLabels) -> BoxRecipe:
+    by_class = settings.combine == "best_per_class"
+    return BoxRecipe(
+        teachers=[card["sha256"] for card in cards],
+        experts=choose_experts(cards, dataset.classes) if by_class else None,
+        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
+        preprocessing=DESCRIPTION,
+        image_sizes=[card["image_size"] for card in cards],
+        classes=dataset.classes,
+        **settings.model_dump(include={"combine", "top_k", "min_score", "max_boxes"}),
+    )
+
+
+def compute(
+    teachers: Sequence[Path], dataset: YoloDataset, recipe: BoxRecipe | ObjectRecipe, shard: int, shards: int
+) -> Iterator[BoxLabels | ObjectLabels]:
+    """The rows of one shard, every n-th image from the shard's number on, sorted by name.
+
+    Args:
+        teachers: folders of checkpoints, in the recipe's order.
+    """
+    images = sorted(image for split in recipe.data for image in dataset.images(split))[shard::shards]
+    if isinstance(recipe, ObjectRecipe):
+        yield from _objects(teachers[0], dataset, images, recipe)
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = [network.load(folder / WEIGHTS).eval().to(device) for folder in teachers]
+    yield from boxes(models, dataset, images, recipe)
+
+
+def _objects(
+    teacher: Path, dataset: YoloDataset, images: Sequence[Path], recipe: ObjectRecipe
+) -> Iterator[ObjectLabels]:
+    program = open_checkpoint(teacher / WEIGHTS, recipe.head, torch.get_num_threads())
+    classes, (count, numbers) = np.arange(len(dataset.classes)), recipe.numbers
+    for image in images:
+        pixels, letterbox = preprocess(image, recipe.image_size)
+        outputs = program(pixels)
+        kept = known_rows(rows(recipe.head, outputs, len(classes)), classes, recipe.min_score, recipe.max_boxes)
+        objects = decode(recipe.head, outputs, kept, dataset.kpt_shape, recipe.image_size)
+        yield ObjectLabels(
+            image=dataset.inside(image),
+            boxes=restore(objects.boxes, letterbox).astype(np.float16),
+            scores=objects.scores.astype(np.float16),
+            classes=objects.classes.astype(np.int16),
+            points=to_shares(objects.points, letterbox).reshape(len(kept), count * numbers).astype(np.float16),
+        )
+
+
+def boxes(
+    models: Sequence[DetectionModel], dataset: YoloDataset, images: Sequence[Path], recipe: BoxRecipe
+) -> Iterator[BoxLabels]:
+    """The teachers' soft labels, image by image, in the order of `images`.
+
+    Args:
+        models: the teachers in the recipe's order, in evaluation mode.
+        dataset: of the images.
+        recipe: what to keep, and how several teachers' boxes become one's.
+    """
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        predictions = [
+            _predict(model, batch, size, recipe) for model, size in zip(models, recipe.image_sizes, strict=True)
+        ]
+        for image, *by_teacher in zip(batch, *predictions, strict=True):
+            single = len(by_teacher) == 1
+            fused = by_teacher[0] if single else _best(fuse(by_teacher, recipe.experts), recipe)
+            yield _row(dataset.inside(image), fused, recipe)
+
+
+def _predict(model: DetectionModel, images: Sequence[Path], image_size: int, recipe: BoxRecipe) -> list[TeacherBoxes]:
+    """One teacher's best boxes of each image."""
+    inputs, letterboxes = zip(*(preprocess(image, image_size) for image in images), strict=True)
+    raw_boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
+    suppress = not network.has_one_to_one(model)
+    return [_select(*prediction, recipe, suppress) for prediction in zip(raw_boxes, logits, letterboxes, strict=True)]
+
+
+@torch.inference_mode()
+def predict_raw(model: DetectionModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What the head gives before anything is suppressed: one box and one logit per class for each anchor.
+
+    A one-to-one head, where there is one, is trained to fire once per object, so what it gives needs no suppression.
+
+    Args:
+        model: in evaluation mode.
+        images: (batch, 3, size, size), RGB, 0 to 1.
+    Returns:
+        boxes, x1, y1, x2, y2 in input pixels, (batch, anchors, 4); and class logits, (batch, anchors, classes); on the
+        CPU, wherever the model is.
+    """
+    branches = model(images.to(next(model.parameters()).device))[1]
+    branch = branches["one2one"] if network.has_one_to_one(model) else branches
+    anchors, strides = make_anchors(branch["feats"], model.stride, 0.5)
+    distances = model.model[-1].dfl(branch["boxes"])
+    decoded = dist2bbox(distances.permute(0, 2, 1), anchors, xywh=False) * strides
+    return decoded.cpu(), branch["scores"].permute(0, 2, 1).cpu()
+
+
+def _select(raw_boxes: Tensor, logits: Tensor, letterbox: Letterbox, recipe: BoxRecipe, suppress: bool) -> TeacherBoxes:
+    """A teacher's best boxes of an image, best first, in the image's own coordinates."""
+    corners = restore(raw_boxes.numpy(), letterbox)
+    rounded = corners.astype(np.float16)
+    outside = (rounded[:, 2:] <= rounded[:, :2]).any(1)  # wholly in the border of the letterbox
+    inside = TeacherBoxes(torch.from_numpy(corners), logits).take(torch.from_numpy(~outside))
+    if suppress:
+        inside = inside.take(inside.scores >= recipe.min_score)
+        # Whatever their classes: a box has the logits of all of them, so a second one there would say the same twice.
+        inside = inside.take(nms(inside.boxes, inside.scores, IOU))
+    return _best(inside, recipe)
+
+
+def _best(every: TeacherBoxes, recipe: BoxRecipe) -> TeacherBoxes:
+    scores = every.scores
+    order = scores.topk(min(recipe.max_boxes, len(scores))).indices
+    return every.take(order[scores[order] >= recipe.min_score])
+
+
+def _row(image: str, fused: TeacherBoxes, recipe: BoxRecipe) -> BoxLabels:
+    """An image's row of the cache: its boxes with their likeliest classes."""
+    top = fused.logits.topk(recipe.width, dim=1)
+    return BoxLabels(
+        image=image,
+        boxes=fused.boxes.numpy().astype(np.float16),
+        logits=top.values.numpy().astype(np.float16),
+        classes=top.indices.numpy().astype(np.int16),
+        scores=fused.scores.numpy().astype(np.float16),
+    )
+
+
+def shard_metrics(totals: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """The metrics of a shard, from each row's image and `row_totals`."""
+    images = len(totals)
+    count = int(sum(total["boxes"] for _, total in totals))
+    return {
+        "images": images,
+        "unlabelled_images": sum(image.startswith("unlabelled/") for image, _ in totals),
+        "boxes": count,
+        "boxes_per_image": count / max(images, 1),
+        "mean_score": sum(total["scores"] for _, total in totals) / max(count, 1),
+    }
+
+
+def row_totals(row: BoxLabels | ObjectLabels) -> dict[str, float]:
+    """Number of boxes, and the sum of their scores."""
+    return {"boxes": row.scores.size, "scores": float(row.scores.sum(dtype=float))}

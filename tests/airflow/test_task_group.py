@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from alambique.airflow.operators.runs import SnapshotOperator
+
+
+def test_the_stages_fit_into_a_dag_of_ones_own(tmp_path: Path) -> None:
+    from factories.airflow_project import lay_out
+
+    from alambique.airflow import AlambiqueTaskGroup, Project
+
+    project = Project.load(lay_out(tmp_path / "project", project="cells", runtimes=["onnx"], int8=["onnx"]))
+    with DAG("mine") as dag:
+        snapshot = SnapshotOperator(task_id="start", deployment=project.deployment, digest=project.graph.digest)
+        group = AlambiqueTaskGroup(project, snapshot.output, group_id="vision")
+    assert set(group.results) == set(project.graph.stages)
+    assert dag.get_task("vision.pico.distill-0").upstream_task_ids >= {"start", "vision.soft_labels-0"}
+    json.dumps([task.deployment for task in dag.tasks])  # templated fields are stored as JSON

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories.drift_features import CLASSES, batch, network_features, reference
+
+from alambique.drift import features, image_statistics
+from alambique.drift.comparisons import Signal, compare
+from alambique.drift.features import Batch
+
+BATCHES, IMAGES, LEVEL = 40, 60, 0.05
+
+
+def rate(change: Callable[[Batch, int], Batch]) -> tuple[float, set[str]]:
+    """Share of batches that are called drifted, each with a reference of its own, and by which signals."""
+    drifted = [
+        {signal.name for signal in compare(reference(2 * seed), change(batch(IMAGES, 2 * seed + 1), seed), LEVEL, False)
+         if signal.drifted}
+        for seed in range(BATCHES)
+    ]  # fmt: skip
+    return float(np.mean([bool(names) for names in drifted])), set().union(*drifted)
+
+
+def moved(statistic: str) -> Callable[[Batch, int], Batch]:
+    def change(given: Batch, _: int) -> Batch:
+        table = given.statistics.copy()
+        table[:, image_statistics.NAMES.index(statistic)] += 1
+        return given._replace(statistics=table)
+
+    return change
+
+
+def embedded(given: Batch, _: int) -> Batch:
+    return given._replace(
+        network_features=given.network_features._replace(embeddings=given.network_features.embeddings + 0.5)
+    )
+
+
+def unsure(given: Batch, _: int) -> Batch:
+    numbers = {**given.network_features.numbers, "confidence": given.network_features.numbers["confidence"] * 0.7}
+    return given._replace(network_features=given.network_features._replace(numbers=numbers))
+
+
+def reclassed(given: Batch, seed: int) -> Batch:
+    return given._replace(
+        network_features=network_features(IMAGES, np.random.default_rng(1000 + seed), (0.2, 0.3, 0.5))
+    )
+
+
+def test_batches_like_the_reference_are_seldom_called_drifted() -> None:
+    share, _ = rate(lambda given, _: given)
+    assert share <= 0.125  # the upper end of 40 at 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (moved("sharpness"), "sharpness"),
+        (moved("aspect"), "aspect"),
+        (embedded, "embedding"),
+        (unsure, "confidence"),
+        (reclassed, "classes"),
+    ],
+)
+def test_a_shift_is_seen_by_its_own_signal(change: Callable[[Batch, int], Batch], name: str) -> None:
+    share, names = rate(change)
+    assert share >= 0.95
+    assert name in names
+
+
+def test_what_never_varies_is_not_asked() -> None:
+    names = {signal.name for signal in compare(reference(), batch(IMAGES, 1), LEVEL, False)}
+    assert names == {*image_statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
+
+
+def test_without_a_reference_for_the_network_only_pixels_are_compared() -> None:
+    alone = reference()._replace(network_features=None)
+    assert {signal.source for signal in compare(alone, batch(IMAGES, 1), LEVEL)} == {"image"}
+
+
+def test_every_signal_has_its_figures() -> None:
+    signals = compare(reference(), moved("blue")(batch(IMAGES, 1), 0), LEVEL)
+    assert all(0 < signal.p <= signal.adjusted <= 1 and signal.effect is not None for signal in signals)
+    assert [signal.name for signal in signals if signal.drifted] == ["blue"]
+    assert {signal.measure for signal in signals} == {"PSI", "KL", "MMD"}
+
+
+def test_equal_sets_give_equal_signals() -> None:
+    first, second = (compare(reference(), batch(IMAGES, 1), LEVEL, False) for _ in range(2))
+    assert first == second
+    assert all(isinstance(signal, Signal) for signal in first)
+
+
+def test_a_reference_is_kept_as_it_is(tmp_path: Path) -> None:
+    known = reference()
+    features.save(tmp_path / "a.npz", known)
+    again = features.load(tmp_path / "a.npz")
+    assert known.network_features is not None and again.network_features is not None
+    assert np.array_equal(again.statistics, known.statistics)
+    for field in ("embeddings", "counts", "uncertainty"):
+        assert np.array_equal(getattr(again.network_features, field), getattr(known.network_features, field))
+    assert {name: values.tolist() for name, values in again.network_features.numbers.items()} == {
+        name: values.tolist() for name, values in known.network_features.numbers.items()
+    }
+    assert again.network_features.classes == CLASSES
+    assert (again.trained, again.held_out) == (150, 100)
+
+
+def test_a_reference_without_the_network_is_kept_too(tmp_path: Path) -> None:
+    features.save(tmp_path / "a.npz", reference()._replace(network_features=None, held_out=7))
+    again = features.load(tmp_path / "a.npz")
+    assert again.network_features is None
+    assert again.held_out == 7

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from factories.image_views import PICO, SIZE
+
+from alambique import config, runtimes
+from alambique.config.classify import Params
+from alambique.errors import DataError, IntegrityError
+from alambique.files import sha256
+from alambique.layout import Candidate, checkpoint
+from alambique.runtimes.base import Budget
+from alambique.stages.candidate_card import write_candidate_card
+from alambique.stages.opening import open_program
+from alambique.stages.work import write_checkpoint_card
+from alambique.tasks.cards import read_card, require_made_of
+from alambique.tasks.classifiers.evaluation import softmax
+from alambique.tasks.images import CLASSIFY, calibration, evaluate, network
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.export import OPSET, exportable
+from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.images.preprocess import preprocess
+
+RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in Params.RUNTIMES]
+PARAMS: Any = config.parse(
+    {
+        "project": "digits",
+        "task": "classify",
+        "input_size": SIZE,
+        "students": ["pico"],
+        "runtimes": ["onnx"],
+        "networks": {"pico": PICO.model_dump()},
+        "teachers": ["main"],
+        "teacher": {"main": {}},
+    },
+    "params.yaml",
+)
+
+
+def save(folder: Path, built: ClassifierNetwork) -> None:
+    """A pruned student's checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    CLASSIFY.save(built, folder, PARAMS)
+    write_checkpoint_card(CLASSIFY, folder, PARAMS, kind="pruned", data="0" * 64, student="pico")
+
+
+@pytest.fixture(scope="session")
+def project(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a pruned student, of random weights."""
+    root = tmp_path_factory.mktemp("project")
+    save(root / checkpoint("pico", "pruned"), network.build(PICO, digits.classes, 0))
+    return root
+
+
+def exported(project: Path, runtime: str) -> Path:
+    candidate, source = Candidate("pico", runtime, "fp32"), project / checkpoint("pico", "pruned")
+    folder = project / candidate.folder
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        tensors = runtimes.load(runtime).write(CLASSIFY.exportable(source), folder / runtimes.load(runtime).file)
+        write_candidate_card(CLASSIFY, candidate, read_card(source), folder, tensors)
+    return folder
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_runtime_computes_what_the_checkpoint_does(project: Path, digits: Dataset, runtime: str) -> None:
+    if runtimes.unavailable([runtime]):
+        pytest.skip(f"{runtime} is not installed here")
+    artifact = open_program(CLASSIFY, exported(project, runtime), 1)
+    exact = CLASSIFY.program(project / checkpoint("pico", "pruned"), 1)
+    for image in digits.images("test")[:3]:
+        pixels = preprocess(image, SIZE)
+        assert artifact(pixels)[0][0].tolist() == pytest.approx(exact(pixels)[0][0].tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_example_prints_what_is_measured(project: Path, digits: Dataset, runtime: str) -> None:
+    if runtimes.unavailable([runtime]):
+        pytest.skip(f"{runtime} is not installed here")
+    folder, image = exported(project, runtime), digits.images("test")[0]
+    command = [sys.executable, str(folder / "example.py"), str(image)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    expected = softmax(open_program(CLASSIFY, folder, 1)(preprocess(image, SIZE))[0])[0]
+    printed = {line.split()[0]: float(line.split()[1]) for line in lines[-5:]}
+    assert len(printed) == 5
+    for name, probability in printed.items():
+        assert probability == pytest.approx(expected[digits.classes.index(name)], abs=2e-3)
+
+
+def test_equal_weights_give_an_equal_graph(pico: ClassifierNetwork) -> None:
+    first, second = (exportable(pico.model, SIZE).graph().SerializeToString() for _ in range(2))
+    assert first == second
+    graph = onnx.load_from_string(first)
+    assert graph.opset_import[0].version == OPSET
+    assert str(Path.cwd()).encode() not in first
+    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+
+
+@pytest.mark.parametrize("runtime", Params.INT8)
+def test_int8_files_are_smaller_equal_for_equal_inputs_and_run(
+    project: Path, digits: Dataset, runtime: str, tmp_path: Path
+) -> None:
+    if runtimes.unavailable([runtime]):
+        pytest.skip(f"{runtime} is not installed here")
+    source, tool = project / checkpoint("pico", "pruned"), runtimes.load(runtime)
+    how = CLASSIFY.quantization(runtime, calibration.calibration(digits, 10, SIZE, 0), PARAMS)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        tool.quantize(CLASSIFY.exportable(source), how, tmp_path / name / tool.file)
+    digests = [[sha256(path) for path in sorted((tmp_path / name).iterdir())] for name in ("a", "b")]
+    assert digests[0] == digests[1]
+    weights = {".onnx", ".bin", ".mnn"}
+    whole, small = (
+        sum(path.stat().st_size for path in folder.iterdir() if path.suffix in weights)
+        for folder in (exported(project, runtime), tmp_path / "a")
+    )
+    assert small < 0.75 * whole
+    program = tool.open(tmp_path / "a" / tool.file, 1)
+    assert 0 <= CLASSIFY.validation(source, digits, PARAMS).headline(program) <= 1
+
+
+def test_accuracy_control_takes_a_classifier_without_float_nodes(
+    project: Path, digits: Dataset, tmp_path: Path
+) -> None:
+    source, tool = project / checkpoint("pico", "pruned"), runtimes.load("onnx")
+    how = CLASSIFY.quantization("onnx", calibration.calibration(digits, 4, SIZE, 0), PARAMS)
+    validation = CLASSIFY.validation(source, digits, PARAMS)
+    floats = tool.quantize_with_accuracy_control(
+        CLASSIFY.exportable(source), how, tmp_path / tool.file, validation, Budget(1.0, 0.0)
+    )
+    assert floats == sorted(floats)
+    assert len(floats) > 5  # random weights hold no budget, so that all convolutions are tried
+    exact = CLASSIFY.program(source, 1)(preprocess(digits.images("test")[0], SIZE))[0]
+    almost = tool.open(tmp_path / tool.file, 1)(preprocess(digits.images("test")[0], SIZE))[0]
+    assert almost.tolist() == [pytest.approx(exact[0].tolist(), abs=0.05)]
+
+
+def test_calibration_draws_the_classes_in_turn(digits: Dataset) -> None:
+    drawn = calibration.draw(digits, 10, 3)
+    assert sorted(digits.label(image) for image in drawn) == list(range(10))
+    assert drawn == calibration.draw(digits, 10, 3)
+
+
+def test_a_class_that_a_network_was_not_trained_for_gets_no_probability(digits: Dataset, tmp_path: Path) -> None:
+    known = [name for name in reversed(digits.classes) if name != "zero"]
+    save(tmp_path, network.build(PICO, known, 0))
+    figures = evaluate.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test").metrics
+    assert figures["recall"]["zero"] == 0
+    assert figures["images"] == 10
+    save(tmp_path, network.build(PICO, ["cat", "dog"], 0))
+    with pytest.raises(DataError, match="it is another task's network"):
+        evaluate.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test")
+
+
+def test_a_candidate_of_another_checkpoint_is_refused(project: Path, digits: Dataset, tmp_path: Path) -> None:
+    save(tmp_path, network.build(PICO, digits.classes, 9))
+    with pytest.raises(IntegrityError, match="was made from the checkpoint"):
+        require_made_of(exported(project, "onnx"), tmp_path)
+
+
+def test_an_output_of_another_shape_is_refused(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not the logits of one image"):
+        evaluate.probabilities(lambda _: [np.zeros((2, 10))], digits.images("test")[:1], SIZE, tmp_path)
+
+
+def test_parity_is_of_the_first_test_images(project: Path, digits: Dataset) -> None:
+    folder, source = exported(project, "onnx"), project / checkpoint("pico", "pruned")
+    programs = open_program(CLASSIFY, folder, 1), CLASSIFY.program(source, 1)
+    parity = evaluate.compare(folder, *programs, digits)
+    assert parity["samples"] == 10
+    assert parity["agreement"] == 1
+    assert parity["max_score_difference"] < 1e-4
+
+
+def test_the_card_describes_the_tensors(project: Path) -> None:
+    folder = exported(project, "onnx")
+    card = read_card(folder)
+    session_input = onnx.load(folder / card["file"]).graph.input[0]
+    assert card["input"]["name"] == session_input.name
+    assert card["input"]["shape"] == [size.dim_value for size in session_input.type.tensor_type.shape.dim]
+    assert card["output"]["shape"] == [1, 10]
+    assert torch.__version__.split("+")[0] in card["producers"]["torch"]
+    assert {"onnxslim", "ultralytics"} <= card["producers"].keys()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from alambique.tasks.detect import network
+from alambique.tasks.detect.distill import control, distill, recover
+from alambique.tasks.detect.soft_labels import soft_labels
+from factories import checkpoints
+from factories.tiny_detection import CLASSES, NETWORK, out, params, project
+from PIL import Image
+
+from alambique import files
+from alambique.config.detect import Params
+from alambique.errors import IntegrityError
+
+TRAIN, UNLABELLED = 24, 8
+STILL = {"batch": 8, "learning_rate": 1e-12}
+"""Training which changes nothing, so that its end tells of its start."""
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
+    """A project with a teacher and its soft labels. Read-only."""
+    root = project(tmp_path_factory.mktemp("taught"), scenes)
+    checkpoints.checkpoint(root)
+    for shard in (0, 1):
+        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, taught: Path, scenes: Path) -> Path:
+    """A copy to write into."""
+    root = project(tmp_path / "project", scenes)
+    for folder in ("models", "soft_labels"):
+        shutil.copytree(taught / folder, root / folder)
+    return root
+
+
+def weights(folder: Path) -> torch.Tensor:
+    model = network.load(folder / "weights.pt")
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def both(root: Path, given: Params) -> tuple[Path, Path]:
+    folders = out(root, "models/distilled/0/pico"), out(root, "models/control/0/pico")
+    distill(root, given, "pico", 0, folders[0])
+    control(root, given, "pico", 0, folders[1])
+    return folders
+
+
+def test_unlabelled_images_take_part_and_the_control_takes_as_many_steps(root: Path) -> None:
+    distilled = distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
+    controlled = control(root, params(), "pico", 0, out(root, "models/control/0/pico"))
+    assert distilled["images"] == controlled["images"] == TRAIN + UNLABELLED
+    assert distilled["steps"] == controlled["steps"] == (TRAIN + UNLABELLED) // 8
+    assert distilled["train_kd_loss"] > 0
+    assert "train_kd_loss" not in controlled
+
+
+def test_student_and_control_start_from_equal_weights(root: Path) -> None:
+    distilled, controlled = both(root, params(training=STILL))
+    start = network.build(NETWORK, CLASSES, seed=0)
+    expected = torch.cat([parameter.detach().flatten() for parameter in start.parameters()])
+    torch.testing.assert_close(weights(distilled), expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(weights(controlled), weights(distilled), atol=1e-6, rtol=0)
+
+
+def test_a_student_may_start_from_given_weights(root: Path) -> None:
+    given = root / "inputs/students/pico.pt"
+    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
+    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
+    files.write_json(given.parent / "index.json", {"pico": entry})
+    distilled, controlled = both(root, params(training=STILL))
+    shutil.copy(given, root / "weights.pt")
+    for folder in (distilled, controlled):
+        torch.testing.assert_close(weights(folder), weights(root), atol=1e-3, rtol=1e-3)
+        assert files.read_json(folder / "card.json")["source"] == "a.pt"
+
+
+def test_the_cards_tell_who_taught(root: Path, taught: Path) -> None:
+    distilled, controlled = (files.read_json(folder / "card.json") for folder in both(root, params()))
+    assert distilled["teachers"] == [files.sha256(taught / "models/teacher/main/weights.pt")]
+    assert controlled["teachers"] == []
+    assert (distilled["kind"], controlled["kind"]) == ("distilled", "control")
+    assert distilled["parameters"] == controlled["parameters"]
+
+
+def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> None:
+    (root / "data").unlink()
+    shutil.copytree(scenes, root / "data")
+    Image.new("RGB", (64, 64)).save(root / "data/images/unlabelled/new.png")
+    with pytest.raises(IntegrityError, match="made for data"):
+        distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
+
+
+def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
+    shutil.rmtree(root / checkpoints.TEACHER)
+    network.save(network.build(NETWORK, CLASSES, seed=9), out(root, checkpoints.TEACHER) / "weights.pt", image_size=64)
+    network.write_card(root / checkpoints.TEACHER, "teacher", 64, data="none")
+    with pytest.raises(IntegrityError, match="made for teachers"):
+        distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
+
+
+def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
+    model = network.build(NETWORK, CLASSES, seed=5)
+    before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    metrics = recover(model, root, params(), 1, out(root, "pruned"))
+    assert metrics["train_kd_loss"] > 0
+    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
+    after = weights(root / "pruned")
+    assert 0 < (after - before).abs().max() < 1
+
+
+METHODS = {
+    "soft": {"kd_loss"},
+    "feature": {"dis_loss"},
+    "hybrid": {"kd_loss", "dis_loss"},
+    "none": set(),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method: str) -> None:
+    given = params(distill={"epochs": 1, "min_label_probability": 0.0, "method": method})
+    metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
+    heard = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
+    assert heard == METHODS[method]
+    assert all(metrics[f"train_{name}"] > 0 for name in heard)
+    assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
+    assert metrics["parameters"] == network.parameters(network.build(NETWORK, CLASSES, 0))
+    network.verify_loadable(root / "models/distilled/0/pico/weights.pt")  # neither teacher nor projector inside
+    assert bool(files.read_json(root / "models/distilled/0/pico/card.json")["teachers"]) == (method != "none")
+
+
+def test_without_a_method_the_student_is_its_control(root: Path) -> None:
+    distilled, controlled = both(root, params(distill={"epochs": 1, "method": "none"}))
+    assert torch.equal(weights(distilled), weights(controlled))

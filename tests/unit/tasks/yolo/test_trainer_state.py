@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from alambique.tasks.detect import distributed, network, resume, samples, trainer
+from alambique.tasks.detect.branches import TaughtLoss
+from alambique.tasks.detect.teaching import Teaching
+from factories.scripted_training import with_accuracy, with_teacher
+from factories.tiny_detection import CLASSES, NETWORK, params
+
+from alambique.data.dataset import Dataset
+from alambique.evaluation.measures import Metrics
+from alambique.files import sha256
+from alambique.process.resume_dir import RESUME_FOLDER
+from alambique.tasks.trainer_state import State, StateFile
+
+EPOCHS = 6
+"""The last two without mosaic."""
+
+# Mosaic partners come from the last 16 of the 24 images.
+TRAINING = params().training.model_copy(update={"batch": 2})
+
+
+def train(target: Path, data: Dataset, **changes: Any) -> Metrics:
+    target.mkdir(exist_ok=True)
+    given = {
+        "image_size": 64,
+        "epochs": EPOCHS,
+        "training": TRAINING,
+        "seed": 0,
+        "teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)),
+        "state_interval": 0.0,
+        **changes,
+    }
+    return trainer.train(network.build(NETWORK, CLASSES, 0), data, with_teacher(data), target, **given)
+
+
+def train_until_killed(target: Path, root: Path, batch: int) -> None:
+    """Die before the given batch, counted over all epochs of this process."""
+    seen = iter(range(batch))
+
+    class Victim(trainer.SampleTrainer):
+        def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+            if next(seen, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().preprocess_batch(batch)
+
+    trainer.SampleTrainer = Victim  # type: ignore[misc]
+    train(target, Dataset.load(root))
+
+
+def curves(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curves.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def data(scenes: Path) -> Dataset:
+    return Dataset.load(scenes)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a stage's state is kept in."""
+    monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
+    return tmp_path / "resume"
+
+
+class InterruptedTraining(KeyboardInterrupt):
+    pass
+
+
+def interrupt_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the next training once the state of an epoch is written."""
+    write = StateFile.write
+
+    def write_and_stop(self: StateFile, state: State) -> None:
+        write(self, state)
+        if len(state["curves"]) == epoch:
+            monkeypatch.setattr(StateFile, "write", write)
+            raise InterruptedTraining
+
+    monkeypatch.setattr(StateFile, "write", write_and_stop)
+
+
+@pytest.mark.slow
+def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
+    tmp_path: Path, scenes: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    train(tmp_path / "whole", data)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["alambique.tasks.detect.trainer"])
+    moved = tmp_path / "moved"  # where the next try's dataset lies: a workspace of its own
+    moved.symlink_to(scenes)
+    monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
+    epoch = 12  # batches
+    for root, batch in (
+        (scenes, 2 * epoch + 5),  # in the third epoch
+        (moved, 2 * epoch + 1),  # in the fifth, the first without mosaic
+        (scenes, epoch + 11),  # in the last
+    ):
+        victim = context.Process(target=train_until_killed, args=(tmp_path / "killed", root, batch))
+        victim.start()
+        victim.join()
+        assert victim.exitcode == -signal.SIGKILL
+    said.clear()
+    train(tmp_path / "resumed", Dataset.load(moved))
+    assert f"resuming after epoch 5 of {EPOCHS}" in said[0]
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD", "MuSGD"])
+def test_a_resumed_epoch_ends_in_the_same_state_to_the_last_bit(
+    tmp_path: Path, data: Dataset, kept: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A step an epoch: what the moving average was before counts for little after many.
+    changes = {"training": TRAINING.model_copy(update={"optimizer": optimizer, "batch": 24, "patience": 6})}
+    states = []
+    for epochs in ((3,), (2, 3)):
+        for epoch in epochs:
+            interrupt_after(epoch, monkeypatch)
+            with pytest.raises(InterruptedTraining):
+                train(tmp_path / "interrupted", data, **changes)
+        states.append(torch.load(io.BytesIO((kept / "state.pt").read_bytes()[32:]), weights_only=True))
+        (kept / "state.pt").unlink()
+    once, resumed = states
+    assert set(once) == set(resumed)
+    for name in once:
+        assert_equal(once[name], resumed[name])
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key in one:
+            assert_equal(one[key], other[key])
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("method", ["feature", "hybrid"])
+def test_an_online_teacher_and_what_matches_its_features_go_on(
+    tmp_path: Path, data: Dataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
+    words = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)) if method == "hybrid" else Teaching()
+    changes = {"epochs": 4, "teaching": words._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
+    train(tmp_path / "whole", data, **changes)
+    interrupt_after(2, monkeypatch)
+    (kept / "state.pt").unlink()
+    with pytest.raises(InterruptedTraining):
+        train(tmp_path / "interrupted", data, **changes)
+    train(tmp_path / "resumed", data, **changes)
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_together(tmp_path: Path, data: Dataset, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    # Without mosaic: its partners are kept of the first rank only.
+    changes = {"training": TRAINING.model_copy(update={"batch": 8, "mosaic": 0.0}), "epochs": 3}
+    distributed.run(partial(train, tmp_path / "whole", data, **changes), 2)
+    assert kept.exists()  # the state of the second epoch
+    distributed.run(partial(train, tmp_path / "resumed", data, **changes), 2)
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("interrupted", [1, 3])
+def test_an_early_stop_is_as_early_after_an_interruption(
+    tmp_path: Path, data: Dataset, kept: Path, interrupted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.25, 0.4))
+    changes = {"training": TRAINING.model_copy(update={"batch": 8, "patience": 2})}
+    whole = train(tmp_path / "whole", data, **changes)
+    assert (whole["epochs"], whole["val_map50_95"]) == (4, 0.3)
+    interrupt_after(interrupted, monkeypatch)
+    (kept / "state.pt").unlink()
+    with pytest.raises(InterruptedTraining):
+        train(tmp_path / "interrupted", data, **changes)
+    assert train(tmp_path / "resumed", data, **changes) == whole
+    assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
+    assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
+
+
+def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
+    tmp_path: Path, data: Dataset, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_after(1, monkeypatch)
+    with pytest.raises(InterruptedTraining):
+        train(tmp_path / "interrupted", data, epochs=2)
+    monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
+    train(tmp_path / "resumed", data, epochs=2)
+    assert [json.loads(line)["step"] for line in (tmp_path / "events").read_text().splitlines()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 3},
+        {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
+        {"teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.25))},
+    ],
+    ids=["seed", "epochs", "settings", "teaching"],
+)
+def test_the_state_of_another_training_is_left_alone(
+    tmp_path: Path,
+    data: Dataset,
+    kept: Path,
+    change: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    warned: list[str],
+) -> None:
+    interrupt_after(1, monkeypatch)
+    with pytest.raises(InterruptedTraining):
+        train(tmp_path / "interrupted", data, epochs=2)
+    interrupt_after(1, monkeypatch)
+    with pytest.raises(InterruptedTraining):  # it writes the state of a first epoch again
+        train(tmp_path / "other", data, **{"epochs": 2, **change})
+    assert "another training's" in warned[0]
+
+
+def test_first_weights_and_samples_tell_trainings_apart(data: Dataset) -> None:
+    own = samples.labelled(data, "train")
+    moved = own[0]._replace(boxes=own[0].boxes + 0.01)
+    images = data.root / "images"
+    prints = {
+        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, TaughtLoss)
+        for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data)))
+    }
+    assert len(prints) == 5
+    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, TaughtLoss) in prints
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])
+def test_a_damaged_state_is_a_warning(tmp_path: Path, damage: Any, warned: list[str]) -> None:
+    states = StateFile(tmp_path / "new/state.pt", "one", 0)
+    states.write({"curves": [], "tensor": torch.arange(1000)})
+    assert states.read()
+    states.path.write_bytes(damage(states.path.read_bytes()))
+    assert states.read() is None
+    assert "is damaged; the training starts over" in warned[0]
+
+
+def test_states_are_not_written_more_often_than_asked(tmp_path: Path) -> None:
+    states = StateFile(tmp_path / "state.pt", "one", interval=0.2)
+    assert states.is_due()
+    states.write({})
+    assert not states.is_due()
+    time.sleep(0.2)
+    assert states.is_due()
