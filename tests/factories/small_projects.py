@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from alambique.demo.digits import Digits
 from alambique.demo.intents import Intents
 from alambique.demo.scenes import Scenes
 from alambique.demo.stories import Stories
-from factories import head_datasets, tiny_detection
+from factories import champions, head_datasets, tiny_detection
+
+Change = Callable[[Path, Path], None]
+"""Makes a copied project unlike its champion; called with the project and the champion's folder."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,14 @@ class Small:
         student: its name.
         write: makes the data, in a folder which is not there yet.
         params: what params.yaml has other than the task's template.
+        champions: by case, how a project can differ from the one that its champion is of: `one_class_more` where the
+            task has classes, `another_vocabulary` where it has tokens.
     """
 
     student: str
     write: Callable[[Path], None]
     params: dict[str, Any]
+    champions: Mapping[str, Change] = field(default_factory=dict)
 
 
 def detect() -> Small:
@@ -42,11 +48,11 @@ def detect() -> Small:
         "soft_labels": {"min_score": 0.0, "max_boxes": 5},
         "distill": {"epochs": 1, "min_label_probability": 0.0},
         "prune": {"epochs": 1},
-        "quantize": {"images": 12, "max_drop": 1.0},
+        "quantize": {"images": 12, "max_drop": 0.05},
         "validation": {"min_boxes_per_class": 0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
-    return Small("pico", scenes.write, changes)
+    return Small("pico", scenes.write, changes, {"one_class_more": champions.one_class_more_in_boxes})
 
 
 def text_classify() -> Small:
@@ -61,10 +67,15 @@ def text_classify() -> Small:
         "soft_labels": {"top_k": 8},
         "distill": {"epochs": 1},
         "prune": {"ratio": 0.2, "epochs": 1},
-        "quantize": {"max_drop": 1.0},
+        "quantize": {"max_drop": 0.15},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
-    return Small("small", Intents(train=24, val=12, test=24, unlabelled=24).write, changes)
+    return Small(
+        "small",
+        Intents(train=24, val=12, test=24, unlabelled=24).write,
+        changes,
+        {"one_class_more": champions.one_class_more_in_texts},
+    )
 
 
 def with_head(head: Head) -> Small:
@@ -79,11 +90,16 @@ def with_head(head: Head) -> Small:
         "soft_labels": {"min_score": 0.0, "max_boxes": 5},
         "distill": {"method": "hybrid", "epochs": 1, "min_score": 0.0},
         "prune": {"ratio": 0.15, "epochs": 1},
-        "quantize": {"images": 12, "max_drop": 1.0},
+        "quantize": {"images": 12, "max_drop": 0.05},
         "validation": {"min_boxes_per_class": 0},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
-    return Small("pico", partial(head_datasets.write, head, scenes=scenes), changes)
+    return Small(
+        "pico",
+        partial(head_datasets.write, head, scenes=scenes),
+        changes,
+        {"one_class_more": champions.one_class_more_in_boxes},
+    )
 
 
 def text() -> Small:
@@ -96,9 +112,10 @@ def text() -> Small:
         "soft_labels": {"top_k": 8},
         "distill": {"epochs": 1},
         "prune": {"epochs": 1, "ratio": 0.1},
-        "quantize": {"max_drop": 1.0},
+        "quantize": {"max_drop": 0.05},
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
+    # To come with tasks/transformers: {"another_vocabulary": …}, a champion whose tokens are others than today's.
     return Small("small", Stories(train=32, val=8, test=12, unlabelled=8).write, changes)
 
 
@@ -114,10 +131,15 @@ def classify() -> Small:
         "soft_labels": {"views": 2, "augment": {"flip": 0.0}},
         "distill": {"epochs": 2},
         "prune": {"ratio": 0.38, "epochs": 1},  # widths of eights leave so narrow a network little choice
-        "quantize": {"images": 10, "max_drop": 1.0},
+        "quantize": {"images": 10, "max_drop": 0.15},  # of ten val images, one is 0.1
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
-    return Small("pico", Digits(train=30, val=10, test=20, unlabelled=10, size=32).write, changes)
+    return Small(
+        "pico",
+        Digits(train=30, val=10, test=20, unlabelled=10, size=32).write,
+        changes,
+        {"one_class_more": champions.one_class_more_in_images},
+    )
 
 
 TASKS: dict[str, Callable[[], Small]] = {

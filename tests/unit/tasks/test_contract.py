@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from factories import small_projects
+from factories.small_projects import Small
 from rich.console import Console
 
 from alambique import config, layout, tasks
@@ -21,7 +23,7 @@ from alambique.errors import ConfigurationError, DataError, IntegrityError
 from alambique.evaluation import gates, leaderboard, paired_bootstrap
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import Candidate
-from alambique.pipeline import graph
+from alambique.pipeline import expansion, graph
 from alambique.runs.new_project import init, template_for
 from alambique.stages import (
     benchmark,
@@ -37,11 +39,21 @@ from alambique.stages import (
     teacher,
     validate,
 )
+from alambique.stages.opening import open_program
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
 SLOW = {"segment", "pose"}
 """Of the three that share their code, one is enough for every day."""
+STAGES = {
+    *("validate", "teacher", "soft_labels", "distill", "control", "search", "prune", "export", "quantize"),
+    *("evaluate_teacher", "evaluate_seed", "evaluate_pruned", "evaluate_fp32", "evaluate_int8", "evaluate_champion"),
+    *("benchmark", "compare"),
+}
+BARELY_TRAINED = {"detect", "segment", "pose", "obb"}
+"""Tasks whose small student scores nothing high enough to be compared as a detection."""
+PRODUCED = ("evaluations", "metrics", "models", "validation")
+"""Folders of what a stage writes, apart from candidates and the report."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,14 @@ class Run:
         task: whose.
         params: of its params.yaml.
         student: its only one.
+        small: what it was made from.
     """
 
     root: Path
     task: tasks.Task
     params: Params
     student: str
+    small: Small
 
     def metrics(self, name: str) -> dict[str, Any]:
         """A metrics file."""
@@ -73,14 +87,26 @@ class Run:
     def subjects(self) -> list[str]:
         """All that was measured, champions that are not there left out."""
         params = self.params
-        found = layout.evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
-        return [each.name for each in found if each.kind != "champion"]
+        targets = layout.evaluation_targets(
+            params.teachers, params.students, params.seeds, params.runtimes, params.int8
+        )
+        return [target.name for target in targets if target.kind != "champion"]
 
     @property
     def candidates(self) -> list[Candidate]:
         """All artifacts."""
-        found = (layout.EvaluationTarget.parse(name) for name in self.subjects)
-        return [Candidate.parse(each.name) for each in found if each.kind == "candidate"]
+        targets = (layout.EvaluationTarget.parse(name) for name in self.subjects)
+        return [Candidate.parse(target.name) for target in targets if target.kind == "candidate"]
+
+    def copy(self, root: Path, *folders: str) -> Path:
+        """The project again at `root`, which is made: a copy of these folders, which a test may change; links else."""
+        root.mkdir()
+        for path in self.root.iterdir():
+            if path.name in folders:
+                shutil.copytree(path, root / path.name)
+            else:
+                (root / path.name).symlink_to(path)
+        return root
 
 
 @pytest.fixture(
@@ -116,7 +142,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         evaluate.run(root, subject.name)
     benchmark.run(root)
     compare.run(root)
-    yield Run(root, tasks.load(name), params, student)
+    yield Run(root, tasks.load(name), params, student, mine)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -151,18 +177,18 @@ def test_an_ability_that_it_lacks_is_refused_in_words(name: str) -> None:
 def test_the_dataset_holds_its_contract_and_has_a_digest(run: Run) -> None:
     facts = run.task.facts(run.root / layout.DATA, run.params)
     assert failures(judge(facts.tables, facts.contract)) == []
-    data = run.task.data(run.root / layout.DATA)
+    data = run.task.dataset(run.root / layout.DATA)
     digests = [data.digest(split) for split in ("train", "val", "test")]
     assert len(set(digests)) == 3
-    assert digests == [run.task.data(run.root / layout.DATA).digest(split) for split in ("train", "val", "test")]
+    assert digests == [run.task.dataset(run.root / layout.DATA).digest(split) for split in ("train", "val", "test")]
     assert data.has("unlabelled")
 
 
 def test_a_folder_without_a_dataset_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        run.task.data(tmp_path)
+        run.task.dataset(tmp_path)
     with pytest.raises(DataError):
-        run.task.adopt(str(tmp_path), tmp_path / "data")
+        run.task.import_dataset(str(tmp_path), tmp_path / "data")
 
 
 def test_checkpoints_are_described(run: Run) -> None:
@@ -200,7 +226,7 @@ def test_candidates_are_described(run: Run) -> None:
 
 
 def test_evaluations_are_complete(run: Run) -> None:
-    test = run.task.data(run.root / layout.DATA).digest("test")
+    test = run.task.dataset(run.root / layout.DATA).digest("test")
     for subject in run.subjects:
         found = run.metrics(f"evaluate/{subject}")
         assert found["present"]
@@ -211,14 +237,22 @@ def test_evaluations_are_complete(run: Run) -> None:
         assert own.value == pytest.approx(found[run.params.HEADLINE], abs=1e-6)
         assert own.low <= own.value <= own.high
         for name in run.params.BY_CLASS:
-            assert set(found[name]) <= set(run.task.data(run.root / layout.DATA).classes)
+            assert set(found[name]) <= set(run.task.dataset(run.root / layout.DATA).classes)
 
 
-def test_exports_answer_as_their_checkpoint(run: Run) -> None:
+def test_exports_compute_what_their_checkpoint_does(run: Run) -> None:
+    source = run.root / layout.checkpoint(run.student, "pruned")
     for candidate in run.candidates:
         if candidate.precision == "fp32":
-            parity = run.metrics(f"evaluate/{candidate.name}")["parity"]
-            assert parity["agreement"] is None or parity["agreement"] >= 0.99
+            parity, folder = run.metrics(f"evaluate/{candidate.name}")["parity"], run.root / candidate.folder
+            assert parity["samples"] > 0
+            # None where so small a detector finds nothing; that must not hide what it computes.
+            assert parity["agreement"] is None if run.params.task in BARELY_TRAINED else parity["agreement"] >= 0.99
+            noise = run.task.noise(read_card(folder))
+            outputs = open_program(run.task, folder, 1)(*noise), run.task.program(source, 1)(*noise)
+            for artifact, checkpoint in zip(*outputs, strict=True):
+                # Sorted, since detections of nearly the same score come in any order.
+                np.testing.assert_allclose(np.sort(artifact, None), np.sort(checkpoint, None), rtol=1e-2, atol=1e-3)
 
 
 def test_a_champion_that_is_not_there_is_said_to_be_absent(run: Run) -> None:
@@ -238,64 +272,125 @@ def test_differences_are_paired(run: Run) -> None:
     assert gain.seeds == 1
 
 
+def test_int8_reports_what_its_budget_costs(run: Run) -> None:
+    headline = run.params.HEADLINE
+    for candidate in run.candidates:
+        if candidate.precision == "int8":
+            figures = run.metrics(f"export/{candidate.name}")
+            fp32, int8 = figures[f"fp32_{headline}"], figures[f"int8_{headline}"]
+            assert figures["drop"] == pytest.approx(fp32 - int8)
+            assert figures["max_drop"] == run.params.quantize.max_drop < 1
+            assert figures["within_budget"] == (int8 >= fp32 - figures["max_drop"])
+            assert figures["within_budget"]
+            assert figures["tried"][figures["method"]] == int8 == max(figures["tried"].values())
+
+
 def test_an_artifact_runs(run: Run) -> None:
     folder = run.root / run.candidates[0].folder
-    run.task.runner(folder, threads=1)()
+    assert benchmark.runner(run.task, folder, threads=1)() is not None
     takes, gives = run.task.tensors(read_card(folder))
     inputs = [np.ones([1 if size == -1 else size for size in shape], kind) for kind, shape in takes]
-    answer = run.task.predictor(folder, threads=1)(*inputs)
+    output = run.task.predictor(folder, threads=1)(*inputs)
     ((kind, shape),) = gives
-    assert answer.dtype == kind
-    assert [size for size, asked in zip(answer.shape, shape, strict=True) if asked != -1] == [
-        asked for asked in shape if asked != -1
+    assert output.dtype == kind
+    assert [size for size, declared in zip(output.shape, shape, strict=True) if declared != -1] == [
+        declared for declared in shape if declared != -1
     ]
 
 
 def test_a_changed_artifact_is_refused(run: Run, tmp_path: Path) -> None:
-    folder = run.root / run.candidates[0].folder
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in folder.iterdir():
-        if path.is_file():
-            (copy / path.name).write_bytes(path.read_bytes())
-    card = read_json(copy / layout.CARD)
-    with (copy / card["file"]).open("ab") as file:
-        file.write(b"x")
+    shutil.copytree(run.root / run.candidates[0].folder, copy)
+    card = read_card(copy)
+    content = (copy / card["file"]).read_bytes()
+    (copy / card["file"]).unlink()
+    (copy / card["file"]).write_bytes(content + b"x")
     with pytest.raises(IntegrityError, match=card["file"]):
-        run.task.runner(copy, threads=1)
+        open_program(run.task, copy, threads=1)
+    with pytest.raises(IntegrityError, match=card["file"]):
+        run.task.predictor(copy, threads=1)
 
 
 def test_evaluating_again_gives_the_same(run: Run, tmp_path: Path) -> None:
     for subject in (f"{run.student}-pruned", run.candidates[0].name):
         again = tmp_path / subject
         again.mkdir()
-        metrics = run.task.evaluate(run.root, run.params, subject, again)
+        metrics = evaluate.evaluate(run.root, run.task, run.params, subject, again)
         assert metrics == run.metrics(f"evaluate/{subject}")
-        for path in again.iterdir():
+        files = sorted(again.iterdir())
+        assert [path.name for path in files] == sorted(path.name for path in run.evaluation(subject).iterdir())
+        for path in files:
             assert sha256(path) == sha256(run.evaluation(subject) / path.name)
 
 
+def test_a_champion_of_the_same_classes_is_measured_as_its_candidate(run: Run, tmp_path: Path) -> None:
+    root = run.copy(tmp_path / "project", *PRODUCED, "inputs")
+    candidate = run.candidates[0]
+    shutil.copytree(run.root / candidate.folder, root / layout.champion(candidate.runtime), dirs_exist_ok=True)
+    evaluate.run(root, f"champion-{candidate.runtime}")
+    champion = read_json(root / layout.evaluation_metrics(f"champion-{candidate.runtime}"))
+    own = run.metrics(f"evaluate/{candidate.name}")
+    assert champion["present"]
+    for name in (*run.task.measures, *run.params.BY_CLASS, "candidate", "digest", "data", "images"):
+        assert champion.get(name) == own.get(name)
+    folders = {
+        "champion": root / layout.evaluation(f"champion-{candidate.runtime}"),
+        "own": run.evaluation(own["subject"]),
+    }
+    pairs = paired_bootstrap.intervals(run.task.resample, folders, [("champion", "own")])
+    assert pairs["champion", "own"][:3] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_case_of_an_unlike_champion(name: str) -> None:
+    # text: `another_vocabulary` is to come with tasks/transformers.
+    assert small_projects.TASKS[name]().champions
+
+
+@pytest.mark.parametrize("case", ["one_class_more", "another_vocabulary"])
+def test_an_unlike_champion_is_measured_on_todays_data(run: Run, tmp_path: Path, case: str) -> None:
+    # text_classify: `one_class_more` passes once its classes are matched by name, in tasks/transformers.
+    if case not in run.small.champions:
+        pytest.skip(f"{run.params.task} has no case {case}")
+    root = run.copy(tmp_path / "project", *PRODUCED, "data", "inputs")
+    candidate, pruned = run.candidates[0], f"{run.student}-pruned"
+    champion = f"champion-{candidate.runtime}"
+    shutil.copytree(run.root / candidate.folder, root / layout.champion(candidate.runtime), dirs_exist_ok=True)
+    run.small.champions[case](root, root / layout.champion(candidate.runtime))
+    validate.run(root)
+    for subject in (champion, pruned):
+        evaluate.run(root, subject)
+    metrics = read_json(root / layout.evaluation_metrics(champion))
+    assert metrics["present"]
+    assert 0 <= metrics[run.params.HEADLINE] <= 1
+    if case == "one_class_more":
+        added = set(run.task.dataset(root / layout.DATA).classes) - set(
+            read_card(run.root / candidate.folder)["classes"]
+        )
+        assert len(added) == 1
+        for name in run.params.BY_CLASS:
+            assert {metrics[name].get(label) or 0 for label in added} == {0}
+    folders = {name: root / layout.evaluation(name) for name in (champion, pruned)}
+    interval = paired_bootstrap.intervals(run.task.resample, folders, [(champion, pruned)])[champion, pruned]
+    assert interval.low <= interval.value <= interval.high
+
+
 def test_equal_seeds_give_an_equal_student(run: Run, tmp_path: Path) -> None:
-    seed = run.params.seeds[0]
-    run.task.distill(run.root, run.params, run.student, seed, tmp_path)
-    before = run.root / layout.checkpoint(run.student, "distilled", seed)
-    (tmp_path / "card").write_bytes((tmp_path / layout.CARD).read_bytes())
-    assert read_json(tmp_path / layout.CARD)["sha256"] == read_json(before / layout.CARD)["sha256"]
+    root, seed = run.copy(tmp_path / "project", "models", "metrics"), run.params.seeds[0]
+    folder = layout.checkpoint(run.student, "distilled", seed)
+    shutil.rmtree(root / folder)
+    distill.run(root, run.student, str(seed))
+    assert read_card(root / folder)["sha256"] == read_card(run.root / folder)["sha256"]
 
 
 def test_a_damaged_cache_is_refused(run: Run, tmp_path: Path) -> None:
-    shard = run.root / layout.shard(0) / "soft_labels.arrow"
+    root = run.copy(tmp_path / "project", "models", "metrics", "soft_labels")
+    shard = root / layout.shard(0) / "soft_labels.arrow"
     content = shard.read_bytes()
-    mode = shard.stat().st_mode
     shard.unlink()
     shard.write_bytes(content[:-8])
-    try:
-        with pytest.raises(IntegrityError):
-            run.task.distill(run.root, run.params, run.student, run.params.seeds[0], tmp_path)
-    finally:
-        shard.unlink()
-        shard.write_bytes(content)
-        shard.chmod(mode)
+    with pytest.raises(IntegrityError, match=r"soft_labels\.arrow"):
+        distill.run(root, run.student, str(run.params.seeds[0]))
 
 
 def test_the_cache_can_be_looked_at(run: Run, tmp_path: Path) -> None:
@@ -329,17 +424,31 @@ def test_gates_judge_its_candidates(run: Run) -> None:
         assert not {check.reason for check in judged.checks} & {"missing_metric", "not_evaluated", "missing_interval"}
 
 
-def test_the_graph_knows_no_task(run: Run) -> None:
-    kinds = {name.split("@")[0] for name in graph.read(run.root).stages}
-    assert {"validate", "teacher", "soft_labels", "distill", "control", "prune", "export", "compare"} <= kinds
+def test_the_graph_knows_no_task(run: Run, tmp_path: Path) -> None:
+    stages = graph.read(run.root).stages
+    assert {name.split("@")[0] for name in stages} == STAGES
+    root, other = tmp_path / "project", next(name for name in TASKS if name != run.params.task)
+    root.mkdir()
+    for name in (".git", ".dvc"):
+        shutil.copytree(run.root / name, root / name)
+    for name in ("dvc.yaml", "versions.yaml"):
+        shutil.copyfile(run.root / name, root / name)
+    own, content = (yaml.safe_load(path.read_text()) for path in (run.root / "params.yaml", template_for(other)))
+    names = {key: own[key] for key in ("seeds", "students", "runtimes", "int8", "teachers")}
+    content |= {
+        **names,
+        "task": other,
+        "soft_labels": {**content["soft_labels"], "shards": own["soft_labels"]["shards"]},
+    }
+    (root / "params.yaml").write_text(yaml.safe_dump(content))
+    assert expansion.expand(root).stages == stages
 
 
 def test_broken_data_stops_every_later_stage(run: Run, tmp_path: Path) -> None:
-    verdict = run.root / validate.VERDICT
-    before = read_json(verdict)
-    write_json(verdict, {**before, "success": False, "failures": ["test holds no samples"]})
-    try:
-        with pytest.raises(DataError, match="test holds no samples"):
-            evaluate.run(run.root, f"{run.student}-pruned")
-    finally:
-        write_json(verdict, before)
+    root = run.copy(tmp_path / "project", *PRODUCED)
+    verdict = root / validate.VERDICT
+    content = read_json(verdict)
+    verdict.unlink()
+    write_json(verdict, {**content, "success": False, "failures": ["test holds no samples"]})
+    with pytest.raises(DataError, match="test holds no samples"):
+        evaluate.run(root, f"{run.student}-pruned")

@@ -37,12 +37,10 @@ def test_the_student_is_given_the_very_view_that_the_teacher_labelled(
             said = pico.model(shown["image"].float() / 255).log_softmax(1)
         for place, name in enumerate(names):
             row = labels[name]
-            number = epoch % 2
-            assert (
-                shown["log_probabilities"][place].tolist() == row.log_probabilities[number].astype(np.float32).tolist()
-            )
+            kept = row.log_probabilities[epoch % 2]
+            assert shown["log_probabilities"][place].tolist() == kept.astype(np.float32).tolist()
             # Half precision of a log-probability.
-            own = said[place][torch.from_numpy(row.classes[number].astype(np.int64))]
+            own = said[place][torch.from_numpy(row.classes[epoch % 2].astype(np.int64))]
             assert own.tolist() == pytest.approx(kept.tolist(), abs=0.01)
 
 
