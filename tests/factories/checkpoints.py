@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from alambique.tasks.detect import network
+from alambique.tasks.detect.export import export
+from alambique.tasks.detect.preprocess import preprocess
 
 from alambique import config, layout
 from alambique.config.detect import Network
 from alambique.data.dataset import Dataset
 from alambique.layout import DATA, Candidate
-from alambique.tasks.detect import network
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.preprocess import preprocess
 from factories.tiny_detection import NETWORK
 
 SIZE = 64

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from alambique.tasks.detect import trainer
+from alambique.tasks.detect.branches import TaughtLoss
 from torch import Tensor
 from ultralytics.utils import RANK
 
 from alambique.files import write_json
-from alambique.tasks.detect import trainer
-from alambique.tasks.detect.branches import TaughtLoss
 
 SEEN: list[str] = []
 """The images of this rank's batches, one batch after the other."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from alambique.tasks.detect import DETECT
 
 from alambique.config.deployment import Deployment
 from alambique.evaluation.leaderboard import SCHEMA
@@ -26,7 +27,6 @@ from alambique.messages import (
     Version,
 )
 from alambique.pipeline import dvc_repository
-from alambique.tasks.detect import DETECT
 
 NAMES = ("pico-onnx-fp32", "pico-onnx-int8", "pico-openvino-fp32", "pico-openvino-int8")
 TEST_SPLIT = "d" * 64

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from alambique.data.dataset import Dataset
 from alambique.tasks.detect.samples import Sample, labelled
 from alambique.tasks.detect.trainer import SampleTrainer
+
+from alambique.data.dataset import Dataset
 
 
 def with_teacher(data: Dataset, logit: float = 1.0) -> list[Sample]:

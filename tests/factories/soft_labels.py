@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 from alambique.softlabels import writer
 from alambique.softlabels.key import Recipe
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}

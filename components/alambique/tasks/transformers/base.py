@@ -143,7 +143,7 @@ class TransformersTask(ABC):
 
     @abstractmethod
     def measure_in_training(self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:
-        """Measures a network on val, `Params.HEADLINE` first."""
+        """Measures a network on val: `Params.HEADLINE`, and first what decides when training stops."""
 
     def measure_val(self, folder: Path, dataset: Texts, params: Any) -> Metrics:
         network = self.load(folder)

@@ -282,18 +282,16 @@ class CausalText(TransformersTask):
     # Measuring
 
     def program(self, folder: Path, threads: int) -> Program:
-        """See `alambique.tasks.base.Task.program`; it computes texts from their beginning, so its past is empty."""
         import torch
 
-        from alambique.tasks.transformers.models import token_logits
+        from alambique.tasks.transformers.models import decode
 
         torch.set_num_threads(threads)
         model, tokenizer, _ = self.load(folder)
-        vocabulary = len(tokenizer)
 
-        @torch.inference_mode()
-        def predict(ids: NDArray[np.int64], *past: NDArray[np.float32]) -> list[NDArray[Any]]:
-            return [token_logits(model, torch.from_numpy(ids), vocabulary).numpy()]
+        def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
+            tensors = decode(model, *map(torch.from_numpy, inputs), vocabulary=len(tokenizer))
+            return [tensor.numpy() for tensor in tensors]
 
         return predict
 

@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    DynamicCache,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -75,6 +76,28 @@ def token_logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
     """
     logits: Tensor = model(input_ids=ids, use_cache=False).logits
     return logits[..., :vocabulary]
+
+
+@torch.inference_mode()
+def decode(
+    model: nn.Module, ids: Tensor, keys: Tensor, values: Tensor, vocabulary: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One decoding step as `decoder.Decoder` computes it, by the library itself.
+
+    Args:
+        ids: (1, tokens).
+        keys, values: of the tokens before, (layers, kv_heads, past, width).
+        vocabulary: tokens that the tokenizer knows.
+    Returns:
+        logits, (1, tokens, vocabulary); keys and values of all tokens.
+    """
+    cache = DynamicCache()
+    if keys.shape[2]:
+        for number, (key, value) in enumerate(zip(keys, values, strict=True)):
+            cache.update(key[None], value[None], number)
+    logits: Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+    whole = [torch.stack([getattr(layer, name)[0] for layer in cache.layers]) for name in ("keys", "values")]
+    return logits[..., :vocabulary], whole[0], whole[1]
 
 
 def token_macs(model: PreTrainedModel, max_tokens: int) -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import DataError
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text_classify.adopt import adopt, read
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.import_tables import import_labelled, read
 
 
 def table(path: Path, rows: list[tuple[str, str]], header: str = "text,category") -> None:
@@ -24,7 +24,7 @@ def test_val_is_split_off_train_by_the_texts_themselves(tmp_path: Path) -> None:
     table(tmp_path / "b" / "test.csv", [("is it lost?", "lost")])
     found = []
     for name in ("a", "b"):
-        adopt(str(tmp_path / name), tmp_path / f"{name}_data")
+        import_labelled(str(tmp_path / name), tmp_path / f"{name}_data")
         found.append(Texts.load(tmp_path / f"{name}_data"))
     first, second = ({text.text for text in data.texts("val")} for data in found)
     assert first == second
@@ -36,7 +36,7 @@ def test_val_is_split_off_train_by_the_texts_themselves(tmp_path: Path) -> None:
 
 def test_one_table_alone_is_split_by_itself(tmp_path: Path) -> None:
     table(tmp_path / "all.csv", ROWS, header="Sentence,Intent")
-    adopt(str(tmp_path / "all.csv"), tmp_path / "data")
+    import_labelled(str(tmp_path / "all.csv"), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
     assert all(data.texts(split) for split in ("train", "val", "test"))
     assert sum(len(data.texts(split)) for split in ("train", "val", "test")) == len(ROWS)
@@ -49,7 +49,7 @@ def test_rows_without_a_label_are_unlabelled(tmp_path: Path, folder: bool) -> No
     if folder:
         table(tmp_path / "given" / "test.csv", [("is it lost?", "lost")])
         table(tmp_path / "given" / "unlabelled.csv", [("who?", "")])
-    adopt(str(tmp_path / "given"), tmp_path / "data")
+    import_labelled(str(tmp_path / "given"), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
     assert [text.text for text in data.texts("unlabelled")] == ["who?"] * folder + ["what, then?", "and why?"]
     assert all(text.label for split in ("train", "val", "test") for text in data.texts(split))
@@ -72,7 +72,7 @@ def test_a_table_without_labels_says_what_it_has(tmp_path: Path) -> None:
 def test_a_missing_test_split_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "given" / "train.csv", ROWS)
     with pytest.raises(DataError, match="no texts for `test`"):
-        adopt(str(tmp_path / "given"), tmp_path / "data")
+        import_labelled(str(tmp_path / "given"), tmp_path / "data")
 
 
 def test_a_text_in_two_splits_stays_where_it_is_measured(tmp_path: Path, warned: list[str]) -> None:
@@ -81,7 +81,7 @@ def test_a_text_in_two_splits_stays_where_it_is_measured(tmp_path: Path, warned:
     for split, texts in {"train": ["a b", "c", "d"], "val": ["d", "e"], "test": ["A  b", "e", "f"]}.items():
         lines = "".join(f"{text},x\n" for text in texts)
         (source / f"{split}.csv").write_text(f"text,label\n{lines}")
-    adopt(str(source), tmp_path / "data")
+    import_labelled(str(source), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
     found = {split: [text.text for text in data.texts(split)] for split in ("train", "val", "test")}
     assert found == {"train": ["c"], "val": ["d"], "test": ["A  b", "e", "f"]}

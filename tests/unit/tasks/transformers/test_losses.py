@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alambique.tasks.text import losses
+from alambique.softlabels import topk
+from alambique.tasks.transformers import losses
 
 KINDS = ["forward", "reverse", "jsd"]
 
@@ -28,11 +29,10 @@ def dense(teacher: Tensor, student: Tensor, kind: str, beta: float) -> float:
 
 def kept(teacher: Tensor, student: Tensor, k: int, temperature: float) -> tuple[Tensor, Tensor]:
     """Both sides' events where k of the teacher's tokens are kept."""
-    top = teacher.log_softmax(-1).topk(k, -1)
-    rest = (teacher.log_softmax(-1) / temperature).scatter(-1, top.indices, -torch.inf).logsumexp(-1)
+    top = topk.keep(teacher.log_softmax(-1), k, temperature)
     return (
-        losses.teacher_events(top.values, rest.clamp(min=losses.EMPTY), temperature),
-        losses.student_events(student, top.indices, temperature),
+        topk.teacher_events(top.values, top.log_remaining_mass, temperature),
+        topk.student_events(student, top.indices, temperature),
     )
 
 
@@ -111,10 +111,10 @@ def test_forward_and_reverse_are_the_limits_of_jsd() -> None:
     assert float(losses.divergence(*sides, "jsd", 1 - 1e-4)) / 1e-4 == pytest.approx(reverse, rel=0.02)
 
 
-def test_next_token_counts_learned_tokens_alone() -> None:
+def test_next_token_counts_the_loss_mask_alone() -> None:
     chance = torch.Generator().manual_seed(0)
     logits, ids = torch.randn(2, 5, 11, generator=chance), torch.randint(0, 11, (2, 5), generator=chance)
-    learned = torch.zeros(2, 5, dtype=torch.bool)
-    learned[0, 2] = learned[1, 4] = True
+    loss_mask = torch.zeros(2, 5, dtype=torch.bool)
+    loss_mask[0, 2] = loss_mask[1, 4] = True
     expected = -(logits[0, 1].log_softmax(-1)[ids[0, 2]] + logits[1, 3].log_softmax(-1)[ids[1, 4]]) / 2
-    assert float(losses.next_token(logits, ids, learned)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(losses.next_token(logits, ids, loss_mask)) == pytest.approx(float(expected), rel=1e-5)

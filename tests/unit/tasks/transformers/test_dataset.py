@@ -7,9 +7,9 @@ import pytest
 
 from alambique.data.expectations import failures, judge
 from alambique.errors import DataError
-from alambique.tasks.text.adopt import adopt, split
-from alambique.tasks.text.contract import facts, labelled_facts
-from alambique.tasks.text.data import Text, Texts, write
+from alambique.tasks.transformers.contract import facts, labelled_facts
+from alambique.tasks.transformers.dataset import Text, Texts, write
+from alambique.tasks.transformers.import_dataset import import_dataset, split
 
 STORIES = [f"Once there was a cat number {number}." for number in range(60)]
 TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
@@ -27,6 +27,7 @@ def test_what_is_written_is_read_in_order(tmp_path: Path) -> None:
     assert data.classes == ["cat", "dog"]
     assert data.texts("train") == [row._replace(name=f"train/{n:06d}") for n, row in enumerate(rows)]
     assert data.texts("unlabelled") == []
+    assert (data.size("train"), data.size("unlabelled")) == (3, 0)
     assert not data.has("unlabelled")
 
 
@@ -58,7 +59,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
         data.texts("train")
     with pytest.raises(DataError, match=f"source.jsonl:1: .*{words}"):
         (tmp_path / "source.jsonl").write_text(line)
-        adopt(str(tmp_path / "source.jsonl"), tmp_path / "adopted")
+        import_dataset(str(tmp_path / "source.jsonl"), tmp_path / "imported")
 
 
 def test_bytes_that_are_no_text_are_a_row_of_the_facts(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_what_breaks_the_contract_is_named(tmp_path: Path) -> None:
 
 def test_plain_text_is_parted_at_blank_lines_and_by_hash(tmp_path: Path) -> None:
     (tmp_path / "stories.txt").write_text("\n\n".join([*STORIES, STORIES[0]]))
-    adopt(str(tmp_path / "stories.txt"), tmp_path / "data")
+    import_dataset(str(tmp_path / "stories.txt"), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
     parts = {name: {text.text for text in data.texts(name)} for name in ("train", "val", "test")}
     assert set.union(*parts.values()) == set(STORIES)
@@ -124,17 +125,17 @@ def test_a_folder_with_split_names_keeps_them(tmp_path: Path) -> None:
     for name in ("train", "val", "test"):
         (source / f"{name}.jsonl").write_text(json.dumps({"text": name, "label": name[0]}) + "\n\n")
     (source / "unlabelled.txt").write_text("one\nline more\n\ntwo\n")
-    adopt(str(source), tmp_path / "data")
+    import_dataset(str(source), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
     assert data.classes == ["t", "v"]
     assert [text.text for text in data.texts("unlabelled")] == ["one\nline more", "two"]
-    adopt(str(tmp_path / "data"), tmp_path / "again")
+    import_dataset(str(tmp_path / "data"), tmp_path / "again")
     assert Texts.load(tmp_path / "again").digest("train") == data.digest("train")
 
 
 def test_a_source_without_texts_or_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no texts at"):
-        adopt(str(tmp_path), tmp_path / "data")
+        import_dataset(str(tmp_path), tmp_path / "data")
     (tmp_path / "train.txt").write_text("one")
     with pytest.raises(DataError, match="has no texts for `val`"):
-        adopt(str(tmp_path), tmp_path / "data")
+        import_dataset(str(tmp_path), tmp_path / "data")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alambique.tasks.transformers.predict import load, open_candidate
 from rich.console import Console
 from transformers import AutoModelForCausalLM
 
@@ -19,11 +20,9 @@ from alambique.files import folder_sha256, read_json, write_json
 from alambique.layout import Candidate
 from alambique.softlabels.reader import Cache
 from alambique.tasks.cards import read_card
-from alambique.tasks.text import TEXT, chat, folders, network, results, soft_labels
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.evaluate import encoded
-from alambique.tasks.text.predict import load, open_candidate
+from alambique.tasks.transformers import TEXT, chat, folders, network, results, soft_labels, tokenizers
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.evaluate import encoded
 
 NOTHING = {"uri": None, "sha256": None, "file": None}
 NETWORK = {"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48}
@@ -130,7 +129,7 @@ def test_a_sequence_student_learns_what_the_teacher_wrote(home: Home, tmp_path: 
     for name in ("train/000000", "train/000003"):
         row = cache[name]
         assert row.ids[:5].tolist() == texts[name].ids[:5].tolist()
-        assert row.learned.tolist() == [0] * 5 + [1] * (len(row.ids) - 5)
+        assert row.loss_mask.tolist() == [0] * 5 + [1] * (len(row.ids) - 5)
         assert len(row.ids) <= 64
     assert any(cache[name].ids.tolist() != each.ids.tolist() for name, each in texts.items())
     again = labels(home, params, tmp_path)
