@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alambique.tasks.detect.evaluate import write_results
 from benchmarks import student_yolo26n
 from benchmarks.pruning import PRUNED, row
 
@@ -10,7 +11,6 @@ from alambique import config
 from alambique.files import write_text
 from alambique.layout import evaluation
 from alambique.runs.new_project import template_dir
-from alambique.tasks.detect.evaluate import write_results
 
 IMAGES = 4
 
