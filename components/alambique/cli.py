@@ -206,9 +206,9 @@ def chat(
 
     with errors_exit():
         prepare()
-        from alambique.tasks.text.chat import chat as talk
+        from alambique.tasks.transformers.chat import chat as talk
 
-        talk(model, temperature=temperature, most=tokens, seed=seed, threads=threads, console=Console())
+        talk(model, temperature=temperature, limit=tokens, seed=seed, threads=threads, console=Console())
 
 
 @app.command()
