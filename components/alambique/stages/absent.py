@@ -17,7 +17,7 @@ def write_absent(stage: Stage, project: Path) -> bool:
     Writes  evaluations/<champion>/, metrics/evaluate/<champion>.json
     """
     match shlex.split(stage.cmd) if isinstance(stage.cmd, str) else ():
-        case ["python", "-m", "alambique.stages", "evaluate", name] if name.startswith("champion-"):
+        case ["python", "-m", "alambique.stage", "evaluate", name] if name.startswith("champion-"):
             champion = EvaluationTarget.parse(name)
         case _:
             return False
