@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from alambique.stages.__main__ import STAGES, run
+from alambique.stage import STAGES, run
 
 from alambique.errors import ERROR_FILE, ConfigurationError
 
