@@ -18,7 +18,7 @@ from alambique.tasks.yolo import TASKS
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
-PARITY = {"images": 8, "max_score_difference": 0.02, "max_output_difference": math.nan, "agreement": 0.98}
+PARITY = {"samples": 8, "max_score_difference": 0.02, "max_output_difference": math.nan, "agreement": 0.98}
 GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
 
 

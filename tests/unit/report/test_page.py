@@ -37,7 +37,7 @@ def board() -> Leaderboard:
         there = {"present": True, "data": "today", "images": 40, **figures}
         evaluations[subject.name] = {"present": False} if subject.kind == "champion" else there
     times = {"p50_ms": 8.0, "p95_ms": 9.0, "times_ms": [8.0, 8.1]}
-    parity = {"images": 40, "max_score_difference": 0.01, "max_output_difference": None, "agreement": 0.9}
+    parity = {"samples": 40, "max_score_difference": 0.01, "max_output_difference": None, "agreement": 0.9}
     evaluations["pico-onnx-int8"]["parity"] = parity
     return build.leaderboard(
         project="tales",

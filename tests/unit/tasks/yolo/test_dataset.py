@@ -10,8 +10,8 @@ import yaml
 from alambique.data.expectations import failures, judge
 from alambique.data.import_dataset import import_dataset
 from alambique.errors import DataError
-from alambique.tasks.yolo import HeadTask
 from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.task import Yolo
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_is_broken_breaks_the_contract(data: YoloDataset, params: object, c
     from alambique import tasks
 
     task = tasks.load(data.head)
-    assert isinstance(task, HeadTask)
+    assert isinstance(task, Yolo)
     facts = task.facts(copy, params)  # type: ignore[arg-type]
     told = "\n".join(failures(judge(facts.tables, facts.contract)))
     assert "every label row can be read" in told

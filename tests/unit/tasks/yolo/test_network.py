@@ -14,7 +14,7 @@ from ultralytics.nn.distill_model import FeatureHook
 
 from alambique.config.detect import Network
 from alambique.errors import DataError
-from alambique.files import read_json, sha256
+from alambique.files import sha256
 from alambique.tasks.yolo import network
 
 
@@ -154,8 +154,7 @@ def test_macs_are_those_of_the_deployed_network() -> None:
 def test_the_card_describes_the_file_beside_it(tmp_path: Path) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     network.save(model, tmp_path / "weights.pt", image_size=64)
-    card = network.write_card(tmp_path, kind="teacher", image_size=64, data="d" * 64, source="given.pt")
-    assert card == read_json(tmp_path / "card.json")
+    card = network.describe(tmp_path, 64, "detect")
     assert card["sha256"] == sha256(tmp_path / "weights.pt")
     assert card["size_bytes"] == (tmp_path / "weights.pt").stat().st_size
     assert card["parameters"] == network.parameters(model)

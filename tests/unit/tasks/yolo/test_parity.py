@@ -15,7 +15,7 @@ def found(boxes: list[list[float]], scores: list[float], classes: list[int]) -> 
 
 def test_a_network_agrees_with_itself() -> None:
     same = found(BOXES, [0.9, 0.8, 0.7], [0, 1, 1])
-    expected = {"images": 2, "max_score_difference": 0.0, "max_output_difference": 0.0, "agreement": 1.0}
+    expected = {"samples": 2, "max_score_difference": 0.0, "max_output_difference": 0.0, "agreement": 1.0}
     assert parity([same, same], [same, same], 0.25) == expected
 
 
@@ -51,7 +51,7 @@ def test_only_what_reaches_the_threshold_is_compared() -> None:
 
 def test_one_that_finds_nothing_agrees_on_nothing_and_has_no_differences() -> None:
     result = parity([found([], [], [])], [found(BOXES, [0.9, 0.8, 0.7], [0, 1, 1])], 0.25)
-    assert result == {"images": 1, "max_score_difference": None, "max_output_difference": None, "agreement": 0.0}
+    assert result == {"samples": 1, "max_score_difference": None, "max_output_difference": None, "agreement": 0.0}
 
 
 def test_where_neither_finds_anything_nothing_can_be_said() -> None:
