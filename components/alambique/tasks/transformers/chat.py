@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from alambique.errors import DataError
-from alambique.runtimes.base import Program
+from alambique.runtimes.base import Array, Program
 from alambique.tasks.cards import read_card
 from alambique.tasks.transformers import sequences, tokenizers
 from alambique.tasks.transformers.dataset import Message
@@ -66,7 +66,8 @@ class Generator:
 
     def _forget(self) -> None:
         layers, heads, _, width = self.card["input"]["past_keys"]["shape"]
-        self.keys = self.values = np.zeros((layers, heads, 0, width), np.float32)
+        self.keys: Array = np.zeros((layers, heads, 0, width), np.float32)
+        self.values: Array = self.keys
         self.past: list[int] = []
 
     def _text(self, ids: list[int]) -> str:
