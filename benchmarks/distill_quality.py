@@ -45,11 +45,11 @@ import typer
 
 from alambique import config, layout
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect import samples, trust
-from alambique.tasks.detect.soft_labels import recipe
+from alambique.tasks.yolo import samples, trust
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, advance, begin, do, gain, given, lay_out
@@ -158,7 +158,7 @@ def main(
         common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, epochs=scale.epochs, runs=figures)
 
 
-def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs: int) -> None:
+def work(folder: Path, source: YoloDataset, weights: Path | None, scale: Scale, jobs: int) -> None:
     """Do every stage that is not done yet.
 
     Args:
@@ -188,14 +188,14 @@ def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs
         )
 
 
-def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
+def make_teacher(project: Path, source: YoloDataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
     """The setting's project up to its soft labels."""
     splits = split(source, KEEP if setting.labels == "few" else 1)
     lay_out(project, "detect", partial(datasets.link, source, splits=splits), changes(setting, weights, scale))
     do(project, TEACHER_STAGES)
 
 
-def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
+def split(source: YoloDataset, keep: int) -> dict[str, list[Path]]:
     """The images by split, when one in `keep` of the train images, by their sorted paths, keeps its labels."""
     train = source.images("train")
     labelled = train[::keep]
@@ -233,7 +233,7 @@ def student_stages(run: Run, seed: int) -> list[Stage]:
 
 def entropy_at_labels(project: Path) -> Row:
     """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
-    params, data = cast("Params", config.load(project)), Dataset.load(project / layout.DATA)
+    params, data = cast("Params", config.load(project)), YoloDataset.load(project / layout.DATA)
     cache = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
     lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_label_probability)
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))

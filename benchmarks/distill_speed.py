@@ -39,12 +39,12 @@ from ultralytics.utils import LOGGER, NUM_THREADS
 
 from alambique import layout, tasks
 from alambique.config.detect import Network, Params
-from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
-from alambique.tasks.detect import network, samples, soft_labels
-from alambique.tasks.detect.boxes import SoftLabels
+from alambique.tasks.yolo import network, samples, soft_labels
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.soft_label_rows import BoxLabels
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.round_robin import Block, Round, forward, interleave, per_sample, ratio, share_of_ceiling, step_times
@@ -118,7 +118,7 @@ def make_blocks(project: Path, params: Params) -> dict[str, Block]:
         "plain": _block(task.control, project, params),
         "cached": _block(task.distill, project, params),
     }
-    data = Dataset.load(project / DATA)
+    data = YoloDataset.load(project / DATA)
     for scale in TEACHERS:
         folder = project / layout.teacher(scale)
         folder.mkdir(parents=True)
@@ -143,7 +143,7 @@ def _stage(work: Callable[[Path], object], batch: int) -> float:
 
 def _know_everything(project: Path, params: Params) -> None:
     """The cache of a teacher that sees what is labelled, and nothing else: every box has logits to learn from."""
-    data = Dataset.load(project / DATA)
+    data = YoloDataset.load(project / DATA)
     folder = project / layout.teacher(params.teachers[0])
     folder.mkdir(parents=True)
     network.save(network.build(params.networks[STUDENT], data.classes, params.seed), folder / WEIGHTS, SIZE)
@@ -155,11 +155,11 @@ def _know_everything(project: Path, params: Params) -> None:
     writer.write(target, (_seen(data, image, made.width) for image in images), made, 0, 1)
 
 
-def _seen(data: Dataset, image: Path, width: int) -> SoftLabels:
+def _seen(data: YoloDataset, image: Path, width: int) -> BoxLabels:
     rows = data.boxes(image)
     centre, extent = rows[:, 1:3], rows[:, 3:5]
     others = (rows[:, :1].astype(int) + np.arange(width)) % len(data.classes)  # its own class first
-    return SoftLabels(
+    return BoxLabels(
         image=samples.inside(data, image),
         boxes=np.hstack((centre - extent / 2, centre + extent / 2)).astype(np.float16),
         logits=np.tile(np.where(np.arange(width), -3, 3), (len(rows), 1)).astype(np.float16),

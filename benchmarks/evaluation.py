@@ -29,11 +29,11 @@ from ultralytics.utils import LOGGER
 
 from alambique import layout, tasks
 from alambique.config.detect import Evaluate, Params
-from alambique.data.dataset import Dataset
 from alambique.layout import DATA, WEIGHTS, Candidate
 from alambique.process.timing import round_robin
-from alambique.tasks.detect import network
-from alambique.tasks.detect.evaluate import measure
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.evaluate import measure
 from benchmarks import common, datasets
 from benchmarks.common import Row
 
@@ -70,7 +70,7 @@ def rows(ours: Sequence[float], theirs: Sequence[float]) -> list[Row]:
     return [common.median("throughput", [one / other for one, other in zip(ours, theirs, strict=True)], "≥ 1.0")]
 
 
-def lay_out(project: Path, data: Path | None, images: int) -> Dataset:
+def lay_out(project: Path, data: Path | None, images: int) -> YoloDataset:
     """A project with that many test images, and an artifact."""
     project.mkdir()
     source = datasets.given(data, {"test": images}) if data else _scenes(project.with_name("scenes"), images)
@@ -82,14 +82,14 @@ def lay_out(project: Path, data: Path | None, images: int) -> Dataset:
     return dataset
 
 
-def _scenes(target: Path, images: int) -> Dataset:
+def _scenes(target: Path, images: int) -> YoloDataset:
     from alambique.demo.scenes import Scenes
 
     Scenes(train=1, val=1, test=images, size=SIZE, digits=16).write(target)
-    return Dataset.load(target)
+    return YoloDataset.load(target)
 
 
-def _export(project: Path, params: Params, dataset: Dataset) -> None:
+def _export(project: Path, params: Params, dataset: YoloDataset) -> None:
     checkpoint = project / layout.checkpoint(CANDIDATE.student, "pruned")
     checkpoint.mkdir(parents=True)
     model = network.build(params.networks[CANDIDATE.student], dataset.classes, params.seed)
@@ -106,11 +106,11 @@ def _rate(work: Callable[[], Any], images: int) -> float:
     return images / (time.perf_counter() - start)
 
 
-def _ours(project: Path, dataset: Dataset) -> None:
+def _ours(project: Path, dataset: YoloDataset) -> None:
     measure(project / CANDIDATE.folder, dataset, "test", Evaluate())
 
 
-def _theirs(project: Path, dataset: Dataset) -> None:
+def _theirs(project: Path, dataset: YoloDataset) -> None:
     settings = {"split": "test", "imgsz": SIZE, "batch": 1, "workers": 0, "rect": False, "plots": False, "conf": 0.001}
     with patch.object(onnxruntime, "InferenceSession", partial(_limited, onnxruntime.InferenceSession)):
         model = YOLO(project / CANDIDATE.folder / "model.onnx", task="detect")

@@ -25,7 +25,7 @@ import numpy as np
 import typer
 
 from alambique.softlabels import writer
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 from benchmarks import common
 from benchmarks.common import Row
 
@@ -110,10 +110,10 @@ def _bytes_an_image(images: int, boxes: float) -> float:
         return sum(path.stat().st_size for path in Path(folder).iterdir()) / images
 
 
-def _boxes(counts: Iterable[int], width: int, generator: np.random.Generator) -> Iterator[SoftLabels]:
+def _boxes(counts: Iterable[int], width: int, generator: np.random.Generator) -> Iterator[BoxLabels]:
     """Images by path, each with its number of boxes."""
     for index, count in enumerate(counts):
-        yield SoftLabels(
+        yield BoxLabels(
             image=f"train/{index:012d}.jpg",  # as COCO's are
             boxes=generator.random((count, 4)).astype(np.float16),
             logits=generator.normal(size=(count, width)).astype(np.float16),

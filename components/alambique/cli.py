@@ -1,4 +1,4 @@
-"""The command line, for people: dvc.yaml calls `alambique.stages`, and Airflow's side `alambique.verbs`."""
+"""The command line, for people: dvc.yaml calls `alambique.stage`, and Airflow's side `alambique.verbs`."""
 
 from __future__ import annotations
 

@@ -63,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="alambique pull", description="Bring the published champion to this device.")
     parser.add_argument("url", metavar="URL", help="s3://bucket/prefix/MODEL")
     parser.add_argument("target", metavar="TARGET", help="the link that leads to the model's folder")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        line = pull(given.url, Path(given.target))
+        line = pull(options.url, Path(options.target))
     except (PullError, Boto3Error, BotoCoreError, ClientError, OSError, ValueError) as error:
-        sys.stderr.write(f"{given.target} stays as it was: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{options.target} stays as it was: {' '.join(str(error).split())}\n")
         return 1
     sys.stdout.write(f"{line}\n")
     return 0

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from alambique.tasks.detect import network
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.preprocess import preprocess
 
-from alambique import config, layout
+from alambique import layout, tasks
 from alambique.config.detect import Network
-from alambique.data.dataset import Dataset
-from alambique.layout import DATA, Candidate
+from alambique.files import write_json
+from alambique.layout import CARD, DATA, Candidate
+from alambique.stages.export import export
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import HeadName, YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess
 from factories.tiny_detection import NETWORK
 
 SIZE = 64
@@ -30,7 +32,7 @@ def checkpoint(
     architecture: Network = NETWORK,
 ) -> Path:
     """A detector of the project's classes, with random weights; what it finds depends on what it sees."""
-    dataset = Dataset.load(project / DATA)
+    dataset = YoloDataset.load(project / DATA)
     model = network.build(architecture, dataset.classes, seed=0)
     pixels = np.concatenate([preprocess(image, SIZE)[0] for image in dataset.images("train")])
     for layer in model.modules():
@@ -45,8 +47,15 @@ def checkpoint(
     target = project / folder
     target.mkdir(parents=True)
     network.save(model, target / "weights.pt", SIZE)
-    network.write_card(target, kind, SIZE, data="none", student=student)
+    write_card(target, kind, student=student)
     return target
+
+
+def write_card(folder: Path, kind: str, task: HeadName = "detect", **fields: Any) -> None:
+    """Describe the weights in a folder, which nobody trained."""
+    described = network.describe(folder, SIZE, task)
+    defaults = {"student": None, "data": "none", "teachers": [], "source": None}
+    write_json(folder / CARD, {"task": task, "kind": kind, **described, **defaults, **fields})
 
 
 def candidate(project: Path, name: str) -> Path:
@@ -56,7 +65,7 @@ def candidate(project: Path, name: str) -> Path:
         checkpoint(project, layout.checkpoint(wanted.student, "pruned"), "pruned", wanted.student)
     target = project / wanted.folder
     target.mkdir(parents=True)
-    export(project, config.load(project), wanted, target)
+    export(project, tasks.load("detect"), wanted, target)
     return target
 
 

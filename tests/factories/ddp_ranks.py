@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from alambique.tasks.detect import trainer
-from alambique.tasks.detect.branches import TaughtLoss
 from torch import Tensor
 from ultralytics.utils import RANK
 
 from alambique.files import write_json
+from alambique.tasks.yolo import trainer
+from alambique.tasks.yolo.distillation_loss import DistillationLoss
 
 SEEN: list[str] = []
 """The images of this rank's batches, one batch after the other."""
 
 
-class Witness(TaughtLoss):
+class Witness(DistillationLoss):
     """Remembers which images it is the loss of."""
 
     def loss(self, preds: dict[str, Tensor], batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from alambique.tasks.detect import network
-from alambique.tasks.detect.evaluate import evaluate
 
 from alambique import layout
 from alambique.config.deployment import Deployment
@@ -19,6 +17,8 @@ from alambique.layout import WEIGHTS, evaluation
 from alambique.messages import DriftRequest
 from alambique.pipeline import dvc_repository
 from alambique.registry.ledger import Entry, Ledger, State
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.evaluate import evaluate
 from factories import tiny_detection
 from factories.trained_networks import trained
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from alambique.tasks.detect import DETECT
 
 from alambique.config.deployment import Deployment
 from alambique.evaluation.leaderboard import SCHEMA
@@ -27,6 +26,7 @@ from alambique.messages import (
     Version,
 )
 from alambique.pipeline import dvc_repository
+from alambique.tasks.yolo import TASKS
 
 NAMES = ("pico-onnx-fp32", "pico-onnx-int8", "pico-openvino-fp32", "pico-openvino-int8")
 TEST_SPLIT = "d" * 64
@@ -95,8 +95,8 @@ def leaderboard(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "project": "tiny",
         "samples": "images",
         "headline": "map50_95",
-        "measures": {name: measure._asdict() for name, measure in DETECT.measures.items()},
-        "by_class": {name: measure._asdict() for name, measure in DETECT.by_class.items()},
+        "measures": {name: measure._asdict() for name, measure in TASKS["detect"].measures.items()},
+        "by_class": {name: measure._asdict() for name, measure in TASKS["detect"].by_class.items()},
         "objective": "accuracy",
         "data": TEST_SPLIT,
         "classes": ["red", "white"],

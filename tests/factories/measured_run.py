@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alambique.tasks.detect import average_precision, evaluate
 from numpy.typing import NDArray
 
 from alambique import config
-from alambique.data.dataset import Dataset
 from alambique.files import write_json
 from alambique.layout import DATA, METRICS, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
+from alambique.tasks.yolo import average_precision, evaluate
+from alambique.tasks.yolo.dataset import YoloDataset
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
 SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}
@@ -25,7 +25,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
         champions: the runtimes that have one.
         quality: of kinds that are not to have that of `QUALITY`.
     """
-    params, dataset = config.load(project), Dataset.load(project / DATA)
+    params, dataset = config.load(project), YoloDataset.load(project / DATA)
     qualities = QUALITY | quality
     named = list(evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8))
     present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
@@ -44,7 +44,7 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
     write_json(project / METRICS / "benchmark.json", {**conditions, "latencies": latencies})
 
 
-def _metrics(subject: EvaluationTarget, dataset: Dataset, quality: float) -> dict[str, Any]:
+def _metrics(subject: EvaluationTarget, dataset: YoloDataset, quality: float) -> dict[str, Any]:
     small = 0.3 if subject.precision == "int8" else 1.0
     quality -= 0.01 if subject.precision == "int8" else 0
     artifact: dict[str, Any] = {"digest": f"digest of {subject.name}", "candidate": subject.name}
@@ -80,7 +80,7 @@ def _latency(subject: EvaluationTarget) -> dict[str, Any]:
     return {**percentiles, "cold_start_ms": 81.5, "peak_memory_mb": 43.2, "times_ms": times}
 
 
-def _found(dataset: Dataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:
+def _found(dataset: YoloDataset, quality: float, chance: np.random.Generator) -> list[dict[str, Any]]:
     """The true boxes, all of them moved, and some of them missed, the more the lower the quality."""
     rows = []
     for image in dataset.images("test"):

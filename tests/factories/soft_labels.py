@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
 
 from alambique.softlabels import writer
 from alambique.softlabels.key import Recipe
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 CLASSES = ["cat", "dog", "eel"]
 DATA = {"train": "t" * 64, "unlabelled": "u" * 64}
@@ -29,11 +29,11 @@ RECIPE = BoxRecipe(
 )
 
 
-def labels(image: str, boxes: int, seed: int = 0) -> SoftLabels:
+def labels(image: str, boxes: int, seed: int = 0) -> BoxLabels:
     random = np.random.default_rng(seed)
     corners = random.random((boxes, 2)) / 2
     logits = -np.sort(-random.normal(size=(boxes, RECIPE.width)))
-    return SoftLabels(
+    return BoxLabels(
         image=image,
         boxes=np.hstack((corners, corners + 0.25)).astype(np.float16),
         logits=logits.astype(np.float16),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from alambique.tasks.detect import network
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
+from alambique.tasks.yolo import network
 
 SMALLEST = (0.50, 0.125, 1024)
 """A scale just wide enough to prune."""

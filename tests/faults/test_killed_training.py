@@ -28,7 +28,7 @@ from alambique.runs.run_stage import run_stage
 EPOCHS = 12
 
 CONTROL = {
-    "cmd": "python -m alambique.stages control pico 0",
+    "cmd": "python -m alambique.stage control pico 0",
     "deps": ["data"],
     "params": ["training", "distill.epochs"],
     "outs": ["models/control/0/pico"],
@@ -86,7 +86,7 @@ def kept(made: Project, result: StageResult) -> dict[str, str]:
 def uninterrupted(checkout: Path, target: Path) -> dict[str, str]:
     """The md5 of each file that the same training leaves when nothing happens to it."""
     prepare()  # before Ultralytics is imported
-    from alambique.tasks.detect.distill import control
+    from alambique.tasks.yolo.distill import control
 
     target.mkdir()
     control(checkout, config.load(checkout), "pico", 0, target)

@@ -82,8 +82,8 @@ def describe(error: ValidationError, source: str) -> str:
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         message = item["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(item["input"], dict) else f" (got {_redacted(repr(item['input']))})"
-        lines.append(f"{source}: {path}: {message}{given}")
+        value = "" if isinstance(item["input"], dict) else f" (got {_redacted(repr(item['input']))})"
+        lines.append(f"{source}: {path}: {message}{value}")
     return "\n".join(lines)
 
 

@@ -102,7 +102,8 @@ def load(project: Path) -> list[Record]:
     """Every record of the project."""
     contents = (read_json(path) for path in sorted((project / ARRIVALS).glob("*.json")))
     return [
-        Record(each["source"], each["by"], [FileOutcome(**outcome) for outcome in each["files"]]) for each in contents
+        Record(content["source"], content["by"], [FileOutcome(**outcome) for outcome in content["files"]])
+        for content in contents
     ]
 
 

@@ -152,8 +152,8 @@ def _images(files: Files, root: Path, splits: Sequence[str]) -> list[str]:
     (described,) = files.fetch(["data.yaml"])
     write_bytes(root / "data.yaml", described.read_bytes())
     folders = Dataset.load(root).folders
-    wanted = tuple(f"{folders[split].as_posix()}/" for split in splits if split in folders)
-    return sorted(name for name in files.hashes if name.startswith(wanted) and _is_image(name))
+    prefixes = tuple(f"{folders[split].as_posix()}/" for split in splits if split in folders)
+    return sorted(name for name in files.hashes if name.startswith(prefixes) and _is_image(name))
 
 
 def _sampled(names: Sequence[str]) -> list[str]:

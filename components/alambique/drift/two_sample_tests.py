@@ -1,6 +1,6 @@
-"""Tests of whether two samples have one distribution, and the correction for asking many of them.
+"""Two-sample tests of equal distribution, and the correction for their number (Holm).
 
-A p-value by permutation is (1 + b) / (1 + B), b of B permutations being as extreme as what was found (Phipson & Smyth
+A p-value by permutation is (1 + b) / (1 + B), b of B permutations being at least as extreme (Phipson & Smyth
 2010, Permutation P-values Should Never Be Zero): it holds for samples of any size.
 """
 
@@ -18,10 +18,10 @@ SEED = 0
 """Of the permutations: equal samples give equal p-values."""
 
 LARGEST = 1000
-"""Rows of each sample that the kernel sees, which bounds its matrix and its time."""
+"""Rows of each sample that the kernel is computed on, at most."""
 
 RIDGE = 0.1
-"""Variance that is added to each direction before it is scaled, where dimensions have 1: noise is not blown up."""
+"""Added to the variance of each direction, in units of a dimension's, so that noise is not amplified."""
 
 
 class Result(NamedTuple):
@@ -36,17 +36,17 @@ def kolmogorov_smirnov(first: NDArray[np.float64], second: NDArray[np.float64]) 
 
     Equal values, as in counts, make the p-value too large, never too small (Noether 1963).
     """
-    found = ks_2samp(first, second, method="asymp")
-    return Result(float(found.statistic), float(found.pvalue))
+    result = ks_2samp(first, second, method="asymp")
+    return Result(float(result.statistic), float(result.pvalue))
 
 
 def maximum_mean_discrepancy(first: NDArray[np.float64], second: NDArray[np.float64], permutations: int) -> Result:
     """Unbiased MMD² of two samples of vectors, (n, d) and (m, d), with a Gaussian kernel as wide as their median
     distance; by permutation.
 
-    Gretton et al. 2012, A Kernel Two-Sample Test (JMLR 13), equation 3 and §8. Both samples are first whitened, as one:
-    a network's features are so correlated that most distances would be those along a single direction. On the scenes of
-    benchmarks/drift.py at p ≤ 0.004, blur was so seen in 67 % of the batches, without whitening in 13 %, and by a
+    Gretton et al. 2012, A Kernel Two-Sample Test (JMLR 13), equation 3 and §8. Both samples are first whitened
+    together: a network's features are so correlated that a single direction would dominate the distances. On the scenes
+    of benchmarks/drift.py at p ≤ 0.004, blur was detected in 67 % of the batches, without whitening in 13 %, and by a
     classifier two-sample test (logistic regression) in 33 %; a change of colours in 100, 78 and 95 %.
     """
     chance = np.random.default_rng(SEED)
@@ -62,8 +62,8 @@ def maximum_mean_discrepancy(first: NDArray[np.float64], second: NDArray[np.floa
 def class_counts(first: NDArray[np.float64], second: NDArray[np.float64], permutations: int) -> Result:
     """Pearson's χ² of two samples' totals by class, from counts an image, (n, classes) and (m, classes).
 
-    Objects of one image resemble each other, so that χ² of independent objects would see too much: whole images are
-    permuted instead.
+    Objects of one image are correlated, so that χ² of independent objects would give too many false alarms; therefore
+    whole images are permuted.
     """
     counts = np.concatenate([first, second])
     counts = counts[:, counts.any(axis=0)]
@@ -75,12 +75,14 @@ def class_counts(first: NDArray[np.float64], second: NDArray[np.float64], permut
     sums = np.stack([ones.sum(axis=1), twos.sum(axis=1)])
     shares = counts.sum(axis=0) / counts.sum()
     expected = [sums[side][:, None] * shares for side in (0, 1)]
-    terms = [(seen - hoped) ** 2 / np.maximum(hoped, 1e-12) for seen, hoped in zip((ones, twos), expected, strict=True)]
+    terms = [
+        (totals - mean) ** 2 / np.maximum(mean, 1e-12) for totals, mean in zip((ones, twos), expected, strict=True)
+    ]
     return _ranked(np.sum(terms, axis=(0, 2)))
 
 
 def permutations_for(level: float, tests: int) -> int:
-    """How many permutations let the strictest of the corrected tests be significant with room to spare."""
+    """Permutations needed so that the strictest of the corrected tests can be significant."""
     return max(999, math.ceil(10 * tests / level) - 1)
 
 
@@ -121,20 +123,20 @@ def _kernel(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
 def _sums(
     kernel: NDArray[np.float64], members: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Of the kernel within the first sample, from it to all, and of all; for each row of `members`."""
+    """Sums of the kernel within the first sample, from it to all rows, and over all; for each row of `members`."""
     inside = np.einsum("ij,ij->i", members @ kernel, members)
     return inside, members @ kernel.sum(axis=1), float(kernel.sum())
 
 
 def _memberships(n: int, m: int, permutations: int, chance: np.random.Generator) -> NDArray[np.float64]:
-    """One where a pooled row belongs to the first sample: as it is, then permuted, (1 + permutations, n + m)."""
-    as_it_is = np.repeat([1.0, 0.0], [n, m])
-    shuffled = chance.permuted(np.tile(as_it_is, (permutations, 1)), axis=1)
-    return np.vstack([as_it_is, shuffled])
+    """1 where a pooled row belongs to the first sample: unpermuted, then permuted, (1 + permutations, n + m)."""
+    unpermuted = np.repeat([1.0, 0.0], [n, m])
+    shuffled = chance.permuted(np.tile(unpermuted, (permutations, 1)), axis=1)
+    return np.vstack([unpermuted, shuffled])
 
 
 def _ranked(values: NDArray[np.float64]) -> Result:
-    """The first value, and its place among all of them; those that differ by rounding count as equal."""
+    """The first value, and its p-value by rank among all; differences by rounding count as equal."""
     reached = np.count_nonzero(values[1:] >= values[0] - 1e-9 * abs(values[0]))
     return Result(float(values[0]), float((1 + reached) / len(values)))
 

@@ -72,10 +72,10 @@ def sync_aliases(tracking_uri: str | None, model: str, state: State) -> None:
         _tag(client, model, state, known)
         challenger = _present(client.get_registered_model(model).aliases).get("challenger")
     entries = {"champion": state.champion, "previous": state.previous}
-    wanted = {alias: entry.version if entry and entry.version in known else None for alias, entry in entries.items()}
+    targets = {alias: entry.version if entry and entry.version in known else None for alias, entry in entries.items()}
     if challenger == state.champion.version:
-        wanted["challenger"] = None
-    _set(tracking_uri, model, wanted)
+        targets["challenger"] = None
+    _set(tracking_uri, model, targets)
 
 
 def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Mapping[str, str]]) -> None:
@@ -86,10 +86,10 @@ def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Map
     """
     champion, previous = state.champion, state.previous
     change = {BY: champion.by, AT: str(state.at), WHY: champion.why}
-    wanted = {champion.version: {**change, ACTION: champion.action, GATE_DIGEST: champion.gate_digest}}
+    tags_by_version = {champion.version: {**change, ACTION: champion.action, GATE_DIGEST: champion.gate_digest}}
     if previous and champion.action == "restored":
-        wanted[previous.version] = {**change, ACTION: "rolled back"}
-    for version, tags in wanted.items():
+        tags_by_version[previous.version] = {**change, ACTION: "rolled back"}
+    for version, tags in tags_by_version.items():
         for name, value in tags.items():
             if version in known and known[version].get(name, "") != value:
                 _retry_once(client.set_model_version_tag, model, version, name, value)
@@ -117,11 +117,11 @@ def verify(tracking_uri: str | None, version: Version) -> None:
         )
 
 
-def _set(tracking_uri: str, model: str, wanted: Mapping[str, str | None]) -> None:
+def _set(tracking_uri: str, model: str, targets: Mapping[str, str | None]) -> None:
     client = connect(tracking_uri)
     with reachable(tracking_uri):
         present = _present(client.get_registered_model(model).aliases)
-        for alias, version in wanted.items():
+        for alias, version in targets.items():
             if version is None and alias in present:
                 client.delete_registered_model_alias(model, alias)
             elif version is not None and present.get(alias) != version:

@@ -42,12 +42,12 @@ def propose(request: ProposeRequest) -> Proposal:
     challengers = report.decisions.challengers
     decisions = [decision for decision in report.decisions.decisions if decision.version in challengers]
     body = _within_limit("\n".join(head), decisions, request.tag)
-    return Proposal(tag=request.tag, judgement=report.sha256, subject=_subject(report), body=body)
+    return Proposal(tag=request.tag, judgement=report.sha256, subject=_title(report), body=body)
 
 
-def _subject(report: GateReport) -> str:
-    wanted = [f"{version.candidate} to champion of {version.model}" for version in report.decisions.challengers]
-    return f"Promote {' and '.join(wanted)}?" if wanted else f"{report.tag} has no challenger"
+def _title(report: GateReport) -> str:
+    promotions = [f"{version.candidate} to champion of {version.model}" for version in report.decisions.challengers]
+    return f"Promote {' and '.join(promotions)}?" if promotions else f"{report.tag} has no challenger"
 
 
 def _sources(report: GateReport, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:

@@ -29,11 +29,11 @@ def gate(request: GateRequest) -> Decisions:
         params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
     champions = champion_digests(request.versions, board)
     _check_champions(request, champions)
-    judged = [decide(version, board, gates.configured(params)) for version in request.versions]
+    verdicts = [decide(version, board, gates.configured(params)) for version in request.versions]
     decisions = Decisions(
         run_id=request.run.run_id,
-        decisions=judged,
-        challengers=challengers(judged, board, params.promotion.objective, champions),
+        decisions=verdicts,
+        challengers=challengers(verdicts, board, params.promotion.objective, champions),
         champions=champions,
     )
     aliases.mark(request.deployment.tracking_uri, decisions)
@@ -52,10 +52,10 @@ def _check_champions(request: GateRequest, champions: Mapping[str, str]) -> None
             )
 
 
-def decide(version: Version, board: Leaderboard, wanted: Sequence[Gate]) -> Decision:
+def decide(version: Version, board: Leaderboard, configured: Sequence[Gate]) -> Decision:
     """All gates' verdicts on one registered version; it passes if each gate passes."""
-    judged = gates.judge_candidate(version.candidate, board, wanted, version.sha256)
-    return Decision(version=version, passed=judged.passed, checks=judged.checks)
+    verdict = gates.judge_candidate(version.candidate, board, configured, version.sha256)
+    return Decision(version=version, passed=verdict.passed, checks=verdict.checks)
 
 
 def challengers(

@@ -194,7 +194,7 @@ class _Place:
         from botocore.exceptions import ClientError
 
         hashed = hashlib.sha256(content)
-        wanted = {
+        request = {
             **self._key(name),
             "Body": content,
             "Metadata": {"sha256": hashed.hexdigest()},
@@ -202,7 +202,7 @@ class _Place:
         }
         with reaching(f"{self.url}/{name}"):
             try:
-                self.s3.put_object(**wanted, **condition)
+                self.s3.put_object(**request, **condition)
             except ClientError as error:
                 if error.response["Error"]["Code"] in PRECONDITION_FAILED:
                     return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from pathlib import Path
 from typing import ClassVar
+from uuid import NAMESPACE_OID, uuid5
 
 from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
 from alambique.runtimes.specs import of_module
@@ -34,6 +36,7 @@ class CoreMl(Fp32Only):
         tensor = coremltools.TensorType(network.inputs[0], shape=tuple(image.shape))
         model = torch2coreml(module, [tensor], image, classifier_names=None)
         model.save(str(path))
+        _rename_items(path / "Manifest.json")
         given, *outputs = of_module(network, module)
         names = [value.name for value in model.get_spec().description.output]  # Core ML's own
         return [given, *(spec._replace(name=name) for spec, name in zip(outputs, names, strict=True))]
@@ -51,6 +54,14 @@ class CoreMl(Fp32Only):
             return [computed[name] for name in outputs]
 
         return predict
+
+
+def _rename_items(manifest: Path) -> None:
+    """Give a package's items identifiers that follow from their paths, in place of random ones."""
+    text = manifest.read_text()
+    for identifier, item in json.loads(text)["itemInfoEntries"].items():
+        text = text.replace(identifier, str(uuid5(NAMESPACE_OID, item["path"])))
+    manifest.write_text(json.dumps(json.loads(text), indent=4, sort_keys=True))
 
 
 RUNTIME = CoreMl()

@@ -17,11 +17,11 @@ def write_absent(stage: Stage, project: Path) -> bool:
     Writes  evaluations/<champion>/, metrics/evaluate/<champion>.json
     """
     match shlex.split(stage.cmd) if isinstance(stage.cmd, str) else ():
-        case ["python", "-m", "alambique.stages", "evaluate", name] if name.startswith("champion-"):
-            subject = EvaluationTarget.parse(name)
+        case ["python", "-m", "alambique.stage", "evaluate", name] if name.startswith("champion-"):
+            champion = EvaluationTarget.parse(name)
         case _:
             return False
-    if (project / subject.folder / CARD).exists():
+    if (project / champion.folder / CARD).exists():
         return False
     with fresh_folder(project / evaluation(name)):
         pass

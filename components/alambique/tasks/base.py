@@ -288,9 +288,18 @@ class Task(Protocol):
 
     # Pruning
 
-    def pruning_plans(self, network: Network, dataset: Any, params: Any, ratios: Sequence[float]) -> PruningPlans:
+    def pruning_plans(
+        self,
+        network: Network,
+        dataset: Any,
+        params: Any,
+        ratios: Sequence[float],
+        sensitivity: dict[str, Any] | None = None,
+    ) -> PruningPlans:
         """How to remove each of the rising `ratios` of the network's `prune.target`.
 
+        Args:
+            sensitivity: of the same network, from earlier plans, so that it is not measured again.
         Raises:
             ConfigurationError: the last ratio cannot be removed; the message names the nearest one.
         """

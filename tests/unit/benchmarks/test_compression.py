@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from alambique.tasks.detect.evaluate import write_results
 from benchmarks.compression import FINAL, PRUNED, WHOLE, Artifacts, drop, figures, ratio, sizes
 
 from alambique.files import write_json
 from alambique.layout import CARD, evaluation, evaluation_metrics
+from alambique.tasks.yolo.evaluate import write_results
 
 BYTES = {WHOLE: 9_600_000, PRUNED: 3_200_000, FINAL: 1_500_000}
 

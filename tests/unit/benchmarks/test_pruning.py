@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from alambique.tasks.detect.evaluate import write_results
 from benchmarks import student_yolo26n
 from benchmarks.pruning import PRUNED, row
 
@@ -11,6 +10,7 @@ from alambique import config
 from alambique.files import write_text
 from alambique.layout import evaluation
 from alambique.runs.new_project import template_dir
+from alambique.tasks.yolo.evaluate import write_results
 
 IMAGES = 4
 

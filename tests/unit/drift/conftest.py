@@ -20,7 +20,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
-    """What `watched.record` lays out. Read-only."""
+    """The project that `drift_project.record` creates. Read-only."""
     root = tmp_path_factory.mktemp("recorded")
     record(root, photographs)
     return root

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from factories.drift_features import CLASSES, batch, network_features, reference
+from factories.drift_features import batch, network_features, reference
 
-from alambique.drift import features, image_statistics
+from alambique.drift import image_statistics
 from alambique.drift.comparisons import Signal, compare
 from alambique.drift.features import Batch
 
@@ -92,25 +91,3 @@ def test_equal_sets_give_equal_signals() -> None:
     first, second = (compare(reference(), batch(IMAGES, 1), LEVEL, False) for _ in range(2))
     assert first == second
     assert all(isinstance(signal, Signal) for signal in first)
-
-
-def test_a_reference_is_kept_as_it_is(tmp_path: Path) -> None:
-    known = reference()
-    features.save(tmp_path / "a.npz", known)
-    again = features.load(tmp_path / "a.npz")
-    assert known.network_features is not None and again.network_features is not None
-    assert np.array_equal(again.statistics, known.statistics)
-    for field in ("embeddings", "counts", "uncertainty"):
-        assert np.array_equal(getattr(again.network_features, field), getattr(known.network_features, field))
-    assert {name: values.tolist() for name, values in again.network_features.numbers.items()} == {
-        name: values.tolist() for name, values in known.network_features.numbers.items()
-    }
-    assert again.network_features.classes == CLASSES
-    assert (again.trained, again.held_out) == (150, 100)
-
-
-def test_a_reference_without_the_network_is_kept_too(tmp_path: Path) -> None:
-    features.save(tmp_path / "a.npz", reference()._replace(network_features=None, held_out=7))
-    again = features.load(tmp_path / "a.npz")
-    assert again.network_features is None
-    assert again.held_out == 7

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alambique.tasks.detect import DETECT
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import build as building
@@ -15,6 +14,7 @@ from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.evaluation.measures import Interval, Measure
 from alambique.files import write_json
 from alambique.layout import evaluation_targets
+from alambique.tasks.yolo import TASKS
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
@@ -58,7 +58,7 @@ def build(
     gain: Interval | None = GAIN,
     champion_times: list[float] | None = None,
     agreements: dict[tuple[str, str], float | None] | None = None,
-    measures: Mapping[str, Measure] = DETECT.measures,
+    measures: Mapping[str, Measure] = TASKS["detect"].measures,
 ) -> Leaderboard:
     figures = {name: metrics.get("map50_95") for name, metrics in measured.items()}
     known = {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
@@ -68,7 +68,7 @@ def build(
         samples="images",
         headline="map50_95",
         measures=measures,
-        by_class=DETECT.by_class,
+        by_class=TASKS["detect"].by_class,
         objective=objective,
         teachers=TEACHERS,
         students=["pico"],
@@ -287,7 +287,7 @@ def test_the_board_says_what_its_figures_are_and_which_ranks() -> None:
 
 
 def test_tokens_a_second_follow_from_the_latency_of_an_input_of_tokens() -> None:
-    measures = {**DETECT.measures, "tokens_per_second": Measure("tokens/s", "number", shown=True)}
+    measures = {**TASKS["detect"].measures, "tokens_per_second": Measure("tokens/s", "number", shown=True)}
     found = rows(build(evaluations(), measures=measures))
     assert found["pico-onnx-int8"]["metrics"]["tokens_per_second"] == 1 / 0.002
     assert found["pico-pruned"]["metrics"]["tokens_per_second"] is None

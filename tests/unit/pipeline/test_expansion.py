@@ -29,7 +29,7 @@ def edit(path: Path, **changes: Any) -> None:
 def test_matrices_and_params_are_expanded(project: Path) -> None:
     graph = expansion.expand(project)
     shard = graph.stages["soft_labels@1"]
-    assert shard.cmd == "python -m alambique.stages soft_labels 1"
+    assert shard.cmd == "python -m alambique.stage soft_labels 1"
     assert shard.outs == ("metrics/soft_labels/1.json", "soft_labels/1")
     assert shard.params["params.yaml"] == ("soft_labels", "task", "teachers")
     assert shard.params["versions.yaml"] == ()

@@ -6,7 +6,7 @@ import pytest
 
 from alambique.errors import ConfigurationError
 from alambique.tasks import curves
-from alambique.tasks.detect.losses import DISTILLATION_LOSSES
+from alambique.tasks.yolo.distillation_loss import DISTILLATION_LOSSES
 
 
 def divergence(*values: float) -> list[curves.Row]:

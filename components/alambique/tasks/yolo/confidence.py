@@ -10,15 +10,15 @@ from alambique.evaluation.calibration import expected_calibration_error
 from alambique.tasks.yolo.average_precision import Matched
 
 FLOOR = 0.05
-"""A network fills its output with detections that it does not believe in: rightly so, and by their number they would
-make any network look calibrated."""
+"""A network fills its output with detections of the lowest scores: rightly so, and by their number they would make any
+network look calibrated."""
 
 
 def calibration(images: Sequence[Matched]) -> dict[str, float | None]:
-    """How far scores can be trusted at IoU 0.50, over every image of the split.
+    """Calibration of the scores at IoU 0.50, over every image of the split.
 
-    A detection is right when it finds a labelled box, so that precision takes the place of accuracy (Küppers et al. 2020,
-    Multivariate Confidence Calibration for Object Detection).
+    A detection is right when it finds a labelled box, so that precision takes the place of accuracy (Küppers et al.
+    2020, Multivariate Confidence Calibration for Object Detection).
 
     Returns:
         ece, of the detections that score at least `FLOOR`; confidence: mean score of all the right detections, which

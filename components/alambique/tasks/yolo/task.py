@@ -54,9 +54,9 @@ class Yolo:
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
-        from alambique.data.import_dataset import adopt
+        from alambique.data.import_dataset import import_dataset
 
-        adopt(source, target)
+        import_dataset(source, target)
 
     def dataset(self, root: Path) -> YoloDataset:
         from alambique.tasks.yolo.dataset import YoloDataset

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from alambique.tasks.detect.evaluate import evaluate
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
 from factories import checkpoints
+from factories.stage_work import evaluate, load
 from onnx import helper, numpy_helper
 
 from alambique import config
 from alambique.config import detect
-from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CARD, artifact_digest
 from alambique.process.environment import prepare
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess, restore
 
 prepare()
 
@@ -39,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project whose test images are labelled with what its student is sure of, cut at the border."""
     root = checkpoints.project(tmp_path_factory.mktemp("broken") / "project", scenes)
     predict = load(checkpoints.candidate(root, NAME), threads=1)
-    dataset = Dataset.load(root / "data")
+    dataset = YoloDataset.load(root / "data")
     for image in dataset.images("test"):
         pixels, letterbox = preprocess(image, checkpoints.SIZE)
         found = predict(pixels)

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from alambique.tasks.detect.calibration import calibration_images, describe
 
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
+from alambique.tasks.yolo.calibration import calibration_images, describe
+from alambique.tasks.yolo.dataset import YoloDataset
 
 
-def shown(dataset: Dataset, images: list[Path]) -> set[int]:
+def shown(dataset: YoloDataset, images: list[Path]) -> set[int]:
     return {int(row[0]) for image in images for row in dataset.boxes(image)}
 
 
@@ -21,7 +21,7 @@ def copy(scenes: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_few_images_show_every_class_of_train(scenes: Path, seed: int) -> None:
-    dataset = Dataset.load(scenes)
+    dataset = YoloDataset.load(scenes)
     drawn = calibration_images(dataset, 10, seed)
     assert len(set(drawn)) == 10
     assert set(drawn) <= set(dataset.images("train"))
@@ -29,25 +29,25 @@ def test_few_images_show_every_class_of_train(scenes: Path, seed: int) -> None:
 
 
 def test_equal_seeds_draw_equal_images_and_others_do_not(scenes: Path) -> None:
-    dataset = Dataset.load(scenes)
+    dataset = YoloDataset.load(scenes)
     assert calibration_images(dataset, 12, 3) == calibration_images(dataset, 12, 3)
     assert set(calibration_images(dataset, 12, 3)) != set(calibration_images(dataset, 12, 4))
 
 
 def test_all_images_are_drawn_when_there_are_not_enough(scenes: Path) -> None:
-    dataset = Dataset.load(scenes)
+    dataset = YoloDataset.load(scenes)
     assert sorted(calibration_images(dataset, 1000, 0)) == dataset.images("train")
 
 
 def test_too_few_images_for_the_classes_are_refused_with_those_missing(scenes: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"quantize\.images: 1 images cannot show every class; .*would be mis"):
-        calibration_images(Dataset.load(scenes), 1, 0)
+        calibration_images(YoloDataset.load(scenes), 1, 0)
 
 
 def test_an_empty_train_split_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / "images/train")
     with pytest.raises(DataError, match=r"0 training images .* show 0 of 10 classes"):
-        calibration_images(Dataset.load(copy), 8, 0)
+        calibration_images(YoloDataset.load(copy), 8, 0)
 
 
 @pytest.mark.parametrize(("row", "count"), [("3 0.5 0.5 0.2 0.2\n", 1), ("", 0)])
@@ -55,18 +55,18 @@ def test_a_train_split_that_shows_one_class_of_several_is_refused(copy: Path, ro
     for label in (copy / "labels/train").iterdir():
         label.write_text(row)
     with pytest.raises(DataError, match=rf"24 training images .* show {count} of 10 classes"):
-        calibration_images(Dataset.load(copy), 8, 0)
+        calibration_images(YoloDataset.load(copy), 8, 0)
 
 
 def test_the_only_class_of_a_dataset_is_enough(copy: Path) -> None:
     for label in (copy / "labels/train").iterdir():
         label.write_text("0 0.5 0.5 0.2 0.2\n")
     (copy / "data.yaml").write_text("train: images/train\nval: images/val\ntest: images/test\nnames: [digit]\n")
-    assert len(calibration_images(Dataset.load(copy), 8, 0)) == 8
+    assert len(calibration_images(YoloDataset.load(copy), 8, 0)) == 8
 
 
 def test_a_calibration_set_is_told_from_another_by_its_images_and_boxes(copy: Path) -> None:
-    dataset = Dataset.load(copy)
+    dataset = YoloDataset.load(copy)
     drawn = calibration_images(dataset, 12, 0)
     before = describe(dataset, drawn)
     assert before["calibration_images"] == 12

@@ -5,17 +5,17 @@ from typing import cast, get_args
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import split
-from alambique.tasks.detect.importance import accumulate_gradients, bn_scale, labelled_batches, scorer
-from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.widths import Slot, build, narrowings, widths
 from factories.tiny_detection import CLASSES
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Importance, Network
-from alambique.data.dataset import Dataset
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.channel_importance import accumulate_gradients, bn_scale, labelled_batches, scorer
+from alambique.tasks.yolo.chunk_split import split
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.structured_pruning import shrink
+from alambique.tasks.yolo.widths import Slot, build, narrowings, widths
 
 FAMILIES = ("yolo26", "yolo11", "yolov8")
 LAYER = 3
@@ -44,7 +44,7 @@ def without_eight(model: DetectionModel) -> DetectionModel:
 def test_every_group_of_every_family_has_scores(family: str, how: Importance, scenes: Path) -> None:
     model = fresh(family)
     narrowest = build(model, narrowings(widths(model))[-1])
-    shrink(model, narrowest, scorer(how, Dataset.load(scenes), 64, seed=0))
+    shrink(model, narrowest, scorer(how, YoloDataset.load(scenes), 64, seed=0))
     assert all(tensor.isfinite().all() for tensor in narrowest.state_dict().values())
 
 
@@ -63,13 +63,13 @@ def test_taylor_removes_the_channels_that_the_loss_does_not_depend_on(scenes: Pa
     model.model[LAYER].conv.weight.data[WEAK] *= 10
     reader = model.model[LAYER + 1]
     reader.cv1.conv.weight.data[:, WEAK] = 1e-6
-    pruned = shrink(model, without_eight(model), scorer("taylor", Dataset.load(scenes), 64, seed=0))
+    pruned = shrink(model, without_eight(model), scorer("taylor", YoloDataset.load(scenes), 64, seed=0))
     assert set(kept(model, pruned)).isdisjoint(WEAK)
     assert set(WEAK) <= set(kept(model, shrink(model, without_eight(model))))
 
 
 def test_gradients_are_a_sum_over_the_batches_and_leave_batch_norm_alone(scenes: Path) -> None:
-    batches = list(labelled_batches(Dataset.load(scenes), 64, seed=0))
+    batches = list(labelled_batches(YoloDataset.load(scenes), 64, seed=0))
     assert [len(batch["img"]) for batch in batches] == [16, 8]
     model = split(fresh())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -82,7 +82,7 @@ def test_gradients_are_a_sum_over_the_batches_and_leave_batch_norm_alone(scenes:
 
 
 def test_equal_seeds_draw_equal_images(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alambique.tasks.detect.importance.IMAGES", 5)
-    files = [next(labelled_batches(Dataset.load(scenes), 64, seed))["im_file"] for seed in (0, 0, 1)]
+    monkeypatch.setattr("alambique.tasks.yolo.channel_importance.IMAGES", 5)
+    files = [next(labelled_batches(YoloDataset.load(scenes), 64, seed))["im_file"] for seed in (0, 0, 1)]
     assert files[0] == files[1] != files[2]
     assert len(files[0]) == 5

@@ -6,21 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from alambique.tasks.heads import HeadTask
-from alambique.tasks.heads.shapes import Shapes
 
 from alambique.data.expectations import failures, judge
 from alambique.data.import_dataset import import_dataset
 from alambique.errors import DataError
+from alambique.tasks.yolo import HeadTask
+from alambique.tasks.yolo.dataset import YoloDataset
 
 
 @pytest.fixture
-def copy(data: Shapes, tmp_path: Path) -> Path:
+def copy(data: YoloDataset, tmp_path: Path) -> Path:
     return Path(shutil.copytree(data.root, tmp_path / "data"))
 
 
 @pytest.fixture
-def poses_copy(poses: Shapes, tmp_path: Path) -> Path:
+def poses_copy(poses: YoloDataset, tmp_path: Path) -> Path:
     return Path(shutil.copytree(poses.root, tmp_path / "data"))
 
 
@@ -28,7 +28,7 @@ def first_label(root: Path) -> Path:
     return sorted(label for label in root.glob("labels/train/*.txt") if label.read_text().strip())[0]
 
 
-def test_a_label_holds_a_box_around_its_points(data: Shapes) -> None:
+def test_a_label_holds_a_box_around_its_points(data: YoloDataset) -> None:
     for sample in data.samples("train"):
         assert len(sample.boxes) == len(sample.targets) == len(sample.points)
         for (x, y, width, height), points in zip(sample.boxes, sample.points, strict=True):
@@ -39,7 +39,7 @@ def test_a_label_holds_a_box_around_its_points(data: Shapes) -> None:
                 assert high - low == pytest.approx([width, height], abs=1e-5)
 
 
-def test_the_boxes_are_those_that_detectors_have(data: Shapes) -> None:
+def test_the_boxes_are_those_that_detectors_have(data: YoloDataset) -> None:
     for image in data.images("train"):
         sample = data.sample(image)
         assert data.boxes(image).shape == (len(sample.boxes), 5)
@@ -47,16 +47,16 @@ def test_the_boxes_are_those_that_detectors_have(data: Shapes) -> None:
 
 
 @pytest.mark.parametrize("row", ["3 0.5 0.5 0.1 0.1", "3", "x 0.1 0.2 0.3", "0.5" + " 0.1" * 30])
-def test_a_row_of_another_kind_is_named(data: Shapes, copy: Path, row: str) -> None:
+def test_a_row_of_another_kind_is_named(data: YoloDataset, copy: Path, row: str) -> None:
     label = first_label(copy)
     label.write_text(label.read_text() + row + "\n")
-    broken = Shapes.of(copy, data.head)
+    broken = YoloDataset.load(copy, data.head)
     number = len(label.read_text().splitlines())
     with pytest.raises(DataError, match=rf"{label.name}:{number}: expected class"):
         broken.samples("train")
 
 
-def test_what_is_broken_breaks_the_contract(data: Shapes, params: object, copy: Path) -> None:
+def test_what_is_broken_breaks_the_contract(data: YoloDataset, params: object, copy: Path) -> None:
     label = first_label(copy)
     label.write_text("3 0.5\n")
     from alambique import tasks
@@ -69,16 +69,16 @@ def test_what_is_broken_breaks_the_contract(data: Shapes, params: object, copy: 
     assert label.name in told
 
 
-def test_adopting_keeps_what_the_keypoints_are(data: Shapes, tmp_path: Path) -> None:
+def test_adopting_keeps_what_the_keypoints_are(data: YoloDataset, tmp_path: Path) -> None:
     import_dataset(str(data.root), tmp_path / "adopted")
-    assert Shapes.of(tmp_path / "adopted", data.head).keypoints == data.keypoints
+    assert YoloDataset.load(tmp_path / "adopted", data.head).keypoints == data.keypoints
 
 
-def test_keypoints_are_part_of_the_digest(poses: Shapes, poses_copy: Path) -> None:
+def test_keypoints_are_part_of_the_digest(poses: YoloDataset, poses_copy: Path) -> None:
     content = yaml.safe_load((poses_copy / "data.yaml").read_text())
-    assert Shapes.of(poses_copy, "pose").digest("test") == poses.digest("test")
+    assert YoloDataset.load(poses_copy, "pose").digest("test") == poses.digest("test")
     (poses_copy / "data.yaml").write_text(yaml.safe_dump({**content, "flip_idx": [0, 1, 2]}))
-    assert Shapes.of(poses_copy, "pose").digest("test") != poses.digest("test")
+    assert YoloDataset.load(poses_copy, "pose").digest("test") != poses.digest("test")
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_keypoints_that_make_no_sense_are_refused(poses_copy: Path, change: dict
     content = yaml.safe_load((poses_copy / "data.yaml").read_text())
     (poses_copy / "data.yaml").write_text(yaml.safe_dump({**content, **change}))
     with pytest.raises(DataError, match=told):
-        Shapes.of(poses_copy, "pose")
+        YoloDataset.load(poses_copy, "pose")
 
 
 def test_a_keypoint_outside_its_image_is_named(poses_copy: Path) -> None:
     label = first_label(poses_copy)
     label.write_text("3 0.5 0.5 0.2 0.2 0.5 1.5 2 0.5 0.5 2 0 0 0\n")
     with pytest.raises(DataError, match=f"{label.name}:1: a keypoint lies outside"):
-        Shapes.of(poses_copy, "pose").samples("train")
+        YoloDataset.load(poses_copy, "pose").samples("train")
     label.write_text("3 0.5 0.5 0.2 0.2 0.5 1.5 0 0.5 0.5 2 0 0 0\n")  # not labelled: wherever it lies
-    assert Shapes.of(poses_copy, "pose").samples("train")
+    assert YoloDataset.load(poses_copy, "pose").samples("train")

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.preprocess import Letterbox
-from alambique.tasks.heads.answers import OUTLINE, decode, rows_of, to_shares
+
+from alambique.tasks.yolo.decoding import OUTLINE, decode, known_rows, to_shares
+from alambique.tasks.yolo.preprocess import Letterbox
 
 NAN, INF = float("nan"), float("inf")
 
@@ -15,9 +16,9 @@ def output(*rows: list[float]) -> list[np.ndarray]:
 def test_rows_that_are_no_object_are_left_out() -> None:
     good, better = [1, 2, 3, 4, 0.5, 1, 0], [1, 2, 3, 4, 0.9, 0, 0]
     bad = [[NAN, 2, 3, 4, 0.5, 1, 0], [1, 2, 3, 4, 0.5, 7, 0], [1, 2, 3, 4, 0.01, 1, 0], [1, 2, 3, 4, INF, 1, 0]]
-    rows = rows_of(output(good, *bad, better), classes=2, min_score=0.1, max_boxes=9)
+    rows = known_rows(output(good, *bad, better)[0][0], np.arange(2), min_score=0.1, max_boxes=9)
     assert rows.tolist() == np.array([better, good], np.float32).tolist()
-    assert len(rows_of(output(good, better), classes=2, min_score=0.1, max_boxes=1)) == 1
+    assert len(known_rows(output(good, better)[0][0], np.arange(2), min_score=0.1, max_boxes=1)) == 1
 
 
 def test_a_turned_box_has_its_corners_and_a_box_around_them() -> None:
@@ -60,7 +61,7 @@ def test_an_outline_holds_all_of_its_mask() -> None:
 def test_an_image_may_hold_nothing(head: str) -> None:
     width = {"segment": 38, "pose": 12, "obb": 7}[head]
     outputs = [np.zeros((1, 3, width), np.float32), np.zeros((1, 32, 16, 16), np.float32)]
-    rows = rows_of(outputs, classes=2, min_score=0.1, max_boxes=9)
+    rows = known_rows(outputs[0][0], np.arange(2), min_score=0.1, max_boxes=9)
     found = decode(head, outputs, rows, (2, 3), 64)  # type: ignore[arg-type]
     assert found.boxes.shape == (0, 4)
     assert len(found.points) == 0

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.branches import PROGRESS, TEACHER, WEIGHT, TaughtLoss
-from alambique.tasks.detect.losses import KD_LOSS
 from factories.reference_formulas import plain_kl
 from factories.tiny_detection import CLASSES, NETWORK
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
+
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.distillation_loss import KD_LOSS, PROGRESS, TEACHER, WEIGHT, DistillationLoss
 
 SIZE = 64
 
@@ -40,14 +40,14 @@ def batch() -> dict[str, Tensor]:
     }
 
 
-def soft(model: DetectionModel, weight: float = 0.5) -> TaughtLoss:
-    return TaughtLoss(model, temperature=2.0, weight=weight, tal_topk=7, tal_topk2=1)
+def soft(model: DetectionModel, weight: float = 0.5) -> DistillationLoss:
+    return DistillationLoss(model, temperature=2.0, weight=weight, tal_topk=7, tal_topk2=1)
 
 
 def test_boxes_without_a_teacher_are_learned_exactly_as_upstream_does(model: DetectionModel) -> None:
     given = {**batch(), TEACHER: torch.full((3, len(CLASSES)), torch.nan)}
     outputs = model(given["img"])["one2many"]
-    ours, items = TaughtLoss(model, temperature=2.0, weight=0.5).loss(outputs, given)
+    ours, items = DistillationLoss(model, temperature=2.0, weight=0.5).loss(outputs, given)
     theirs, _ = v8DetectionLoss(model).loss(outputs, given)
     assert torch.equal(ours[:3], theirs)
     assert ours[3] == items[KD_LOSS] == 0
@@ -112,7 +112,7 @@ def test_a_lone_class_learns_the_teachers_sigmoid() -> None:
     given = {**batch(), "cls": torch.zeros(3, 1), TEACHER: torch.full((3, 1), 2.0)}
     outputs = dict(model(given["img"])["one2one"])
     outputs["scores"] = torch.zeros_like(outputs["scores"])
-    _, items = TaughtLoss(model, temperature=1.0, weight=1.0, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    _, items = DistillationLoss(model, temperature=1.0, weight=1.0, tal_topk=7, tal_topk2=1).loss(outputs, given)
     yes = 1 / (1 + math.exp(-2.0))
     expected = yes * math.log(yes / 0.5) + (1 - yes) * math.log((1 - yes) / 0.5)
     assert items[KD_LOSS].item() == pytest.approx(expected, rel=1e-5)
@@ -136,11 +136,11 @@ def test_both_branches_learn_from_the_teacher() -> None:
         assert 0 < after < 0.7 * before
 
 
-def soft_branch(*positional: object, **named: object) -> TaughtLoss:
-    return TaughtLoss(*positional, temperature=2.0, weight=0.5, **named)  # type: ignore[arg-type, misc]
+def soft_branch(*positional: object, **named: object) -> DistillationLoss:
+    return DistillationLoss(*positional, temperature=2.0, weight=0.5, **named)  # type: ignore[arg-type, misc]
 
 
-def branches(criterion: E2ELoss) -> list[tuple[str, TaughtLoss]]:
+def branches(criterion: E2ELoss) -> list[tuple[str, DistillationLoss]]:
     return [("one2many", criterion.one2many), ("one2one", criterion.one2one)]
 
 
@@ -162,6 +162,6 @@ def test_a_box_counts_by_its_weight(model: DetectionModel) -> None:
 def test_a_faded_teacher_is_told_of_but_not_heard(model: DetectionModel) -> None:
     given = {**batch(), PROGRESS: 1.0}
     outputs = model(given["img"])["one2one"]
-    losses, items = TaughtLoss(model, 2.0, 0.5, anneal=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
+    losses, items = DistillationLoss(model, 2.0, 0.5, anneal=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)
     assert losses[3] == 0
     assert items[KD_LOSS] > 0

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect import distributed, network, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 from factories import ddp_ranks
 from factories.scripted_training import with_teacher
 from factories.stub_interpreter import alive, eventually
 from factories.tiny_detection import CLASSES, NETWORK, params
 
-from alambique.data.dataset import Dataset
 from alambique.errors import AlambiqueError, ConfigurationError, DataError
 from alambique.files import read_json
+from alambique.tasks.yolo import distributed, network, trainer
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.distillation_loss import DistillationLoss
+from alambique.tasks.yolo.objective import DistillationConfig
 
 EPOCHS = 2
 
@@ -37,12 +37,12 @@ def _without_gpus() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def data(scenes: Path) -> Dataset:
-    return Dataset.load(scenes)
+def data(scenes: Path) -> YoloDataset:
+    return YoloDataset.load(scenes)
 
 
 def distillation(
-    target: Path, data: Dataset, loss: type[TaughtLoss] = TaughtLoss, logit: float = 1.0, batch: int = 8
+    target: Path, data: YoloDataset, loss: type[DistillationLoss] = DistillationLoss, logit: float = 1.0, batch: int = 8
 ) -> dict[str, Any]:
     """What `trainer.train` is given."""
     return {
@@ -54,12 +54,12 @@ def distillation(
         "epochs": EPOCHS,
         "training": params().training.model_copy(update={"batch": batch}),
         "seed": 0,
-        "teaching": Teaching(partial(loss, temperature=2.0, weight=0.5)),
+        "teaching": DistillationConfig(partial(loss, temperature=2.0, weight=0.5)),
     }
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, data: YoloDataset) -> Path:
     """What two ranks leave of one training: what each knows in 0.json and 1.json; weights.pt and curves.csv."""
     target = tmp_path_factory.mktemp("trained")
     metrics = distributed.run(partial(ddp_ranks.train, **distillation(target, data, ddp_ranks.Witness)), processes=2)
@@ -84,7 +84,7 @@ def test_the_losses_are_equal_on_both_ranks_and_the_teacher_is_heard(trained: Pa
     assert float(rows[-1]["kd_loss"]) == first["train_kd_loss"]
 
 
-def test_each_rank_trains_on_its_own_half_of_the_images(trained: Path, data: Dataset) -> None:
+def test_each_rank_trains_on_its_own_half_of_the_images(trained: Path, data: YoloDataset) -> None:
     everything = {str(image) for image in data.images("train")}
     first, second = known(trained, "images")
     half = len(everything) // 2
@@ -115,14 +115,14 @@ def test_only_the_first_rank_measures_val_and_steps_are_those_of_the_whole_batch
 
 
 def test_several_gpus_train_as_ranks_and_refuse_a_batch_that_they_cannot_share(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ConfigurationError, match=r"training\.batch is 7, which 2 GPUs cannot share"):
         trainer.train(**distillation(tmp_path, data, batch=7))
 
 
-def test_what_stops_one_rank_stops_both(tmp_path: Path, data: Dataset) -> None:
+def test_what_stops_one_rank_stops_both(tmp_path: Path, data: YoloDataset) -> None:
     with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
         distributed.run(partial(ddp_ranks.train, **distillation(tmp_path, data, logit=np.nan)), processes=2)
     assert not list(tmp_path.iterdir())
@@ -149,7 +149,7 @@ def test_the_error_of_one_rank_is_the_error_of_all(
 def test_a_killed_parent_leaves_no_rank_behind(tmp_path: Path) -> None:
     stage = (
         "from functools import partial; from pathlib import Path; import ranks\n"
-        "from alambique.tasks.detect import distributed\n"
+        "from alambique.tasks.yolo import distributed\n"
         f"distributed.run(partial(ranks.stay, Path({str(tmp_path)!r})), processes=2)"
     )
     here = {"PYTHONPATH": os.pathsep.join(sys.path)}

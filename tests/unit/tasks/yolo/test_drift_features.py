@@ -4,17 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alambique.tasks.detect import network
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.watch import observe, uncertainty
-from factories import tiny_detection
+from factories import checkpoints, tiny_detection
+from factories.stage_work import load
 from factories.trained_networks import trained
 
 from alambique.config.detect import Evaluate
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.drift_features import extract, uncertainty
+from alambique.tasks.yolo.preprocess import preprocess
 
 SCORES = np.array([0.9, 0.5, 0.2, 0.1])
 
@@ -23,14 +23,14 @@ SCORES = np.array([0.9, 0.5, 0.2, 0.1])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     network.save(trained(tiny_detection.FAMILIES[request.param], tiny_detection.CLASSES), folder / WEIGHTS, 64)
-    network.write_card(folder, "pruned", 64, data="none")
+    checkpoints.write_card(folder, "pruned")
     return folder
 
 
 def test_predictions_are_those_that_are_measured(checkpoint: Path, scenes: Path) -> None:
-    images = Dataset.load(scenes).images("val")[:3]
+    images = YoloDataset.load(scenes).images("val")[:3]
     threshold = float(np.median([load(checkpoint, 1)(preprocess(image, 64)[0])[:5, 4].mean() for image in images]))
-    found = observe(checkpoint, images, Evaluate(threshold=threshold))
+    found = extract(checkpoint, images, Evaluate(threshold=threshold))
     for index, image in enumerate(images):
         boxes = load(checkpoint, 1)(preprocess(image, 64)[0])
         counted = boxes[boxes[:, 4] >= threshold]
@@ -42,8 +42,8 @@ def test_predictions_are_those_that_are_measured(checkpoint: Path, scenes: Path)
 
 
 def test_embeddings_tell_images_apart_and_nothing_else_does(checkpoint: Path, scenes: Path) -> None:
-    first, second = Dataset.load(scenes).images("val")[:2]
-    found = observe(checkpoint, [first, second, first], Evaluate()).embeddings
+    first, second = YoloDataset.load(scenes).images("val")[:2]
+    found = extract(checkpoint, [first, second, first], Evaluate()).embeddings
     assert found.shape[0] == 3 and found.shape[1] > 8
     assert np.array_equal(found[0], found[2])
     assert not np.array_equal(found[0], found[1])
@@ -54,7 +54,7 @@ def test_a_changed_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> No
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / WEIGHTS).write_bytes(b"other")
     with pytest.raises(IntegrityError, match="its card says"):
-        observe(tmp_path, [], Evaluate())
+        extract(tmp_path, [], Evaluate())
 
 
 def test_an_image_is_uncertain_when_its_scores_lie_at_the_threshold() -> None:

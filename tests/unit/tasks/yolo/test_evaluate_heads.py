@@ -1,31 +1,30 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect import average_precision
-from alambique.tasks.heads.answers import Outputs
-from alambique.tasks.heads.evaluate import Judge
-from alambique.tasks.heads.shapes import Shapes
 from ultralytics.utils import ops
 
 from alambique.config.heads import Evaluate
+from alambique.tasks.yolo import average_precision
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.decoding import Outputs
+from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
 
 PROTOTYPES = 32
 
 
 class Oracle:
-    """A network that knows the labels: image by image, in the order in which it is asked.
+    """A network whose outputs are the labels, image by image, in the order in which it is called.
 
     Attributes:
         shift: of all it says, input pixels.
         first: how many of an image's objects it finds.
     """
 
-    def __init__(self, data: Shapes, split: str, shift: float = 0.0, first: int | None = None) -> None:
+    def __init__(self, data: YoloDataset, split: str, shift: float = 0.0, first: int | None = None) -> None:
         self.data, self.shift, self.first = data, shift, first
         self.samples = iter(data.samples(split))
 
@@ -63,42 +62,43 @@ class Oracle:
         return np.where(canvas[2::4, 2::4] > 0, 1.0, -1.0)
 
 
-def judged(data: Shapes, tmp_path: Path, **how: Any) -> tuple[dict[str, Any], list[Any]]:
-    card = {"classes": data.classes, "image_size": 64}
-    judge = Judge(Oracle(data, "test", **how), card, tmp_path, data, Evaluate())  # type: ignore[arg-type]
-    results = list(judge.split("test"))
-    return average_precision.summarize([matched for _, _, matched, _, _ in results], data.classes), results
+def judged(data: YoloDataset, **how: Any) -> tuple[dict[str, Any], list[Any]]:
+    results = matched(data, data.classes, **how)
+    return average_precision.summarize([result.matched for result in results], data.classes), results
 
 
-def test_who_knows_the_labels_is_right(data: Shapes, tmp_path: Path) -> None:
-    found, results = judged(data, tmp_path)
+def matched(data: YoloDataset, classes: list[str], **how: Any) -> list[ImageResult]:
+    predictor = Predictor.of(Oracle(data, "test", **how), classes, 64, data, Evaluate())  # type: ignore[arg-type]
+    return list(match_images(predictor, data.images("test")))
+
+
+def test_a_network_that_repeats_the_labels_is_right(data: YoloDataset) -> None:
+    found, results = judged(data)
     assert found["map50"] == pytest.approx(0.995)  # Ultralytics' highest
     # Masks are compared on a quarter of the pixels, and drawn a little otherwise.
     assert found["map50_95"] >= (0.4 if data.head == "segment" else 0.99)
-    for path, answer, matched, _, letterbox in results:
-        assert len(matched.truth) == len(answer.boxes) == len(data.sample(path).boxes)
+    for path, answer, right, _, letterbox in results:
+        assert len(right.truth) == len(answer.boxes) == len(data.sample(path).boxes)
         assert (letterbox.width, letterbox.height, letterbox.scale) == (64, 64, 1.0)
 
 
-def test_what_lies_elsewhere_is_wrong(data: Shapes, tmp_path: Path) -> None:
-    exact, _ = judged(data, tmp_path)
-    near, _ = judged(data, tmp_path, shift=3.0)
-    far, _ = judged(data, tmp_path, shift=40.0)
+def test_what_lies_elsewhere_is_wrong(data: YoloDataset) -> None:
+    exact, _ = judged(data)
+    near, _ = judged(data, shift=3.0)
+    far, _ = judged(data, shift=40.0)
     assert far["map50_95"] < near["map50_95"] < exact["map50_95"]
     assert far["map50"] < 0.1
 
 
-def test_what_is_not_found_is_missing(data: Shapes, tmp_path: Path) -> None:
-    found, results = judged(data, tmp_path, first=0)
+def test_what_is_not_found_is_missing(data: YoloDataset) -> None:
+    found, results = judged(data, first=0)
     assert found["map50_95"] == 0
     assert all(not len(answer.boxes) for _, answer, _, _, _ in results)
 
 
-def test_a_class_is_told_by_its_name(data: Shapes, tmp_path: Path) -> None:
-    card = {"classes": data.classes[::-1], "image_size": 64}
-    judge = Judge(Oracle(data, "test"), card, tmp_path, data, Evaluate())  # type: ignore[arg-type]
-    for path, answer, matched, _, _ in judge.split("test"):
+def test_a_class_is_told_by_its_name(data: YoloDataset) -> None:
+    for path, answer, right, _, _ in matched(data, data.classes[::-1]):
         named = sorted(9 - data.sample(path).targets[:, 0].astype(int))
         assert sorted(answer.classes) == named
-        wrong = ~np.isin(answer.classes, matched.truth)
-        assert not matched.correct[wrong].any()
+        wrong = ~np.isin(answer.classes, right.truth)
+        assert not right.correct[wrong].any()

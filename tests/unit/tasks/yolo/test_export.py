@@ -11,20 +11,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from alambique.tasks.detect.card import EXAMPLES
-from alambique.tasks.detect.export import FILES, export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess, restore
 from factories import checkpoints
+from factories.stage_work import export, load
 from numpy.typing import NDArray
 
 from alambique import config
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, read_json, sha256
 from alambique.layout import Candidate, checkpoint
-from alambique.tasks.availability import unavailable
+from alambique.runtimes import unavailable
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess, restore
 
 RUNTIMES = ["onnx", "openvino", "torchscript", "ncnn", pytest.param("executorch", marks=pytest.mark.slow)]
 RUN_BY_TORCH = {"torchscript", "executorch"}
@@ -37,10 +35,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 TRACE = """
 import sys
 from pathlib import Path
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 prepare()
-from alambique.tasks.detect.traced import to_torchscript
-to_torchscript(Path(sys.argv[1]), 64, Path(sys.argv[2]))
+from alambique import runtimes
+from alambique.tasks.yolo.export import exportable
+runtimes.load("torchscript").write(exportable(Path(sys.argv[1]), 64, "detect"), Path(sys.argv[2]))
 """
 PRUNED = checkpoint("pico", "pruned")
 
@@ -71,7 +70,7 @@ def sorted_rows(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_every_runtime_finds_what_torch_finds(root: Path, made: tuple[Path, Metrics]) -> None:
     torch_finds, runtime_finds = load(root / PRUNED, 1), load(made[0], 1)
-    for image in Dataset.load(root / "data").images("test"):
+    for image in YoloDataset.load(root / "data").images("test"):
         pixels, _ = preprocess(image, checkpoints.SIZE)
         expected, found = torch_finds(pixels), runtime_finds(pixels)
         assert found.shape == expected.shape
@@ -152,13 +151,6 @@ def test_example_needs_only_the_runtime_and_finds_the_same(root: Path, made: tup
     assert len(expected) > 3
     assert [name for name, _ in found] == [name for name, _ in expected]
     np.testing.assert_allclose([row for _, row in found], [row for _, row in expected], atol=0.06)
-
-
-def test_every_example_prepares_an_image_alike() -> None:
-    texts = [path.read_text() for path in sorted(EXAMPLES.glob("*.py"))]
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(FILES)
-    parts = {text[text.index("# Letterbox") : text.index("\n\n", text.index("# Letterbox"))] for text in texts}
-    assert len(parts) == 1
 
 
 def test_equal_weights_give_equal_files(root: Path, made: tuple[Path, Metrics], tmp_path: Path) -> None:

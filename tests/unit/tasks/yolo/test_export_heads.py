@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.heads import engines
-from alambique.tasks.heads.export import export
-from alambique.tasks.heads.shapes import Shapes
+from factories.stage_work import export
 
 from alambique.config.heads import Heads
 from alambique.files import sha256
 from alambique.layout import Candidate
+from alambique.stages.opening import open_program
 from alambique.tasks import load
 from alambique.tasks.cards import read_card
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess
 
 RUNTIMES = ("onnx", "openvino", "torchscript")
 
@@ -34,11 +34,11 @@ def artifacts(project: Path, params: Heads) -> dict[str, Path]:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_runtime_answers_as_the_checkpoint(
-    artifacts: dict[str, Path], project: Path, data: Shapes, runtime: str
+    artifacts: dict[str, Path], project: Path, data: YoloDataset, runtime: str
 ) -> None:
     pixels, _ = preprocess(data.images("test")[0], 64)
-    expected = engines.load(project / "models/pruned/pico", 1)(pixels)
-    found = engines.load(artifacts[runtime], 1)(pixels)
+    expected = open_program(load(data.head), project / "models/pruned/pico", 1)(pixels)
+    found = open_program(load(data.head), artifacts[runtime], 1)(pixels)
     assert [each.shape for each in found] == [each.shape for each in expected]
     apart = np.abs(found[0][0][:, None] - expected[0][0][None]).max(2)  # rows of equal scores may change places
     assert apart.min(0).max() < 5e-3
@@ -48,7 +48,7 @@ def test_every_runtime_answers_as_the_checkpoint(
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_card_says_what_comes_out(artifacts: dict[str, Path], runtime: str, data: Shapes) -> None:
+def test_the_card_says_what_comes_out(artifacts: dict[str, Path], runtime: str, data: YoloDataset) -> None:
     card = read_card(artifacts[runtime])
     assert card["task"] == data.head
     assert card["image_size"] == 64
@@ -71,7 +71,7 @@ def test_equal_weights_give_equal_files(
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_example_finds_what_the_artifact_finds(
-    artifacts: dict[str, Path], data: Shapes, runtime: str, tmp_path: Path
+    artifacts: dict[str, Path], data: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     image, folder = data.images("test")[0], artifacts[runtime]
     done = subprocess.run(
@@ -87,12 +87,12 @@ def test_the_example_finds_what_the_artifact_finds(
         assert _points(data, line) == pytest.approx(_expected(data, row), abs=0.2)
 
 
-def _points(data: Shapes, line: list[str]) -> Any:
+def _points(data: YoloDataset, line: list[str]) -> Any:
     words = line[5:] if data.head == "segment" else line[2:]  # after "… pixels within"
     return np.array(words, float)
 
 
-def _expected(data: Shapes, row: Any) -> Any:
+def _expected(data: YoloDataset, row: Any) -> Any:
     if data.head == "segment":
         return row[:4].clip(0, 64)
     points = row[6:].reshape(-1, 3 if data.head == "pose" else 2)[:, :2]

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import SplitBlock, split
-from alambique.tasks.detect.prunable import shrink
-from alambique.tasks.detect.widths import build, choose, narrowings, widths
 from factories.tiny_detection import CLASSES, FAMILIES
 from factories.trained_networks import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.chunk_split import SplitBlock, split
+from alambique.tasks.yolo.structured_pruning import shrink
+from alambique.tasks.yolo.widths import build, choose, narrowings, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}
 """How many blocks of each family split a convolution's output."""
@@ -56,7 +56,7 @@ def test_a_network_is_built_saved_and_loaded(family: str, tmp_path: Path) -> Non
 def test_the_card_counts_the_network_that_is_deployed(family: str, tmp_path: Path) -> None:
     model = tiny(family)
     network.save(model, tmp_path / "weights.pt", 64)
-    card = network.write_card(tmp_path, "teacher", 64, data="d" * 64)
+    card = network.describe(tmp_path, 64, "detect")
     assert card["parameters"] == network.parameters(model)
     assert 0 < card["macs"] < network.macs(model, 128) / 3
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from alambique.tasks.detect.float_tail import float_tail
+from alambique.tasks.yolo.float_nodes import float_nodes
 
 
-def test_float_tail_reaches_back_to_the_last_convolutions_and_no_further() -> None:
+def test_float_nodes_reaches_back_to_the_last_convolutions_and_no_further() -> None:
     producers = {
         "stem": ("Conv", []),
         "act": ("Sigmoid", ["stem"]),
@@ -12,4 +12,4 @@ def test_float_tail_reaches_back_to_the_last_convolutions_and_no_further() -> No
         "sigmoid": ("Sigmoid", ["scores"]),
         "join": ("Concat", ["boxes", "sigmoid", "anchors"]),
     }
-    assert float_tail(producers, "join") == ["boxes", "join", "scores", "sigmoid"]
+    assert float_nodes(producers, "join") == ["boxes", "join", "scores", "sigmoid"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect import network
 from factories.tiny_detection import CLASSES, NETWORK
 from ultralytics import YOLO
 from ultralytics.nn.distill_model import FeatureHook
@@ -16,6 +15,7 @@ from ultralytics.nn.distill_model import FeatureHook
 from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import read_json, sha256
+from alambique.tasks.yolo import network
 
 
 def weights(model: torch.nn.Module) -> torch.Tensor:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.distill import control, distill, recover
-from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
+from factories.stage_work import control, distill, soft_labels
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from PIL import Image
 
-from alambique import files
+from alambique import files, tasks
 from alambique.config.detect import Params
 from alambique.errors import IntegrityError
+from alambique.stages.iterative_pruning import recover
+from alambique.tasks.trainer_state import NO_PRIOR
+from alambique.tasks.yolo import network
 
 TRAIN, UNLABELLED = 24, 8
 STILL = {"batch": 8, "learning_rate": 1e-12}
@@ -81,7 +82,7 @@ def test_a_student_may_start_from_given_weights(root: Path) -> None:
         assert files.read_json(folder / "card.json")["source"] == "a.pt"
 
 
-def test_the_cards_tell_who_taught(root: Path, taught: Path) -> None:
+def test_the_cards_name_the_teachers(root: Path, taught: Path) -> None:
     distilled, controlled = (files.read_json(folder / "card.json") for folder in both(root, params()))
     assert distilled["teachers"] == [files.sha256(taught / "models/teacher/main/weights.pt")]
     assert controlled["teachers"] == []
@@ -100,7 +101,7 @@ def test_soft_labels_of_other_images_are_refused(root: Path, scenes: Path) -> No
 def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
     shutil.rmtree(root / checkpoints.TEACHER)
     network.save(network.build(NETWORK, CLASSES, seed=9), out(root, checkpoints.TEACHER) / "weights.pt", image_size=64)
-    network.write_card(root / checkpoints.TEACHER, "teacher", 64, data="none")
+    checkpoints.write_card(root / checkpoints.TEACHER, "teacher")
     with pytest.raises(IntegrityError, match="made for teachers"):
         distill(root, params(), "pico", 0, out(root, "models/distilled/0/pico"))
 
@@ -108,7 +109,9 @@ def test_soft_labels_of_another_teacher_are_refused(root: Path) -> None:
 def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
     model = network.build(NETWORK, CLASSES, seed=5)
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    metrics = recover(model, root, params(), 1, out(root, "pruned"))
+    task = tasks.load("detect")
+    dataset = task.dataset(root / "data")
+    metrics = recover(model, root, task, params(), dataset, out(root, "pruned"), 1, NO_PRIOR)
     assert metrics["train_kd_loss"] > 0
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
     after = weights(root / "pruned")
@@ -124,12 +127,12 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_hears_its_own_teacher_for_as_many_steps(root: Path, method: str) -> None:
+def test_each_method_matches_its_own_signals_for_as_many_steps(root: Path, method: str) -> None:
     given = params(distill={"epochs": 1, "min_label_probability": 0.0, "method": method})
     metrics = distill(root, given, "pico", 0, out(root, "models/distilled/0/pico"))
-    heard = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
-    assert heard == METHODS[method]
-    assert all(metrics[f"train_{name}"] > 0 for name in heard)
+    losses = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
+    assert losses == METHODS[method]
+    assert all(metrics[f"train_{name}"] > 0 for name in losses)
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
     assert metrics["parameters"] == network.parameters(network.build(NETWORK, CLASSES, 0))
     network.verify_loadable(root / "models/distilled/0/pico/weights.pt")  # neither teacher nor projector inside

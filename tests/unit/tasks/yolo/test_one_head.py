@@ -9,25 +9,22 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from alambique.tasks.detect import accuracy_control, classes, network
-from alambique.tasks.detect.distill import control, distill
-from alambique.tasks.detect.evaluate import compare, measure
-from alambique.tasks.detect.export import export, student_graph
-from alambique.tasks.detect.float_tail import float_tail
-from alambique.tasks.detect.prune import prune
-from alambique.tasks.detect.quantize import quantize
-from alambique.tasks.detect.soft_labels import predict_raw, recipe, soft_labels
-from alambique.tasks.detect.suppression import IOU, MAX_BOXES
 from factories import checkpoints, tiny_detection
+from factories.stage_work import control, distill, export, prune, quantize, recipe, soft_labels
 from ultralytics.utils.metrics import box_iou
 
+from alambique import tasks
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
+from alambique.stages.opening import open_program
+from alambique.tasks.yolo import class_selection, network
+from alambique.tasks.yolo.float_nodes import float_nodes
+from alambique.tasks.yolo.soft_labels import predict_raw
+from alambique.tasks.yolo.suppression import IOU, MAX_BOXES
 
 STEPS = (24 + 8) // 8
 """An epoch's, over labelled and unlabelled images."""
@@ -63,16 +60,27 @@ def root(family: str, tmp_path_factory: pytest.TempPathFactory, scenes: Path) ->
 def tail(path: Path) -> set[str]:
     """The kinds of nodes between a graph's output and the convolutions it comes from."""
     graph = onnx.load(path)
-    makers = accuracy_control.makers(graph)
+    makers = {output: node.name for node in graph.graph.node for output in node.output}
     producers = {
         node.name: (node.op_type, [makers[name] for name in node.input if name in makers]) for node in graph.graph.node
     }
-    return {producers[name][0] for name in float_tail(producers, makers[graph.graph.output[0].name])}
+    return {producers[name][0] for name in float_nodes(producers, makers[graph.graph.output[0].name])}
 
 
-def test_a_teacher_says_once_what_it_sees(root: Path, family: str) -> None:
+def parity_of(root: Path, params: Params, artifact: Path) -> dict[str, Any]:
+    task = tasks.load("detect")
+    programs = (open_program(task, folder, 1) for folder in (artifact, root / PRUNED))
+    return task.parity(artifact, *programs, task.dataset(root / "data"), params)
+
+
+def measured(root: Path, params: Params, folder: Path) -> dict[str, Any]:
+    task = tasks.load("detect")
+    return task.measure(folder, open_program(task, folder, 1), task.dataset(root / "data"), "test", params).metrics
+
+
+def test_soft_labels_hold_each_object_once(root: Path, family: str) -> None:
     given = asked(family)
-    cache = Cache.open(root / "soft_labels", recipe(root, given, Dataset.load(root / "data")))
+    cache = Cache.open(root / "soft_labels", recipe(root, given))
     for name in cache:
         boxes = torch.from_numpy(cache[name].boxes.astype(np.float32))
         assert 0 < len(boxes) <= 5
@@ -144,14 +152,14 @@ def test_a_pruned_student_recovers_and_stays_small(root: Path, family: str, tmp_
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino", "torchscript"])
 def test_an_artifact_finds_what_its_checkpoint_finds(root: Path, family: str, runtime: str, tmp_path: Path) -> None:
-    given, data = asked(family, runtimes=[runtime], int8=[]), Dataset.load(root / "data")
+    given = asked(family, runtimes=[runtime], int8=[])
     export(root, given, Candidate("pico", runtime, "fp32"), tmp_path)
     assert read_json(tmp_path / "card.json")["output"]["shape"] == [1, MAX_BOXES, 6]
-    parity = compare(tmp_path, root / PRUNED, data, "test", given.evaluate)
+    parity = parity_of(root, given, tmp_path)
     assert parity["agreement"] == 1
     assert parity["max_score_difference"] < 1e-4
     assert parity["max_output_difference"] < 0.01
-    first, second = (measure(folder, data, "test", given.evaluate)[0] for folder in (tmp_path, root / PRUNED))
+    first, second = (measured(root, given, folder) for folder in (tmp_path, root / PRUNED))
     assert first["map50"] == pytest.approx(second["map50"], abs=1e-6)
 
 
@@ -165,12 +173,13 @@ def test_int8_leaves_suppression_and_decoding_in_floating_point(
     if runtime == "onnx":
         assert {"NonMaxSuppression", "Softmax", "Conv"} <= tail(tmp_path / "model.onnx")
         assert not {"QuantizeLinear", "DequantizeLinear"} & tail(tmp_path / "model.onnx")
-    parity = compare(tmp_path, root / PRUNED, Dataset.load(root / "data"), "test", given.evaluate)
+    parity = parity_of(root, given, tmp_path)
     assert parity["agreement"] > 0.5
 
 
 def test_equal_weights_give_equal_graphs(root: Path) -> None:
-    first, second = (student_graph(root, "pico").SerializeToString() for _ in range(2))
+    graphs = [tasks.load("detect").exportable(root / PRUNED).graph() for _ in range(2)]
+    first, second = (graph.SerializeToString() for graph in graphs)
     assert first == second
 
 
@@ -178,7 +187,7 @@ def test_a_teacher_of_more_classes_becomes_one_of_the_datasets(family: str) -> N
     model = network.build(tiny_detection.FAMILIES[family], ["cat", "dog", "eel"], 0).eval()
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     boxes, logits = predict_raw(model, image)
-    fewer, chosen = predict_raw(classes.select(model, ["eel", "cat"]), image)
+    fewer, chosen = predict_raw(class_selection.select(model, ["eel", "cat"]), image)
     torch.testing.assert_close(fewer, boxes)
     torch.testing.assert_close(chosen, logits[..., [2, 0]])
 

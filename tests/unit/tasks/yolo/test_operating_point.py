@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.average_precision import THRESHOLDS, Matched
-from alambique.tasks.detect.operating_point import at_threshold
+
+from alambique.tasks.yolo.average_precision import THRESHOLDS, Matched
+from alambique.tasks.yolo.operating_point import at_threshold
 
 NAMES = ["red", "white", "platelet"]
 

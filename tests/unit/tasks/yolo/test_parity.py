@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.average_precision import Detections
-from alambique.tasks.detect.parity import parity
+
+from alambique.tasks.yolo.average_precision import Detections
+from alambique.tasks.yolo.parity import parity
 
 BOXES = [[0, 0, 10, 10], [20, 20, 40, 40], [50, 0, 60, 30]]
 

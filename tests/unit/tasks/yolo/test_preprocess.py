@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.preprocess import place, preprocess, restore
 from PIL import Image
 
 from alambique.errors import DataError
 from alambique.process.environment import prepare
+from alambique.tasks.yolo.preprocess import place, preprocess, restore
 
 prepare()
 

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from alambique.tasks.detect import network, prune, rounds, sensitivity
-from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
+from factories.stage_work import prune, soft_labels
 from factories.tiny_detection import out, params, project
-from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils import callbacks
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.tasks.trainer_state import Earlier, State, StateFile
+from alambique.stages import iterative_pruning
+from alambique.tasks.trainer_state import State, StateFile
+from alambique.tasks.yolo import network, sensitivity
+from alambique.tasks.yolo.dataset import YoloDataset
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
@@ -51,14 +51,14 @@ def steered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     folder = tmp_path_factory.mktemp("steered")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sensitivity, "RATIOS", (0.5,))
-        return folder, prune.prune(root, asked(0.25, **STEERED), "pico", folder)
+        return folder, prune(root, asked(0.25, **STEERED), "pico", folder)
 
 
 @pytest.fixture(scope="module")
 def pruned(root: Path) -> tuple[Path, Metrics]:
     """The folder and the metrics of the student with 30 % less to compute, after one epoch of recovery."""
     folder = out(root, PRUNED)
-    return folder, prune.prune(root, asked(0.3), "pico", folder)
+    return folder, prune(root, asked(0.3), "pico", folder)
 
 
 def test_pruned_student_is_smaller_and_stays_so_through_recovery(root: Path, pruned: tuple[Path, Metrics]) -> None:
@@ -85,8 +85,8 @@ def test_rounds_end_at_the_share_and_their_epochs_follow_each_other(steered: tup
 
 
 def test_each_round_removes_as_much_of_what_is_left() -> None:
-    assert rounds.shares(0.488, 3) == pytest.approx([0.2, 0.36, 0.488])
-    assert rounds.shares(0.3, 1) == [0.3]
+    assert iterative_pruning.ratios(0.488, 3) == pytest.approx([0.2, 0.36, 0.488])
+    assert iterative_pruning.ratios(0.3, 1) == [0.3]
 
 
 def test_the_scan_is_kept_beside_the_checkpoint_and_among_the_metrics(steered: tuple[Path, Metrics]) -> None:
@@ -104,7 +104,7 @@ def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
 ) -> None:
     two_rounds = asked(0.3, rounds=2, epochs=3)
     whole, resumed = out(tmp_path, "whole"), out(tmp_path, "resumed")
-    prune.prune(root, two_rounds, "pico", whole)
+    prune(root, two_rounds, "pico", whole)
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
     states, write = [], StateFile.write
 
@@ -117,10 +117,10 @@ def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
 
     monkeypatch.setattr(StateFile, "write", write_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        prune.prune(root, two_rounds, "pico", out(tmp_path, "killed"))
+        prune(root, two_rounds, "pico", out(tmp_path, "killed"))
     monkeypatch.setattr(StateFile, "write", write)
     said.clear()
-    prune.prune(root, two_rounds, "pico", resumed)
+    prune(root, two_rounds, "pico", resumed)
     (line,) = [each for each in said if "resuming after" in each]
     assert "resuming after epoch 1 of 3" in line
     assert not any("another training" in each for each in said)
@@ -142,12 +142,12 @@ def test_card_says_what_was_pruned(root: Path, pruned: tuple[Path, Metrics]) -> 
     assert card["student"] == "pico"
     assert card["sha256"] == sha256(folder / "weights.pt")
     assert card["source"] == sha256(root / DISTILLED / "weights.pt")
-    assert card["data"] == Dataset.load(root / "data").digest("train")
+    assert card["data"] == YoloDataset.load(root / "data").digest("train")
     assert card["macs"] == metrics["macs"]
 
 
 def test_a_share_of_nothing_copies_the_student(root: Path, tmp_path: Path) -> None:
-    metrics = prune.prune(root, asked(0), "pico", tmp_path)
+    metrics = prune(root, asked(0), "pico", tmp_path)
     for name in ("weights.pt", "curves.csv"):
         assert sha256(tmp_path / name) == sha256(root / DISTILLED / name)
     assert metrics["removed"] == 0
@@ -156,19 +156,19 @@ def test_a_share_of_nothing_copies_the_student(root: Path, tmp_path: Path) -> No
 
 def test_a_share_out_of_reach_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nearest share is"):
-        prune.prune(root, asked(0.97), "pico", tmp_path)
+        prune(root, asked(0.97), "pico", tmp_path)
 
 
 def test_training_that_grows_the_network_back_is_noticed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def regrow(model: nn.Module, project: Path, params: Params, epochs: int, target: Path, earlier: Earlier) -> Metrics:
+    def regrow(network: Any, project: Path, task: Any, params: Any, dataset: Any, target: Path, *rest: Any) -> Metrics:
         shutil.copyfile(project / DISTILLED / "weights.pt", target / "weights.pt")
         return {}
 
-    monkeypatch.setattr(rounds, "recover", regrow)
+    monkeypatch.setattr(iterative_pruning, "recover", regrow)
     with pytest.raises(IntegrityError, match="must keep the network"):
-        prune.prune(root, asked(0.3), "pico", tmp_path)
+        prune(root, asked(0.3), "pico", tmp_path)
 
 
 def test_a_changed_student_is_refused(root: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_changed_student_is_refused(root: Path, tmp_path: Path) -> None:
     with (tmp_path / DISTILLED / "weights.pt").open("ab") as file:
         file.write(b"x")
     with pytest.raises(IntegrityError, match="sha256"):
-        prune.prune(tmp_path, asked(0.3), "pico", tmp_path)
+        prune(tmp_path, asked(0.3), "pico", tmp_path)
 
 
 @pytest.mark.parametrize("made", ["pruned", "steered"])

@@ -4,17 +4,18 @@ from typing import Any
 
 import pytest
 import torch
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.prunable import shrink
 from torch import Tensor
 
-from alambique.config.heads import Head, Network
+from alambique.config.heads import Network
+from alambique.tasks.yolo import network, widths
+from alambique.tasks.yolo.dataset import HeadName
+from alambique.tasks.yolo.structured_pruning import shrink
 
-HEADS: tuple[Head, ...] = ("segment", "pose", "obb")
+HEADS: tuple[HeadName, ...] = ("segment", "pose", "obb")
 SMALLEST = Network(scale=(0.50, 0.125, 1024))
 
 
-def trained(head: Head) -> Any:
+def trained(head: HeadName) -> Any:
     details = {"data_kpt_shape": [3, 3]} if head == "pose" else {}
     model = network.build(SMALLEST, ["cat", "dog"], 0, head, **details).eval()
     generator = torch.Generator().manual_seed(1)
@@ -25,7 +26,7 @@ def trained(head: Head) -> Any:
 
 
 def maps(model: Any) -> list[Tensor]:
-    """All that the head says of an image, in training too."""
+    """All outputs of the head, in training too."""
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         answer = model(image)[1]
@@ -38,7 +39,7 @@ def maps(model: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_network_as_wide_as_before_answers_as_before(head: Head) -> None:
+def test_a_network_as_wide_as_before_answers_as_before(head: HeadName) -> None:
     model = trained(head)
     same = shrink(model, widths.build(model, widths.widths(model))).eval()
     for before, after in zip(maps(model), maps(same), strict=True):
@@ -46,7 +47,7 @@ def test_a_network_as_wide_as_before_answers_as_before(head: Head) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_channels_that_say_nothing_go_first(head: Head) -> None:
+def test_a_slot_of_a_head_can_be_narrowed_alone(head: HeadName) -> None:
     model = trained(head)
     slots = widths.widths(model)
     last = model.model[-1].i
@@ -60,7 +61,7 @@ def test_channels_that_say_nothing_go_first(head: Head) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_pruned_network_trains(head: Head) -> None:
+def test_a_pruned_network_trains(head: HeadName) -> None:
     model = trained(head)
     narrow = shrink(model, widths.build(model, widths.choose(model, "macs", 0.3, 64))).train()
     answer = narrow(torch.rand(2, 3, 64, 64))  # also what only training needs has lost the same channels

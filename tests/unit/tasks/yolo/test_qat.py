@@ -10,29 +10,33 @@ import onnxruntime
 import openvino
 import pytest
 import torch
-from alambique.tasks.detect import network, qat
-from alambique.tasks.detect.calibration import Inputs
-from alambique.tasks.detect.export import FILES, to_onnx
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import quantizer
-from alambique.tasks.detect.soft_labels import soft_labels
 from factories import checkpoints
+from factories.stage_work import soft_labels
 from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
 
+from alambique import runtimes, tasks
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.files import sha256
-from alambique.layout import Candidate, checkpoint
+from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
+from alambique.runtimes.base import Exportable, StaticInt8
+from alambique.stages import objectives
+from alambique.tasks.base import Calibration
 from alambique.tasks.trainer_state import State, StateFile
+from alambique.tasks.yolo import network, qat
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.export import to_onnx
+from alambique.tasks.yolo.float_nodes import float_nodes
+from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.quantization import OPERATORS
 
 PRUNED = checkpoint("pico", "pruned")
-INT8 = Candidate("pico", "onnx", "int8")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+Inputs = list[NDArray[np.float32]]
 NO_INPUTS: Inputs = []
 
 
@@ -61,13 +65,22 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(root: Path) -> Inputs:
-    return [preprocess(image, checkpoints.SIZE)[0] for image in Dataset.load(root / "data").images("train")[:4]]
+    return [preprocess(image, checkpoints.SIZE)[0] for image in YoloDataset.load(root / "data").images("train")[:4]]
 
 
 @pytest.fixture(scope="module")
 def learned(root: Path, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The student's checkpoint after two epochs. Read-only."""
-    return qat.learn(root, asked(2), INT8, inputs, tmp_path_factory.mktemp("learned"))
+    return learn(root, asked(2), inputs, tmp_path_factory.mktemp("learned"))
+
+
+def learn(root: Path, params: Params, inputs: Inputs, folder: Path, runtime: str = "onnx") -> Path:
+    """The weights of the pruned student after quantization-aware training."""
+    task = tasks.load("detect")
+    dataset, network = task.dataset(root / "data"), task.load(root / PRUNED)
+    objective = objectives.by_method(task, network, dataset, params, root)
+    task.train_int8(network, objective, Calibration(list(inputs), {}), dataset, params, runtime, folder)
+    return folder / "weights.pt"
 
 
 def codes(values: NDArray[np.float32], step: float, low: int, high: int) -> NDArray[np.float32]:
@@ -146,7 +159,7 @@ def test_all_but_the_heads_last_convolutions_are_rounded(family: str, inputs: In
 
 def test_statistics_of_rounded_batches_reach_no_weight(root: Path, inputs: Inputs, tmp_path: Path) -> None:
     """With live statistics, a training that moves no weight took a network's mAP all the same."""
-    still = qat.learn(root, asked(2, learning_rate=1e-9), INT8, inputs, tmp_path)
+    still = learn(root, asked(2, learning_rate=1e-9), inputs, tmp_path)
     before, after = network.load(root / PRUNED / "weights.pt").state_dict(), network.load(still).state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
@@ -167,7 +180,7 @@ def test_what_was_learned_is_a_plain_checkpoint(root: Path, learned: Path) -> No
 
 
 def test_its_export_holds_no_rounding(learned: Path) -> None:
-    kinds = {node.op_type for node in to_onnx(learned, checkpoints.SIZE).graph.node}
+    kinds = {node.op_type for node in to_onnx(learned, checkpoints.SIZE, "detect").graph.node}
     assert "Conv" in kinds
     assert not {kind for kind in kinds if "Quantize" in kind}
 
@@ -175,12 +188,12 @@ def test_its_export_holds_no_rounding(learned: Path) -> None:
 def test_a_runtimes_arithmetic_decides_what_is_learned(
     root: Path, inputs: Inputs, learned: Path, tmp_path: Path
 ) -> None:
-    other = qat.learn(root, asked(2), INT8._replace(runtime="openvino"), inputs, tmp_path)
+    other = learn(root, asked(2), inputs, tmp_path, "openvino")
     assert sha256(other) != sha256(learned)
 
 
 def test_equal_seeds_give_equal_bytes(root: Path, inputs: Inputs, learned: Path, tmp_path: Path) -> None:
-    assert sha256(qat.learn(root, asked(2), INT8, inputs, tmp_path)) == sha256(learned)
+    assert sha256(learn(root, asked(2), inputs, tmp_path)) == sha256(learned)
 
 
 class InterruptedTraining(KeyboardInterrupt):
@@ -200,14 +213,14 @@ def interrupted(root: Path, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(StateFile, "write", write_and_stop)
         with pytest.raises(InterruptedTraining):
-            qat.learn(root, asked(2), INT8, inputs, out(tmp_path, "interrupted"))
+            learn(root, asked(2), inputs, out(tmp_path, "interrupted"))
 
 
 @pytest.mark.usefixtures("interrupted")
 def test_a_killed_training_goes_on_and_ends_the_same(
     root: Path, inputs: Inputs, learned: Path, tmp_path: Path, said: list[str]
 ) -> None:
-    resumed = qat.learn(root, asked(2), INT8, inputs, out(tmp_path, "resumed"))
+    resumed = learn(root, asked(2), inputs, out(tmp_path, "resumed"))
     assert "resuming after epoch 1 of 2" in " ".join(said)
     assert sha256(resumed) == sha256(learned)
 
@@ -243,9 +256,12 @@ def in_int8(model: nn.Sequential, runtime: str, folder: Path) -> NDArray[np.floa
     """What a network answers once the runtime's own tool has quantized it."""
     made = io.BytesIO()
     torch.onnx.export(deepcopy(model).eval(), (IMAGES[:1],), made, opset_version=17, dynamo=False)
-    path = out(folder, runtime) / FILES[runtime]
+    tool = runtimes.load(runtime)
+    path = out(folder, runtime) / tool.file
     images = IMAGES[:, None].numpy()
-    quantizer(runtime).quantize(onnx.load_from_string(made.getvalue()), list(images[:16]), path)
+    graph = onnx.load_from_string(made.getvalue())
+    exportable = Exportable(lambda: graph, lambda _: model, (IMAGES[:1],), 17)
+    tool.quantize(exportable, StaticInt8(list(images[:16]), OPERATORS, float_nodes), path)
     if runtime == "onnx":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect.dataset import SampleDataset
-from alambique.tasks.detect.samples import Sample
 from PIL import Image
 from ultralytics.cfg import get_cfg
+
+from alambique.tasks.yolo.sample_dataset import SampleDataset
+from alambique.tasks.yolo.samples import Sample
 
 SIZE = 64
 CLASSES = 3

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alambique.tasks.detect.trust import ENOUGH, Trust
 from numpy.typing import NDArray
+
+from alambique.tasks.yolo.score_calibration import MIN_BOXES, ScoreCalibration
 
 
 def judged(
@@ -16,16 +17,16 @@ def judged(
 
 def test_each_class_is_trusted_as_often_as_it_was_right() -> None:
     scores = np.linspace(0, 1, 2000)
-    trust = Trust([judged(scores, scores**2, 0), judged(scores, np.sqrt(scores), 1)])
+    calibration = ScoreCalibration([judged(scores, scores**2, 0), judged(scores, np.sqrt(scores), 1)])
     asked = np.array([0.2, 0.5, 0.8], np.float16)
-    np.testing.assert_allclose(trust(asked, np.zeros(3, np.int16)), [0.04, 0.25, 0.64], atol=0.08)
-    np.testing.assert_allclose(trust(asked, np.ones(3, np.int16)), [0.45, 0.71, 0.89], atol=0.08)
+    np.testing.assert_allclose(calibration(asked, np.zeros(3, np.int16)), [0.04, 0.25, 0.64], atol=0.08)
+    np.testing.assert_allclose(calibration(asked, np.ones(3, np.int16)), [0.45, 0.71, 0.89], atol=0.08)
 
 
 def test_a_surer_box_is_never_trusted_less() -> None:
     random = np.random.default_rng(3)
-    trust = Trust([(random.random(50).astype(np.float32), random.random(50) < 0.5)])
-    answers = trust(np.linspace(0, 1, 200), np.zeros(200, int))
+    calibration = ScoreCalibration([(random.random(50).astype(np.float32), random.random(50) < 0.5)])
+    answers = calibration(np.linspace(0, 1, 200), np.zeros(200, int))
     assert (np.diff(answers) >= 0).all()
     assert answers.min() >= 0 and answers.max() <= 1
 
@@ -33,13 +34,13 @@ def test_a_surer_box_is_never_trusted_less() -> None:
 def test_a_rare_class_is_judged_with_all_others() -> None:
     scores = np.linspace(0, 1, 500)
     common = judged(scores, scores, 0)
-    rare = np.full(ENOUGH - 1, 0.9, np.float32), np.zeros(ENOUGH - 1, bool)
-    trust = Trust([common, rare])
-    assert trust(np.array([0.9]), np.array([1]))[0] > 0.6
+    rare = np.full(MIN_BOXES - 1, 0.9, np.float32), np.zeros(MIN_BOXES - 1, bool)
+    calibration = ScoreCalibration([common, rare])
+    assert calibration(np.array([0.9]), np.array([1]))[0] > 0.6
 
 
 def test_without_any_box_the_score_is_believed() -> None:
     nothing = np.zeros(0, np.float32), np.zeros(0, bool)
-    trust = Trust([nothing, nothing])
-    assert trust(np.array([0.3, 0.7]), np.array([0, 1])) == pytest.approx([0.3, 0.7])
-    assert trust(np.zeros(0), np.zeros(0, int)).shape == (0,)
+    calibration = ScoreCalibration([nothing, nothing])
+    assert calibration(np.array([0.3, 0.7]), np.array([0, 1])) == pytest.approx([0.3, 0.7])
+    assert calibration(np.zeros(0), np.zeros(0, int)).shape == (0,)

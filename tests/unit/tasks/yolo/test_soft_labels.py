@@ -7,21 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect import network, predict
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
-from alambique.tasks.detect.preprocess import preprocess, restore
-from alambique.tasks.detect.soft_labels import recipe, soft_labels
 from factories import checkpoints
+from factories.stage_work import load, recipe, soft_labels
 from factories.tiny_detection import params, project
 from PIL import Image
 
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, write_json
 from alambique.softlabels.reader import Cache
 from alambique.softlabels.shards import read_recipe
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.preprocess import preprocess, restore
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +47,13 @@ def asked(teachers: Sequence[str], **soft: object) -> Params:
 
 def write(
     root: Path, target: Path, teachers: Sequence[str] = ("main",), **soft: object
-) -> tuple[Cache[SoftLabels], list[Metrics]]:
+) -> tuple[Cache[BoxLabels], list[Metrics]]:
     given = asked(teachers, **soft)
     metrics = []
     for shard in given.soft_labels.shards:
         (target / str(shard)).mkdir(parents=True)
         metrics.append(soft_labels(root, given, shard, target / str(shard)))
-    data = Dataset.load(root / "data")
-    return Cache.open(target, recipe(root, given, data)), metrics
+    return Cache.open(target, recipe(root, given)), metrics
 
 
 def test_every_train_and_unlabelled_image_is_in_one_shard(root: Path, tmp_path: Path) -> None:
@@ -75,7 +73,7 @@ def test_boxes_are_the_teachers_own_in_the_images_coordinates(root: Path, tmp_pa
     write_json(card, {**read_json(card), "image_size": size})
     cache, _ = write(tmp_path / "project", tmp_path / "cache")
     assert read_recipe(tmp_path / "cache", BoxRecipe).image_sizes == [size]
-    teacher = predict.load(root / "models/teacher/main", threads=1)
+    teacher = load(root / "models/teacher/main", threads=1)
     compared = 0
     for name, seen in cache.items():
         inputs, place = preprocess(root / "data/images" / name, size)
@@ -147,7 +145,7 @@ def add_teacher(project: Path, name: str, shift: torch.Tensor) -> None:
     target = project / "models/teacher" / name
     target.mkdir()
     network.save(model, target / "weights.pt", 64)
-    network.write_card(target, "teacher", 64, data="none")
+    checkpoints.write_card(target, "teacher")
 
 
 def test_a_silent_teacher_halves_every_probability(root: Path, tmp_path: Path) -> None:
@@ -192,21 +190,19 @@ def test_each_class_comes_from_the_teacher_who_is_best_at_it_on_val(two: Path, t
 
 
 def test_the_key_names_teachers_and_how_they_are_combined(two: Path) -> None:
-    data = Dataset.load(two / "data")
     variants = [asked(names) for names in (["main"], ["other"], ["main", "other"], ["other", "main"])]
     variants.append(asked(["main", "other"], combine="best_per_class"))
-    assert len({recipe(two, variant, data).digest() for variant in variants}) == len(variants)
+    assert len({recipe(two, variant).digest() for variant in variants}) == len(variants)
 
 
 def test_the_key_changes_with_who_is_best_at_a_class(two: Path, tmp_path: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(two, copy)
     given = asked(["main", "other"], combine="best_per_class")
-    data = Dataset.load(copy / "data")
-    before = recipe(copy, given, data).digest()
+    before = recipe(copy, given).digest()
     card = copy / "models/teacher/other/card.json"
     write_json(card, {**read_json(card), "val_ap": {"cat": 0.6, "dog": 0.3, "eel": 0.3}})
-    assert recipe(copy, given, data).digest() != before
+    assert recipe(copy, given).digest() != before
 
 
 def test_a_teacher_of_other_classes_than_todays_is_refused(root: Path, tmp_path: Path) -> None:
@@ -214,5 +210,5 @@ def test_a_teacher_of_other_classes_than_todays_is_refused(root: Path, tmp_path:
     shutil.copytree(root, copy)
     yaml = copy / "data/data.yaml"
     yaml.write_text(yaml.read_text().replace("cat, dog", "dog, cat"))
-    with pytest.raises(IntegrityError, match=r"knows the classes \['cat', 'dog', 'eel'\].*repro teacher"):
+    with pytest.raises(IntegrityError, match=r"was trained for the classes \['cat', 'dog', 'eel'\].*repro teacher"):
         soft_labels(copy, params(), 0, tmp_path)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.halves import SplitBlock, join, split
-from alambique.tasks.detect.importance import magnitude
-from alambique.tasks.detect.prunable import remove_channels, shrink
-from alambique.tasks.detect.widths import Slot, build, choose, widths
 from factories.trained_networks import SMALLEST, outputs, trained
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.channel_importance import magnitude
+from alambique.tasks.yolo.chunk_split import SplitBlock, join, split
+from alambique.tasks.yolo.structured_pruning import remove_channels, shrink
+from alambique.tasks.yolo.widths import Slot, build, choose, widths
 
 
 def wide_network(scale: str | tuple[float, float, int] = SMALLEST) -> DetectionModel:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from alambique.tasks.detect import network
-from alambique.tasks.detect.suppression import IOU, MAX_BOXES, MIN_SCORE, Expectation, end_to_end, suppress
 from factories.tiny_detection import CLASSES, FAMILIES, NETWORK
 from torch import Tensor
 from ultralytics.nn.modules import DFL
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import xywh2xyxy, xyxy2xywh
+
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.suppression import IOU, MAX_BOXES, MIN_SCORE, Expectation, end_to_end, suppress
 
 
 def crowded(places: int = 2000, classes: int = 4) -> Tensor:

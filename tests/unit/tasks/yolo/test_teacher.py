@@ -5,18 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from alambique.tasks.detect import network, widths
-from alambique.tasks.detect.evaluate import measure
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.soft_labels import predict_raw
-from alambique.tasks.detect.teacher import teacher
+from factories.stage_work import teacher
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
-from alambique import files
-from alambique.config import detect
-from alambique.data.dataset import Dataset
+from alambique import files, tasks
 from alambique.errors import DataError, IntegrityError
+from alambique.tasks.yolo import network, widths
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess
+from alambique.tasks.yolo.soft_labels import predict_raw
 
 TEACHER = Path("models/teacher/main")
 GIVEN = Path("inputs/teachers/main.pt")
@@ -84,7 +82,7 @@ def test_the_card_tells_how_good_the_teacher_is_on_val(
     root = project(tmp_path, scenes)
     give(root)
     metrics, card = make(root, **changes)
-    measured, _ = measure(root / TEACHER, Dataset.load(root / "data"), "val", detect.Evaluate())
+    measured = tasks.load("detect").measure_val(root / TEACHER, YoloDataset.load(root / "data"), params())
     assert card["val_map50_95"] == metrics["val_map50_95"] == measured["map50_95"]
     assert card["val_ap"] == measured["ap"]
     assert list(card["val_ap"]) == sorted(CLASSES)
@@ -102,7 +100,7 @@ def test_a_pruned_student_may_teach(tmp_path: Path, scenes: Path) -> None:
 
 
 def logits(model: DetectionModel, scenes: Path) -> torch.Tensor:
-    image = next(iter(Dataset.load(scenes).images("val")))
+    image = next(iter(YoloDataset.load(scenes).images("val")))
     return predict_raw(model.eval(), torch.from_numpy(preprocess(image, 64)[0]))[1]
 
 
@@ -127,7 +125,7 @@ def test_a_fetched_teacher_of_more_or_reordered_classes_is_mapped_by_name(
 @pytest.mark.parametrize(
     ("known", "missing"),
     [
-        (["cat", "dog"], r"the dataset's \['zero', 'one'.*it knows \['cat', 'dog'\]"),
+        (["cat", "dog"], r"the dataset's \['zero', 'one'.*its classes are \['cat', 'dog'\]"),
         (CLASSES[:-1], r"the dataset's \['nine'\]"),
         ([name.title() for name in CLASSES], r"the dataset's \['zero'.*names are compared exactly"),
         ([*CLASSES, "two"], r"the dataset's \['two'\]"),

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect.combine import CERTAIN, SAME_OBJECT, Found, average, best_per_class, choose_experts
 from ultralytics.utils.metrics import box_iou
+
+from alambique.tasks.yolo.teacher_fusion import (
+    CERTAIN,
+    SAME_OBJECT,
+    TeacherBoxes,
+    average,
+    best_per_class,
+    choose_experts,
+)
 
 CLASSES = 3
 
@@ -17,11 +25,11 @@ def logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
-def found(*boxes: tuple[Sequence[float], Sequence[float]]) -> Found:
+def found(*boxes: tuple[Sequence[float], Sequence[float]]) -> TeacherBoxes:
     """One teacher's boxes, each as its corners and its classes' probabilities."""
     corners = torch.tensor([corners for corners, _ in boxes]).reshape(-1, 4)
     logits = torch.tensor([[logit(each) for each in probabilities] for _, probabilities in boxes])
-    return Found(corners, logits.reshape(-1, CLASSES))
+    return TeacherBoxes(corners, logits.reshape(-1, CLASSES))
 
 
 NOTHING = found()
@@ -83,15 +91,15 @@ def test_boxes_too_far_apart_stay_apart() -> None:
 
 
 def test_certain_and_impossible_classes_have_finite_logits() -> None:
-    sure = Found(torch.tensor([LEFT]), torch.tensor([[80.0, -200.0, 0.0]]))
-    never = Found(torch.tensor([LEFT]), torch.full((1, CLASSES), -200.0))
+    sure = TeacherBoxes(torch.tensor([LEFT]), torch.tensor([[80.0, -200.0, 0.0]]))
+    never = TeacherBoxes(torch.tensor([LEFT]), torch.full((1, CLASSES), -200.0))
     for teachers in ([sure, sure], [never, never], [sure, NOTHING]):
         fused = average(teachers)
         assert fused.logits.isfinite().all()
         assert fused.boxes.isfinite().all()
 
 
-def reference(teachers: Sequence[Found]) -> tuple[list[list[float]], list[list[float]]]:
+def reference(teachers: Sequence[TeacherBoxes]) -> tuple[list[list[float]], list[list[float]]]:
     """Weighted boxes fusion in plain words: at most one box of each teacher in a cluster, one class in the game."""
     boxes = [
         (float(score), number, box.tolist(), logits.sigmoid().tolist())

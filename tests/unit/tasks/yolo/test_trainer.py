@@ -8,80 +8,80 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alambique.tasks.detect import network, samples, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 from factories.scripted_training import with_accuracy, with_teacher
 from factories.tiny_detection import CLASSES, NETWORK, params
 from torch import nn
 from ultralytics import YOLO
 
-from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, sha256
+from alambique.tasks.yolo import network, trainer
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.distillation_loss import DistillationLoss
+from alambique.tasks.yolo.objective import DistillationConfig, Objective, by_labels
 
-SOFT = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5))
+SOFT = DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5))
 
 
 @pytest.fixture(scope="module")
-def data(scenes: Path) -> Dataset:
-    return Dataset.load(scenes)
+def data(scenes: Path) -> YoloDataset:
+    return YoloDataset.load(scenes)
 
 
 def run(
-    target: Path, data: Dataset, own: list[samples.Sample], model: nn.Module | None = None, **changes: object
+    target: Path, data: YoloDataset, objective: Objective, model: nn.Module | None = None, **changes: object
 ) -> Metrics:
     target.mkdir(exist_ok=True)
     given = {"image_size": 64, "epochs": 1, "training": params().training, "seed": 0, **changes}
-    return trainer.train(model or network.build(NETWORK, CLASSES, 0), data, own, target, **given)  # type: ignore[arg-type]
+    return trainer.train(model or network.build(NETWORK, CLASSES, 0), data, objective, target, **given)  # type: ignore[arg-type]
 
 
-def test_equal_seeds_give_equal_checkpoints(tmp_path: Path, data: Dataset) -> None:
-    own = with_teacher(data)
+def test_equal_seeds_give_equal_checkpoints(tmp_path: Path, data: YoloDataset) -> None:
+    own = with_teacher(data, distillation=SOFT)
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        run(tmp_path / name, data, own, seed=seed, teaching=SOFT)
+        run(tmp_path / name, data, own, seed=seed)
     one, two, three = (sha256(tmp_path / name / "weights.pt") for name in ("one", "two", "three"))
     assert one == two
     assert one != three
 
 
-def test_images_are_mirrored_as_often_as_params_yaml_says(tmp_path: Path, data: Dataset) -> None:
-    own = samples.labelled(data, "train")
+def test_images_are_mirrored_as_often_as_params_yaml_says(tmp_path: Path, data: YoloDataset) -> None:
+    own = by_labels(data)
     for name, flip in (("never", 0.0), ("always", 1.0)):
         training = params().training.model_copy(update={"flip": flip, "mosaic": 0.0})
         run(tmp_path / name, data, own, training=training)
     assert sha256(tmp_path / "never/weights.pt") != sha256(tmp_path / "always/weights.pt")
 
 
-def test_nothing_is_written_beside_the_data(tmp_path: Path, data: Dataset) -> None:
+def test_nothing_is_written_beside_the_data(tmp_path: Path, data: YoloDataset) -> None:
     before = folder_sha256(data.root)
-    run(tmp_path, data, samples.labelled(data, "train"))
+    run(tmp_path, data, by_labels(data))
     assert folder_sha256(data.root) == before
 
 
-def test_a_checkpoint_holds_nothing_of_this_package(tmp_path: Path, data: Dataset) -> None:
-    run(tmp_path, data, with_teacher(data), teaching=SOFT)
+def test_a_checkpoint_holds_nothing_of_this_package(tmp_path: Path, data: YoloDataset) -> None:
+    run(tmp_path, data, with_teacher(data, distillation=SOFT))
     network.verify_loadable(tmp_path / "weights.pt")  # refuses classes that are not upstream's
     assert list(YOLO(tmp_path / "weights.pt").names.values()) == CLASSES
 
 
-def test_a_network_is_trained_with_the_layers_it_has(tmp_path: Path, data: Dataset) -> None:
+def test_a_network_is_trained_with_the_layers_it_has(tmp_path: Path, data: YoloDataset) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     bottleneck = model.model[9]
     identity = nn.Identity()
     identity.f, identity.i, identity.type = bottleneck.f, bottleneck.i, "Identity"
     model.model[9] = identity  # its yaml still tells of the layer that was here
     fewer = network.parameters(model)
-    run(tmp_path, data, samples.labelled(data, "train"), model)
+    run(tmp_path, data, by_labels(data), model)
     assert network.parameters(network.load(tmp_path / "weights.pt")) == fewer
 
 
 def test_losses_are_kept_and_emitted_every_epoch(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
-    metrics = run(tmp_path, data, with_teacher(data), epochs=2, teaching=SOFT)
+    metrics = run(tmp_path, data, with_teacher(data, distillation=SOFT), epochs=2)
     with (tmp_path / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -94,39 +94,39 @@ def test_losses_are_kept_and_emitted_every_epoch(
     assert metrics["steps"] == 2 * 3  # 24 images in batches of 8
 
 
-def test_training_that_diverges_says_so(tmp_path: Path, data: Dataset) -> None:
+def test_training_that_diverges_says_so(tmp_path: Path, data: YoloDataset) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     with torch.no_grad():
         model.model[0].conv.weight.fill_(torch.inf)
     with pytest.raises(ConfigurationError, match=r"diverged in epoch 1 .* lower training\.learning_rate"):
-        run(tmp_path, data, samples.labelled(data, "train"), model)
+        run(tmp_path, data, by_labels(data), model)
 
 
-def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: Dataset) -> None:
+def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: YoloDataset) -> None:
     with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
-        run(tmp_path, data, with_teacher(data, np.nan), teaching=SOFT)
+        run(tmp_path, data, with_teacher(data, np.nan, SOFT))
 
 
 def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     patient = params().training.model_copy(update={"patience": 2, "mosaic": 0.0})
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.3, 0.9))
-    metrics = run(tmp_path / "stopped", data, samples.labelled(data, "train"), epochs=5, training=patient)
+    metrics = run(tmp_path / "stopped", data, by_labels(data), epochs=5, training=patient)
     assert (metrics["epochs"], metrics["steps"], metrics["val_map50_95"]) == (4, 4 * 3, 0.3)
     with (tmp_path / "stopped/curves.csv").open() as file:
         assert [row["map50_95"] for row in csv.DictReader(file)] == ["0.1", "0.3", "0.2", "0.3"]
     assert said[-1] == "epoch 2 of 4 was the best on val: mAP50-95 0.3000"
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.4, 0.2))
-    run(tmp_path / "other", data, samples.labelled(data, "train"), epochs=5, training=patient)
+    run(tmp_path / "other", data, by_labels(data), epochs=5, training=patient)
     assert sha256(tmp_path / "other/weights.pt") != sha256(tmp_path / "stopped/weights.pt")
 
 
 def test_an_epoch_is_one_line_of_the_log(
-    tmp_path: Path, data: Dataset, said: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data: YoloDataset, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     capsys.readouterr()
-    run(tmp_path, data, samples.labelled(data, "train"), model, epochs=2)
+    run(tmp_path, data, by_labels(data), model, epochs=2)
     assert [message.split(":")[0] for message in said] == ["epoch 1/2", "epoch 2/2"]
     assert capsys.readouterr().out == ""  # upstream's bars and banners

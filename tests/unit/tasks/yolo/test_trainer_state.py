@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 import torch
-from alambique.tasks.detect import distributed, network, resume, samples, trainer
-from alambique.tasks.detect.branches import TaughtLoss
-from alambique.tasks.detect.teaching import Teaching
 from factories.scripted_training import with_accuracy, with_teacher
 from factories.tiny_detection import CLASSES, NETWORK, params
 
-from alambique.data.dataset import Dataset
 from alambique.evaluation.measures import Metrics
 from alambique.files import sha256
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks.trainer_state import State, StateFile
+from alambique.tasks.yolo import distributed, network, trainer, trainer_state
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.distillation_loss import DistillationLoss
+from alambique.tasks.yolo.objective import DistillationConfig, Objective
+
+SOFT = DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5))
 
 EPOCHS = 6
 """The last two without mosaic."""
@@ -32,18 +34,20 @@ EPOCHS = 6
 TRAINING = params().training.model_copy(update={"batch": 2})
 
 
-def train(target: Path, data: Dataset, **changes: Any) -> Metrics:
+def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
     target.mkdir(exist_ok=True)
+    distillation = changes.pop("distillation", SOFT)
     given = {
         "image_size": 64,
         "epochs": EPOCHS,
         "training": TRAINING,
         "seed": 0,
-        "teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)),
         "state_interval": 0.0,
         **changes,
     }
-    return trainer.train(network.build(NETWORK, CLASSES, 0), data, with_teacher(data), target, **given)
+    return trainer.train(
+        network.build(NETWORK, CLASSES, 0), data, with_teacher(data, distillation=distillation), target, **given
+    )
 
 
 def train_until_killed(target: Path, root: Path, batch: int) -> None:
@@ -57,7 +61,7 @@ def train_until_killed(target: Path, root: Path, batch: int) -> None:
             return super().preprocess_batch(batch)
 
     trainer.SampleTrainer = Victim  # type: ignore[misc]
-    train(target, Dataset.load(root))
+    train(target, YoloDataset.load(root))
 
 
 def curves(folder: Path) -> list[dict[str, str]]:
@@ -66,8 +70,8 @@ def curves(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def data(scenes: Path) -> Dataset:
-    return Dataset.load(scenes)
+def data(scenes: Path) -> YoloDataset:
+    return YoloDataset.load(scenes)
 
 
 @pytest.fixture
@@ -96,11 +100,11 @@ def interrupt_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
-    tmp_path: Path, scenes: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
+    tmp_path: Path, scenes: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     train(tmp_path / "whole", data)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["alambique.tasks.detect.trainer"])
+    context.set_forkserver_preload(["alambique.tasks.yolo.trainer"])
     moved = tmp_path / "moved"  # where the next try's dataset lies: a workspace of its own
     moved.symlink_to(scenes)
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
@@ -115,7 +119,7 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
         victim.join()
         assert victim.exitcode == -signal.SIGKILL
     said.clear()
-    train(tmp_path / "resumed", Dataset.load(moved))
+    train(tmp_path / "resumed", YoloDataset.load(moved))
     assert f"resuming after epoch 5 of {EPOCHS}" in said[0]
     assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
@@ -123,7 +127,7 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "SGD", "MuSGD"])
 def test_a_resumed_epoch_ends_in_the_same_state_to_the_last_bit(
-    tmp_path: Path, data: Dataset, kept: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, kept: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A step an epoch: what the moving average was before counts for little after many.
     changes = {"training": TRAINING.model_copy(update={"optimizer": optimizer, "batch": 24, "patience": 6})}
@@ -154,11 +158,11 @@ def assert_equal(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("method", ["feature", "hybrid"])
 def test_an_online_teacher_and_what_matches_its_features_go_on(
-    tmp_path: Path, data: Dataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
-    words = Teaching(partial(TaughtLoss, temperature=2.0, weight=0.5)) if method == "hybrid" else Teaching()
-    changes = {"epochs": 4, "teaching": words._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
+    signals = SOFT if method == "hybrid" else DistillationConfig()
+    changes = {"epochs": 4, "distillation": signals._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
     train(tmp_path / "whole", data, **changes)
     interrupt_after(2, monkeypatch)
     (kept / "state.pt").unlink()
@@ -170,7 +174,9 @@ def test_an_online_teacher_and_what_matches_its_features_go_on(
 
 
 @pytest.mark.slow
-def test_two_ranks_go_on_together(tmp_path: Path, data: Dataset, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_ranks_go_on_together(
+    tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     # Without mosaic: its partners are kept of the first rank only.
     changes = {"training": TRAINING.model_copy(update={"batch": 8, "mosaic": 0.0}), "epochs": 3}
@@ -183,7 +189,7 @@ def test_two_ranks_go_on_together(tmp_path: Path, data: Dataset, kept: Path, mon
 
 @pytest.mark.parametrize("interrupted", [1, 3])
 def test_an_early_stop_is_as_early_after_an_interruption(
-    tmp_path: Path, data: Dataset, kept: Path, interrupted: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, kept: Path, interrupted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.25, 0.4))
     changes = {"training": TRAINING.model_copy(update={"batch": 8, "patience": 2})}
@@ -198,8 +204,8 @@ def test_an_early_stop_is_as_early_after_an_interruption(
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
-def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
-    tmp_path: Path, data: Dataset, kept: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_resumed_training_emits_all_its_epochs(
+    tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt_after(1, monkeypatch)
     with pytest.raises(InterruptedTraining):
@@ -215,13 +221,13 @@ def test_who_listens_to_a_resumed_training_hears_all_its_epochs(
         {"seed": 1},
         {"epochs": 3},
         {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
-        {"teaching": Teaching(partial(TaughtLoss, temperature=2.0, weight=0.25))},
+        {"distillation": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.25))},
     ],
-    ids=["seed", "epochs", "settings", "teaching"],
+    ids=["seed", "epochs", "settings", "distillation"],
 )
 def test_the_state_of_another_training_is_left_alone(
     tmp_path: Path,
-    data: Dataset,
+    data: YoloDataset,
     kept: Path,
     change: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -236,16 +242,16 @@ def test_the_state_of_another_training_is_left_alone(
     assert "another training's" in warned[0]
 
 
-def test_first_weights_and_samples_tell_trainings_apart(data: Dataset) -> None:
-    own = samples.labelled(data, "train")
+def test_first_weights_and_samples_tell_trainings_apart(data: YoloDataset) -> None:
+    own = data.samples("train")
     moved = own[0]._replace(boxes=own[0].boxes + 0.01)
     images = data.root / "images"
     prints = {
-        resume.fingerprint(network.build(NETWORK, CLASSES, seed), some, images, {}, TaughtLoss)
-        for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data)))
+        trainer_state.fingerprint(network.build(NETWORK, CLASSES, seed), Objective(some), images, {})
+        for seed, some in ((0, own), (1, own), (0, own[1:]), (0, [moved, *own[1:]]), (0, with_teacher(data).samples))
     }
     assert len(prints) == 5
-    assert resume.fingerprint(network.build(NETWORK, CLASSES, 0), own, images, {}, TaughtLoss) in prints
+    assert trainer_state.fingerprint(network.build(NETWORK, CLASSES, 0), Objective(own), images, {}) in prints
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])

@@ -3,12 +3,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from alambique.tasks.detect import network
-from alambique.tasks.detect.widths import Slot, build, choose, narrowings, widths
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config.detect import Network, Target
 from alambique.errors import ConfigurationError
+from alambique.tasks.yolo import network
+from alambique.tasks.yolo.widths import Slot, build, choose, narrowings, widths
 
 SMALLEST = (0.50, 0.125, 1024)
 

@@ -10,29 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from alambique.tasks.detect.boxes import SoftLabels
-from alambique.tasks.detect.inspection import command
-from alambique.tasks.detect.inspection.inspect import Inspection, entropy, inspect, owners
-from alambique.tasks.detect.inspection.summary import by_class, facts, teacher_names
 from factories.soft_labels import CLASSES, RECIPE, write
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
 from alambique import cli
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_json
 from alambique.runs.new_project import template_for
 from alambique.softlabels.reader import Cache
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.inspection import boxes
+from alambique.tasks.yolo.inspection.statistics import Statistics, collect, entropy, owners
+from alambique.tasks.yolo.inspection.summary import by_class, facts, teacher_names
+from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 CAT, DOG, EEL = range(3)
 
 
-def seen(image: str, *boxes: tuple[tuple[float, ...], int, float]) -> SoftLabels:
+def seen(image: str, *boxes: tuple[tuple[float, ...], int, float]) -> BoxLabels:
     """Boxes of a place, a class and the logit of that class; the next class in order has the opposite logit."""
     logits = np.array([(logit, -logit) for _, _, logit in boxes], np.float16).reshape(-1, 2)
-    return SoftLabels(
+    return BoxLabels(
         image,
         np.array([place for place, _, _ in boxes], np.float16).reshape(-1, 4),
         logits,
@@ -66,17 +66,17 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(project: Path) -> Inspection:
+def look(project: Path) -> Statistics:
     cache = Cache.open(project / "soft_labels", RECIPE)
-    return inspect(project, RECIPE, cache, Dataset.load(project / "data"))
+    return collect(project, RECIPE, cache, YoloDataset.load(project / "data"))
 
 
 def printed(project: Path, image: str | None = None) -> str:
     console = Console(file=io.StringIO())
     if image:
-        command.show_image(project, image, console)
+        boxes.show_image(project, image, console)
     else:
-        command.show(project, project / "page.html", console)
+        boxes.show(project, project / "page.html", console)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -95,21 +95,21 @@ def test_a_labelled_box_is_found_only_by_a_box_of_its_class(project: Path) -> No
     rows = {row.name: row for row in by_class(look(project))}
     assert [rows[name].labelled for name in CLASSES] == [1, 1, 1]
     assert [rows[name].recall for name in CLASSES] == [1.0, 0.0, 0.0]  # at the dog's place the teacher sees an eel
-    assert [rows[name].taught for name in CLASSES] == [2, 0, 16]
+    assert [rows[name].predicted for name in CLASSES] == [2, 0, 16]
     assert look(project).recall == pytest.approx(1 / 3)
 
 
 def test_a_teachers_box_belongs_to_the_labelled_one_it_overlaps_most_whatever_the_class(project: Path) -> None:
-    from alambique.tasks.detect.pictures import labelled
+    from alambique.tasks.yolo.pictures import labelled
 
-    truth = labelled(Dataset.load(project / "data"), project / "data/images/train/a.png")
+    truth = labelled(YoloDataset.load(project / "data"), project / "data/images/train/a.png").detections
     assert owners(ROWS[0], truth) == [0, 1]
     assert owners(seen("x", (ASIDE, CAT, 1.0)), truth) == [None]
 
 
 def test_histograms_count_every_box_once(project: Path) -> None:
     found = look(project)
-    assert found.confidence.sum() == found.entropy.sum() == found.taught.sum() == 18
+    assert found.confidence.sum() == found.entropy.sum() == found.predicted.sum() == 18
     assert found.confidence[-1] == 1 and found.confidence[11] == 2  # sigmoid(4) = 0.98, sigmoid(0.25) = 0.56
 
 

@@ -17,10 +17,10 @@ from alambique.errors import IntegrityError, PermanentError
 from alambique.files import read_json, sha256, write_json
 from alambique.softlabels import schema, writer
 from alambique.softlabels.reader import Cache
-from alambique.tasks.detect.boxes import BoxRecipe, SoftLabels
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 
-def read(folder: Path, recipe: BoxRecipe = RECIPE) -> Cache[SoftLabels]:
+def read(folder: Path, recipe: BoxRecipe = RECIPE) -> Cache[BoxLabels]:
     return Cache.open(folder, recipe)
 
 
@@ -30,7 +30,7 @@ def rewrite(folder: Path, **changes: object) -> None:
     write_json(path, {**read_json(path), **changes})
 
 
-def replace(folder: Path, images: list[SoftLabels]) -> None:
+def replace(folder: Path, images: list[BoxLabels]) -> None:
     """Put other rows into shard 0, with a manifest that agrees with their bytes."""
     shard = folder / "0" / schema.SHARD
     with shard.open("wb") as file, pa.ipc.new_file(file, RECIPE.layout()) as sink:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from alambique.tasks.detect.losses import strength, tempered_binary_kl, tempered_kl
 from factories.reference_formulas import plain_kl
 from torch import Tensor
+
+from alambique.tasks.yolo.distillation_loss import anneal_factor, tempered_binary_kl, tempered_kl
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
@@ -66,6 +67,6 @@ def test_without_boxes_the_divergence_is_zero_and_has_a_gradient(distance: Calla
 
 
 def test_the_teacher_fades_over_the_end_of_the_training() -> None:
-    assert [strength(progress, 0.0) for progress in (0.0, 0.5, 1.0)] == [1, 1, 1]
-    assert [strength(progress, 0.5) for progress in (0.0, 0.5, 0.75, 1.0)] == [1, 1, 0.5, 0]
-    assert strength(0.25, 1.0) == 0.75
+    assert [anneal_factor(progress, 0.0) for progress in (0.0, 0.5, 1.0)] == [1, 1, 1]
+    assert [anneal_factor(progress, 0.5) for progress in (0.0, 0.5, 0.75, 1.0)] == [1, 1, 0.5, 0]
+    assert anneal_factor(0.25, 1.0) == 0.75

@@ -6,21 +6,19 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-from alambique.tasks.detect.export import export
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.preprocess import preprocess
-from alambique.tasks.detect.quantize import Made, Tried, quantize, quantizer, report
-from alambique.tasks.detect.validation import Budget, Validation
+import torch
 from factories import checkpoints
+from factories.stage_work import export, load, quantize
 
-from alambique import config
+from alambique import config, tasks
 from alambique.config import detect
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
-from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import Candidate, checkpoint
+from alambique.stages.opening import open_program
+from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.preprocess import preprocess
 
 SCORE_TOLERANCE = 0.08
 """Mean distance between the best scores in INT8 and in FP32; scores go from 0 to 1."""
@@ -53,7 +51,7 @@ def made(root: Path, request: pytest.FixtureRequest) -> tuple[Path, Path, Metric
 def test_int8_finds_about_what_fp32_finds(root: Path, made: tuple[Path, Path, Metrics]) -> None:
     full, low = load(made[0], 1), load(made[1], 1)
     scores, boxes = [], []
-    for image in Dataset.load(root / "data").images("test"):
+    for image in YoloDataset.load(root / "data").images("test"):
         pixels, _ = preprocess(image, checkpoints.SIZE)
         expected, found = full(pixels), low(pixels)
         assert found.shape == expected.shape
@@ -65,7 +63,7 @@ def test_int8_finds_about_what_fp32_finds(root: Path, made: tuple[Path, Path, Me
 
 
 def test_scores_are_not_rounded_to_the_scale_of_boxes(root: Path, made: tuple[Path, Path, Metrics]) -> None:
-    pixels, _ = preprocess(Dataset.load(root / "data").images("test")[0], checkpoints.SIZE)
+    pixels, _ = preprocess(YoloDataset.load(root / "data").images("test")[0], checkpoints.SIZE)
     found = load(made[1], 1)(pixels)
     assert len(np.unique(found[:, 4])) > 60  # of 84
 
@@ -104,9 +102,10 @@ def test_a_drop_within_the_budget_leaves_plain_int8(root: Path, made: tuple[Path
     card, metrics = read_json(made[1] / "card.json"), made[2]
     found = {key: card[key] for key in ("method", "float_layers", "within_budget", "max_drop")}
     assert found == {"method": "ptq", "float_layers": 0, "within_budget": True, "max_drop": 0.01}
-    validation = Validation(Dataset.load(root / "data"), card["classes"], checkpoints.SIZE, params(root).evaluate)
+    task = tasks.load("detect")
+    validation = task.validation(root / checkpoint("pico", "pruned"), task.dataset(root / "data"), params(root))
     for key, folder in (("fp32_map50_95", made[0]), ("int8_map50_95", made[1])):
-        assert metrics[key] == card[key] == validation.map50_95(folder / card["file"], card["runtime"])
+        assert metrics[key] == card[key] == validation.headline(open_program(task, folder, torch.get_num_threads()))
     assert metrics["drop"] == metrics["fp32_map50_95"] - metrics["int8_map50_95"]
 
 
@@ -119,28 +118,3 @@ def test_nothing_is_trained_where_plain_int8_holds_the_budget(
     assert metrics == made[2]
     assert (metrics["retrained"], metrics["tried"]) == (False, {"ptq": metrics["int8_map50_95"]})
     assert read_json(tmp_path / "card.json") == card
-
-
-def test_the_card_tells_all_that_was_tried() -> None:
-    path = Path("model.onnx")
-    tried = Tried(Budget(0.5, 0.125), [Made("ptq", path, 0.25, []), Made("qat", path, 0.375, [], True)], 0.4375)
-    told = report(Candidate("pico", "onnx", "int8"), tried)
-    assert (told["method"], told["retrained"], told["within_budget"], told["drop"]) == ("qat", True, True, 0.125)
-    assert told["tried"] == {"ptq": 0.25, "qat": 0.375}
-    assert told["retrained_fp32_map50_95"] == 0.4375
-
-
-def test_a_missed_budget_is_warned_of_and_told(warned: list[str]) -> None:
-    candidate = Candidate("pico", "onnx", "int8")
-    tried = Tried(Budget(0.5, 0.125), [Made("accuracy_control", Path("model.onnx"), 0.25, ["stem"])])
-    told = report(candidate, tried)
-    assert (told["within_budget"], told["drop"], told["float_layers"]) == (False, 0.25, 1)
-    assert warned == [
-        "pico-onnx-int8: mAP50-95 on val is 0.2500 in INT8 and 0.5000 in FP32, and quantize.max_drop allows 0.1250; "
-        "the artifact is kept for the gates to judge"
-    ]
-
-
-def test_a_runtime_without_int8_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="int8: ncnn has no quantizer here; take it out of `int8`"):
-        quantizer("ncnn")

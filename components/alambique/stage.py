@@ -1,4 +1,4 @@
-"""`python -m alambique.stages NAME ARGUMENTS`, as dvc.yaml calls every stage, in the project's folder."""
+"""`python -m alambique.stage NAME ARGUMENTS`, as dvc.yaml calls every stage, in the project's folder."""
 
 from __future__ import annotations
 

@@ -6,23 +6,24 @@ from typing import Any
 
 import pytest
 import yaml
-from alambique.tasks.detect import network, prototypes, sensitivity
-from alambique.tasks.detect.predict import load
-from alambique.tasks.detect.rounds import prune_and_recover
-from alambique.tasks.detect.soft_labels import soft_labels
-from alambique.tasks.detect.validation import Validation
-from alambique.tasks.detect.widths import choose, widths
 from factories import checkpoints, tiny_detection
+from factories.stage_work import soft_labels
 from pytest import MonkeyPatch
 
+from alambique import tasks
 from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import CHOICE, checkpoint
 from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
+from alambique.stages.iterative_pruning import prune_and_recover
+from alambique.stages.opening import open_program
+from alambique.stages.search import artifact_factory
+from alambique.stages.search.artifact_factory import ArtifactFactory
+from alambique.tasks.yolo import network, sensitivity
+from alambique.tasks.yolo.widths import choose, widths
 
 DISTILLED = checkpoint("pico", "distilled", 0)
 
@@ -61,7 +62,7 @@ def found(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[st
     """A search for a budget that can be met, and the live curve that it left."""
     events = tmp_path_factory.mktemp("events") / "events.jsonl"
     with MonkeyPatch.context() as patch:
-        patch.setattr(prototypes, "SHARES", (0.0, 0.3))
+        patch.setattr(artifact_factory, "RATIOS", (0.0, 0.3))
         patch.setenv(EVENTS_FILE, str(events))
         return (*searched(root, params(size_mb=0.26)), events.read_text())
 
@@ -90,9 +91,10 @@ def test_the_drop_is_from_the_student_as_it_was_distilled(
     root: Path, found: tuple[dict[str, Any], dict[str, Any], str]
 ) -> None:
     choice = found[0]
-    dataset = Dataset.load(root / "data")
-    validation = Validation(dataset, dataset.classes, 64, params().evaluate)
-    assert choice["reference"] == choice["unpruned"]["pico"] == validation.score(load(root / DISTILLED, 1))
+    task = tasks.load("detect")
+    validation = task.validation(root / DISTILLED, task.dataset(root / "data"), params())
+    expected = validation.headline(open_program(task, root / DISTILLED, 1))
+    assert choice["reference"] == choice["unpruned"]["pico"] == expected
     (trial,) = choice["trials"]
     assert trial["drop"] == choice["reference"] - trial["accuracy"]
     assert trial["trained"]
@@ -109,7 +111,7 @@ def test_a_trial_is_a_point_of_the_live_curve_and_its_epochs_are_not(
 def test_a_budget_out_of_reach_is_warned_of_and_the_nearest_is_chosen(
     root: Path, monkeypatch: MonkeyPatch, warned: list[str]
 ) -> None:
-    monkeypatch.setattr(prototypes, "SHARES", (0.3, 0.9))  # of which the second one is too much for these widths
+    monkeypatch.setattr(artifact_factory, "RATIOS", (0.3, 0.9))  # of which the second one is too much for these widths
     choice, metrics = searched(root, params(size_mb=0.01, max_drop=0.5))
     assert metrics["meets_budget"] is False
     assert (metrics["chosen"], metrics["share"]) == ("pico-onnx-fp32", {"pico": 0.3})
@@ -141,19 +143,19 @@ def test_pruning_without_a_choice_says_how_to_make_one(root: Path) -> None:
         prune.run(root, "pico")
 
 
-def test_a_prototype_has_the_widths_that_pruning_will_choose(
+def test_an_untrained_artifact_has_the_widths_that_pruning_will_choose(
     root: Path, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     wide = network.load(root / DISTILLED / "weights.pt")
     full, ratios = widths(wide), (0.25, 0.5, 0.75)
     fragile = choose(wide, "macs", 0.15, 64)
     left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
-    found = sensitivity.Scan(0.5, left)  # what uniform pruning narrows shall be what is fragile
-    monkeypatch.setattr(sensitivity, "scan", lambda *_: found)  # a student of one epoch finds nothing to lose
+    measured = sensitivity.Sensitivity(0.5, left)  # what uniform pruning narrows shall be what is fragile
+    monkeypatch.setattr(sensitivity, "measure", lambda *_: measured)  # a student of one epoch finds nothing to lose
     asked = tiny_detection.params(prune={"widths": "sensitivity", "ratio": 0.15, "epochs": 1})
-    dataset = Dataset.load(root / "data")
-    workshop = prototypes.Workshop(root, asked, dataset, [], tmp_path)
-    prune_and_recover(wide, root, asked, dataset, tmp_path)
+    task = tasks.load("detect")
+    factory = ArtifactFactory(root, task, asked, tmp_path)
+    prune_and_recover(wide, root, task, asked, factory.dataset, tmp_path)
     pruned = network.load(tmp_path / "weights.pt")
-    assert widths(workshop.pruned("pico", 0.15)) == widths(pruned)
+    assert widths(factory.pruned("pico", 0.15)) == widths(pruned)
     assert widths(pruned) != fragile

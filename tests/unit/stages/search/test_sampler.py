@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from alambique.tasks.detect.budget import Combination, Cost, Figures
-from alambique.tasks.detect.study import explore
 
 from alambique.config.params import Budget
+from alambique.stages.search.budget_choice import Combination, Cost, Figures
+from alambique.stages.search.sampler import explore
 
 SHARES = tuple(index / 10 for index in range(9))
 
@@ -51,7 +51,7 @@ def test_the_best_of_all_is_found_by_few_trainings(limits: dict[str, float]) -> 
     assert known.choose(known.costs) == best(known)
     assert sum(trial.trained for trial in trials) <= 12
     assert len(trials) < len(known.costs) / 2
-    assert [trial.combination for trial in trials] == list(known.maps)
+    assert [trial.combination for trial in trials] == list(known.accuracies)
 
 
 def test_equal_seeds_and_figures_give_equal_trials() -> None:

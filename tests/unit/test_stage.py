@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from alambique.stages.__main__ import STAGES, run
 
 from alambique.errors import ERROR_FILE, ConfigurationError
-from alambique.stages.__main__ import STAGES, run
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -31,7 +31,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
 
 def test_an_error_is_one_line_an_exit_code_and_a_file(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "alambique.stages", "distill", "pico", "0"],
+        [sys.executable, "-m", "alambique.stage", "distill", "pico", "0"],
         cwd=tmp_path,
         env={ERROR_FILE: str(tmp_path / "error.json"), "PATH": "/usr/bin:/bin"},
         capture_output=True,

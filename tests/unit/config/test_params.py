@@ -9,7 +9,7 @@ import yaml
 from alambique import config
 from alambique.errors import ConfigurationError
 
-REFERENCE = Path(__file__).parents[2]
+REFERENCE = Path(__file__).parents[3]
 NOT_WORSE = {"kind": "not_worse_than", "metric": "map50_95", "reference": "control"}
 
 
@@ -54,7 +54,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("students", ["other"], "'other' has no entry in `networks`"),
         ("runtimes", ["tensorflow"], "runtimes.0"),
         ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),
-        ("int8", ["onnx", "ncnn"], "int8: ncnn cannot be quantized for; only onnx, openvino, engine can"),
+        ("int8", ["onnx", "ncnn"], "int8: ncnn cannot be quantized for; only onnx, openvino, mnn, engine can"),
         ("input_size", 100, "input_size: Input should be a multiple of 32"),
         ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
         ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),

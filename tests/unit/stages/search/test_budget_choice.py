@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from alambique.tasks.detect.budget import Combination, Cost, Figures
 
 from alambique.config.params import Budget
+from alambique.stages.search.budget_choice import Combination, Cost, Figures
 
 SHARES = (0.0, 0.3, 0.6)
 LATENCIES = {"fp32": 10.0, "int8": 6.0}

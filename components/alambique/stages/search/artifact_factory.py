@@ -1,0 +1,148 @@
+"""Artifacts of any combination before training: size and latency depend on a network's shape alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alambique import runtimes
+from alambique.config import Params
+from alambique.errors import ConfigurationError
+from alambique.layout import DATA, checkpoint
+from alambique.process import timing
+from alambique.process.cores import pinned
+from alambique.runtimes.base import Exportable
+from alambique.stages.search.budget_choice import Combination, Cost
+from alambique.stages.work import write_checkpoint_card
+from alambique.tasks.base import Calibration, Network, Task
+from alambique.tasks.cards import read_card
+
+RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Of `prune.target`, those that are tried; a network of few channels does not allow all of them."""
+COST_SAMPLES = 4
+"""Calibration samples where cost alone is measured: how activations are rounded changes neither size nor latency."""
+
+
+class ArtifactFactory:
+    """Makes the artifact of any combination.
+
+    Args:
+        project: the project's root, with the distilled students of the first seed.
+        task: its task.
+        params: its params.yaml.
+        scratch: an empty folder.
+    """
+
+    def __init__(self, project: Path, task: Task, params: Params, scratch: Path) -> None:
+        self.project, self.task, self.params, self.scratch = project, task, params, scratch
+        self.dataset = task.dataset(project / DATA)
+        self.distilled_network = cache(lambda student: task.load(self.distilled(student)))
+        self._sensitivities: dict[str, dict[str, Any] | None] = {}
+        self._calibrations: dict[str, Calibration] = {}
+
+    def distilled(self, student: str) -> Path:
+        """Folder of the student's checkpoint as it was distilled."""
+        return self.project / checkpoint(student, "distilled", self.params.seeds[0])
+
+    def pruned(self, student: str, ratio: float) -> Network:
+        """The distilled student without `ratio` of the target, before it recovers.
+
+        Raises:
+            ConfigurationError: its shape allows no such ratio.
+        """
+        full = self.distilled_network(student)
+        measured = self._sensitivities.get(student)
+        plans = self.task.pruning_plans(full, self.dataset, self.params, [ratio], measured)
+        self._sensitivities[student] = plans.sensitivity
+        return self.task.prune(full, full, plans.plans[0], self.dataset, self.params)
+
+    def calibration(self, student: str) -> Calibration:
+        """Inputs to calibrate the student's INT8 on."""
+        if student not in self._calibrations:
+            self._calibrations[student] = self.task.calibration(self.distilled(student), self.dataset, self.params)
+        return self._calibrations[student]
+
+    def make(self, network: Exportable, combination: Combination, folder: Path, samples: int | None = None) -> Path:
+        """Export a network as `combination` says: FP32, or INT8 by plain quantization after training.
+
+        Args:
+            folder: where the runtime's files go, and nothing else; it is made.
+            samples: to calibrate on; None: as many as params.yaml says.
+        Returns:
+            the file that the runtime opens.
+        """
+        folder.mkdir(parents=True)
+        runtime = runtimes.load(combination.runtime)
+        path = folder / runtime.file
+        if combination.precision == "int8":
+            calibration = self.calibration(combination.student)
+            calibration = calibration._replace(inputs=calibration.inputs[:samples])
+            how = self.task.quantization(combination.runtime, calibration, self.params)
+            runtime.quantize(network, how, path)
+        else:
+            runtime.write(network, path)
+        return path
+
+    def write_card(self, folder: Path, student: str) -> None:
+        """Describe the checkpoint of a pruned student in its folder."""
+        write_checkpoint_card(
+            self.task, folder, self.params, kind="pruned", data=self.dataset.digest("train"), student=student
+        )
+
+    def costs(self) -> tuple[dict[Combination, Cost], dict[str, Any]]:
+        """Size, and the latency of all artifacts, interleaved as `benchmark` times candidates.
+
+        Returns:
+            the cost of every combination that there is; processor, threads, cores and runs.
+        """
+        settings = self.params.benchmark
+        files = dict(self._untrained())
+        before = torch.get_num_threads()
+        with pinned(settings.threads) as cores:
+            runners = {combination.label: self._runner(combination, path) for combination, path in files.items()}
+            times = timing.measure(runners, settings.warmup, settings.runs)
+        torch.set_num_threads(before)  # a runtime on torch has set it for the whole process
+        conditions = {"cpu": timing.cpu(), "threads": settings.threads, "cores": cores, "runs": settings.runs}
+        costs = {
+            combination: _cost(timing.summarize(times[combination.label]), path.parent)
+            for combination, path in files.items()
+        }
+        return costs, conditions
+
+    def _runner(self, combination: Combination, path: Path) -> Any:
+        program = runtimes.load(combination.runtime).open(path, self.params.benchmark.threads)
+        inputs = self.task.noise(read_card(self.distilled(combination.student)))
+        return lambda: program(*inputs)
+
+    def _untrained(self) -> Iterator[tuple[Combination, Path]]:
+        for student in self.params.students:
+            for ratio in RATIOS:
+                folder = self.scratch / "untrained" / student / str(ratio)
+                try:
+                    network = self.pruned(student, ratio) if ratio else self.distilled_network(student)
+                except ConfigurationError:
+                    continue  # this network's widths come in steps too large for it
+                folder.mkdir(parents=True)
+                self.task.save(network, folder, self.params)
+                self.write_card(folder, student)
+                exportable = self.task.exportable(folder)
+                for runtime, precision in self._targets():
+                    combination = Combination(student, ratio, runtime, precision)
+                    target = folder / f"{runtime}-{precision}"
+                    yield combination, self.make(exportable, combination, target, COST_SAMPLES)
+
+    def _targets(self) -> Sequence[tuple[str, str]]:
+        return [
+            (runtime, precision)
+            for runtime in self.params.runtimes
+            for precision in (("fp32", "int8") if runtime in self.params.int8 else ("fp32",))
+        ]
+
+
+def _cost(latency: Mapping[str, float], folder: Path) -> Cost:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Cost(latency["p50_ms"], latency["p95_ms"], size / 1e6)
