@@ -29,6 +29,9 @@ class Generator:
         generated, seconds: tokens that it generated, and how long that took.
     """
 
+    keys: Array
+    values: Array
+
     def __init__(self, program: Program, folder: Path, temperature: float, seed: int) -> None:
         self.card, self.program = read_card(folder), program
         self.tokenizer = tokenizers.load(folder)
@@ -66,8 +69,8 @@ class Generator:
 
     def _forget(self) -> None:
         layers, heads, _, width = self.card["input"]["past_keys"]["shape"]
-        self.keys: Array = np.zeros((layers, heads, 0, width), np.float32)
-        self.values: Array = self.keys
+        self.keys = np.zeros((layers, heads, 0, width), np.float32)
+        self.values = self.keys
         self.past: list[int] = []
 
     def _text(self, ids: list[int]) -> str:
