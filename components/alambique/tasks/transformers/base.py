@@ -163,7 +163,14 @@ class TransformersTask(ABC):
 
     # Pruning
 
-    def pruning_plans(self, network: Network, dataset: Texts, params: Any, ratios: Sequence[float]) -> PruningPlans:
+    def pruning_plans(
+        self,
+        network: Network,
+        dataset: Texts,
+        params: Any,
+        ratios: Sequence[float],
+        sensitivity: dict[str, Any] | None = None,
+    ) -> PruningPlans:
         from alambique.tasks.transformers.structured_pruning import choose
 
         plans = [list(choose(network.model, params.prune.how, ratio, params.input_size)) for ratio in ratios]

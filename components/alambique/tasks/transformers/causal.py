@@ -190,7 +190,7 @@ class CausalText(TransformersTask):
         return recipe(cards, dataset, params)
 
     def soft_labels(
-        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: TokenRecipe, shard: int
+        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[TokenLabels]:
         from alambique.tasks.transformers.soft_labels import rows
 
@@ -290,8 +290,8 @@ class CausalText(TransformersTask):
         model, tokenizer, _ = self.load(folder)
 
         def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
-            tensors = decode(model, *map(torch.from_numpy, inputs), vocabulary=len(tokenizer))
-            return [tensor.numpy() for tensor in tensors]
+            ids, keys, values = map(torch.from_numpy, inputs)
+            return [tensor.numpy() for tensor in decode(model, ids, keys, values, len(tokenizer))]
 
         return predict
 

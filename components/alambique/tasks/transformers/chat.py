@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from alambique.errors import DataError
-from alambique.runtimes.base import Program
+from alambique.runtimes.base import Array, Program
 from alambique.tasks.cards import read_card
 from alambique.tasks.transformers import sequences, tokenizers
 from alambique.tasks.transformers.dataset import Message
@@ -28,6 +28,9 @@ class Generator:
     Attributes:
         generated, seconds: tokens that it generated, and how long that took.
     """
+
+    keys: Array
+    values: Array
 
     def __init__(self, program: Program, folder: Path, temperature: float, seed: int) -> None:
         self.card, self.program = read_card(folder), program
@@ -66,7 +69,8 @@ class Generator:
 
     def _forget(self) -> None:
         layers, heads, _, width = self.card["input"]["past_keys"]["shape"]
-        self.keys = self.values = np.zeros((layers, heads, 0, width), np.float32)
+        self.keys = np.zeros((layers, heads, 0, width), np.float32)
+        self.values = self.keys
         self.past: list[int] = []
 
     def _text(self, ids: list[int]) -> str:

@@ -124,7 +124,7 @@ class TextClassify(TransformersTask):
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
         from alambique.tasks.transformers.models import text_macs
 
-        config = network.model.config
+        config: Any = network.model.config
         return {
             "macs": text_macs(network.model, max_tokens),
             "network": {
@@ -181,7 +181,7 @@ class TextClassify(TransformersTask):
         return recipe(cards, dataset, params)
 
     def soft_labels(
-        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: ClassRecipe, shard: int
+        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
         from alambique.tasks.transformers import class_soft_labels
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -41,9 +42,9 @@ def model(llama: PreTrainedModel) -> PreTrainedModel:
 
 
 @pytest.fixture(scope="session")
-def llama(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+def llama(tokenizer: PreTrainedTokenizerFast) -> Any:
     """Read-only."""
-    built = models.build_llama(SIZES, tokenizer, MAX_TOKENS, seed=1)
+    built: Any = models.build_llama(SIZES, tokenizer, MAX_TOKENS, seed=1)
     built.eval()
     for parameter in built.parameters():  # as initialised, a network's predictions are almost uniform
         parameter.data.mul_(4)

@@ -188,11 +188,12 @@ def test_a_student_with_other_tokens_is_refused(home: Home, tmp_path: Path) -> N
 def test_a_teacher_is_taken_as_it_is_or_trained_on(home: Home, tmp_path: Path) -> None:
     start = home.teacher / MODEL
     fetched = {"main": {"source": "fetch", "weights": str(start)}}
-    for name, changes in {
+    cases: dict[str, dict[str, Any]] = {
         "fetched": {"teacher": fetched},
         "tuned": {"teacher": {"main": {"weights": str(start), "epochs": 1}}},
         "long": {"teacher": fetched, "input_size": 100},
-    }.items():
+    }
+    for name, changes in cases.items():
         _give(home.beside(tmp_path / name, **changes), "teachers", "main", start)
     teacher.run(tmp_path / "fetched", "main")
     teacher.run(tmp_path / "tuned", "main")
@@ -290,7 +291,7 @@ def test_chat_generates_the_likeliest_tokens_and_computes_each_once(candidate: P
             break
         expected.append(token)
     whole = generator.tokenizer.decode(expected, skip_special_tokens=True)
-    assert whole == generator.tokenizer.decode(ids, skip_special_tokens=True) + generated
+    assert whole == f"{generator.tokenizer.decode(ids, skip_special_tokens=True)}{generated}"
     assert steps == [len(ids)] + [1] * (len(steps) - 1)
     "".join(generator.generate([*expected, 5, 6], 1))
     assert steps[-1] <= 4  # earlier tokens are not computed again

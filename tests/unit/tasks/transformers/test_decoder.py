@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from alambique.tasks.transformers import export
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.decoder import Decoder, checked_decoder, require_llama
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 60,
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -102,7 +103,7 @@ def test_other_architectures_are_refused() -> None:
 
 def test_modules_of_the_same_names_do_not_make_a_llama() -> None:
     """A Qwen3 also normalises queries and keys."""
-    other = Qwen3ForCausalLM(Qwen3Config(**SIZES)).eval()
+    other: Any = Qwen3ForCausalLM(Qwen3Config(**SIZES)).eval()
     with pytest.raises(ConfigurationError, match="a Qwen3ForCausalLM cannot be exported"):
         checked_decoder(other, 60, 32)
 
@@ -115,12 +116,12 @@ def test_modules_of_the_same_names_do_not_make_a_llama() -> None:
     ],
     ids=["mistral", "qwen2"],
 )
-def test_relatives_of_the_llama_are_exported(model: PreTrainedModel) -> None:
+def test_relatives_of_the_llama_are_exported(model: Any) -> None:
     assert checked_decoder(model.eval(), 60, 32).kv_heads == 2
 
 
 def test_a_llama_that_computes_something_else_is_refused() -> None:
-    model = LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act="gelu")).eval()
+    model: Any = LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act="gelu")).eval()
     for parameter in model.parameters():  # as initialised, both activations are all but linear
         parameter.data.mul_(8)
     with pytest.raises(ConfigurationError, match=r"LlamaForCausalLM cannot be exported: .* differs from the model by"):
@@ -128,6 +129,6 @@ def test_a_llama_that_computes_something_else_is_refused() -> None:
 
 
 def test_a_window_shorter_than_the_texts_is_refused() -> None:
-    model = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)).eval()
+    model: Any = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)).eval()
     with pytest.raises(ConfigurationError, match="attends to the last 8 tokens cannot be exported for texts of 32"):
         checked_decoder(model, 60, 32)
