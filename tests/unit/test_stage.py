@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from alambique.stage import STAGES, run
 
 from alambique.errors import ERROR_FILE, ConfigurationError
+from alambique.stage import STAGES, run
 
 
 @pytest.mark.parametrize("name", STAGES)

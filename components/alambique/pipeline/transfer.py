@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -133,13 +134,26 @@ def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
 
     cache = repo.cache.local
     try:
-        with reaching(repo.cloud.get_remote().path):
+        with _exclusive(cache), reaching(repo.cloud.get_remote().path):
             _download(repo, hashes.values())
             _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
     except (FileNotFoundError, ObjectFormatError) as error:
         raise _blame(repo, hashes) or TransientError(
             f"downloading from the DVC remote failed: {error}; see the log above"
         ) from None
+
+
+@contextmanager
+def _exclusive(cache: Any) -> Iterator[None]:
+    """One download into the machine's cache at a time: DVC verifies what another process is still writing, and drops it.
+
+    The lock ends with the process that holds it.
+    """
+    path = Path(cache.path)
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "download.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _download(repo: Repo, oids: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ def test_a_stale_graph_is_refused_by_the_names_of_what_differs(project: Path) ->
         int8=["onnx"],
     )
     text = (project / "dvc.yaml").read_text()
-    (project / "dvc.yaml").write_text(text.replace("stages compare", "stages compare --fast"))
+    (project / "dvc.yaml").write_text(text.replace("stage compare", "stage compare --fast"))
     with pytest.raises(ConfigurationError) as refusal:
         expansion.check(project)
     for words in ("soft_labels@2 is new", "export@pico-openvino is gone", "compare has other cmd", "graph write"):

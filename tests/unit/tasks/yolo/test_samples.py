@@ -63,7 +63,9 @@ FAR = [0.5, 0.5, 0.9, 0.9]
 def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_class(data: YoloDataset) -> None:
     another_class = (CLOSE, [2, 0], [3.0, 1.0], 0.9)
     same_class = (CLOSER_THAN_HALF, [1, 0], [0.5, -1.0], 0.6)
-    (a, b, _) = samples.with_teacher_targets(data, teacher(seen("train/a.png", another_class, same_class)), scores_as_probabilities, 0.4)
+    (a, b, _) = samples.with_teacher_targets(
+        data, teacher(seen("train/a.png", another_class, same_class)), scores_as_probabilities, 0.4
+    )
     np.testing.assert_allclose(a.targets, [[1, 1, -1.0, 0.5, NONE]])
     np.testing.assert_allclose(a.boxes, [[0.5, 0.5, 0.4, 0.4]])
     assert b.targets.shape == (0, 5)
@@ -76,13 +78,22 @@ def test_without_a_box_of_its_class_the_closest_one_teaches(data: YoloDataset) -
 
 
 def test_a_box_that_the_teacher_missed_has_no_teacher(data: YoloDataset) -> None:
-    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), scores_as_probabilities, 0.4)[0]
+    sample = samples.with_teacher_targets(
+        data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), scores_as_probabilities, 0.4
+    )[0]
     np.testing.assert_allclose(sample.targets, [[1, 1, NAN, NAN, NAN]])
 
 
 def test_the_teacher_adds_no_boxes_to_a_labelled_image(data: YoloDataset) -> None:
     boxes = [(CLOSE, [1, 0], [3.0, 1.0], 0.9), ([0.0, 0.0, 0.1, 0.1], [0, 1], [5.0, 1.0], 0.99)]
-    assert len(samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), scores_as_probabilities, 0.4)[0].boxes) == 1
+    assert (
+        len(
+            samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), scores_as_probabilities, 0.4)[
+                0
+            ].boxes
+        )
+        == 1
+    )
 
 
 def test_an_unlabelled_image_is_labelled_by_what_the_teacher_is_sure_of(data: YoloDataset) -> None:
