@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 
 import pytest
@@ -9,12 +7,11 @@ import torch
 from factories.tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
-from alambique.config.text_classify import Distill, Params, Training
+from alambique.config.text_classify import Distill, Training
 from alambique.errors import DataError, IntegrityError
 from alambique.tasks import training_loop
 from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, keep
-from alambique.tasks.transformers import class_evaluate, class_objectives, encoding, models, pretraining
-from alambique.tasks.transformers.checkpoint import Network
+from alambique.tasks.transformers import class_evaluate, class_objectives, encoding, models
 from alambique.tasks.transformers.class_soft_labels import checksum
 from alambique.tasks.transformers.dataset import Text, Texts, write
 
@@ -33,16 +30,6 @@ def soft_labels(data: Texts, made: ClassRecipe, index: int = 0) -> dict[str, Cla
     probabilities[index] = 0.9
     texts = [text for split in ("train", "unlabelled") for text in data.texts(split)]
     return {text.name: keep(text.name, probabilities.log()[None], [checksum(text.text)], made) for text in texts}
-
-
-def test_what_is_kept_and_the_remaining_mass_are_all(intents: Texts) -> None:
-    for top_k in (3, 12):
-        row = keep("train/000000", torch.linspace(-3, 3, 12).log_softmax(0)[None], [0], recipe(intents, top_k))
-        logarithms = (
-            row.log_probabilities.astype(float).ravel().tolist() + row.log_remaining_mass.astype(float).tolist()
-        )
-        assert sum(math.exp(value) for value in logarithms) == pytest.approx(1, abs=2e-3)
-        assert row.classes[0, 0] == 11
 
 
 def test_an_epoch_of_the_control_is_as_long_as_one_of_the_student(
@@ -103,32 +90,3 @@ def test_a_train_text_without_a_label_is_refused(wordpiece: PreTrainedTokenizerF
 def test_an_unknown_label_is_refused(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
     with pytest.raises(DataError, match="'lunch' is none of the classes"):
         encoding.encode([Text("test/000000", "a", "lunch")], wordpiece, intents.classes, TOKENS)
-
-
-def test_masked_tokens_train_the_encoder_itself(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
-    model = build(wordpiece, intents.classes)
-    words = model.bert.embeddings.word_embeddings.weight.detach().clone()
-    head = model.classifier.weight.detach().clone()
-    before = pretraining.pretrain(Network(model, wordpiece), intents, _params(), 1)
-    assert not torch.equal(model.bert.embeddings.word_embeddings.weight, words)
-    assert torch.equal(model.classifier.weight, head)
-    assert torch.equal(
-        before.initial_state["bert.embeddings.word_embeddings.weight"], model.get_input_embeddings().weight
-    )
-    again = build(wordpiece, intents.classes)
-    pretraining.pretrain(Network(again, wordpiece), intents, _params(), 1)
-    assert torch.equal(again.get_input_embeddings().weight, model.get_input_embeddings().weight)
-
-
-def _params() -> Params:
-    content = {
-        "project": "asked",
-        "input_size": TOKENS,
-        "students": ["small"],
-        "runtimes": ["onnx"],
-        "networks": {"small": {}},
-        "teachers": ["main"],
-        "teacher": {"main": {}},
-        "training": {"batch": 8, "learning_rate": 0.003},
-    }
-    return Params.model_validate_json(json.dumps(content))
