@@ -145,7 +145,7 @@ def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
 
 @contextmanager
 def _exclusive(cache: Any) -> Iterator[None]:
-    """One download into the machine's cache at a time: DVC verifies what another process is still writing, and drops it.
+    """One download into the machine's cache at a time: DVC verifies, and drops, what another process is still writing.
 
     The lock ends with the process that holds it.
     """

@@ -22,7 +22,8 @@ def test_candidates_are_registered_once_and_load_on_their_runtime(tracked: RunRe
     assert register(tracked) == registered
     assert len(client.search_model_versions()) == len(NAMES)
 
-    (parent,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    (parent,) = client.search_runs([experiment], "tags.`alambique.run` = 'r1'")
     for version in registered.versions:
         tags = client.get_model_version(version.model, version.version).tags
         student, _, precision = version.candidate.split("-")
