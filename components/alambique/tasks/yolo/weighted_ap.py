@@ -72,11 +72,11 @@ def truth(table: pa.Table) -> Truth:
 
 def rank(table: pa.Table, classes: NDArray[np.int32]) -> Ranking:
     """Sort the detections of an images.arrow, once for all resamples; other classes than these count for nothing."""
-    (owners, scores), (_, found), (_, bits) = (_flat(table[name]) for name in ("scores", "classes", "correct"))
+    (owners, scores), (_, indices), (_, bits) = (_flat(table[name]) for name in ("scores", "classes", "correct"))
     order = np.argsort(-scores)  # the call that Ultralytics makes, so that equal scores fall into the same order
-    order = order[np.isin(found[order], classes)]
-    order = order[np.argsort(found[order], kind="stable")]
-    numbers = np.searchsorted(classes, found[order])
+    order = order[np.isin(indices[order], classes)]
+    order = order[np.argsort(indices[order], kind="stable")]
+    numbers = np.searchsorted(classes, indices[order])
     thresholds, hits = np.nonzero(unpack(bits[order]).T)
     curves = numbers[hits] * len(THRESHOLDS) + thresholds
     by_curve = np.argsort(curves, kind="stable")
