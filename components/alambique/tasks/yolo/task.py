@@ -365,11 +365,11 @@ class Yolo:
 
 
 class Detect(Yolo):
-    name = "detect"
-    about = "find objects in images: YOLO26, YOLO11, YOLOv8"
-    measures = DETECTION
-    methods = ("soft", "feature", "hybrid", "none")
-    abilities = frozenset({"search", "ingest", "drift"})
+    name: ClassVar[HeadName] = "detect"
+    about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
+    measures: ClassVar[Mapping[str, Measure]] = DETECTION
+    methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.yolo.inspection import boxes
@@ -383,21 +383,21 @@ class Detect(Yolo):
 
 
 class Segment(Yolo):
-    name = "segment"
-    about = "outline each object in images: YOLO26 with masks"
-    measures = MASKS
+    name: ClassVar[HeadName] = "segment"
+    about: ClassVar[str] = "outline each object in images: YOLO26 with masks"
+    measures: ClassVar[Mapping[str, Measure]] = MASKS
 
 
 class Pose(Yolo):
-    name = "pose"
-    about = "find objects in images and each one's keypoints: YOLO26 with poses"
-    measures = POSES
+    name: ClassVar[HeadName] = "pose"
+    about: ClassVar[str] = "find objects in images and each one's keypoints: YOLO26 with poses"
+    measures: ClassVar[Mapping[str, Measure]] = POSES
 
 
 class Obb(Yolo):
-    name = "obb"
-    about = "find objects in images by boxes that are turned: YOLO26"
-    measures = ORIENTED_BOXES
+    name: ClassVar[HeadName] = "obb"
+    about: ClassVar[str] = "find objects in images by boxes that are turned: YOLO26"
+    measures: ClassVar[Mapping[str, Measure]] = ORIENTED_BOXES
 
 
 def _kpt_shape(card: Card) -> tuple[int, int]:
