@@ -7,20 +7,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from alambique.tasks.classification.loss import tempered_kl
-from alambique.tasks.classify import lessons, network, soft_labels
-from alambique.tasks.classify.adopt import adopt
-from alambique.tasks.classify.cache import ViewRecipe
-from alambique.tasks.classify.dataset import Dataset
-from alambique.tasks.classify.preprocess import DESCRIPTION
 from torch import Tensor, nn
 
 from alambique.config.classify import Augment, Distill, Network, Training
 from alambique.demo.digits import Digits
-from alambique.softlabels import writer
+from alambique.softlabels import topk, writer
 from alambique.softlabels.reader import Cache
 from alambique.tasks import training_loop
-from alambique.tasks.training_loop import Batch, Lesson
+from alambique.tasks.classifiers.soft_labels import COMBINE
+from alambique.tasks.images import network, objectives, soft_labels
+from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.import_dataset import import_dataset
+from alambique.tasks.images.preprocess import DESCRIPTION
+from alambique.tasks.images.soft_labels import ViewRecipe
+from alambique.tasks.training_loop import Batch, TrainingObjective
 from benchmarks.round_robin import Block, forward, per_sample, step_times
 
 SIZE = 224
@@ -32,12 +32,12 @@ LARGE = Network(scale=(0.5, 0.57, 1024))
 def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
     """What takes turns, by name."""
     Digits(train=batch * steps, val=10, test=10, size=SIZE).write(folder / "source")
-    adopt(str(folder / "source"), folder / "data")
-    data, augment, how = Dataset.load(folder / "data"), Augment(), Distill()
+    import_dataset(str(folder / "source"), folder / "data")
+    data, augment, distill = Dataset.load(folder / "data"), Augment(), Distill()
     teacher = network.build(LARGE, data.classes, 0).model.eval()
-    made = ViewRecipe(
+    recipe = ViewRecipe(
         teachers=["0" * 64],
-        combine="average",
+        combine=COMBINE,
         data={"train": data.digest("train")},
         preprocessing=DESCRIPTION,
         classes=data.classes,
@@ -46,44 +46,45 @@ def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
         views=1,
         augment=augment,
     )
-    views = soft_labels.pool(data, made)
-    order = sorted(range(len(views)), key=views.names.__getitem__)
+    views = soft_labels.views_of_all(data, recipe)
+    rows = soft_labels.label_views([teacher], views, soft_labels.shard_order(views, 0, 1), recipe)
     (folder / "cache" / "0").mkdir(parents=True)
-    writer.write(folder / "cache" / "0", soft_labels.look([teacher], views, order, made), made, 0, 1)
-    cached = lessons.by_soft_labels(data, Cache.open(folder / "cache", made), made, how)
-    learned = {
-        "plain": lessons.by_label(data, SIZE, augment, len(views)),
+    writer.write(folder / "cache" / "0", rows, recipe, 0, 1)
+    cached = objectives.by_soft_labels(data, Cache.open(folder / "cache", recipe), recipe, distill)
+    by_name = {
+        "plain": objectives.by_labels(data, SIZE, augment, len(views)),
         "cached": cached,
-        "online": cached._replace(loss=partial(_online, teacher, how), identity="online"),
+        "online": cached._replace(loss=partial(_online, teacher, distill), identity="online"),
     }
-    blocks: dict[str, Block] = {name: partial(_train, lesson, data, batch) for name, lesson in learned.items()}
+    blocks: dict[str, Block] = {name: partial(_train, objective, data, batch) for name, objective in by_name.items()}
     return {**blocks, "teacher": partial(forward, teacher, torch.rand(batch, 3, SIZE, SIZE))}
 
 
 @torch.no_grad()
-def _heard(teacher: nn.Module, images: Tensor) -> Tensor:
-    chances: Tensor = teacher(images).log_softmax(1)
-    return chances
+def _teacher_logits(teacher: nn.Module, images: Tensor) -> Tensor:
+    logits: Tensor = teacher(images)
+    return logits
 
 
-def _online(teacher: nn.Module, how: Distill, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The loss of `by_soft_labels`, of what the teacher sees now."""
-    images = batch["image"].float() / 255
-    chances = _heard(teacher, images)
-    everything = torch.arange(chances.shape[1]).expand(len(chances), -1)
+def _online(teacher: nn.Module, distill: Distill, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The loss of `by_soft_labels`, with the teacher run on the batch."""
+    images = objectives.scaled(batch)
+    log_probabilities = _teacher_logits(teacher, images).log_softmax(1)
     logits = model(images)
-    divergence = tempered_kl(logits, chances, everything, torch.full((len(chances),), -60.0), how.temperature)
-    own = lessons.cross_entropy(logits, batch)
-    return {"divergence": how.weight * divergence, "cross_entropy": (1 - how.weight) * own}
+    divergence = topk.kl_divergence(
+        logits, *topk.keep(log_probabilities, log_probabilities.shape[1]), distill.temperature
+    )
+    cross_entropy = objectives.cross_entropy(logits, batch)
+    return {"divergence": distill.weight * divergence, "cross_entropy": (1 - distill.weight) * cross_entropy}
 
 
-def _train(lesson: Lesson, data: Dataset, batch: int) -> float:
+def _train(objective: TrainingObjective, data: Dataset, batch: int) -> float:
     """Seconds per image of an epoch."""
     model = network.build(SMALL, data.classes, 0).model
     with tempfile.TemporaryDirectory() as target, step_times() as times:
         training_loop.train(
             model,
-            lesson,
+            objective,
             Path(target),
             epochs=1,
             training=Training(batch=batch),
@@ -95,5 +96,5 @@ def _train(lesson: Lesson, data: Dataset, batch: int) -> float:
 
 def macs_ratio() -> float:
     """Of the teacher over the student."""
-    small, large = (network.build(each, ["a", "b"], 0).model for each in (SMALL, LARGE))
+    small, large = (network.build(architecture, ["a", "b"], 0).model for architecture in (SMALL, LARGE))
     return network.macs(large, SIZE) / network.macs(small, SIZE)

@@ -39,7 +39,7 @@ from alambique.drift import comparisons, image_statistics
 from alambique.drift.features import Batch, Reference
 from alambique.drift.reference import SAMPLE
 from alambique.layout import teacher
-from alambique.tasks import DriftFeatures
+from alambique.tasks.base import DriftFeatures
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, begin, do, lay_out

@@ -27,7 +27,7 @@ two fifths of the parameters of the given one (stories260K: a Hugging Face folde
 gain_over_control             points of test top-1, distilled − control; every fifth text of a class keeps its label,
                               the others become unlabelled, and the teacher is trained on the labels that are left
 gain_over_control_all_labels  the same where all texts are labelled
-gain_over_control_stories     points of next-token accuracy; both learn from the same texts
+gain_over_control_stories     points of word accuracy; both learn from the same texts
 
 `runs` holds what every subject came to on test, `means` what students and controls did over their seeds. What is done
 is kept in benchmarks/.runs; cost is measured anew.

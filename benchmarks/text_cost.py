@@ -14,15 +14,14 @@ from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text import Distill, Network, Training
 from alambique.demo.stories import Stories
-from alambique.softlabels import schema, writer
+from alambique.softlabels import schema, topk, writer
 from alambique.tasks import training_loop
-from alambique.tasks.text import lessons, losses, network, sequences, soft_labels
-from alambique.tasks.text import tokenizer as tokenizers
-from alambique.tasks.text.adopt import adopt
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text.sequences import TokenSequence
-from alambique.tasks.text.tokens import TokenRecipe, keep
-from alambique.tasks.training_loop import Lesson
+from alambique.tasks.training_loop import TrainingObjective
+from alambique.tasks.transformers import losses, models, objectives, sequences, soft_labels, tokenizers
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.import_dataset import import_dataset
+from alambique.tasks.transformers.sequences import TokenSequence
+from alambique.tasks.transformers.token_cache import TokenRecipe, keep
 from benchmarks.common import Row
 from benchmarks.round_robin import Block, per_sample, step_times
 
@@ -38,17 +37,17 @@ TOP_K = 50
 
 def make_blocks(scratch: Path, batch: int, steps: int) -> dict[str, Block]:
     """What takes turns, by name: trainings of the same student on the same texts."""
-    data, tokenizer, own = corpus(scratch, batch * steps)
-    teacher = network.build(TEACHER, tokenizer, TOKENS, seed=1)
+    data, tokenizer, texts = corpus(scratch, batch * steps)
+    teacher = models.build_llama(TEACHER, tokenizer, TOKENS, seed=1)
     teacher.eval()  # type: ignore[no-untyped-call]
     made = recipe(VOCABULARY, data)
-    rows = {row.sample: row for row in soft_labels.look([teacher], own, made)}
-    taught = lessons.by_soft_labels(rows, made, Distill())
-    alone = lessons.by_text(data, tokenizer, TOKENS)._replace(at=lambda _: sequences.Samples(own))
+    rows = {row.sample: row for row in soft_labels.predict([teacher], texts, made)}
+    taught = objectives.by_soft_labels(rows, made, Distill())
+    alone = objectives.by_text(data, tokenizer, TOKENS)._replace(epoch_dataset=lambda _: sequences.Samples(texts))
     return {
         "plain": partial(_ours, alone, tokenizer, scratch, batch),
         "cached": partial(_ours, taught, tokenizer, scratch, batch),
-        "trl": partial(_trl, teacher, own, tokenizer, scratch, batch),
+        "trl": partial(_trl, teacher, texts, tokenizer, scratch, batch),
     }
 
 
@@ -58,14 +57,14 @@ def corpus(scratch: Path, count: int) -> tuple[Texts, PreTrainedTokenizerFast, l
     Its vocabulary is filled up with tokens that occur nowhere: they cost a model what others cost.
     """
     Stories(train=400, val=1, test=1, unlabelled=0).write(scratch / "stories")
-    adopt(str(scratch / "stories"), scratch / "data")
+    import_dataset(str(scratch / "stories"), scratch / "data")
     data = Texts.load(scratch / "data")
     tokenizer = tokenizers.train_bpe(tokenizers.corpus(data), 600)
     tokenizer.add_tokens([f"<token{number}>" for number in range(len(tokenizer), VOCABULARY)])
-    ids = np.concatenate([each.ids for each in sequences.encode(data.texts("train"), tokenizer, TOKENS)])
-    learned = np.arange(TOKENS) > 0
-    own = [TokenSequence(f"train/{n:06d}", ids[n * TOKENS : (n + 1) * TOKENS], learned) for n in range(count)]
-    return data, tokenizer, own
+    ids = np.concatenate([text.ids for text in sequences.encode(data.texts("train"), tokenizer, TOKENS)])
+    loss_mask = np.arange(TOKENS) > 0
+    texts = [TokenSequence(f"train/{n:06d}", ids[n * TOKENS : (n + 1) * TOKENS], loss_mask) for n in range(count)]
+    return data, tokenizer, texts
 
 
 def recipe(vocabulary: int, data: Texts | None = None) -> TokenRecipe:
@@ -98,9 +97,11 @@ def size(scratch: Path, tokens: int) -> Row:
         rows.append(row)
         first, second = teacher.double().log_softmax(-1), student.double().log_softmax(-1)
         whole.append(float((first.exp() * (first - second)).sum(-1).mean()))
-        kept = losses.teacher_events(torch.from_numpy(row.logits), torch.from_numpy(row.rest), 1.0)
+        kept = topk.teacher_events(
+            torch.from_numpy(row.log_probabilities), torch.from_numpy(row.log_remaining_mass), 1.0
+        )
         places = torch.from_numpy(row.tokens.astype(np.int64))
-        found.append(float(losses.divergence(kept, losses.student_events(student, places, 1.0), "forward")))
+        found.append(float(losses.divergence(kept, topk.student_events(student, places, 1.0), "forward")))
     writer.write(folder, rows, made, 0, 1)
     cached = (folder / schema.SHARD).stat().st_size / tokens
     ratio, kl, bound = 2 * LARGE / cached, float(np.mean(whole)), float(np.mean(found))
@@ -122,20 +123,26 @@ def _simulated(chance: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _student(tokenizer: PreTrainedTokenizerFast) -> nn.Module:
-    return network.build(STUDENT, tokenizer, TOKENS, seed=0)
+    return models.build_llama(STUDENT, tokenizer, TOKENS, seed=0)
 
 
-def _ours(lesson: Lesson, tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int) -> float:
+def _ours(objective: TrainingObjective, tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int) -> float:
     settings = Training(batch=batch, learning_rate=1e-3)
     with step_times() as times:
         training_loop.train(
-            _student(tokenizer), lesson, scratch, epochs=1, training=settings, seed=0, measure=lambda _: {"none": 0.0}
+            _student(tokenizer),
+            objective,
+            scratch,
+            epochs=1,
+            training=settings,
+            seed=0,
+            measure=lambda _: {"none": 0.0},
         )
     return per_sample(times, batch * TOKENS)
 
 
 def _trl(
-    teacher: nn.Module, own: Sequence[TokenSequence], tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int
+    teacher: nn.Module, texts: Sequence[TokenSequence], tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int
 ) -> float:
     from datasets import Dataset
     from trl.experimental.gkd import GKDConfig, GKDTrainer
@@ -162,7 +169,7 @@ def _trl(
         teacher_model=teacher,
         args=settings,
         data_collator=_collate,
-        train_dataset=Dataset.from_dict({"input_ids": [each.ids.tolist() for each in own]}),
+        train_dataset=Dataset.from_dict({"input_ids": [each.ids.tolist() for each in texts]}),
         processing_class=tokenizer,
     )
     with step_times() as times:

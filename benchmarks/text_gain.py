@@ -12,9 +12,10 @@ import torch
 from alambique.demo.intents import Intents
 from alambique.demo.stories import Stories
 from alambique.errors import DataError
-from alambique.tasks.text import network, tokenizer
-from alambique.tasks.text.data import Text, Texts, labelled, write
-from alambique.tasks.text_classify.adopt import adopt, disjoint
+from alambique.tasks.transformers import models, tokenizers
+from alambique.tasks.transformers.checkpoint import require_fit
+from alambique.tasks.transformers.dataset import Text, Texts, class_labels, write
+from alambique.tasks.transformers.import_tables import disjoint, import_labelled
 from benchmarks import stage_runs
 
 KEEP = 5
@@ -64,8 +65,8 @@ def given(data: Path | None, weights: Path | None, scratch: Path, quick: bool) -
             f"the full benchmark trains on real texts (--data is {data}) and from a real Llama (--weights is "
             f"{weights}); give --data PATH, such as banking77's folder, and --weights PATH, such as stories260K's"
         )
-    adopt(str(data), scratch / "adopted")
-    return Texts.load(scratch / "adopted")
+    import_labelled(str(data), scratch / "imported")
+    return Texts.load(scratch / "imported")
 
 
 def lay_out(folder: Path, source: Texts, weights: Path | None, scale: Scale) -> list[Path]:
@@ -132,8 +133,9 @@ def story_changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
 
 def written(weights: Path, scale: Scale, target: Path) -> None:
     """Texts that a Llama writes when nobody asks, each once."""
-    known = tokenizer.load(weights)
-    model: Any = network.open_folder(weights, known, TOKENS)
+    known = tokenizers.load(weights)
+    model: Any = models.load_causal(weights)
+    require_fit(model, weights, known, TOKENS)
     parts = {"train": scale.stories, "val": scale.stories // 6, "test": scale.stories // 6}
     texts: dict[str, None] = {}
     with torch.random.fork_rng(devices=[]):
@@ -164,4 +166,4 @@ def _demo(target: Path) -> None:
 
 def _questions(source: Texts, keep: int, target: Path) -> None:
     parts = split(source, keep)
-    write(target, parts, labelled(parts))
+    write(target, parts, class_labels(parts))

@@ -1,4 +1,4 @@
-"""An announced challenger becomes champion; and, by hand, the previous champion comes back."""
+"""A challenger becomes champion; and, by hand, the previous champion comes back."""
 
 from pathlib import Path
 

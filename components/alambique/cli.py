@@ -1,4 +1,4 @@
-"""The command line, for people: dvc.yaml calls `alambique.stages`, and Airflow's side `alambique.verbs`."""
+"""The command line, for people: dvc.yaml calls `alambique.stage`, and Airflow's side `alambique.verbs`."""
 
 from __future__ import annotations
 
@@ -206,9 +206,9 @@ def chat(
 
     with errors_exit():
         prepare()
-        from alambique.tasks.text.chat import chat as talk
+        from alambique.tasks.transformers.chat import chat as talk
 
-        talk(model, temperature=temperature, most=tokens, seed=seed, threads=threads, console=Console())
+        talk(model, temperature=temperature, limit=tokens, seed=seed, threads=threads, console=Console())
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What Airflow's side and the ML side say to each other: JSON files, checked on both ends, never pickles.
 
-A verb is `python -m alambique VERB --request FILE --result FILE`. All of these travel by XCom, so they hold hashes
-and names, never bytes and never a secret.
+A verb is `python -m alambique.verbs VERB --request FILE --result FILE`. All of these travel by XCom, so they hold
+hashes and names, never bytes and never a secret.
 """
 
 from __future__ import annotations

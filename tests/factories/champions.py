@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from alambique import config, runtimes, tasks
 from alambique.data.images import LABELLED
-from alambique.layout import DATA
+from alambique.files import read_json, write_json
+from alambique.layout import CARD, DATA, Candidate
+from alambique.stages.candidate_card import write_candidate_card
+from alambique.tasks.transformers import checkpoint, models, tokenizers
+from alambique.tasks.transformers.checkpoint import Network
 
 CLASS = "aardvark"
 """A class that the champion was not trained for; it comes first, so that the indices of all others change."""
@@ -68,3 +74,23 @@ def _name_first(data: Path) -> dict[str, Any]:
 def _replace(path: Path, text: str) -> None:
     path.unlink()  # it may be read-only
     path.write_text(text)
+
+
+def another_vocabulary(project: Path, champion: Path) -> None:
+    """Replace the champion by a language model whose tokenizer was trained on other texts."""
+    task, params = tasks.load("text"), config.load(project)
+    runtime = read_json(champion / CARD)["runtime"]
+    tokenizer = tokenizers.train_bpe(["quite another vocabulary, from quite other texts"] * 3, 280)
+    architecture = params.networks[params.students[0]]
+    model: Any = models.build_llama(architecture, tokenizer, params.input_size, seed=5)
+    source = project / "other"
+    source.mkdir()
+    checkpoint.save(Network(model.eval(), tokenizer), source)
+    card = task.describe(source, params)
+    write_json(source / CARD, card)
+    shutil.rmtree(champion)
+    champion.mkdir()
+    network, kind = task.exportable(source), runtimes.load(runtime)
+    tensors = kind.write(network, champion / kind.file)
+    task.copy_beside(source, champion)
+    write_candidate_card(task, Candidate("other", runtime, "fp32"), card, champion, tensors)

@@ -116,7 +116,8 @@ def text() -> Small:
         "benchmark": {"warmup": 1, "runs": 3, "cold_starts": 1},
     }
     # To come with tasks/transformers: {"another_vocabulary": …}, a champion whose tokens are others than today's.
-    return Small("small", Stories(train=32, val=8, test=12, unlabelled=8).write, changes)
+    stories = Stories(train=32, val=8, test=12, unlabelled=8)
+    return Small("small", stories.write, changes, {"another_vocabulary": champions.another_vocabulary})
 
 
 def classify() -> Small:

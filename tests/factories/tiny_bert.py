@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text_classify import Network
-from alambique.tasks.text_classify import network
+from alambique.tasks.transformers import models
 
 NETWORK = Network(layers=3, hidden=16, heads=2, ffn=32)
 TOKENS = 24
@@ -17,5 +17,5 @@ TOKENS = 24
 
 def build(tokenizer: PreTrainedTokenizerFast, classes: Sequence[str], seed: int = 0) -> Any:
     """A fresh one, in evaluation mode."""
-    model: Any = network.build(NETWORK, tokenizer, classes, TOKENS, seed)
+    model: Any = models.build_bert(NETWORK, tokenizer, classes, TOKENS, seed)
     return model.eval()

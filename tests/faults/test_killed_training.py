@@ -28,7 +28,7 @@ from alambique.runs.run_stage import run_stage
 EPOCHS = 12
 
 CONTROL = {
-    "cmd": "python -m alambique.stages control pico 0",
+    "cmd": "python -m alambique.stage control pico 0",
     "deps": ["data"],
     "params": ["training", "distill.epochs"],
     "outs": ["models/control/0/pico"],

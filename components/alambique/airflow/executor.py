@@ -18,7 +18,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels import _generated as api
-from airflow.sdk.execution_time.supervisor import run_task_in_process
+from airflow.sdk.execution_time.supervisor import in_process_api_server, run_task_in_process
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from rich.console import Console
@@ -55,6 +55,7 @@ class ForkExecutor(BaseExecutor):
     console: ClassVar[Console]
 
     def start(self) -> None:
+        _ = in_process_api_server().app  # made once, before the workers are forked
         fork = multiprocessing.get_context("fork")
         self.pool = ProcessPoolExecutor(self.parallelism, mp_context=fork, initializer=_begin_worker)
         self.futures: dict[Future[Outcome], Any] = {}
@@ -94,8 +95,9 @@ class ForkExecutor(BaseExecutor):
 
 def _begin_worker() -> None:
     """Leave the parent's database connections to the parent."""
-    settings.engine.dispose(close=False)
-    settings.configure_orm()
+    if settings.engine:
+        settings.engine.dispose(close=False)
+    settings.configure_orm()  # type: ignore[no-untyped-call]
 
 
 def _run(ti: Any) -> Outcome:

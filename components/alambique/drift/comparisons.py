@@ -14,7 +14,7 @@ import numpy as np
 
 from alambique.drift import effect_sizes, image_statistics, two_sample_tests
 from alambique.drift.features import Batch, Reference
-from alambique.tasks import DriftFeatures
+from alambique.tasks.base import DriftFeatures
 
 
 @dataclass(frozen=True)

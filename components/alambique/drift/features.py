@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.files import write_bytes
-from alambique.tasks import DriftFeatures
+from alambique.tasks.base import DriftFeatures
 
 VERSION = 2
 """Of the code that computes the features: increment it when that changes, so that stored references are recomputed."""

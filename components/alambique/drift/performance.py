@@ -14,7 +14,8 @@ from alambique.evaluation import paired_bootstrap
 from alambique.evaluation.measures import Interval
 from alambique.layout import DATA, evaluation
 from alambique.pipeline import transfer
-from alambique.tasks import Task
+from alambique.stages.evaluate import evaluate
+from alambique.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def measure(champion: Champion, fetched: Fetched, scratch: Path, task: Task, par
     target = scratch / "evaluation"
     target.mkdir()
     try:
-        task.evaluate(project, params, target_name, target)
+        evaluate(project, task, params, target_name, target)
         return Performance(
             paired_bootstrap.headline(task.resample, target),
             paired_bootstrap.headline(task.resample, champion.project / evaluation(target_name)),

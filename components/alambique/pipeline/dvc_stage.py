@@ -22,9 +22,9 @@ from alambique.messages import LockEntry
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from dvc.stage import PipelineStage as DVCStage
-else:
-    DVCStage = Any
+
+DVCStage = Any
+"""A stage as DVC has parsed it, `dvc.stage.PipelineStage`; it has no types."""
 
 # All that a stage sees of this process's environment: what tunes the machine, and nothing that opens a door.
 _PASSED = re.compile(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.pipeline.dvc_repository import opened
@@ -22,9 +25,9 @@ def pull(workspace: Path, paths: Iterable[str]) -> None:
     Raises:
         as `checkout`.
     """
-    if paths := list(paths):
+    if hashes := tracked_hashes(workspace, paths):
         with opened(workspace) as repo:
-            checkout(repo, {path: out_hash(repo, path) for path in paths})
+            checkout(repo, hashes)
 
 
 def push(workspace: Path, paths: Iterable[str]) -> None:
@@ -33,16 +36,37 @@ def push(workspace: Path, paths: Iterable[str]) -> None:
     Raises:
         TransientError: the upload failed.
     """
-    if paths := list(paths):
+    if hashes := tracked_hashes(workspace, paths):
         with opened(workspace) as repo:
-            upload(repo, [out_hash(repo, path) for path in paths])
+            upload(repo, hashes.values())
 
 
-def out_hash(repo: Repo, path: str) -> str:
-    """The hash that dvc.lock or a `.dvc` file has for an out or source; this parses all of the project's stages."""
-    (out,) = repo.find_outs_by_path(os.fspath(Path(repo.root_dir) / path))
-    value: str = out.hash_info.value
-    return value
+def tracked_hashes(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The md5 that dvc.lock or a `.dvc` file has for each out or source.
+
+    Read without DVC, which would parse and resolve every stage of the project for it.
+
+    Raises:
+        IntegrityError: neither names one of them.
+    """
+    wanted = list(paths)
+    files = [path for path in (workspace / f"{name}.dvc" for name in wanted) if path.exists()]
+    known = {}
+    for file in files:
+        for out in _strings(file)["outs"]:
+            known[(file.parent / out["path"]).relative_to(workspace).as_posix()] = out["md5"]
+    lock = workspace / "dvc.lock"
+    if len(files) < len(wanted) and lock.exists():
+        for entry in _strings(lock)["stages"].values():
+            known |= {out["path"]: out["md5"] for out in entry.get("outs", ())}
+    if unknown := [path for path in wanted if path not in known]:
+        raise IntegrityError(f"neither dvc.lock nor a `.dvc` file in {workspace} has a hash of {', '.join(unknown)}")
+    return {path: known[path] for path in wanted}
+
+
+def _strings(path: Path) -> Any:
+    """The content of a YAML file, every scalar as its text."""
+    return yaml.load(path.read_text(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506  it makes str
 
 
 def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
@@ -110,13 +134,26 @@ def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
 
     cache = repo.cache.local
     try:
-        with reaching(repo.cloud.get_remote().path):
+        with _exclusive(cache), reaching(repo.cloud.get_remote().path):
             _download(repo, hashes.values())
             _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
     except (FileNotFoundError, ObjectFormatError) as error:
         raise _blame(repo, hashes) or TransientError(
             f"downloading from the DVC remote failed: {error}; see the log above"
         ) from None
+
+
+@contextmanager
+def _exclusive(cache: Any) -> Iterator[None]:
+    """One download into the machine's cache at a time: DVC verifies what another process is still writing, and drops it.
+
+    The lock ends with the process that holds it.
+    """
+    path = Path(cache.path)
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "download.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _download(repo: Repo, oids: Iterable[str]) -> None:

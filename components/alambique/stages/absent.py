@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from alambique.files import fresh_folder, write_json
-from alambique.layout import CARD, Subject, evaluation, evaluation_metrics
+from alambique.layout import CARD, EvaluationTarget, evaluation, evaluation_metrics
 from alambique.pipeline.graph import Stage
 
 
@@ -17,11 +17,11 @@ def write_absent(stage: Stage, project: Path) -> bool:
     Writes  evaluations/<champion>/, metrics/evaluate/<champion>.json
     """
     match shlex.split(stage.cmd) if isinstance(stage.cmd, str) else ():
-        case ["python", "-m", "alambique.stages", "evaluate", name] if name.startswith("champion-"):
-            subject = Subject.parse(name)
+        case ["python", "-m", "alambique.stage", "evaluate", name] if name.startswith("champion-"):
+            champion = EvaluationTarget.parse(name)
         case _:
             return False
-    if (project / subject.folder / CARD).exists():
+    if (project / champion.folder / CARD).exists():
         return False
     with fresh_folder(project / evaluation(name)):
         pass

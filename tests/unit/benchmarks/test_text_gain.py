@@ -8,13 +8,13 @@ from benchmarks.text_gain import KEEP, SETTINGS, Scale, changes, split, story_ch
 from alambique import config
 from alambique.demo.intents import Intents
 from alambique.runs.new_project import template_for
-from alambique.tasks.text.data import Texts
-from alambique.tasks.text_classify.adopt import adopt
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.import_tables import import_labelled
 
 
 def test_one_text_in_so_many_of_each_class_keeps_its_label(tmp_path: Path) -> None:
     Intents(train=120, val=12, test=12, unlabelled=0).write(tmp_path / "source")
-    adopt(str(tmp_path / "source"), tmp_path / "data")
+    import_labelled(str(tmp_path / "source"), tmp_path / "data")
     source = Texts.load(tmp_path / "data")
     parts = split(source, KEEP)
     labels = [text.label for text in parts["train"]]

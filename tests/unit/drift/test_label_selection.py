@@ -23,17 +23,17 @@ def test_certain_images_are_not_asked_for() -> None:
     assert all(choice.place % 2 for choice in chosen)
 
 
-def test_of_twins_one_is_enough() -> None:
+def test_of_near_duplicates_one_is_enough() -> None:
     centers = np.array([[8.0, 0, 0, 0], [0, 8.0, 0, 0], [0, 0, 8.0, 0]])
     batch = np.repeat(centers, 4, axis=0) + CHANCE.normal(0, 0.01, (12, 4))
     chosen = worth_labelling(REFERENCE, batch, np.full(12, 0.8), most=3)
     assert {choice.place // 4 for choice in chosen} == {0, 1, 2}
 
 
-def test_the_reason_says_whether_the_reference_knows_the_like() -> None:
+def test_the_reason_says_whether_the_reference_has_similar_images() -> None:
     batch = np.concatenate([np.full((1, 4), 9.0), REFERENCE[:1]])
     far, near = worth_labelling(REFERENCE, batch, np.array([0.8, 0.7]))
-    assert far.place == 0 and "nothing in the reference looks like it" in far.why
+    assert far.place == 0 and "nothing in the reference is similar" in far.why
     assert near.place == 1 and near.why == "the champion is unsure"
 
 

@@ -29,7 +29,7 @@ def edit(path: Path, **changes: Any) -> None:
 def test_matrices_and_params_are_expanded(project: Path) -> None:
     graph = expansion.expand(project)
     shard = graph.stages["soft_labels@1"]
-    assert shard.cmd == "python -m alambique.stages soft_labels 1"
+    assert shard.cmd == "python -m alambique.stage soft_labels 1"
     assert shard.outs == ("metrics/soft_labels/1.json", "soft_labels/1")
     assert shard.params["params.yaml"] == ("soft_labels", "task", "teachers")
     assert shard.params["versions.yaml"] == ()
@@ -54,7 +54,7 @@ def test_a_stale_graph_is_refused_by_the_names_of_what_differs(project: Path) ->
         int8=["onnx"],
     )
     text = (project / "dvc.yaml").read_text()
-    (project / "dvc.yaml").write_text(text.replace("stages compare", "stages compare --fast"))
+    (project / "dvc.yaml").write_text(text.replace("stage compare", "stage compare --fast"))
     with pytest.raises(ConfigurationError) as refusal:
         expansion.check(project)
     for words in ("soft_labels@2 is new", "export@pico-openvino is gone", "compare has other cmd", "graph write"):

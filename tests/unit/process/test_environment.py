@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 CODE = """
-from alambique.stages.environment import prepare
+from alambique.process.environment import prepare
 prepare()
 import nncf.telemetry.wrapper, openvino.tools.ovc.convert_impl
 print(type(nncf.telemetry.wrapper.telemetry).__name__, openvino.tools.ovc.convert_impl.tm.__name__)

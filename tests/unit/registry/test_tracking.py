@@ -158,18 +158,19 @@ def test_reused_stages_appear_with_the_metrics_of_the_run_that_made_them(
         made.log_outputs(tmp_path, ["metrics/pico.json"])
     later = tracking.start_run(tracking_uri, "cells", "r2", {})
     results = {
-        stage: StageResult(stage=stage, key=key, entry={"params": PARAMS}, found=found)
-        for stage, key, found in (
-            ("distill@pico", "key1", "store"),
-            ("teacher", "key-from-before-tracking", "lock"),
-            ("benchmark", "key2", "ran"),
+        stage: StageResult(stage=stage, key=key, entry={"params": PARAMS}, found=found, tracking_run=child)
+        for stage, key, found, child in (
+            ("distill@pico", "key1", "store", None),
+            ("teacher", "key-from-before-tracking", "lock", None),
+            ("benchmark", "key2", "ran", "its own"),
+            ("evaluate_champion@onnx", "key3", "ran", None),  # answered without a process, and so without a child
         )
     }
     for _ in range(2):
         tracking.log_reused(tracking_uri, later, results)
     shown = {run.data.tags["alambique.stage"]: run for run in children(client, str(later))}
-    assert len(children(client, str(later))) == 2
-    assert shown.keys() == {"distill@pico", "teacher"}
+    assert shown.keys() == {"distill@pico", "teacher", "evaluate_champion@onnx"}
+    assert len(children(client, str(later))) == 3
     reused = shown["distill@pico"]
     assert reused.data.tags["alambique.found"] == "store"
     assert reused.data.tags["alambique.made_by"] == made.run_id

@@ -10,7 +10,7 @@ import pytest
 from factories import tiny_exportables
 
 from alambique.files import folder_sha256
-from alambique.runtimes.base import Array, Exportable, Program, StaticInt8, Validation
+from alambique.runtimes.base import Array, Budget, Exportable, Program, StaticInt8, Validation
 from alambique.runtimes.onnx_accuracy_control import fewest, rank, regions, to_float
 from alambique.runtimes.onnx_int8 import float_nodes, prepared, static
 from alambique.runtimes.registry import load
@@ -67,16 +67,16 @@ def answer(graph: onnx.ModelProto, image: Array, path: Path) -> Array:
 def test_a_wrecked_network_is_recovered_with_few_float_layers(
     name: str, network: Exportable, validation: Validation, tmp_path: Path
 ) -> None:
-    runtime, floor = load(name), 0.8
+    runtime, budget = load(name), Budget(1.0, 0.2)
     for folder in ("plain", "first", "second"):
         (tmp_path / folder).mkdir()
     plain = tmp_path / "plain" / runtime.file
     runtime.quantize(network, HOW, plain)
-    assert validation.headline(runtime.open(plain, 1)) < floor
+    assert validation.headline(runtime.open(plain, 1)) < budget.floor
 
     paths = [tmp_path / folder / runtime.file for folder in ("first", "second")]
-    layers = [runtime.quantize_with_accuracy_control(network, HOW, path, validation, floor) for path in paths]
-    assert validation.headline(runtime.open(paths[0], 1)) >= floor
+    layers = [runtime.quantize_with_accuracy_control(network, HOW, path, validation, budget) for path in paths]
+    assert validation.headline(runtime.open(paths[0], 1)) >= budget.floor
     assert 1 <= len(layers[0]) <= 2
     assert layers[0] == layers[1] == sorted(layers[0])
     assert folder_sha256(paths[0].parent) == folder_sha256(paths[1].parent)

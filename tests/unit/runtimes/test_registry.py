@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from alambique.config import section
-from alambique.errors import DataError
-from alambique.runtimes.registry import RUNTIMES, load, unavailable
+from alambique.errors import ConfigurationError, DataError
+from alambique.runtimes.registry import RUNTIMES, load, require_available, unavailable
 
 WITHOUT = """
 import sys
@@ -67,3 +67,16 @@ def test_tensorrt_is_refused_without_a_gpu() -> None:
 @pytest.mark.skipif(sys.platform == "darwin", reason="this is an Apple machine")
 def test_core_ml_is_refused_elsewhere_than_on_apple_machines() -> None:
     assert "Apple machines only" in unavailable(["onnx", "coreml"])["coreml"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="this is an Apple machine")
+def test_every_impossible_runtime_is_in_one_refusal_with_its_reason() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        require_available(["onnx", "coreml"])
+    first, *reasons = str(refusal.value).splitlines()
+    assert first.startswith("runtimes: these cannot be made here")
+    assert [reason.split(":")[0] for reason in reasons] == ["- coreml"]
+
+
+def test_possible_runtimes_pass() -> None:
+    require_available(["onnx", "openvino"])

@@ -130,7 +130,7 @@ def test_every_seed_is_on_the_page_and_in_the_gain(tmp_path: Path, scenes: Path)
     html = page(root)
     for seed in (4, 0, 2):
         assert f"pico-distilled-{seed} and pico-control-{seed}" in html
-    assert "The student of seed 4" in html
+    assert "the student of seed 4, the first" in html
     assert "Teacher other" in html
     gain = read_json(root / "report/leaderboard.json")["distillation_gain"]["pico"]
     assert (gain["seeds"], gain["images"]) == (3, 8)
@@ -138,7 +138,7 @@ def test_every_seed_is_on_the_page_and_in_the_gain(tmp_path: Path, scenes: Path)
 
 
 def test_one_seed_says_what_its_interval_leaves_out(project: Path) -> None:
-    assert "not the training&#39;s chance" in page(project)
+    assert "not the randomness of training" in page(project)
 
 
 def test_unknown_figures_are_dashes_not_failures(project: Path) -> None:
@@ -153,11 +153,11 @@ def test_unknown_figures_are_dashes_not_failures(project: Path) -> None:
     assert "None" not in html
 
 
-def test_a_subject_measured_on_other_data_is_pointed_out(project: Path) -> None:
+def test_a_target_measured_on_other_data_is_pointed_out(project: Path) -> None:
     path = project / "metrics/evaluate/pico-control-0.json"
     write_json(path, {**read_json(path), "data": "yesterday's"})
     html = page(project)
-    assert re.search(r"not to be compared: pico-control-0\.", html)
+    assert re.search(r"not comparable: pico-control-0\.", html)
     assert "The gain of pico by distillation is unknown" in html
 
 
@@ -203,7 +203,7 @@ def test_the_page_tells_what_a_search_came_to_only_where_there_was_one(project: 
     html = page(project)
     section = html.partition("<h2>Search</h2>")[2].partition("<h2>")[0]
     words = " ".join(re.sub(r"<[^>]+>", " ", section).split())
-    assert "Asked: size_mb at most 0.5, max_drop at most 0.02." in words
+    assert "Budget: size_mb at most 0.5, max_drop at most 0.02." in words
     assert "size_mb 0.5 is out of reach by 0.12 MB" in words
     assert "pico-onnx-int8 60 % 3.50 0.620 51.3 −1.7 size_mb" in words
     table = html.partition('<table class="gates">')[2].partition("</table>")[0]

@@ -343,13 +343,11 @@ def test_a_champion_of_the_same_classes_is_measured_as_its_candidate(run: Run, t
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_has_a_case_of_an_unlike_champion(name: str) -> None:
-    # text: `another_vocabulary` is to come with tasks/transformers.
     assert small_projects.TASKS[name]().champions
 
 
 @pytest.mark.parametrize("case", ["one_class_more", "another_vocabulary"])
 def test_an_unlike_champion_is_measured_on_todays_data(run: Run, tmp_path: Path, case: str) -> None:
-    # text_classify: `one_class_more` passes once its classes are matched by name, in tasks/transformers.
     if case not in run.small.champions:
         pytest.skip(f"{run.params.task} has no case {case}")
     root = run.copy(tmp_path / "project", *PRODUCED, "data", "inputs")

@@ -94,8 +94,9 @@ class Inspection:
     @property
     def entropy(self) -> NDArray[np.float64]:
         """Normalised entropy of each sample: 0 = one class has all the mass, 1 = uniform, (samples,)."""
-        nats: NDArray[np.float64] = entr(self.probabilities).sum(axis=1)
-        return (nats / np.log(max(len(self.classes), 2))).clip(0, 1)
+        nats = entr(self.probabilities).sum(axis=1)
+        normalised: NDArray[np.float64] = (nats / np.log(max(len(self.classes), 2))).clip(0, 1)
+        return normalised
 
     @property
     def agreement(self) -> float | None:

@@ -86,7 +86,7 @@ def label_views(
         indices = order[start : start + images]
         drawn = [[views.view(index, number) for number in range(recipe.views)] for index in indices]
         pixels = np.stack([planes(view.pixels) for of_image in drawn for view in of_image])
-        log_probabilities = predict(models, torch.from_numpy(pixels)).split(recipe.views)
+        log_probabilities = torch.split(predict(models, torch.from_numpy(pixels)), recipe.views)
         for index, of_image, rows in zip(indices, drawn, log_probabilities, strict=True):
             yield soft_labels.keep(views.names[index], rows, [view.checksum for view in of_image], recipe)
 

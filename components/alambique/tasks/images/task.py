@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
     from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
-    from alambique.softlabels.key import Recipe
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.soft_labels import ClassLabels
     from alambique.tasks.images.dataset import Dataset
     from alambique.tasks.images.network import ClassifierNetwork
+    from alambique.tasks.images.soft_labels import ViewRecipe
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.training_loop import TrainingObjective
 
@@ -168,7 +168,7 @@ class Classify:
 
     # Soft labels
 
-    def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> Recipe[ClassLabels]:
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
         from alambique.tasks.images.soft_labels import recipe
 
         return recipe(cards, dataset, params)

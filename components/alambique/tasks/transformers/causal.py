@@ -1,0 +1,355 @@
+"""Causal language models for chat and completion: any of Hugging Face's as teacher, Llamas as students."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.config.text import Network as Architecture
+from alambique.config.text import Params, Student
+from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.files import read_json
+from alambique.layout import CARD
+from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation, WeightOnly
+from alambique.tasks.base import Calibration, Card, Facts, Measurement, TensorTypes
+from alambique.tasks.transformers.base import TransformersTask
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from transformers import PreTrainedTokenizerFast
+
+    from alambique.evaluation.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
+    from alambique.softlabels.reader import Cache
+    from alambique.tasks.training_loop import Measure as TrainingMeasure
+    from alambique.tasks.training_loop import TrainingObjective
+    from alambique.tasks.transformers.checkpoint import Network
+    from alambique.tasks.transformers.dataset import Texts
+    from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+
+
+class CausalText(TransformersTask):
+    """The task `text`; see `alambique.tasks.base.Task`."""
+
+    name: ClassVar[str] = "text"
+    about: ClassVar[str] = "continue texts, answer in chats: Llamas, from any causal language model"
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "accuracy": Measure(
+            "accuracy", shown=True, about="share of the words that greedy decoding writes, given the text before each"
+        ),
+        "bits_per_byte": Measure(
+            "bits/byte", "number", lower_is_better=True, shown=True, about="−log₂ p of the text over its bytes"
+        ),
+        "token_accuracy": Measure("token accuracy", about="share of the tokens that are the likeliest"),
+        "perplexity": Measure(
+            "perplexity",
+            "number",
+            lower_is_better=True,
+            shown=True,
+            about="e to the mean nats of a token; of one tokenizer alone",
+        ),
+        "kl": Measure(
+            "KL to teacher",
+            "number",
+            lower_is_better=True,
+            shown=True,
+            about="nats a token, estimated from the likeliest tokens of both; the remaining mass is taken as even",
+        ),
+        "agreement": Measure("as the teacher", about="share of the tokens with the teacher's likeliest token"),
+        "tokens_per_second": Measure(
+            "tokens/s", "number", shown=True, about="one after the other, after half a text, on one core"
+        ),
+    }
+    by_class: ClassVar[Mapping[str, Measure]] = {}
+    methods: ClassVar[tuple[str, ...]] = ("soft", "sequence", "none")
+
+    # Datasets
+
+    def import_dataset(self, source: str, target: Path) -> None:
+        from alambique.tasks.transformers.import_dataset import import_dataset
+
+        import_dataset(source, target)
+
+    def facts(self, root: Path, params: Params) -> Facts:
+        from alambique.tasks.transformers.contract import facts
+
+        return facts(self.dataset(root))
+
+    # Networks
+
+    def build(
+        self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
+    ) -> Network:
+        """See `alambique.tasks.base.Task.build`; a student without weights may be given the folder of a tokenizer."""
+        from alambique.tasks.transformers import models
+        from alambique.tasks.transformers.checkpoint import Network
+
+        tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
+        student = architecture if isinstance(architecture, Student) else None
+        if weights is None or (student and student.weights is None):
+            return Network(models.build_llama(architecture, tokenizer, params.input_size, seed), tokenizer)
+        network = self.load_weights(weights, tokenizer, dataset, params, seed)
+        return network._replace(lora=student.lora if student else None)
+
+    def load(self, folder: Path) -> Network:
+        from alambique.tasks.transformers import checkpoint, models
+
+        return checkpoint.Network(models.load_causal(folder / checkpoint.MODEL), checkpoint.load_tokenizer(folder))
+
+    def load_weights(
+        self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Params, seed: int
+    ) -> Network:
+        from alambique.tasks.transformers import checkpoint, models
+
+        model = models.load_causal(folder)
+        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
+        return checkpoint.Network(model, tokenizer)
+
+    def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
+        from alambique.tasks.transformers import tokenizers
+
+        if weights is not None:
+            tokenizer = tokenizers.load(weights)
+        else:
+            tokenizer = tokenizers.train_bpe(tokenizers.corpus(dataset), vocabulary)
+        tokenizers.require_template(tokenizer, dataset.texts("train"))
+        return tokenizer
+
+    def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
+        from alambique.tasks.transformers.models import token_macs
+
+        config, tokenizer = network.model.config, network.tokenizer
+        heads = config.num_attention_heads
+        return {
+            "macs": token_macs(network.model, max_tokens),
+            "network": {
+                "architecture": type(network.model).__name__,
+                "layers": config.num_hidden_layers,
+                "hidden": config.hidden_size,
+                "heads": heads,
+                "kv_heads": getattr(config, "num_key_value_heads", heads),
+                "ffn": getattr(config, "intermediate_size", None),
+                "head_width": getattr(config, "head_dim", None) or config.hidden_size // heads,
+            },
+            "begin": tokenizer.bos_token_id,
+            "begins_with": tokenizer.bos_token,
+            "end": tokenizer.eos_token_id,
+            "chat": tokenizer.chat_template is not None,
+            "classes": [],
+        }
+
+    # Training
+
+    def label_objective(
+        self, network: Network, dataset: Texts, params: Params, samples: int | None = None
+    ) -> TrainingObjective:
+        """The texts themselves, which are their own labels: an epoch has every one once, whatever `samples` says."""
+        from alambique.tasks.transformers.objectives import by_text
+
+        return by_text(dataset, network.tokenizer, params.input_size)
+
+    def distillation_objective(
+        self,
+        network: Network,
+        dataset: Texts,
+        params: Params,
+        cache: Cache[TokenLabels],
+        teachers: Sequence[Path],
+    ) -> TrainingObjective:
+        from alambique.tasks.transformers import checkpoint, objectives, tokenizers
+
+        teacher = checkpoint.load_tokenizer(teachers[0])
+        if difference := tokenizers.difference(teacher, network.tokenizer):
+            raise ConfigurationError(
+                f"the student has another tokenizer than the teacher {params.teachers[0]} ({difference}), so that it "
+                "cannot be compared with the teacher token by token; give networks.<student>.weights a model with the "
+                "teacher's tokenizer, or none"
+            )
+        recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
+        if params.distill.method == "sequence":
+            return objectives.by_teacher_text(cache, recipe)
+        return objectives.by_soft_labels(cache, recipe, params.distill)
+
+    def measure_in_training(
+        self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
+    ) -> TrainingMeasure:
+        from alambique.tasks.transformers.evaluate import measure_in_training
+
+        return measure_in_training(dataset.texts("val"), tokenizer, max_tokens)
+
+    # Soft labels
+
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> TokenRecipe:
+        from alambique.tasks.transformers.soft_labels import recipe
+
+        return recipe(cards, dataset, params)
+
+    def soft_labels(
+        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
+    ) -> Iterator[TokenLabels]:
+        from alambique.tasks.transformers.soft_labels import rows
+
+        return rows(list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards))
+
+    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
+        from alambique.tasks.transformers.soft_labels import shard_metrics
+
+        return {**shard_metrics(rows)}
+
+    def row_totals(self, row: TokenLabels) -> Mapping[str, float]:
+        from alambique.tasks.transformers.token_cache import row_totals
+
+        return row_totals(row)
+
+    # Pruning
+
+    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
+        from alambique.tasks.transformers import structured_pruning
+        from alambique.tasks.transformers.sequences import importance_batches
+
+        texts = dataset.texts("train")
+        scores = structured_pruning.measure_importance(
+            network.model, importance_batches(texts, network.tokenizer, params.input_size)
+        )
+        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
+        return network._replace(model=smaller)
+
+    def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
+        from alambique.tasks.transformers.checkpoint import parameters
+
+        config = pruned.model.config
+        return {
+            "how": params.prune.how,
+            "target": "parameters",
+            "removed": 1 - parameters(pruned.model) / parameters(full.model),
+            "layers": config.num_hidden_layers,
+            "heads": config.num_attention_heads,
+            "kv_heads": getattr(config, "num_key_value_heads", config.num_attention_heads),
+            "ffn": getattr(config, "intermediate_size", None),
+        }
+
+    # Export and quantization
+
+    def exportable(self, folder: Path) -> Exportable:
+        from alambique.tasks.transformers import export
+
+        return export.decoder(self.load(folder), read_json(folder / CARD)["max_tokens"])
+
+    def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
+        about = {
+            "ids": "tokens",
+            "past_keys": "of the tokens before; none at the beginning",
+            "past_values": "of the tokens before",
+            "logits": "of each next token",
+            "keys": "of all tokens: the next step's past_keys",
+            "values": "of all tokens: the next step's past_values",
+        }
+        described = {
+            name: {"type": tensor.dtype, "shape": tensor.shape, "about": about[name]}
+            for name, tensor in zip(about, tensors, strict=True)
+        }
+        return {
+            "max_tokens": card["max_tokens"],
+            "vocabulary": card["vocabulary"],
+            **{key: card[key] for key in ("begin", "end", "chat")},
+            "input": {name: described[name] for name in list(about)[:3]},
+            "output": {name: described[name] for name in list(about)[3:]},
+            "preprocessing": {"tokenizer": "tokenizer.json", "begins_with": card["begins_with"]},
+        }
+
+    def copy_beside(self, folder: Path, target: Path) -> None:
+        from alambique.tasks.transformers import checkpoint, tokenizers
+
+        tokenizers.save(checkpoint.load_tokenizer(folder), target)
+
+    def calibration(self, folder: Path, dataset: Texts, params: Params) -> Calibration:
+        """Weights alone are quantized, so that no text is needed."""
+        return Calibration([], {"bits": params.quantize.bits})
+
+    def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
+        return WeightOnly(params.quantize.bits, embedding="embedding")
+
+    def validation(self, folder: Path, dataset: Texts, params: Params) -> Validation:
+        from alambique.tasks.transformers.evaluate import validation
+
+        return validation(folder, dataset)
+
+    # Measuring
+
+    def program(self, folder: Path, threads: int) -> Program:
+        import torch
+
+        from alambique.tasks.transformers.models import decode
+
+        torch.set_num_threads(threads)
+        model, tokenizer, _ = self.load(folder)
+
+        def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
+            ids, keys, values = map(torch.from_numpy, inputs)
+            return [tensor.numpy() for tensor in decode(model, ids, keys, values, len(tokenizer))]
+
+        return predict
+
+    def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
+        """One token after half a text."""
+        layers, heads, _, width = card["input"]["past_keys"]["shape"]
+        shape = (2, layers, heads, card["max_tokens"] // 2, width)
+        keys, values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        return np.array([[card["vocabulary"] // 2]]), keys, values
+
+    def measure(self, folder: Path, program: Program, dataset: Texts, split: str, params: Params) -> Measurement:
+        from alambique.tasks.transformers.evaluate import measure
+
+        return measure(folder, program, dataset, split, params.evaluate.top_k)
+
+    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Texts, params: Params) -> Metrics:
+        from alambique.tasks.transformers.evaluate import parity
+
+        return parity(folder, artifact, checkpoint, dataset)
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.transformers.results import resample
+
+        return resample(evaluations)
+
+    def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
+        from alambique.tasks.transformers.teacher_divergence import divergence
+
+        return divergence(target, teacher)
+
+    # Serving and showing
+
+    def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
+        return [("int64", [1, -1])], [("float32", [1, -1, card["vocabulary"]])]
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        from alambique.tasks.transformers.evaluate import empty_past
+
+        program, past = self.open(folder, threads), empty_past(read_json(folder / CARD))
+        return lambda ids: program(np.asarray(ids), *past)[0]
+
+    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+        from alambique.tasks.transformers.pictures import pictures
+
+        return pictures(project, board)
+
+    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
+        return []
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        from alambique.tasks.transformers.inspection import show
+
+        show(project, output, console)
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        from alambique.tasks.transformers.inspection import show_sample
+
+        show_sample(project, sample, console)
+
+
+TEXT = CausalText()

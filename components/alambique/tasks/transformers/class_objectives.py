@@ -1,0 +1,104 @@
+"""Training objectives of text classifiers: labelled texts; or all texts with the teachers' soft labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from alambique.config.text_classify import Distill
+from alambique.tasks.classifiers.soft_labels import SPLITS, ClassLabels, ClassRecipe, divergence, view_targets
+from alambique.tasks.training_loop import Batch, TrainingObjective
+from alambique.tasks.transformers import encoding, losses, tokenizers
+from alambique.tasks.transformers.class_soft_labels import checksum
+from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.models import class_logits
+from alambique.tasks.transformers.sequences import Samples
+
+
+class SoftLabelled(NamedTuple):
+    """A text's tokens, (n,), and label, and the teachers' targets; see `classifiers.soft_labels.view_targets`."""
+
+    ids: NDArray[np.int64]
+    label: int
+    targets: dict[str, Any]
+
+
+def by_labels(
+    dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int, samples: int | None = None
+) -> TrainingObjective:
+    """The labelled texts alone, over and over.
+
+    Args:
+        max_tokens: of a text.
+        samples: of an epoch; None: each text once.
+    Raises:
+        DataError: train is empty, or one of its texts has no label.
+    """
+    texts = encoding.encode_labelled(dataset, "train", tokenizer, max_tokens)
+    count = samples or len(texts)
+
+    def epoch_dataset(epoch: int) -> Samples:
+        return Samples([texts[(epoch * count + place) % len(texts)] for place in range(count)])
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"cross_entropy": losses.label(class_logits(model, batch["ids"], batch["mask"]), batch["label"])}
+
+    return TrainingObjective(
+        epoch_dataset,
+        partial(encoding.collate, pad=tokenizer.pad_token_id),
+        loss,
+        _identity("label", dataset, tokenizer, max_tokens, count),
+    )
+
+
+def by_soft_labels(
+    dataset: Texts,
+    tokenizer: PreTrainedTokenizerFast,
+    max_tokens: int,
+    cache: Mapping[str, ClassLabels],
+    recipe: ClassRecipe,
+    how: Distill,
+) -> TrainingObjective:
+    """All texts, each once an epoch, with the teachers' distributions, and labels where there are any.
+
+    Raises:
+        IntegrityError: the cache lacks a text, or was made from another one.
+    """
+    texts = [text for split in SPLITS for text in dataset.texts(split)]
+    samples = [
+        SoftLabelled(encoded.ids, encoded.label, view_targets(cache, text.name, 0, checksum(text.text)))
+        for text, encoded in zip(texts, encoding.encode(texts, tokenizer, dataset.classes, max_tokens), strict=True)
+    ]
+
+    def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = class_logits(model, batch["ids"], batch["mask"])
+        parts = {"divergence": how.weight * divergence(logits, batch, how.temperature)}
+        if how.weight < 1:
+            parts["cross_entropy"] = (1 - how.weight) * losses.label(logits, batch["label"])
+        return parts
+
+    return TrainingObjective(
+        lambda _: Samples(samples),
+        partial(_collate_with_targets, pad=tokenizer.pad_token_id),
+        loss,
+        _identity("soft", dataset, tokenizer, max_tokens, recipe.digest(), how),
+        ("divergence",),
+    )
+
+
+def _collate_with_targets(batch: Sequence[SoftLabelled], pad: int) -> Batch:
+    targets = {name: torch.from_numpy(np.stack([text.targets[name] for text in batch])) for name in batch[0].targets}
+    return encoding.collate(batch, pad) | targets
+
+
+def _identity(kind: str, dataset: Texts, tokenizer: PreTrainedTokenizerFast, *settings: object) -> str:
+    splits = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
+    return hashlib.sha256(repr((kind, splits, tokenizers.digest(tokenizer), settings)).encode()).hexdigest()

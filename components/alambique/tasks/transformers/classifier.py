@@ -1,0 +1,343 @@
+"""Classifiers of texts, as of intents or sentiments: any of Hugging Face's encoders as teacher, BERTs as students."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alambique.config.text_classify import Network as Architecture
+from alambique.config.text_classify import Params, Teacher
+from alambique.errors import DataError
+from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.files import read_json
+from alambique.layout import CARD, DATA
+from alambique.runtimes.base import (
+    DynamicInt8,
+    Exportable,
+    Program,
+    Quantization,
+    StaticInt8,
+    TensorSpec,
+    Validation,
+)
+from alambique.tasks.base import Calibration, Card, Facts, Measurement, TensorTypes
+from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+from alambique.tasks.transformers.base import TransformersTask
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from transformers import PreTrainedTokenizerFast
+
+    from alambique.evaluation.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
+    from alambique.softlabels.reader import Cache
+    from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+    from alambique.tasks.trainer_state import PriorTraining
+    from alambique.tasks.training_loop import Measure as TrainingMeasure
+    from alambique.tasks.training_loop import TrainingObjective
+    from alambique.tasks.transformers.checkpoint import Network
+    from alambique.tasks.transformers.dataset import Texts
+
+CALIBRATION = 128
+"""Train texts on which activation ranges are measured, evenly spaced in the split."""
+
+
+class TextClassify(TransformersTask):
+    """The task `text_classify`; see `alambique.tasks.base.Task`."""
+
+    name: ClassVar[str] = "text_classify"
+    about: ClassVar[str] = "put texts into classes, as intents or sentiments: BERTs, from any encoder"
+    measures: ClassVar[Mapping[str, Measure]] = MEASURES
+    by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
+    methods: ClassVar[tuple[str, ...]] = ("soft", "none")
+
+    # Datasets
+
+    def import_dataset(self, source: str, target: Path) -> None:
+        from alambique.tasks.transformers.import_tables import import_labelled
+
+        import_labelled(source, target)
+
+    def facts(self, root: Path, params: Params) -> Facts:
+        from alambique.tasks.transformers.contract import labelled_facts
+
+        return labelled_facts(self.dataset(root), params.validation.min_texts_per_class)
+
+    # Networks
+
+    def build(
+        self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
+    ) -> Network:
+        from alambique.tasks.transformers import models
+        from alambique.tasks.transformers.checkpoint import Network
+
+        tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
+        if weights is not None:
+            return self.load_weights(weights, tokenizer, dataset, params, seed)
+        return Network(models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer)
+
+    def copy_weights(self, weights: Path, teacher: Teacher, dataset: Texts, params: Params, folder: Path) -> None:
+        from alambique.tasks.transformers.models import classes_of
+
+        if (classes := classes_of(weights)) != dataset.classes:
+            raise DataError(
+                f"{weights} has the classes {classes}, but the dataset's are {dataset.classes}; fine-tune it: "
+                "source: train"
+            )
+        super().copy_weights(weights, teacher, dataset, params, folder)
+
+    def load(self, folder: Path) -> Network:
+        from alambique.tasks.transformers import checkpoint, models
+
+        inner = folder / checkpoint.MODEL
+        model = models.load_classifier(inner, models.classes_of(inner), seed=0)
+        return checkpoint.Network(model, checkpoint.load_tokenizer(folder))
+
+    def load_weights(
+        self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Params, seed: int
+    ) -> Network:
+        from alambique.tasks.transformers import checkpoint, models
+
+        model = models.load_classifier(folder, dataset.classes, seed)
+        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
+        return checkpoint.Network(model, tokenizer)
+
+    def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
+        """See `TransformersTask.tokenizer`.
+
+        Raises:
+            DataError: a given one has no padding token.
+        """
+        from alambique.tasks.transformers import tokenizers
+
+        if weights is None:
+            return tokenizers.train_wordpiece(tokenizers.corpus(dataset), vocabulary)
+        tokenizer = tokenizers.load(weights)
+        if tokenizer.pad_token_id is None:
+            raise DataError(f"the tokenizer in {weights} has no padding token; give it one, or another model")
+        return tokenizer
+
+    def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
+        from alambique.tasks.transformers.models import text_macs
+
+        config: Any = network.model.config
+        return {
+            "macs": text_macs(network.model, max_tokens),
+            "network": {
+                "architecture": type(network.model).__name__,
+                "layers": config.num_hidden_layers,
+                "hidden": config.hidden_size,
+                "heads": config.num_attention_heads,
+                "ffn": getattr(config, "intermediate_size", None),
+            },
+            "classes": [config.id2label[index] for index in sorted(config.id2label)],
+        }
+
+    # Training
+
+    def label_objective(
+        self, network: Network, dataset: Texts, params: Params, samples: int | None = None
+    ) -> TrainingObjective:
+        from alambique.tasks.transformers.class_objectives import by_labels
+
+        return by_labels(dataset, network.tokenizer, params.input_size, samples)
+
+    def distillation_objective(
+        self,
+        network: Network,
+        dataset: Texts,
+        params: Params,
+        cache: Cache[ClassLabels],
+        teachers: Sequence[Path],
+    ) -> TrainingObjective:
+        from alambique.tasks.transformers.class_objectives import by_soft_labels
+
+        recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
+        return by_soft_labels(dataset, network.tokenizer, params.input_size, cache, recipe, params.distill)
+
+    def pretrain(self, network: Network, dataset: Texts, teacher: Teacher, params: Params) -> PriorTraining:
+        from alambique.tasks.transformers.pretraining import pretrain
+
+        if not teacher.pretrain:
+            return super().pretrain(network, dataset, teacher, params)
+        return pretrain(network, dataset, params, teacher.pretrain)
+
+    def measure_in_training(
+        self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
+    ) -> TrainingMeasure:
+        from alambique.tasks.transformers.class_evaluate import measure_in_training
+
+        return measure_in_training(dataset, tokenizer, max_tokens)
+
+    # Soft labels
+
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> ClassRecipe:
+        from alambique.tasks.transformers.class_soft_labels import recipe
+
+        return recipe(cards, dataset, params)
+
+    def soft_labels(
+        self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
+    ) -> Iterator[ClassLabels]:
+        from alambique.tasks.transformers import class_soft_labels
+
+        known = [
+            class_soft_labels.Teacher(self.load(folder), read_json(folder / CARD)["max_tokens"]) for folder in teachers
+        ]
+        return class_soft_labels.rows(known, dataset, recipe, shard, len(params.soft_labels.shards))
+
+    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
+        from alambique.tasks.classifiers.soft_labels import shard_metrics
+
+        return {**shard_metrics(rows)}
+
+    def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
+        from alambique.tasks.classifiers.soft_labels import row_totals
+
+        return row_totals(row)
+
+    # Pruning
+
+    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
+        from alambique.tasks.transformers import structured_pruning
+        from alambique.tasks.transformers.encoding import importance_batches
+
+        scores = structured_pruning.measure_importance(
+            network.model, importance_batches(dataset, network.tokenizer, params.input_size)
+        )
+        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
+        return network._replace(model=smaller)
+
+    def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
+        from alambique.tasks.transformers.models import text_macs
+
+        before, after = (text_macs(network.model, params.input_size) for network in (full, pruned))
+        config = pruned.model.config
+        return {
+            "how": params.prune.how,
+            "target": "macs",
+            "removed": 1 - after / before,
+            "layers": config.num_hidden_layers,
+            "ffn": getattr(config, "intermediate_size", None),
+        }
+
+    # Export and quantization
+
+    def exportable(self, folder: Path) -> Exportable:
+        from alambique.tasks.transformers import export
+
+        return export.classifier(self.load(folder), read_json(folder / CARD)["max_tokens"])
+
+    def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
+        """The runtimes take texts of any length, also where the graph was traced with one of an example's."""
+        return {
+            "max_tokens": card["max_tokens"],
+            "vocabulary": card["vocabulary"],
+            "input": {"name": "ids", "type": "int64", "shape": [1, -1], "about": "tokens of one text"},
+            "output": {"name": "logits", "type": "float32", "shape": [1, len(card["classes"])]},
+            "preprocessing": {"tokenizer": "tokenizer.json", "longer": f"cut off after {card['max_tokens']} tokens"},
+        }
+
+    def copy_beside(self, folder: Path, target: Path) -> None:
+        """The tokenizer, which truncates texts by itself: whoever uses the artifact has nothing but its file."""
+        from alambique.tasks.transformers import checkpoint, tokenizers
+
+        tokenizer = checkpoint.load_tokenizer(folder)
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.enable_truncation(read_json(folder / CARD)["max_tokens"])
+        tokenizers.save(tokenizer, target)
+
+    def calibration(self, folder: Path, dataset: Texts, params: Params) -> Calibration:
+        from alambique.tasks.transformers.class_evaluate import encoded
+
+        texts = encoded(folder, dataset, "train")
+        return Calibration([text.ids[np.newaxis] for text in texts[:: -(-len(texts) // CALIBRATION)]], {})
+
+    def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
+        """ONNX Runtime: activations by each text's own range (dynamic). Others: by their ranges on train texts."""
+        if runtime == "onnx":
+            return DynamicInt8()
+        return StaticInt8(calibration.inputs, operators=(), symmetric=False)
+
+    def validation(self, folder: Path, dataset: Texts, params: Params) -> Validation:
+        from alambique.tasks.transformers.class_evaluate import validation
+
+        return validation(folder, dataset)
+
+    # Measuring
+
+    def program(self, folder: Path, threads: int) -> Program:
+        import torch
+
+        from alambique.tasks.transformers.models import class_logits
+
+        torch.set_num_threads(threads)
+        model = self.load(folder).model
+
+        @torch.inference_mode()
+        def predict(ids: NDArray[np.int64]) -> list[NDArray[Any]]:
+            return [class_logits(model, torch.from_numpy(ids)).numpy()]
+
+        return predict
+
+    def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
+        """A text of half the length that is taken at most."""
+        return (np.random.default_rng(0).integers(card["vocabulary"], size=(1, card["max_tokens"] // 2)),)
+
+    def measure(self, folder: Path, program: Program, dataset: Texts, split: str, params: Params) -> Measurement:
+        from alambique.tasks.transformers.class_evaluate import measure
+
+        return measure(folder, program, dataset, split)
+
+    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Texts, params: Params) -> Metrics:
+        from alambique.tasks.transformers.class_evaluate import compare
+
+        return compare(folder, artifact, checkpoint, dataset)
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.classifiers.results import resample
+
+        return resample(evaluations)
+
+    def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
+        return {}
+
+    # Serving and showing
+
+    def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
+        return [("int64", [1, -1])], [("float32", [1, len(card["classes"])])]
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        program = self.open(folder, threads)
+        return lambda ids: program(np.asarray(ids))[0]
+
+    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+        from markupsafe import Markup
+
+        from alambique.tasks.classifiers.pictures import pictures
+
+        dataset = self.dataset(project / DATA)
+        texts = {text.name: text.text for text in dataset.texts("test")}
+        return pictures(project, board, dataset.classes, lambda name: Markup("<p>{}</p>").format(texts[name]))
+
+    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
+        from alambique.tasks.classifiers.pictures import plots
+
+        return plots(project, board)
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        from alambique.tasks.transformers.class_inspection import show
+
+        show(project, output, console)
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        from alambique.tasks.transformers.class_inspection import show_sample
+
+        show_sample(project, sample, console)
+
+
+TEXT_CLASSIFY = TextClassify()

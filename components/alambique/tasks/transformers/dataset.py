@@ -1,0 +1,190 @@
+"""A dataset of texts, read-only: a data.yaml that names a JSON Lines file for each split, and the classes if any.
+
+A line is an object with `text`, or with `messages`, each of a role and its content; beside either may stand a `label`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from alambique.data.images import DESCRIPTION, LABELLED, SPLITS, class_names, read_description
+from alambique.errors import DataError
+
+ROLES = ("system", "user", "assistant", "tool")
+SUFFIX = ".jsonl"
+
+Message = dict[str, str]
+"""The author's `role`, and the `content`."""
+
+
+class Text(NamedTuple):
+    """One sample.
+
+    Attributes:
+        name: split and number, as in train/000012: the line of the file, counted from 0.
+        text: as it stands; of a conversation, the contents of its messages, one a line.
+        label: of its class, where it has one.
+        messages: of a conversation.
+    """
+
+    name: str
+    text: str
+    label: str | None = None
+    messages: tuple[Message, ...] = ()
+
+
+class Line(NamedTuple):
+    """A line of a file: a sample, or why it is none."""
+
+    name: str
+    text: Text | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where a dataset's texts are.
+
+    Attributes:
+        root: the folder of data.yaml.
+        classes: names by class index; none where nothing is labelled.
+        files: each split's file, in `root`.
+    """
+
+    root: Path
+    classes: list[str]
+    files: dict[str, str]
+
+    @classmethod
+    def load(cls, root: Path) -> Texts:
+        """Read `root`/data.yaml.
+
+        Raises:
+            DataError: it is missing, not YAML, or names files of another kind.
+        """
+        source = root / DESCRIPTION
+        content = read_description(source, "it needs train, val and test")
+        files = {split: str(content[split]) for split in SPLITS if content.get(split)}
+        for split, name in files.items():
+            if Path(name).name != name or not name.endswith(SUFFIX):
+                raise DataError(f"{source}: {split}: {name} is not a file beside it, as in {split}{SUFFIX}")
+        names = content.get("names")
+        return cls(root, class_names(names, source) if names else [], files)
+
+    def has(self, split: str) -> bool:
+        """Whether the dataset names this split."""
+        return split in self.files
+
+    def size(self, split: str) -> int:
+        """Number of samples in a split; 0 where it has none."""
+        return sum(1 for _ in self.lines(split))
+
+    def texts(self, split: str) -> list[Text]:
+        """The samples of a split, in the order of its file; none if the dataset lacks the split.
+
+        Raises:
+            DataError: a line is no sample; the message names file and line.
+        """
+        texts = []
+        for line in self.lines(split):
+            if line.text is None:
+                raise DataError(f"{self.root / self.files[split]}: {line.name}: {line.error}")
+            texts.append(line.text)
+        return texts
+
+    def lines(self, split: str) -> Iterator[Line]:
+        """Every line of a split, broken ones too."""
+        if not self.has(split):
+            return
+        path = self.root / self.files[split]
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}; correct {split} in data.yaml") from None
+        for number, line in enumerate(lines[:-1] if not lines[-1].strip() else lines):
+            yield _line(f"{split}/{number:06d}", line)
+
+    def digest(self, split: str) -> str:
+        """sha256 over the class names and the split's samples."""
+        digest = hashlib.sha256("".join(f"{name}\n" for name in self.classes).encode())
+        for line in self.lines(split):
+            digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        return digest.hexdigest()
+
+
+def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> None:
+    """Write a dataset into the folder `target`, which is made; names become those of the new places.
+
+    Args:
+        splits: the samples of each.
+        classes: their names, in index order; none where nothing is labelled.
+    """
+    target.mkdir(parents=True)
+    content: dict[str, Any] = {split: f"{split}{SUFFIX}" for split in splits}
+    if classes:
+        content["names"] = dict(enumerate(classes))
+    for split, texts in splits.items():
+        lines = (json.dumps(_record(text), ensure_ascii=False) + "\n" for text in texts)
+        (target / f"{split}{SUFFIX}").write_text("".join(lines))
+    (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def class_labels(splits: dict[str, list[Text]]) -> list[str]:
+    """The labels of the labelled splits' samples, sorted."""
+    return sorted({text.label for split in LABELLED for text in splits.get(split, ()) if text.label is not None})
+
+
+def parse(name: str, record: Any) -> Text:
+    """A sample from the object on its line.
+
+    Raises:
+        ValueError: it is none; says why.
+    """
+    if not isinstance(record, dict):
+        raise ValueError('expected an object, as in {"text": "…"}')
+    label, messages, text = record.get("label"), record.get("messages"), record.get("text")
+    if label is not None and not isinstance(label, str):
+        raise ValueError(f"label: expected a class name, got {label!r}")
+    if messages is not None:
+        turns = tuple(_message(message) for message in messages) if isinstance(messages, list) else ()
+        if not turns:
+            raise ValueError("messages: expected a list of at least one")
+        return Text(name, "\n".join(message["content"] for message in turns), label, turns)
+    if not isinstance(text, str):
+        raise ValueError(f"text: expected a string, got {text!r}")
+    return Text(name, text, label)
+
+
+def key(text: Text) -> str:
+    """Equal for texts that differ in white space or case alone."""
+    return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()
+
+
+def _line(name: str, line: bytes) -> Line:
+    try:
+        return Line(name, parse(name, json.loads(line)), None)
+    except UnicodeDecodeError:
+        return Line(name, None, "not UTF-8")
+    except json.JSONDecodeError as error:
+        return Line(name, None, f"not JSON: {error.msg} at column {error.colno}")
+    except ValueError as error:
+        return Line(name, None, str(error))
+
+
+def _message(message: Any) -> Message:
+    role = message.get("role") if isinstance(message, dict) else None
+    if role not in ROLES or not isinstance(message.get("content"), str):
+        raise ValueError(f"messages: expected a role ({', '.join(ROLES)}) and its content, got {message!r}")
+    return {"role": role, "content": message["content"]}
+
+
+def _record(text: Text) -> dict[str, Any]:
+    record: dict[str, Any] = {"messages": list(text.messages)} if text.messages else {"text": text.text}
+    return record if text.label is None else {**record, "label": text.label}

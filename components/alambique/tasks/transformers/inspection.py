@@ -1,0 +1,228 @@
+"""`alambique softlabels inspect` for language models: the teachers' confidence, and their likeliest tokens."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from scipy.special import entr
+
+from alambique.errors import DataError, IntegrityError
+from alambique.files import write_text
+from alambique.layout import SOFT_LABELS, TEACHERS
+from alambique.report import plots
+from alambique.report.figures import points
+from alambique.report.page import templates
+from alambique.report.terminal import WIDTH
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.shards import read_recipe
+from alambique.tasks.classifiers.inspection import teacher_names
+from alambique.tasks.transformers import tokenizers
+from alambique.tasks.transformers.checkpoint import MODEL
+from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+from alambique.tasks.transformers.tokenizers import Pieces
+
+BINS = 20
+BAR = 36
+"""Characters of the longest bar."""
+ALTERNATIVES = 5
+SHOWN = 3
+"""Texts of a kind that the page shows."""
+
+
+@dataclass
+class Inspection:
+    """Sums over a cache.
+
+    Attributes:
+        size: bytes on disk, manifests and all.
+        tokens: how many there are.
+        confidence: histogram of the likeliest token's probability at each place, (BINS,).
+        agreed: places where the likeliest token is the one in the text.
+        remaining_mass: probability of all tokens that are not kept.
+        entropy: nats, of the kept tokens and of the others as one.
+        texts: how many, by split.
+        by_text: mean probability of the likeliest token, by text.
+    """
+
+    size: int
+    tokens: int = 0
+    confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    agreed: int = 0
+    remaining_mass: float = 0.0
+    entropy: float = 0.0
+    texts: Counter[str] = field(default_factory=Counter)
+    by_text: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> dict[str, list[str]]:
+        """Texts worth a look, by why; ties by name."""
+        order = sorted(self.by_text, key=lambda name: (self.by_text[name], name))
+        return {"least certain": order[:SHOWN], "most certain": order[SHOWN:][-SHOWN:][::-1]}
+
+
+def show(project: Path, output: Path, console: Console) -> None:
+    """Print what the cache holds, and write the page to `output`.
+
+    Raises:
+        IntegrityError: the cache is not pulled, unfinished or damaged.
+    """
+    cache, recipe = _open(project)
+    inspection = inspect(cache, sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*")))
+    words = facts(project, inspection, recipe)
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    about = Table.grid(padding=(0, 2))
+    for name, value in words.items():
+        about.add_row(f"[dim]{name}[/]", escape(value))
+    console.print(about)
+    console.print("\n[bold]probability of the likeliest token[/], share of places", highlight=False)
+    for line in bars(inspection.confidence):
+        console.print(line, highlight=False)
+    write_text(output, page(project, cache, inspection, words, recipe))
+    console.print(f"Texts: {output}", highlight=False, soft_wrap=True)
+
+
+def show_sample(project: Path, sample: str, console: Console) -> None:
+    """Print, token by token, the teachers' likeliest next tokens with their probabilities.
+
+    Raises:
+        IntegrityError: the cache is not pulled, unfinished or damaged.
+        DataError: it has no such text.
+    """
+    cache, recipe = _open(project)
+    row = cache.get(sample)
+    if row is None:
+        raise DataError(f"there are no soft labels for {sample}; name a text as in {next(iter(cache), 'train/000000')}")
+    pieces = _pieces(project, recipe)
+    if not console.is_terminal:
+        console.width = WIDTH
+    table = Table(title=f"{sample}: {len(row.ids)} tokens", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for column in ("token", "expected next", "all others"):
+        table.add_column(column, justify="right" if column == "all others" else "left")
+    values = probabilities(row)
+    for place, token in enumerate(row.ids):
+        likeliest = expected(pieces, row, values, place)
+        table.add_row(escape(repr(pieces(int(token)))), escape(likeliest), f"{values[place, -1]:.3f}")
+    console.print(table)
+
+
+def inspect(cache: Cache[TokenLabels], size: int) -> Inspection:
+    """Sum up every text of a cache."""
+    inspection = Inspection(size)
+    for name, row in cache.items():
+        values = probabilities(row)
+        first = values[:, :-1].max(-1)
+        inspection.texts[name.partition("/")[0]] += 1
+        inspection.tokens += len(row.ids)
+        inspection.confidence += np.histogram(first, BINS, (0, 1))[0]
+        inspection.agreed += int((row.tokens[:-1, 0] == row.ids[1:]).sum())
+        inspection.remaining_mass += float(values[:, -1].sum())
+        inspection.entropy += float(entr(values).sum())
+        inspection.by_text[name] = float(first.mean())
+    return inspection
+
+
+def probabilities(row: TokenLabels) -> NDArray[np.float64]:
+    """Of the kept tokens at each place and, last, of all others together, at temperature 1, (n, k + 1)."""
+    kept = np.exp(row.log_probabilities.astype(np.float64))
+    return np.concatenate((kept, np.clip(1 - kept.sum(-1, keepdims=True), 0, 1)), -1)
+
+
+def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[str, str]:
+    """How the cache was made, and its sums, in words."""
+    texts, tokens = inspection.texts.total(), max(inspection.tokens, 1)
+    splits = ", ".join(f"{count:,} {split}" for split, count in sorted(inspection.texts.items()))
+    written = "" if recipe.prompt is None else f"; written by the teacher after {recipe.prompt} tokens"
+    agreed = inspection.agreed / max(inspection.tokens - texts, 1)
+    return {
+        "key": recipe.digest(),
+        "teachers": teacher_names(project, recipe.teachers),
+        "kept": f"{recipe.width} of {recipe.vocabulary:,} tokens at each place, and the sum of all others{written}",
+        "texts": f"{texts:,} ({splits})",
+        "tokens": f"{inspection.tokens:,}, {inspection.tokens / max(texts, 1):.1f} a text",
+        "on disk": f"{inspection.size:,} bytes, {inspection.size / tokens:,.0f} a token",
+        "not kept": f"{inspection.remaining_mass / tokens:.2%} of the probability",
+        "entropy": f"{inspection.entropy / tokens:.2f} nats a token",
+        "as written": f"{agreed:.1%} of the likeliest tokens are the text's",
+    }
+
+
+def bars(histogram: NDArray[np.int64]) -> list[str]:
+    """A line for every two bins, the longest bar `BAR` characters."""
+    parts = histogram.reshape(-1, 2).sum(1) / max(int(histogram.sum()), 1)
+    return [
+        f"  {2 * number / BINS:.1f}–{2 * (number + 1) / BINS:.1f} {points(part):>6} %  "
+        f"{'█' * round(BAR * part / max(parts.max(), 1e-9))}".rstrip()
+        for number, part in enumerate(parts)
+    ]
+
+
+def page(
+    project: Path, cache: Cache[TokenLabels], inspection: Inspection, words: dict[str, str], recipe: TokenRecipe
+) -> str:
+    """The page's HTML: no date, no address of another host."""
+    pieces = _pieces(project, recipe)
+    shares = [float(count) / max(int(inspection.confidence.sum()), 1) for count in inspection.confidence]
+    return (
+        templates("alambique.tasks.transformers", "alambique.report")
+        .get_template("inspect.html.j2")
+        .render(
+            facts=words,
+            texts=inspection.texts.total(),
+            tokens=inspection.tokens,
+            histogram=Markup(plots.histogram(shares, "probability of the likeliest token")),  # noqa: S704  by matplotlib
+            groups={
+                title: [(name, marked(pieces, cache[name])) for name in names]
+                for title, names in inspection.shown.items()
+            },
+        )
+    )
+
+
+def marked(pieces: Pieces, row: TokenLabels) -> Markup:
+    """A text, each token as faint as it is unlikely to the teachers; their likeliest tokens are its tooltip."""
+    values = probabilities(row)
+    parts = []
+    for place, token in enumerate(row.ids[1:]):
+        kept = np.flatnonzero(row.tokens[place] == token)
+        likely = float(values[place, kept[0]]) if len(kept) else 0.0
+        title = html.escape(expected(pieces, row, values, place), quote=True)
+        text = html.escape(pieces(int(token)))
+        parts.append(f'<span title="{title}" style="opacity: {0.35 + 0.65 * likely:.2f}">{text}</span>')
+    return Markup("".join(parts))  # noqa: S704  escaped above
+
+
+def expected(pieces: Pieces, row: TokenLabels, values: NDArray[np.float64], place: int) -> str:
+    """The likeliest tokens after a place: ' the' 0.61 · ' a' 0.22."""
+    likeliest = zip(row.tokens[place, :ALTERNATIVES], values[place], strict=False)
+    return " · ".join(f"{pieces(int(token))!r} {value:.2g}" for token, value in likeliest)
+
+
+def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
+    """The tokens of the cache as text.
+
+    Raises:
+        IntegrityError: no teacher that is here has their tokenizer.
+    """
+    for folder in sorted((project / TEACHERS).glob(f"*/{MODEL}")):
+        tokenizer = tokenizers.load(folder)
+        if tokenizers.digest(tokenizer) == recipe.tokenizer:
+            return Pieces(tokenizer.backend_tokenizer)
+    raise IntegrityError(f"{project / TEACHERS} holds no teacher with the cache's tokenizer; `dvc pull` it")
+
+
+def _open(project: Path) -> tuple[Cache[TokenLabels], TokenRecipe]:
+    """The cache, and how it was made."""
+    folder = project / SOFT_LABELS
+    recipe = read_recipe(folder, TokenRecipe)
+    return Cache.open(folder, recipe), recipe

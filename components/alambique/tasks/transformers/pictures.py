@@ -1,0 +1,72 @@
+"""A few test texts with what the teacher and the best candidate predicted of each, token by token."""
+
+from __future__ import annotations
+
+import html
+import math
+from pathlib import Path
+
+from markupsafe import Markup
+from tokenizers import Tokenizer
+
+from alambique.evaluation.leaderboard import Leaderboard
+from alambique.layout import evaluation
+from alambique.report.pictures import Picture, pick
+from alambique.tasks.transformers import results
+from alambique.tasks.transformers.results import TokenPredictions
+from alambique.tasks.transformers.tokenizers import FILE, Pieces
+
+LONGEST = 120
+"""Tokens of a text that are shown."""
+ALTERNATIVES = 3
+
+
+def pictures(project: Path, board: Leaderboard) -> list[Picture]:
+    """The texts on which teacher and best candidate disagree most, then some of medium agreement.
+
+    None without a best candidate, or where it has another tokenizer than the teacher.
+    """
+    if board["best"] is None:
+        return []
+    folders = {title: project / evaluation(title) for title in (board["teacher"], board["best"])}
+    columns = {title: results.read(folder) for title, folder in folders.items()}
+    teacher, best = columns.values()
+    if teacher.tokenizer != best.tokenizer:
+        return []
+    agreements = {
+        name: agreement(text.tokens, best.texts[name].tokens)
+        for name, text in teacher.texts.items()
+        if len(text.tokens.truth)
+    }
+    pieces = Pieces(Tokenizer.from_file(str(folders[board["teacher"]] / FILE)))
+    return [
+        Picture(
+            name,
+            agreements[name],
+            [
+                (f"{title}, missed tokens underlined", marked(column.texts[name].tokens, pieces))
+                for title, column in columns.items()
+            ],
+        )
+        for name in pick(agreements)
+    ]
+
+
+def agreement(first: TokenPredictions, second: TokenPredictions) -> float:
+    """Share of places with the same likeliest token."""
+    return float((first.tokens[:, 0] == second.tokens[:, 0]).mean())
+
+
+def marked(predictions: TokenPredictions, pieces: Pieces) -> Markup:
+    """The text, wrongly predicted tokens underlined; the likeliest tokens are a tooltip of each."""
+    parts = []
+    for place, token in enumerate(predictions.truth[:LONGEST]):
+        likely = zip(
+            predictions.tokens[place, :ALTERNATIVES], predictions.log_probabilities[place].astype(float), strict=False
+        )
+        title = " · ".join(f"{pieces(int(other))!r} {math.exp(value):.2g}" for other, value in likely)
+        style = "" if predictions.correct[place] else ' style="text-decoration: underline dotted"'
+        text = html.escape(pieces(int(token)))
+        parts.append(f'<span title="{html.escape(title, quote=True)}"{style}>{text}</span>')
+    more = " …" if len(predictions.truth) > LONGEST else ""
+    return Markup(f'<p style="white-space: pre-wrap">{"".join(parts)}{more}</p>')  # noqa: S704  escaped above

@@ -1,0 +1,181 @@
+"""The file of an evaluation's predictions: of each test text its figures, and its tokens one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Resampled
+from alambique.evaluation.paired_bootstrap import weights
+from alambique.softlabels import topk
+from alambique.tasks.transformers.text_metrics import TextFigures
+
+RESULTS = "texts.arrow"
+
+
+class TokenPredictions(NamedTuple):
+    """A network's predictions of n tokens of a text.
+
+    Attributes:
+        truth: the tokens themselves, (n,).
+        nats: −log p of each, (n,).
+        correct: whether it was the likeliest, (n,); never where a logit is not finite.
+        tokens: the k likeliest, descending, (n, k).
+        log_probabilities: theirs, (n, k).
+        log_remaining_mass: of all others together, (n,).
+    """
+
+    truth: NDArray[np.int32]
+    nats: NDArray[np.float32]
+    correct: NDArray[np.bool_]
+    tokens: NDArray[np.int32]
+    log_probabilities: NDArray[np.float16]
+    log_remaining_mass: NDArray[np.float16]
+
+
+class TextPredictions(NamedTuple):
+    """One text's."""
+
+    figures: TextFigures
+    tokens: TokenPredictions
+
+
+class Predictions(NamedTuple):
+    """An evaluation's.
+
+    Attributes:
+        texts: by name, in the order of the dataset.
+        vocabulary: tokens that the network knows.
+        tokenizer: digest of its tokenizer.
+    """
+
+    texts: dict[str, TextPredictions]
+    vocabulary: int
+    tokenizer: str
+
+
+COLUMNS = ("sample", *(f"text_{name}" for name in TextFigures._fields), *TokenPredictions._fields)
+
+
+def predictions(logits: NDArray[np.float32], truth: NDArray[np.int64], top_k: int) -> TokenPredictions:
+    """From logits to predictions.
+
+    Args:
+        logits: of each token, (n, vocabulary).
+        truth: which it is, (n,).
+        top_k: tokens to keep of each.
+    """
+    log_probabilities, targets = torch.from_numpy(logits).float().log_softmax(-1), torch.from_numpy(truth)
+    kept = topk.keep(log_probabilities, top_k)
+    finite = log_probabilities.isfinite().all(-1)
+    return TokenPredictions(
+        truth.astype(np.int32),
+        -log_probabilities.gather(-1, targets[:, None])[:, 0].numpy(),
+        ((kept.indices[:, 0] == targets) & finite).numpy(),
+        kept.indices.numpy().astype(np.int32),
+        kept.values.numpy().astype(np.float16),
+        kept.log_remaining_mass.numpy().astype(np.float16),
+    )
+
+
+def join(parts: Sequence[TokenPredictions]) -> TokenPredictions:
+    """Those of all parts, one after the other."""
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return TokenPredictions(*columns)
+
+
+def write(folder: Path, evaluation: Predictions) -> None:
+    """Write texts.arrow, a row for each text."""
+    texts = evaluation.texts.values()
+    figures = [pa.array([text.figures[column] for text in texts]) for column in range(len(TextFigures._fields))]
+    tokens = [_lists([text.tokens[column] for text in texts]) for column in range(len(TokenPredictions._fields))]
+    table = pa.table([pa.array(evaluation.texts, pa.string()), *figures, *tokens], names=list(COLUMNS))
+    metadata = {"vocabulary": str(evaluation.vocabulary), "tokenizer": evaluation.tokenizer}
+    table = table.replace_schema_metadata(metadata)
+    with pa.OSFile(str(folder / RESULTS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read(folder: Path) -> Predictions:
+    """The predictions in an evaluation's folder.
+
+    Raises:
+        IntegrityError: another version wrote them.
+    """
+    with pa.OSFile(str(folder / RESULTS)) as file:
+        table = pa.ipc.open_file(file).read_all().combine_chunks()
+    if tuple(table.schema.names) != COLUMNS:
+        raise IntegrityError(
+            f"{folder / RESULTS} has the columns {', '.join(table.schema.names)}, and should have "
+            f"{', '.join(COLUMNS)}: another version wrote it; run the evaluate stages again (`dvc repro --force`)"
+        )
+    figures = [table.column(f"text_{name}").to_pylist() for name in TextFigures._fields]
+    columns = [_values(table.column(name)) for name in TokenPredictions._fields]
+    offsets = table.column("truth").chunk(0).offsets.to_numpy()
+    texts = {
+        name: TextPredictions(
+            TextFigures(*(column[row] for column in figures)),
+            TokenPredictions(*(column[offsets[row] : offsets[row + 1]] for column in columns)),
+        )
+        for row, name in enumerate(table.column("sample").to_pylist())
+    }
+    metadata = table.schema.metadata
+    return Predictions(texts, int(metadata[b"vocabulary"]), metadata[b"tokenizer"].decode())
+
+
+def require_same_texts(evaluations: Mapping[Path, Predictions]) -> None:
+    """Refuse to compare evaluations of different texts.
+
+    Raises:
+        DataError: they are.
+    """
+    reference, first = next(iter(evaluations.items()))
+    for folder, evaluation in evaluations.items():
+        if list(evaluation.texts) != list(first.texts):
+            raise DataError(
+                f"{folder} and {reference} were not evaluated on the same texts, so that their difference means "
+                "nothing; evaluate both on today's data (`dvc repro`)"
+            )
+
+
+def resample(folders: Sequence[Path]) -> Resampled:
+    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.base.Task.resample`.
+
+    The words of a text depend on each other, so that whole texts are drawn.
+
+    Raises:
+        DataError: the evaluations are not of the same texts.
+        IntegrityError: another version wrote one.
+    """
+    evaluations = {folder: read(folder) for folder in folders}
+    require_same_texts(evaluations)
+    figures = [[text.figures for text in evaluations[folder].texts.values()] for folder in folders]
+    words = np.array([[text.words for text in texts] for texts in figures], float)
+    correct = np.array([[text.correct_words for text in texts] for texts in figures], float)
+    count = words.shape[1]
+    with np.errstate(invalid="ignore"):  # a resample without a word has no accuracy
+        values = np.stack([(correct @ drawn) / (words @ drawn) for drawn in weights(count)], axis=1)
+    return Resampled(values, count)
+
+
+def _lists(values: Sequence[NDArray[Any]]) -> pa.Array:
+    offsets = pa.array(np.cumsum([0] + [len(row) for row in values]), pa.int32())
+    joined = np.concatenate(values)
+    items = pa.array(joined.reshape(-1))
+    if joined.ndim > 1:
+        items = pa.FixedSizeListArray.from_arrays(items, joined.shape[1])
+    return pa.ListArray.from_arrays(offsets, items)
+
+
+def _values(column: pa.ChunkedArray) -> NDArray[Any]:
+    items = column.chunk(0).values
+    if pa.types.is_fixed_size_list(items.type):
+        return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)
+    return np.asarray(items.to_numpy(zero_copy_only=False))

@@ -1,0 +1,102 @@
+"""A row of the cache of soft labels: a text's tokens, and the teacher's top-k of each next token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alambique.softlabels import schema, topk
+from alambique.softlabels.key import Recipe
+from alambique.tasks.transformers.sequences import TokenSequence
+
+
+class TokenLabels(NamedTuple):
+    """A sequence of n tokens, and of each place the k tokens that the teacher finds likeliest to follow.
+
+    Attributes:
+        sample: name of the sequence, as in train/000012.
+        ids: its tokens, (n,).
+        loss_mask: 1 for those that a student has to predict, else 0, (n,).
+        tokens: the likeliest after each of them, descending, (n, k).
+        log_probabilities: theirs at temperature 1, (n, k).
+        log_remaining_mass: of all other tokens, at the recipe's temperature (see `topk.keep`), (n,).
+    """
+
+    sample: str
+    ids: NDArray[np.int32]
+    loss_mask: NDArray[np.uint8]
+    tokens: NDArray[np.integer]
+    log_probabilities: NDArray[np.float16]
+    log_remaining_mass: NDArray[np.float16]
+
+    @property
+    def sequence(self) -> TokenSequence:
+        """The tokens that a student is given."""
+        return TokenSequence(self.sample, self.ids.astype(np.int64), self.loss_mask.astype(bool))
+
+
+class TokenRecipe(Recipe[TokenLabels]):
+    """What decides the tokens of a cache.
+
+    Attributes:
+        tokenizer: digest of what makes tokens of texts.
+        vocabulary: tokens that it knows.
+        max_tokens: of a sequence.
+        temperature: at which the remaining mass is summed up.
+        prompt: tokens of each text that the teacher continues by itself; None: the texts are as they are.
+    """
+
+    tokenizer: str
+    vocabulary: int
+    max_tokens: int
+    temperature: float
+    prompt: int | None
+
+    @property
+    def width(self) -> int:
+        """Tokens kept of each place: `top_k`, or the vocabulary if it is smaller."""
+        return min(self.top_k, self.vocabulary)
+
+    @property
+    def row(self) -> Callable[..., TokenLabels]:
+        """The class of its rows."""
+        return TokenLabels
+
+    def layout(self) -> pa.Schema:
+        """The columns of a shard; two bytes number the tokens of most vocabularies."""
+        number = pa.uint16() if self.vocabulary <= 1 << 16 else pa.int32()
+        return schema.rows(
+            ids=pa.int32(),
+            loss_mask=pa.uint8(),
+            tokens=pa.list_(number, self.width),
+            log_probabilities=pa.list_(pa.float16(), self.width),
+            log_remaining_mass=pa.float16(),
+        )
+
+
+def keep(sequence: TokenSequence, logits: Tensor, recipe: TokenRecipe) -> TokenLabels:
+    """A sequence's row of the cache.
+
+    Args:
+        logits: the teacher's after each token, (n, vocabulary).
+    """
+    kept = topk.keep(logits.float().log_softmax(-1), recipe.width, recipe.temperature)
+    return TokenLabels(
+        sample=sequence.name,
+        ids=sequence.ids.astype(np.int32),
+        loss_mask=sequence.loss_mask.astype(np.uint8),
+        tokens=kept.indices.numpy().astype(np.uint16 if recipe.vocabulary <= 1 << 16 else np.int32),
+        log_probabilities=kept.values.numpy().astype(np.float16),
+        log_remaining_mass=kept.log_remaining_mass.numpy().astype(np.float16),
+    )
+
+
+def row_totals(row: TokenLabels) -> dict[str, float]:
+    """Number of tokens, and the sum over them of the probability of all tokens that are not kept."""
+    kept = np.exp(row.log_probabilities.astype(float)).sum(-1)
+    return {"tokens": len(row.ids), "remaining_mass": float((1 - kept).clip(0).sum())}

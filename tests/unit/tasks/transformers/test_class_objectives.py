@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from factories.tiny_bert import TOKENS, build
+from transformers import PreTrainedTokenizerFast
+
+from alambique.config.text_classify import Distill, Training
+from alambique.errors import DataError, IntegrityError
+from alambique.tasks import training_loop
+from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, keep
+from alambique.tasks.transformers import class_evaluate, class_objectives, encoding, models
+from alambique.tasks.transformers.class_soft_labels import checksum
+from alambique.tasks.transformers.dataset import Text, Texts, write
+
+TRAINING = Training(batch=8, learning_rate=0.003)
+
+
+def recipe(data: Texts, top_k: int = 100) -> ClassRecipe:
+    return ClassRecipe(
+        teachers=["0" * 64], combine="average", data={}, preprocessing={}, top_k=top_k, classes=data.classes
+    )
+
+
+def soft_labels(data: Texts, made: ClassRecipe, index: int = 0) -> dict[str, ClassLabels]:
+    """Soft labels of a teacher that finds every text to be of one class."""
+    probabilities = torch.full((len(data.classes),), 0.1 / (len(data.classes) - 1))
+    probabilities[index] = 0.9
+    texts = [text for split in ("train", "unlabelled") for text in data.texts(split)]
+    return {text.name: keep(text.name, probabilities.log()[None], [checksum(text.text)], made) for text in texts}
+
+
+def test_an_epoch_of_the_control_is_as_long_as_one_of_the_student(
+    intents: Texts, wordpiece: PreTrainedTokenizerFast
+) -> None:
+    made = recipe(intents)
+    distilled = class_objectives.by_soft_labels(intents, wordpiece, TOKENS, soft_labels(intents, made), made, Distill())
+    alone = class_objectives.by_labels(intents, wordpiece, TOKENS, len(distilled.epoch_dataset(0)))  # type: ignore[arg-type]
+    assert len(alone.epoch_dataset(3)) == len(distilled.epoch_dataset(3)) == 36  # type: ignore[arg-type]
+    seen = [alone.epoch_dataset(epoch)[place].name for epoch in range(2) for place in range(36)]
+    assert {seen.count(name) for name in set(seen)} == {3}
+
+
+def test_the_loss_is_that_of_the_teacher_where_there_is_no_label(
+    intents: Texts, wordpiece: PreTrainedTokenizerFast
+) -> None:
+    made = recipe(intents)
+    objective = class_objectives.by_soft_labels(
+        intents, wordpiece, TOKENS, soft_labels(intents, made), made, Distill(weight=0.5)
+    )
+    samples = objective.epoch_dataset(0)
+    model = build(wordpiece, intents.classes)
+    unlabelled = objective.loss(model, objective.collate([samples[place] for place in range(24, 36)]))
+    assert unlabelled["cross_entropy"] == 0
+    assert unlabelled["divergence"] > 0
+    labelled = objective.loss(model, objective.collate([samples[place] for place in range(12)]))
+    assert labelled["cross_entropy"] > 0
+
+
+def test_a_student_learns_the_teachers_class(
+    intents: Texts, wordpiece: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    made = recipe(intents)
+    objective = class_objectives.by_soft_labels(
+        intents, wordpiece, TOKENS, soft_labels(intents, made, 7), made, Distill(weight=1.0)
+    )
+    model = build(wordpiece, intents.classes)
+    measure = class_evaluate.measure_in_training(intents, wordpiece, TOKENS)
+    training_loop.train(model, objective, tmp_path, epochs=6, training=TRAINING, seed=0, measure=measure)
+    (ids,) = (text.ids for text in encoding.encode_labelled(intents, "test", wordpiece, TOKENS)[:1])
+    assert models.class_logits(model, torch.from_numpy(ids[None])).argmax() == 7
+
+
+def test_a_text_without_soft_labels_is_refused(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
+    made = recipe(intents)
+    cache = soft_labels(intents, made)
+    del cache["unlabelled/000003"]
+    with pytest.raises(IntegrityError, match="unlabelled/000003"):
+        class_objectives.by_soft_labels(intents, wordpiece, TOKENS, cache, made, Distill())
+
+
+def test_a_train_text_without_a_label_is_refused(wordpiece: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    write(tmp_path / "data", {"train": [Text("", "a", "x"), Text("", "b")]}, ["x"])
+    with pytest.raises(DataError, match="train/000001 has no label"):
+        class_objectives.by_labels(Texts.load(tmp_path / "data"), wordpiece, TOKENS)
+
+
+def test_an_unknown_label_is_refused(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(DataError, match="'lunch' is none of the classes"):
+        encoding.encode([Text("test/000000", "a", "lunch")], wordpiece, intents.classes, TOKENS)
