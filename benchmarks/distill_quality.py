@@ -43,13 +43,14 @@ import numpy as np
 import torch
 import typer
 
-from alambique import config, layout
+from alambique import config, layout, tasks
 from alambique.config.detect import Params
 from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
-from alambique.tasks.yolo import samples, trust
+from alambique.stages.work import teacher_folders
+from alambique.tasks.cards import read_card
+from alambique.tasks.yolo import samples, score_calibration
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.soft_labels import recipe
 from benchmarks import common, datasets
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, advance, begin, do, gain, given, lay_out
@@ -234,8 +235,12 @@ def student_stages(run: Run, seed: int) -> list[Stage]:
 def entropy_at_labels(project: Path) -> Row:
     """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
     params, data = cast("Params", config.load(project)), YoloDataset.load(project / layout.DATA)
-    cache = Cache.open(project / layout.SOFT_LABELS, recipe(project, params, data))
-    lessons = samples.taught(data, cache, trust.learn(data, cache), params.distill.min_label_probability)
+    cards = [read_card(folder) for folder in teacher_folders(project, params)]
+    recipe = tasks.load(params.task).soft_label_recipe(cards, data, params)
+    cache = Cache.open(project / layout.SOFT_LABELS, recipe)
+    lessons = samples.with_teacher_targets(
+        data, cache, score_calibration.fit(data, cache), params.distill.min_label_probability
+    )
     logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
     found = logits[~logits.isnan().any(1)]
     shares = found.softmax(1)

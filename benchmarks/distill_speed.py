@@ -30,7 +30,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -42,7 +42,12 @@ from alambique.config.detect import Network, Params
 from alambique.files import write_json
 from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
-from alambique.tasks.yolo import network, samples, soft_labels
+from alambique.stages import objectives
+from alambique.stages.work import write_checkpoint_card
+from alambique.tasks.base import Task
+from alambique.tasks.cards import read_card
+from alambique.tasks.trainer_state import NO_PRIOR
+from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.soft_label_rows import BoxLabels
 from benchmarks import common, datasets
@@ -115,24 +120,40 @@ def make_blocks(project: Path, params: Params) -> dict[str, Block]:
     """What takes turns, by name."""
     task = tasks.load(params.task)
     blocks: dict[str, Block] = {
-        "plain": _block(task.control, project, params),
-        "cached": _block(task.distill, project, params),
+        "plain": _block(task, project, params.model_copy(update=_method(params, "none"))),
+        "cached": _block(task, project, params),
     }
     data = YoloDataset.load(project / DATA)
     for scale in TEACHERS:
         folder = project / layout.teacher(scale)
         folder.mkdir(parents=True)
         network.save(network.build(Network(scale=scale), data.classes, params.seed), folder / WEIGHTS, SIZE)
-        network.write_card(folder, kind="teacher", image_size=SIZE, data=data.digest("train"))
-        feature = {"teachers": (scale,), "distill": params.distill.model_copy(update={"method": "feature"})}
-        blocks[f"builtin_{scale}"] = _block(task.distill, project, params.model_copy(update=feature))
+        write_checkpoint_card(task, folder, params, kind="teacher", data=data.digest("train"))
+        feature = {"teachers": (scale,), **_method(params, "feature")}
+        blocks[f"builtin_{scale}"] = _block(task, project, params.model_copy(update=feature))
         images = torch.rand(params.training.batch, 3, SIZE, SIZE)
         blocks[f"teacher_{scale}"] = partial(forward, network.load(folder / WEIGHTS).eval(), images)
     return blocks
 
 
-def _block(train: Callable[..., object], project: Path, params: Params) -> Block:
-    return partial(_stage, partial(train, project, params, STUDENT, params.seed), params.training.batch)
+def _method(params: Params, method: str) -> dict[str, object]:
+    return {"distill": params.distill.model_copy(update={"method": method})}
+
+
+def _block(task: Task, project: Path, params: Params) -> Block:
+    return partial(_stage, partial(_train, task, project, params), params.training.batch)
+
+
+def _train(task: Task, project: Path, params: Params, target: Path) -> None:
+    """Train the student by `distill.method`; a teacher whose features are matched needs no cache."""
+    dataset, seed = task.dataset(project / DATA), params.seed
+    model = task.build(params.networks[STUDENT], dataset, params, seed=seed, weights=None)
+    if params.distill.method == "feature":
+        teachers = [project / layout.teacher(name) for name in params.teachers]
+        objective = task.distillation_objective(model, dataset, params, cast("Any", {}), teachers)
+    else:
+        objective = objectives.by_method(task, model, dataset, params, project)
+    task.train(model, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR)
 
 
 def _stage(work: Callable[[Path], object], batch: int) -> float:
@@ -147,12 +168,14 @@ def _know_everything(project: Path, params: Params) -> None:
     folder = project / layout.teacher(params.teachers[0])
     folder.mkdir(parents=True)
     network.save(network.build(params.networks[STUDENT], data.classes, params.seed), folder / WEIGHTS, SIZE)
-    network.write_card(folder, kind="teacher", image_size=SIZE, data=data.digest("train"))
-    made = soft_labels.recipe(project, params, data)
+    task = tasks.load(params.task)
+    write_checkpoint_card(task, folder, params, kind="teacher", data=data.digest("train"))
+    recipe = task.soft_label_recipe([read_card(folder)], data, params)
+    width = min(recipe.top_k, len(data.classes))
     target = project / layout.shard(0)
     target.mkdir(parents=True)
-    images = sorted(image for split in made.data for image in data.images(split))
-    writer.write(target, (_seen(data, image, made.width) for image in images), made, 0, 1)
+    images = sorted(image for split in recipe.data for image in data.images(split))
+    writer.write(target, (_seen(data, image, width) for image in images), recipe, 0, 1)
 
 
 def _seen(data: YoloDataset, image: Path, width: int) -> BoxLabels:
@@ -160,7 +183,7 @@ def _seen(data: YoloDataset, image: Path, width: int) -> BoxLabels:
     centre, extent = rows[:, 1:3], rows[:, 3:5]
     others = (rows[:, :1].astype(int) + np.arange(width)) % len(data.classes)  # its own class first
     return BoxLabels(
-        image=samples.inside(data, image),
+        image=data.inside(image),
         boxes=np.hstack((centre - extent / 2, centre + extent / 2)).astype(np.float16),
         logits=np.tile(np.where(np.arange(width), -3, 3), (len(rows), 1)).astype(np.float16),
         classes=others.astype(np.int16),

@@ -28,12 +28,14 @@ from ultralytics import YOLO
 from ultralytics.utils import LOGGER
 
 from alambique import layout, tasks
-from alambique.config.detect import Evaluate, Params
+from alambique.config.detect import Params
 from alambique.layout import DATA, WEIGHTS, Candidate
 from alambique.process.timing import round_robin
+from alambique.stages.export import export
+from alambique.stages.opening import open_program
+from alambique.stages.work import write_checkpoint_card
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.evaluate import measure
 from benchmarks import common, datasets
 from benchmarks.common import Row
 
@@ -94,10 +96,11 @@ def _export(project: Path, params: Params, dataset: YoloDataset) -> None:
     checkpoint.mkdir(parents=True)
     model = network.build(params.networks[CANDIDATE.student], dataset.classes, params.seed)
     network.save(model, checkpoint / WEIGHTS, SIZE)
-    network.write_card(checkpoint, "pruned", SIZE, data="none", student=CANDIDATE.student)
+    task = tasks.load(params.task)
+    write_checkpoint_card(task, checkpoint, params, kind="pruned", data="none", student=CANDIDATE.student)
     target = project / CANDIDATE.folder
     target.mkdir(parents=True)
-    tasks.load(params.task).export(project, params, CANDIDATE, target)
+    export(project, task, CANDIDATE, target)
 
 
 def _rate(work: Callable[[], Any], images: int) -> float:
@@ -107,7 +110,8 @@ def _rate(work: Callable[[], Any], images: int) -> float:
 
 
 def _ours(project: Path, dataset: YoloDataset) -> None:
-    measure(project / CANDIDATE.folder, dataset, "test", Evaluate())
+    task, folder = tasks.load("detect"), project / CANDIDATE.folder
+    task.measure(folder, open_program(task, folder, THREADS), dataset, "test", common.params(input_size=SIZE))
 
 
 def _theirs(project: Path, dataset: YoloDataset) -> None:

@@ -18,8 +18,8 @@ from alambique.messages import DriftRequest
 from alambique.pipeline import dvc_repository
 from alambique.registry.ledger import Entry, Ledger, State
 from alambique.tasks.yolo import network
-from alambique.tasks.yolo.evaluate import evaluate
-from factories import tiny_detection
+from factories import checkpoints, tiny_detection
+from factories.stage_work import evaluate
 from factories.trained_networks import trained
 
 TAG = "runs/r1"
@@ -74,7 +74,7 @@ def _lay_out(project: Path, data: Path) -> None:
     folder = project / layout.checkpoint("pico", "pruned")
     folder.mkdir(parents=True)
     network.save(trained(tiny_detection.NETWORK, tiny_detection.CLASSES), folder / WEIGHTS, 64)
-    network.write_card(folder, "pruned", 64, data="none", student="pico")
+    checkpoints.write_card(folder, "pruned", student="pico")
     (project / evaluation(SUBJECT)).mkdir(parents=True)
     evaluate(project, tiny_detection.params(), SUBJECT, project / evaluation(SUBJECT))
     (project / "params.yaml").write_text(yaml.safe_dump(PARAMS))

@@ -86,7 +86,7 @@ def kept(made: Project, result: StageResult) -> dict[str, str]:
 def uninterrupted(checkout: Path, target: Path) -> dict[str, str]:
     """The md5 of each file that the same training leaves when nothing happens to it."""
     prepare()  # before Ultralytics is imported
-    from alambique.tasks.yolo.distill import control
+    from factories.stage_work import control
 
     target.mkdir()
     control(checkout, config.load(checkout), "pico", 0, target)

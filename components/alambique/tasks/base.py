@@ -136,6 +136,7 @@ class Task(Protocol):
     libraries are imported inside the methods.
 
     Attributes:
+        name: as in params.yaml.
         about: what its students do, in a few words.
         samples: what a dataset consists of, in the plural: images, texts.
         measures: the figures of its evaluations by their names in metrics files, `Params.HEADLINE` first.
@@ -144,16 +145,13 @@ class Task(Protocol):
         abilities: what it can do beyond the pipeline.
     """
 
+    name: ClassVar[str]
     about: ClassVar[str]
     samples: ClassVar[str]
     measures: ClassVar[Mapping[str, Measure]]
     by_class: ClassVar[Mapping[str, Measure]]
     methods: ClassVar[tuple[str, ...]]
     abilities: ClassVar[frozenset[Ability]]
-
-    @property
-    def name(self) -> str:
-        """As in params.yaml."""
 
     # Datasets
 

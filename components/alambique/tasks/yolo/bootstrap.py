@@ -28,7 +28,7 @@ def resample(folders: Sequence[Path]) -> Resampled:
     rankings = [rank(table, boxes.classes) for table in tables]
     images = len(boxes.images)
     drawn = (draw(boxes, counts) for counts in weights(images))
-    values = [[mean_average_precision(ranking, each) for ranking in rankings] for each in drawn]
+    values = [[mean_average_precision(ranking, resample) for ranking in rankings] for resample in drawn]
     return Resampled(np.array(values).T, images)
 
 

@@ -27,8 +27,8 @@ def calibration_images(dataset: Dataset, count: int, seed: int) -> list[Path]:
         DataError: train is empty, or shows a single one of several classes: ranges measured there fit no other.
         ConfigurationError: so few images cannot show every class.
     """
-    found = dataset.images("train")
-    images = [found[index] for index in np.random.default_rng(seed).permutation(len(found))]
+    train = dataset.images("train")
+    images = [train[index] for index in np.random.default_rng(seed).permutation(len(train))]
     shown = {image: {int(row[0]) for row in dataset.boxes(image)} for image in images}
     wanted: set[int] = set().union(*shown.values())
     if not images or len(wanted) < min(2, len(dataset.classes)):

@@ -99,7 +99,7 @@ class YoloDataset(Dataset):
         if self.head == "detect":
             plain = read_boxes(label).astype(np.float32)
             return Sample(image, plain[:, 1:], plain[:, :1])
-        rows = [self._row(*each) for each in _lines(label)]
+        rows = [self._row(place, line) for place, line in _lines(label)]
         boxes = np.array([box for _, box, _ in rows], np.float32).reshape(-1, 4)
         targets = np.array([index for index, _, _ in rows], np.float32).reshape(-1, 1)
         return Sample(image, boxes, targets, [points for _, _, points in rows])
@@ -169,7 +169,7 @@ def _keypoints(points: NDArray[np.float32], place: str) -> NDArray[np.float32]:
 
 def _check(keypoints: dict[str, Any], source: Path) -> None:
     shape: Any = keypoints.get("kpt_shape")
-    whole = isinstance(shape, list) and len(shape) == 2 and all(isinstance(each, int) for each in shape)
+    whole = isinstance(shape, list) and len(shape) == 2 and all(isinstance(number, int) for number in shape)
     if not whole or shape[0] < 1 or shape[1] not in {2, 3}:
         raise DataError(f"{source}: kpt_shape: expected how many keypoints and 2 or 3 numbers each, got {shape!r}")
     mirrored = keypoints.get("flip_idx")

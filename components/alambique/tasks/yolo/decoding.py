@@ -68,13 +68,14 @@ def rows(head: HeadName, outputs: Outputs, classes: int) -> NDArray[np.float32]:
     first = outputs[0]
     if first.ndim != 3 or first.shape[0] != 1:
         raise DataError(_no_rows(first))
+    given: NDArray[np.float32] = first[0]
     if head != "detect":
-        return first[0]
-    if first.shape[2] == 4 + classes and (first.shape[2] != 6 or not _whole(first[0, :, 5])):
-        return best(first[0])
-    if first.shape[2] != 6:
+        return given
+    if given.shape[1] == 4 + classes and (given.shape[1] != 6 or not _whole(given[:, 5])):
+        return best(given)
+    if given.shape[1] != 6:
         raise DataError(_no_rows(first))
-    return first[0]
+    return given
 
 
 def best(places: NDArray[np.float32]) -> NDArray[np.float32]:

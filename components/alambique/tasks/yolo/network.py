@@ -130,7 +130,7 @@ def has_one_to_one(model: DetectionModel) -> bool:
 
 
 def prefer_one_to_one(model: DetectionModel) -> None:
-    """Answer with the one-to-one branch, where there is one; as loaded, a YOLO26 answers with its other one."""
+    """Use the one-to-one branch for inference, where there is one; as loaded, a YOLO26 uses its other one."""
     if has_one_to_one(model):
         model.end2end = True
 

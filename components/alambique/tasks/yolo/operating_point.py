@@ -29,14 +29,14 @@ def at_threshold(images: Sequence[Matched], names: Sequence[str], threshold: flo
         divide by: no detection, no true box, or for f1 neither.
     """
     kept = [image.scores >= threshold for image in images]
-    found = _count([image.classes[these] for image, these in zip(images, kept, strict=True)], len(names))
+    predicted = _count([image.classes[these] for image, these in zip(images, kept, strict=True)], len(names))
     right = _count(
         [image.classes[these & image.correct[:, 0]] for image, these in zip(images, kept, strict=True)], len(names)
     )
     truth = _count([image.truth for image in images], len(names))
     return {
-        "f1": _share(2 * right.sum(), found.sum() + truth.sum()),
-        "precision": dict(zip(names, map(_share, right, found), strict=True)),
+        "f1": _share(2 * right.sum(), predicted.sum() + truth.sum()),
+        "precision": dict(zip(names, map(_share, right, predicted), strict=True)),
         "recall": dict(zip(names, map(_share, right, truth), strict=True)),
     }
 

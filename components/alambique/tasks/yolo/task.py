@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 class Yolo:
     """See `alambique.tasks.base.Task`; a class below for each head."""
 
-    name: ClassVar[HeadName]
+    name: ClassVar[str]
+    head: ClassVar[HeadName]
     about: ClassVar[str]
     samples: ClassVar[str] = "images"
     measures: ClassVar[Mapping[str, Measure]]
@@ -61,7 +62,7 @@ class Yolo:
     def dataset(self, root: Path) -> YoloDataset:
         from alambique.tasks.yolo.dataset import YoloDataset
 
-        return YoloDataset.load(root, self.name)
+        return YoloDataset.load(root, self.head)
 
     def facts(self, root: Path, params: Any) -> Facts:
         from alambique.data import contract, manifest
@@ -78,15 +79,15 @@ class Yolo:
     ) -> Network:
         from alambique.tasks.yolo import network
 
-        details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.name == "pose" else {}
-        model = network.build(architecture, dataset.classes, seed, self.name, **details)
+        details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.head == "pose" else {}
+        model = network.build(architecture, dataset.classes, seed, self.head, **details)
         return model if weights is None else network.start_from(model, weights)
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: YoloDataset, params: Any, folder: Path) -> None:
         from alambique.tasks.yolo import class_selection, network
 
-        network.verify_loadable(weights, self.name)
-        model = network.load(weights, self.name)
+        network.verify_loadable(weights, self.head)
+        model = network.load(weights, self.head)
         class_selection.require_same_head(model, dataset, weights)
         if network.class_names(model) == dataset.classes:
             shutil.copyfile(weights, folder / WEIGHTS)
@@ -96,7 +97,7 @@ class Yolo:
     def load(self, folder: Path) -> Network:
         from alambique.tasks.yolo import network
 
-        return network.load(folder / WEIGHTS, self.name)
+        return network.load(folder / WEIGHTS, self.head)
 
     def save(self, network: Network, folder: Path, params: Any) -> None:
         from alambique.tasks.yolo.network import save
@@ -106,7 +107,7 @@ class Yolo:
     def describe(self, folder: Path, params: Any) -> dict[str, Any]:
         from alambique.tasks.yolo.network import describe
 
-        return describe(folder, params.input_size, self.name)
+        return describe(folder, params.input_size, self.head)
 
     def module(self, network: Network) -> nn.Module:
         return network  # type: ignore[no-any-return]
@@ -163,8 +164,8 @@ class Yolo:
 
         from alambique.tasks.yolo import evaluate, export, matching, network
 
-        model = network.load(folder / WEIGHTS, self.name)
-        program = export.open_checkpoint(folder / WEIGHTS, self.name, torch.get_num_threads())
+        model = network.load(folder / WEIGHTS, self.head)
+        program = export.open_checkpoint(folder / WEIGHTS, self.head, torch.get_num_threads())
         names = network.class_names(model)
         predictor = matching.Predictor.of(program, names, params.input_size, dataset, evaluate.COCO)
         figures = evaluate.figures(evaluate.on_split(predictor, "val"), dataset, evaluate.COCO)
@@ -224,12 +225,12 @@ class Yolo:
         from alambique.tasks.cards import read_card
         from alambique.tasks.yolo.export import exportable
 
-        return exportable(folder / WEIGHTS, read_card(folder)["image_size"], self.name)
+        return exportable(folder / WEIGHTS, read_card(folder)["image_size"], self.head)
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
         from alambique.tasks.yolo.export import artifact
 
-        return artifact(card, self.name, runtime, tensors)
+        return artifact(card, self.head, runtime, tensors)
 
     def copy_beside(self, folder: Path, target: Path) -> None:
         return
@@ -237,7 +238,7 @@ class Yolo:
     def example(self, card: Card, runtime: str) -> str:
         from alambique.runtimes.examples import render
 
-        return render(runtime, Path(__file__).parent / "examples" / self.name)
+        return render(runtime, Path(__file__).parent / "examples" / self.head)
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from alambique import runtimes
@@ -281,7 +282,7 @@ class Yolo:
     def program(self, folder: Path, threads: int) -> Program:
         from alambique.tasks.yolo.export import open_checkpoint
 
-        return open_checkpoint(folder / WEIGHTS, self.name, threads)
+        return open_checkpoint(folder / WEIGHTS, self.head, threads)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         size = card["image_size"]
@@ -331,7 +332,7 @@ class Yolo:
         from alambique.tasks.yolo.decoding import point_shape
 
         # The same on every runtime, whatever the shapes that the artifact itself works with.
-        count, numbers = point_shape(self.name, _kpt_shape(card))
+        count, numbers = point_shape(self.head, _kpt_shape(card))
         size = card["image_size"]
         return [("float32", [1, 3, size, size])], [("float32", [1, -1, 6 + count * numbers])]
 
@@ -343,12 +344,12 @@ class Yolo:
         card = read_card(folder)
         program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
         shape, classes, size = _kpt_shape(card), len(card["classes"]), card["image_size"]
-        return lambda image: decoded_rows(self.name, program(image), classes, shape, size)[np.newaxis]
+        return lambda image: decoded_rows(self.head, program(image), classes, shape, size)[np.newaxis]
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
         from alambique.tasks.yolo.pictures import choose
 
-        return choose(project, self.name, params.evaluate.threshold, board)
+        return choose(project, self.head, params.evaluate.threshold, board)
 
     def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
         return []
@@ -356,16 +357,17 @@ class Yolo:
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.yolo.inspection import objects
 
-        objects.show(project, self.name, output, console)
+        objects.show(project, self.head, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
         from alambique.tasks.yolo.inspection import objects
 
-        objects.show_image(project, self.name, sample, console)
+        objects.show_image(project, self.head, sample, console)
 
 
 class Detect(Yolo):
-    name: ClassVar[HeadName] = "detect"
+    name: ClassVar[str] = "detect"
+    head: ClassVar[HeadName] = "detect"
     about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
     measures: ClassVar[Mapping[str, Measure]] = DETECTION
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
@@ -383,19 +385,22 @@ class Detect(Yolo):
 
 
 class Segment(Yolo):
-    name: ClassVar[HeadName] = "segment"
+    name: ClassVar[str] = "segment"
+    head: ClassVar[HeadName] = "segment"
     about: ClassVar[str] = "outline each object in images: YOLO26 with masks"
     measures: ClassVar[Mapping[str, Measure]] = MASKS
 
 
 class Pose(Yolo):
-    name: ClassVar[HeadName] = "pose"
+    name: ClassVar[str] = "pose"
+    head: ClassVar[HeadName] = "pose"
     about: ClassVar[str] = "find objects in images and each one's keypoints: YOLO26 with poses"
     measures: ClassVar[Mapping[str, Measure]] = POSES
 
 
 class Obb(Yolo):
-    name: ClassVar[HeadName] = "obb"
+    name: ClassVar[str] = "obb"
+    head: ClassVar[HeadName] = "obb"
     about: ClassVar[str] = "find objects in images by boxes that are turned: YOLO26"
     measures: ClassVar[Mapping[str, Measure]] = ORIENTED_BOXES
 

@@ -100,10 +100,8 @@ def choose_experts(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
 
 def _joined(teachers: Sequence[TeacherBoxes]) -> tuple[TeacherBoxes, Tensor]:
     """All boxes, and which teacher each is of."""
-    counts = torch.tensor([len(found.boxes) for found in teachers])
-    every = TeacherBoxes(
-        torch.cat([found.boxes for found in teachers]), torch.cat([found.logits for found in teachers])
-    )
+    counts = torch.tensor([len(one.boxes) for one in teachers])
+    every = TeacherBoxes(torch.cat([one.boxes for one in teachers]), torch.cat([one.logits for one in teachers]))
     return every, torch.arange(len(teachers)).repeat_interleave(counts)
 
 

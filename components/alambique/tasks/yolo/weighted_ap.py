@@ -72,11 +72,11 @@ def truth(table: pa.Table) -> Truth:
 
 def rank(table: pa.Table, classes: NDArray[np.int32]) -> Ranking:
     """Sort the detections of an images.arrow, once for all resamples; other classes than these count for nothing."""
-    (owners, scores), (_, found), (_, bits) = (_flat(table[name]) for name in ("scores", "classes", "correct"))
+    (owners, scores), (_, indices), (_, bits) = (_flat(table[name]) for name in ("scores", "classes", "correct"))
     order = np.argsort(-scores)  # the call that Ultralytics makes, so that equal scores fall into the same order
-    order = order[np.isin(found[order], classes)]
-    order = order[np.argsort(found[order], kind="stable")]
-    numbers = np.searchsorted(classes, found[order])
+    order = order[np.isin(indices[order], classes)]
+    order = order[np.argsort(indices[order], kind="stable")]
+    numbers = np.searchsorted(classes, indices[order])
     thresholds, hits = np.nonzero(unpack(bits[order]).T)
     curves = numbers[hits] * len(THRESHOLDS) + thresholds
     by_curve = np.argsort(curves, kind="stable")
@@ -101,13 +101,15 @@ def mean_average_precision(ranking: Ranking, drawn: Draw) -> float:
     if not drawn.present.any():
         return float("nan")
     copies = drawn.weights[ranking.owners]
-    seen = np.concatenate(([0], np.cumsum(copies)))
-    found = np.concatenate(([0], np.cumsum(copies[ranking.hits])))
+    counted = np.concatenate(([0], np.cumsum(copies)))
+    correct = np.concatenate(([0], np.cumsum(copies[ranking.hits])))
     starts = np.concatenate(([0], ranking.ends[:-1]))
-    before, skipped = (np.repeat(each, ranking.ends - starts) for each in (found[starts], seen[ranking.origins]))
-    precision = (found[1:] - before) / np.maximum(seen[ranking.hits + 1] - skipped, 1)
-    wanted = found[starts][:, None] + np.repeat(drawn.needed, len(THRESHOLDS), axis=0)
-    first = np.minimum(np.searchsorted(found[1:], wanted), ranking.ends[:, None])  # (10 c, 101)
+    before, skipped = (
+        np.repeat(values, ranking.ends - starts) for values in (correct[starts], counted[ranking.origins])
+    )
+    precision = (correct[1:] - before) / np.maximum(counted[ranking.hits + 1] - skipped, 1)
+    wanted = correct[starts][:, None] + np.repeat(drawn.needed, len(THRESHOLDS), axis=0)
+    first = np.minimum(np.searchsorted(correct[1:], wanted), ranking.ends[:, None])  # (10 c, 101)
     best = np.maximum.reduceat(np.append(precision, 0), first.ravel()).reshape(first.shape)
     best[first == ranking.ends[:, None]] = 0  # a recall that is never exceeded
     envelope = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]

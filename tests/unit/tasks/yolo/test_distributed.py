@@ -47,14 +47,13 @@ def distillation(
     """What `trainer.train` is given."""
     return {
         "model": network.build(NETWORK, CLASSES, 0),
-        "data": data,
-        "samples": with_teacher(data, logit),
+        "dataset": data,
+        "objective": with_teacher(data, logit, DistillationConfig(partial(loss, temperature=2.0, weight=0.5))),
         "target": target,
         "image_size": 64,
         "epochs": EPOCHS,
         "training": params().training.model_copy(update={"batch": batch}),
         "seed": 0,
-        "teaching": DistillationConfig(partial(loss, temperature=2.0, weight=0.5)),
     }
 
 

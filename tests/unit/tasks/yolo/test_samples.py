@@ -50,7 +50,7 @@ def teacher(a: BoxLabels, c: BoxLabels | None = None) -> dict[str, BoxLabels]:
     return {"train/a.png": a, "train/b.png": seen("train/b.png"), "unlabelled/c.png": c}
 
 
-def scores_as_probabilities(scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+def as_probabilities(scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
     """As if a score were calibrated."""
     return scores.astype(np.float32)
 
@@ -64,7 +64,7 @@ def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_clas
     another_class = (CLOSE, [2, 0], [3.0, 1.0], 0.9)
     same_class = (CLOSER_THAN_HALF, [1, 0], [0.5, -1.0], 0.6)
     (a, b, _) = samples.with_teacher_targets(
-        data, teacher(seen("train/a.png", another_class, same_class)), scores_as_probabilities, 0.4
+        data, teacher(seen("train/a.png", another_class, same_class)), as_probabilities, 0.4
     )
     np.testing.assert_allclose(a.targets, [[1, 1, -1.0, 0.5, NONE]])
     np.testing.assert_allclose(a.boxes, [[0.5, 0.5, 0.4, 0.4]])
@@ -73,13 +73,13 @@ def test_a_labelled_box_keeps_its_label_and_gets_the_closest_teacher_of_its_clas
 
 def test_without_a_box_of_its_class_the_closest_one_teaches(data: YoloDataset) -> None:
     boxes = [(CLOSER_THAN_HALF, [0, 2], [2.0, 1.0], 0.9), (CLOSE, [2, 0], [3.0, 1.0], 0.3)]
-    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), scores_as_probabilities, 0.4)[0]
+    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), as_probabilities, 0.4)[0]
     np.testing.assert_allclose(sample.targets, [[1, 1, 1.0, NONE, 3.0]])
 
 
 def test_a_box_that_the_teacher_missed_has_no_teacher(data: YoloDataset) -> None:
     sample = samples.with_teacher_targets(
-        data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), scores_as_probabilities, 0.4
+        data, teacher(seen("train/a.png", (FAR, [1, 0], [3.0, 1.0], 0.9))), as_probabilities, 0.4
     )[0]
     np.testing.assert_allclose(sample.targets, [[1, 1, NAN, NAN, NAN]])
 
@@ -87,18 +87,14 @@ def test_a_box_that_the_teacher_missed_has_no_teacher(data: YoloDataset) -> None
 def test_the_teacher_adds_no_boxes_to_a_labelled_image(data: YoloDataset) -> None:
     boxes = [(CLOSE, [1, 0], [3.0, 1.0], 0.9), ([0.0, 0.0, 0.1, 0.1], [0, 1], [5.0, 1.0], 0.99)]
     assert (
-        len(
-            samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), scores_as_probabilities, 0.4)[
-                0
-            ].boxes
-        )
+        len(samples.with_teacher_targets(data, teacher(seen("train/a.png", *boxes)), as_probabilities, 0.4)[0].boxes)
         == 1
     )
 
 
 def test_an_unlabelled_image_is_labelled_by_what_the_teacher_is_sure_of(data: YoloDataset) -> None:
     c = seen("unlabelled/c.png", ([0.25, 0.5, 0.75, 1.0], [2, 0], [1.0, -2.0], 0.75), (FAR, [0, 1], [-1.0, -2.0], 0.25))
-    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png"), c), scores_as_probabilities, 0.4)[2]
+    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png"), c), as_probabilities, 0.4)[2]
     np.testing.assert_allclose(sample.boxes, [[0.5, 0.75, 0.5, 0.5]])
     np.testing.assert_allclose(sample.targets, [[2, 0.75, -2.0, NONE, 1.0]])
 
@@ -115,7 +111,7 @@ def test_the_probability_of_a_box_depends_on_its_class(data: YoloDataset) -> Non
 
 def test_an_unlabelled_image_in_which_the_teacher_is_sure_of_nothing_is_background(data: YoloDataset) -> None:
     c = seen("unlabelled/c.png", (FAR, [0, 1], [-1.0, -2.0], 0.25))
-    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png"), c), scores_as_probabilities, 0.4)[2]
+    sample = samples.with_teacher_targets(data, teacher(seen("train/a.png"), c), as_probabilities, 0.4)[2]
     assert sample.boxes.shape == (0, 4)
     assert sample.targets.shape == (0, 5)
 
@@ -124,7 +120,7 @@ def test_an_image_without_soft_labels_is_refused(data: YoloDataset) -> None:
     incomplete = teacher(seen("train/a.png"))
     del incomplete["unlabelled/c.png"]
     with pytest.raises(IntegrityError, match=r"no soft labels for .*c\.png"):
-        samples.with_teacher_targets(data, incomplete, scores_as_probabilities, 0.4)
+        samples.with_teacher_targets(data, incomplete, as_probabilities, 0.4)
 
 
 def test_samples_repeat_in_turn(data: YoloDataset) -> None:

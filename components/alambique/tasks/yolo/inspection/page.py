@@ -24,9 +24,9 @@ def render(cache: Cache[BoxLabels], data: YoloDataset, statistics: Statistics, t
     """The page's HTML: no date, no address of another host.
 
     Args:
-        cache: what was looked at.
+        cache: whose statistics they are.
         data: with its images.
-        statistics: what `inspect` found in it.
+        statistics: of the cache.
         teachers: their names.
     """
     histograms = {"Confidence": statistics.confidence, "Entropy of the classes": statistics.entropy}

@@ -26,7 +26,7 @@ def print_inspection(statistics: Statistics, teachers: Sequence[str], console: C
     """Print what the cache is, how sure its teachers are, and class by class what they see.
 
     Args:
-        statistics: what `inspect` found.
+        statistics: of the cache.
         teachers: their names.
         console: where to.
     """
