@@ -195,7 +195,12 @@ class Classify:
     # Pruning
 
     def pruning_plans(
-        self, network: ClassifierNetwork, dataset: Dataset, params: Params, ratios: Sequence[float]
+        self,
+        network: ClassifierNetwork,
+        dataset: Dataset,
+        params: Params,
+        ratios: Sequence[float],
+        sensitivity: dict[str, Any] | None = None,
     ) -> PruningPlans:
         from alambique.tasks.images.structured_pruning import channel_ratio, prepared
 
