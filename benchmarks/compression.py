@@ -25,6 +25,7 @@ from alambique.files import read_json
 from alambique.layout import Candidate
 from alambique.process.cores import pinned
 from alambique.process.timing import measure, summarize
+from alambique.stages.benchmark import runner
 from benchmarks import common, student_yolo26n
 from benchmarks.common import Row
 from benchmarks.stage_runs import Stage, do, gain
@@ -74,7 +75,7 @@ def latencies(artifacts: Artifacts, warmup: int, runs: int) -> dict[str, list[fl
     """Milliseconds of one image's inference, round by round, by the artifact's name."""
     task = tasks.load("detect")
     with pinned(THREADS):
-        runners = {each.name: task.runner(folder / each.folder, THREADS) for each, folder in artifacts.items()}
+        runners = {each.name: runner(task, folder / each.folder, THREADS) for each, folder in artifacts.items()}
         return measure(runners, warmup, runs)
 
 

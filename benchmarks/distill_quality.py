@@ -45,6 +45,7 @@ import typer
 
 from alambique import config, layout, tasks
 from alambique.config.detect import Params
+from alambique.data.dataset import Dataset
 from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
 from alambique.stages.work import teacher_folders
@@ -159,7 +160,7 @@ def main(
         common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, epochs=scale.epochs, runs=figures)
 
 
-def work(folder: Path, source: YoloDataset, weights: Path | None, scale: Scale, jobs: int) -> None:
+def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs: int) -> None:
     """Do every stage that is not done yet.
 
     Args:
@@ -189,14 +190,14 @@ def work(folder: Path, source: YoloDataset, weights: Path | None, scale: Scale, 
         )
 
 
-def make_teacher(project: Path, source: YoloDataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
+def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
     """The setting's project up to its soft labels."""
     splits = split(source, KEEP if setting.labels == "few" else 1)
     lay_out(project, "detect", partial(datasets.link, source, splits=splits), changes(setting, weights, scale))
     do(project, TEACHER_STAGES)
 
 
-def split(source: YoloDataset, keep: int) -> dict[str, list[Path]]:
+def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
     """The images by split, when one in `keep` of the train images, by their sorted paths, keeps its labels."""
     train = source.images("train")
     labelled = train[::keep]

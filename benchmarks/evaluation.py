@@ -29,6 +29,7 @@ from ultralytics.utils import LOGGER
 
 from alambique import layout, tasks
 from alambique.config.detect import Params
+from alambique.data.dataset import Dataset
 from alambique.layout import DATA, WEIGHTS, Candidate
 from alambique.process.timing import round_robin
 from alambique.stages.export import export
@@ -78,17 +79,18 @@ def lay_out(project: Path, data: Path | None, images: int) -> YoloDataset:
     source = datasets.given(data, {"test": images}) if data else _scenes(project.with_name("scenes"), images)
     test = source.images("test")[:images]
     # `yolo val` asks for train and val, too, and writes a cache beside the labels: these are links in a folder of ours.
-    dataset = datasets.link(source, project / DATA, {"train": test[:1], "val": test[:1], "test": test})
+    datasets.link(source, project / DATA, {"train": test[:1], "val": test[:1], "test": test})
+    dataset = YoloDataset.load(project / DATA)
     params = common.params(input_size=SIZE, networks={CANDIDATE.student: {"family": "yolo26", "scale": "n"}})
     _export(project, params, dataset)
     return dataset
 
 
-def _scenes(target: Path, images: int) -> YoloDataset:
+def _scenes(target: Path, images: int) -> Dataset:
     from alambique.demo.scenes import Scenes
 
     Scenes(train=1, val=1, test=images, size=SIZE, digits=16).write(target)
-    return YoloDataset.load(target)
+    return Dataset.load(target)
 
 
 def _export(project: Path, params: Params, dataset: YoloDataset) -> None:

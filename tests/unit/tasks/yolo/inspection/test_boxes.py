@@ -148,7 +148,7 @@ def test_the_page_needs_nothing_but_itself_and_draws_labels_and_teacher_apart(pr
     assert all(address.startswith("data:image/jpeg") for address in re.findall(r'<image href="([^"]*)"', page))
     assert not re.search(r'(src|href)="https?:', page)
     assert page.count('<rect class="labelled"') == 3
-    assert page.count('<rect class="taught"') == 2 + 1 + 1 + 2 + 4 + 5  # a, b, d, e, g, h
+    assert page.count('<rect class="predicted"') == 2 + 1 + 1 + 2 + 4 + 5  # a, b, d, e, g, h
     assert "<title>cat 0.98 · dog 0.018</title>" in page
 
 
