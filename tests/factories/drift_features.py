@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from alambique.drift import image_statistics
 from alambique.drift.features import Batch, Reference
-from alambique.tasks import DriftFeatures
+from alambique.tasks.base import DriftFeatures
 
 CLASSES = ["cat", "dog", "eel"]
 
