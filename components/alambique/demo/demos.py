@@ -15,7 +15,7 @@ class Dataset(Protocol):
     """A generated dataset."""
 
     def write(self, target: Path) -> None:
-        ("""Write it into the new folder `target`, in a form that `Task.import_dataset` takes.""",)
+        """Write it into the new folder `target`, in a form that `Task.import_dataset` takes."""
 
 
 class Demo(NamedTuple):
