@@ -224,7 +224,7 @@ def _trial(
     rows = chance.choice(left, size, replace=False, p=weights[left] / weights[left].sum())
     sample = chance.choice(len(training), min(SAMPLE, len(training)), replace=False)
     reference = Reference(training[sample], unseen.drawn(held_out).network_features, len(sample), len(held_out))
-    found = comparisons.compare(reference, shifted.drawn(rows), params.drift.false_alarms, classes=False)
+    found = comparisons.compare(reference, shifted.drawn(rows), params.drift.false_alarms)
     return [signal.name for signal in found if signal.drifted]
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from alambique.process.exit_code import errors_exit
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class ErrorsExit(TyperGroup):
+    """Ends a command that fails on purpose as `errors_exit` says."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with errors_exit():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(cls=ErrorsExit, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 graph = typer.Typer(no_args_is_help=True, help="The committed, expanded graph of dvc.yaml.")
 app.add_typer(graph, name="graph")
 softlabels = typer.Typer(no_args_is_help=True, help="The cache of the teachers' soft labels.")
@@ -36,8 +46,7 @@ def init(
     """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
     from alambique.runs.new_project import init as work
 
-    with errors_exit():
-        work(target, data, task, overrides=params, origin=origin, remote=remote)
+    work(target, data, task, overrides=params, origin=origin, remote=remote)
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
     typer.echo("  dvc repro       # the whole pipeline, here")
     typer.echo("  alambique up    # the same on a schedule: Airflow and MLflow on this machine")
@@ -51,8 +60,7 @@ def demo(
     """Take an embedded dataset through the real DAG, to a promoted student."""
     from alambique.demo.run import demo as work
 
-    with errors_exit():
-        work(target, task)
+    work(target, task)
 
 
 @app.command()
@@ -60,8 +68,7 @@ def up(project: Annotated[Path, typer.Argument(help="The project's folder.")] = 
     """Serve Airflow, MLflow and S3 for a project on this machine's loopback, until Ctrl-C."""
     from alambique.local.services import up as work
 
-    with errors_exit():
-        work(project)
+    work(project)
 
 
 @app.command()
@@ -71,9 +78,8 @@ def results(project: Annotated[Path, typer.Argument(help="The project's folder."
 
     from alambique.runs.results import fetch, show
 
-    with errors_exit():
-        fetch(project)
-        show(project, Console())
+    fetch(project)
+    show(project, Console())
 
 
 @app.command()
@@ -81,8 +87,7 @@ def gate(project: InProject = Path()) -> None:
     """Judge the candidates of report/leaderboard.json by the gates of params.yaml, and print each check."""
     from alambique.report.checks import explain
 
-    with errors_exit():
-        explain(project)
+    explain(project)
 
 
 @app.command()
@@ -90,8 +95,7 @@ def ingest(project: InProject = Path()) -> None:
     """Merge what is new at `arrivals` of alambique.yaml into the dataset: validated, versioned, committed, pushed."""
     from alambique.runs.ingest import run
 
-    with errors_exit():
-        typer.echo(run(project))
+    typer.echo(run(project))
 
 
 @app.command()
@@ -104,8 +108,7 @@ def rollback(
     """Make a model's previous champion its champion again, and publish it where `releases` is set."""
     from alambique.registry import cli_actions
 
-    with errors_exit():
-        typer.echo(cli_actions.rollback(project, model, by, why))
+    typer.echo(cli_actions.rollback(project, model, by, why))
 
 
 @app.command()
@@ -116,8 +119,7 @@ def publish(
     """Put the present champions where devices pull them from, `releases` of alambique.yaml."""
     from alambique.registry import cli_actions
 
-    with errors_exit():
-        typer.echo(cli_actions.publish(project, models or []))
+    typer.echo(cli_actions.publish(project, models or []))
 
 
 @app.command()
@@ -138,8 +140,7 @@ def drift(project: InProject = Path()) -> None:
     from alambique.process.environment import prepare
 
     prepare()
-    with errors_exit():
-        run(project)
+    run(project)
 
 
 @app.command()
@@ -147,8 +148,7 @@ def versions() -> None:
     """Write versions.yaml: the installed packages that results depend on. Commit it: a change re-runs every stage."""
     from alambique.runs.versions import write
 
-    with errors_exit():
-        write(Path.cwd())
+    write(Path.cwd())
 
 
 @graph.command("write")
@@ -156,8 +156,7 @@ def graph_write() -> None:
     """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
     from alambique.pipeline.expansion import write
 
-    with errors_exit():
-        write(Path.cwd())
+    write(Path.cwd())
 
 
 @graph.command("check")
@@ -165,8 +164,7 @@ def graph_check() -> None:
     """Refuse when pipeline.json is not what dvc.yaml expands to."""
     from alambique.pipeline.expansion import check
 
-    with errors_exit():
-        check(Path.cwd())
+    check(Path.cwd())
 
 
 @softlabels.command("inspect")
@@ -183,12 +181,11 @@ def softlabels_inspect(
     from alambique import config
     from alambique import tasks as all_tasks
 
-    with errors_exit():
-        task = all_tasks.load(config.load(project).task)
-        if sample:
-            task.inspect_sample(project, sample, Console())
-        else:
-            task.inspect(project, output, Console())
+    task = all_tasks.load(config.load(project).task)
+    if sample:
+        task.inspect_sample(project, sample, Console())
+    else:
+        task.inspect(project, output, Console())
 
 
 @app.command()
@@ -204,11 +201,10 @@ def chat(
 
     from alambique.process.environment import prepare
 
-    with errors_exit():
-        prepare()
-        from alambique.tasks.transformers.chat import chat as talk
+    prepare()
+    from alambique.tasks.transformers.chat import chat as talk
 
-        talk(model, temperature=temperature, limit=tokens, seed=seed, threads=threads, console=Console())
+    talk(model, temperature=temperature, limit=tokens, seed=seed, threads=threads, console=Console())
 
 
 @app.command()
@@ -216,5 +212,4 @@ def tasks() -> None:
     """List the tasks: what each one's students do, how they are distilled, and where they run."""
     from alambique.tasks.listing import show
 
-    with errors_exit():
-        show()
+    show()

@@ -20,7 +20,13 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SnapshotRequest(Message):
+class Request(Message):
+    """What a verb is asked, about the project that runs at `deployment`."""
+
+    deployment: Deployment
+
+
+class SnapshotRequest(Request):
     """Freeze what this run starts from.
 
     Attributes:
@@ -29,7 +35,6 @@ class SnapshotRequest(Message):
         dag_run: Airflow's own id of the run, for MLflow's tags.
     """
 
-    deployment: Deployment
     run_id: str
     digest: str
     dag_run: str | None = None
@@ -57,10 +62,9 @@ class Run(Message):
     tracking_run: str | None = None
 
 
-class StageRequest(Message):
+class StageRequest(Request):
     """Do one stage of one commit. `upstream` holds the results of the stages whose outs it depends on."""
 
-    deployment: Deployment
     run: Run
     stage: str
     upstream: dict[str, StageResult]
@@ -83,10 +87,9 @@ class StageResult(Message):
     tracking_run: str | None = None
 
 
-class RunRequest(Message):
+class RunRequest(Request):
     """The request of `register`, `gate` and `record`: a run and all its stages' results."""
 
-    deployment: Deployment
     run: Run
     stages: dict[str, StageResult]
 
@@ -157,10 +160,9 @@ class Decisions(Message):
     champions: dict[str, str] = {}
 
 
-class UnchangedRequest(Message):
+class UnchangedRequest(Request):
     """End a run for which nothing changed since the last recorded one."""
 
-    deployment: Deployment
     run: Run
 
 
@@ -182,10 +184,9 @@ class Recorded(Message):
     branch_moved: bool
 
 
-class ProposeRequest(Message):
+class ProposeRequest(Request):
     """Say what promoting the challengers of a recorded run would mean, for the person who decides."""
 
-    deployment: Deployment
     tag: str
 
 
@@ -203,7 +204,7 @@ class Proposal(Message):
     body: str
 
 
-class PromoteRequest(Message):
+class PromoteRequest(Request):
     """Make the challengers of a recorded run champions.
 
     Attributes:
@@ -213,17 +214,15 @@ class PromoteRequest(Message):
         why: what they gave as the reason.
     """
 
-    deployment: Deployment
     tag: str
     judgement: str | None = None
     by: str
     why: str = ""
 
 
-class RollbackRequest(Message):
+class RollbackRequest(Request):
     """Make a model's previous champion its champion again."""
 
-    deployment: Deployment
     model: str
     by: str
     why: str = ""
@@ -233,10 +232,9 @@ class Promoted(Message):
     champions: list[Version]
 
 
-class PublishRequest(Message):
+class PublishRequest(Request):
     """Put the present champions of these registered models where devices fetch them from, `deployment.releases`."""
 
-    deployment: Deployment
     models: list[str]
 
 
@@ -250,10 +248,8 @@ class Published(Message):
     releases: dict[str, str]
 
 
-class ArrivalsRequest(Message):
+class ArrivalsRequest(Request):
     """Look for new data at `deployment.arrivals`, without fetching any."""
-
-    deployment: Deployment
 
 
 class Arrivals(Message):
@@ -268,14 +264,13 @@ class Arrivals(Message):
     digest: str
 
 
-class IngestRequest(Message):
+class IngestRequest(Request):
     """Merge what is new at `deployment.arrivals` into the dataset.
 
     Attributes:
         by: what started it, for the record.
     """
 
-    deployment: Deployment
     by: str
 
 
@@ -295,10 +290,9 @@ class Ingested(Message):
     quarantined: int = 0
 
 
-class DriftRequest(Message):
+class DriftRequest(Request):
     """Compare the newest images at `deployment.production` with what the champions were trained on."""
 
-    deployment: Deployment
     by: str
 
 

@@ -73,10 +73,6 @@ class Prune(params.Prune):
     importance: Importance = "magnitude"
 
 
-class Quantize(params.Quantize):
-    images: Count = 128
-
-
 class Validation(params.Validation):
     min_images_per_class: Annotated[int, Field(ge=0)] = 1
 
@@ -97,14 +93,8 @@ class Params(params.Params):
     training: Training = Training()
     distill: Distill = Distill()
     prune: Prune = Prune()
-    quantize: Quantize = Quantize()
+    quantize: params.StaticQuantize = params.StaticQuantize()
     validation: Validation = Validation()
-
-    @model_validator(mode="after")
-    def _nothing_is_searched(self) -> Self:
-        if self.budget.asked:
-            raise ValueError("budget: classify has no search yet; take its limits out, and choose prune.ratio yourself")
-        return self
 
     @model_validator(mode="after")
     def _views_are_of_one_kind(self) -> Self:

@@ -63,8 +63,7 @@ class Prune(params.Prune):
     rounds: Count = 1
 
 
-class Quantize(params.Quantize):
-    images: Count = 128
+class Quantize(params.StaticQuantize):
     qat_epochs: Annotated[int, Field(ge=0)] = 0
 
 
@@ -85,6 +84,7 @@ class Params(params.Params):
     BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
     RUNTIMES: ClassVar[tuple[Runtime, ...]] = get_args(Runtime)
     INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "mnn", "engine")
+    SEARCHED: ClassVar[bool] = True
 
     task: Literal["detect"] = "detect"
     input_size: Side = 320

@@ -7,18 +7,15 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from alambique.config import params
-from alambique.config.detect import Side, Validation
-from alambique.config.section import Count, Name, Positive, Probability, Runtime, Section
+from alambique.config import detect, params
+from alambique.config.detect import Side, Training, Validation
+from alambique.config.section import Count, Name, Positive, Probability, Runtime
 
 Head = Literal["segment", "pose", "obb"]
 
 
-class Network(Section):
-    """An architecture: a family and its compound scale (a letter, or depth, width, largest number of channels)."""
-
+class Network(detect.Network):
     family: Literal["yolo26"] = "yolo26"
-    scale: Literal["n", "s", "m", "l", "x"] | tuple[float, float, int] = "n"
 
 
 class Student(Network, params.Student):
@@ -34,12 +31,6 @@ class SoftLabels(params.SoftLabels):
     max_boxes: Count = 100
 
 
-class Training(params.Training):
-    optimizer: Literal["AdamW", "SGD", "MuSGD"] = "AdamW"
-    mosaic: Probability = 1.0
-    flip: Probability = 0.5
-
-
 class Distill(params.Distill):
     method: Literal["feature", "pseudo", "hybrid", "none"] = "feature"
     feature_weight: Positive = 6.0
@@ -50,14 +41,8 @@ class Prune(params.Prune):
     target: Literal["macs", "parameters"] = "macs"
 
 
-class Quantize(params.Quantize):
-    images: Count = 128
-
-
-class Evaluate(params.Evaluate):
-    min_score: Probability = 0.001
+class Evaluate(detect.Evaluate):
     max_boxes: Annotated[int, Field(ge=1, le=300)] = 300
-    threshold: Probability = 0.25
 
 
 class Heads(params.Params):
@@ -76,7 +61,7 @@ class Heads(params.Params):
     training: Training = Training()
     distill: Distill = Distill()
     prune: Prune = Prune()
-    quantize: Quantize = Quantize()
+    quantize: params.StaticQuantize = params.StaticQuantize()
     evaluate: Evaluate = Evaluate()
     validation: Validation = Validation()
 
@@ -86,12 +71,6 @@ class Heads(params.Params):
             raise ValueError(
                 f"teachers: {self.task} uses one teacher, but teachers names {list(self.teachers)}; name one"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_to_search(self) -> Self:
-        if self.budget.asked:
-            raise ValueError(f"budget: {self.task} has no search yet; set its limits to null, and prune.ratio")
         return self
 
 

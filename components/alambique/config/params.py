@@ -97,6 +97,12 @@ class Quantize(Section):
     max_drop: Probability = 0.01
 
 
+class StaticQuantize(Quantize):
+    """Quantization of activations by their ranges on `images` samples of the training split."""
+
+    images: Count = 128
+
+
 class Evaluate(Section):
     pass
 
@@ -177,12 +183,14 @@ class Params(Section):
         HEADLINE: name of the task's headline metric, from 0 to 1, higher is better.
         BY_CLASS: names of its metrics for each class.
         RUNTIMES, INT8: runtimes that its students can be exported to, and quantized for.
+        SEARCHED: whether there is a search for a `budget`.
     """
 
     HEADLINE: ClassVar[str]
     BY_CLASS: ClassVar[tuple[str, ...]]
     RUNTIMES: ClassVar[tuple[Runtime, ...]]
     INT8: ClassVar[tuple[Runtime, ...]]
+    SEARCHED: ClassVar[bool] = False
 
     project: Name
     task: str
@@ -250,6 +258,14 @@ class Params(Section):
             raise ValueError(f"int8: {', '.join(never)} cannot be quantized for; only {', '.join(self.INT8)} can")
         if without := [runtime for runtime in self.int8 if runtime not in self.runtimes]:
             raise ValueError(f"int8: {', '.join(without)} must stand among the runtimes too")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_can_be_searched(self) -> Self:
+        if self.budget.asked and not self.SEARCHED:
+            raise ValueError(
+                f"budget: {self.task} has no search yet; take its limits out, and choose prune.ratio yourself"
+            )
         return self
 
     @model_validator(mode="after")

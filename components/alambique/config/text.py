@@ -62,14 +62,18 @@ class Student(Network, params.Student):
         return self
 
 
-class Teacher(params.Teacher):
-    network: Network = Network()
+class FolderTeacher(params.Teacher):
+    """A teacher of texts, whose weights are a Hugging Face folder."""
 
     @model_validator(mode="after")
     def _weights_are_a_folder(self) -> Self:
         if self.weights and self.weights.startswith(CHAMPION):
             raise ValueError(f"weights: {self.weights}: a text teacher is a folder or {HUB}org/name, no champion yet")
         return self
+
+
+class Teacher(FolderTeacher):
+    network: Network = Network()
 
 
 class SoftLabels(params.SoftLabels):
@@ -128,14 +132,6 @@ class Params(params.Params):
             return initial
         weights = self.teacher[self.teachers[0]].weights
         return f"{TOKENIZER}{weights}" if weights else None
-
-    @model_validator(mode="after")
-    def _nothing_is_searched(self) -> Self:
-        if self.budget.asked:
-            raise ValueError(
-                "budget: text has no search yet; take its limits out, and choose prune.ratio and quantize.bits yourself"
-            )
-        return self
 
     @model_validator(mode="after")
     def _the_cache_serves(self) -> Self:

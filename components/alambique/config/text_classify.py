@@ -8,7 +8,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alambique.config import params
-from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
+from alambique.config.classify import Distill
+from alambique.config.section import Count, Name, Runtime, Section
+from alambique.config.text import FolderTeacher
 
 MIN_TOKENS = 8
 
@@ -38,7 +40,7 @@ class Student(Network, params.Student):
     """A student's architecture; or initial weights for it and its control, which determine the architecture."""
 
 
-class Teacher(params.Teacher):
+class Teacher(FolderTeacher):
     """A teacher.
 
     Attributes:
@@ -47,12 +49,6 @@ class Teacher(params.Teacher):
 
     network: Network = Network(layers=4, hidden=256, heads=4, ffn=1024)
     pretrain: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _weights_are_a_folder(self) -> Self:
-        if self.weights and self.weights.startswith(CHAMPION):
-            raise ValueError(f"weights: {self.weights}: a teacher of texts is a folder or hf://org/name, no champion")
-        return self
 
     @model_validator(mode="after")
     def _what_is_taken_is_not_trained(self) -> Self:
@@ -68,12 +64,6 @@ class SoftLabels(params.SoftLabels):
 class Training(params.Training):
     optimizer: Literal["AdamW", "SGD"] = "AdamW"
     vocabulary: Annotated[int, Field(ge=100)] = 4000
-
-
-class Distill(params.Distill):
-    method: Literal["soft", "none"] = "soft"
-    temperature: Positive = 2.0
-    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class Prune(params.Prune):
@@ -101,11 +91,3 @@ class Params(params.Params):
     distill: Distill = Distill()
     prune: Prune = Prune()
     validation: Validation = Validation()
-
-    @model_validator(mode="after")
-    def _nothing_is_searched(self) -> Self:
-        if self.budget.asked:
-            raise ValueError(
-                "budget: text_classify has no search yet; take its limits out, and choose prune.ratio yourself"
-            )
-        return self

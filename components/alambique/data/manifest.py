@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,22 @@ from alambique.data.dataset import LABELLED, SPLITS, Dataset
 from alambique.errors import DataError
 from alambique.files import sha256
 
-IMAGES: dict[str, str] = {
-    "split": "object",
-    "path": "object",
+PLACE = {"split": "object", "path": "object"}
+FACTS = {
     "readable": "bool",
     "width": "Int64",  # absent when the image is unreadable
     "height": "Int64",
     "bytes": "int64",
     "sha256": "object",
-    "label_error": "object",
-    "found_in": "object",
 }
+"""Types of the columns of `image_facts`."""
+IMAGES: dict[str, str] = {**PLACE, **FACTS, "label_error": "object", "found_in": "object"}
 BOXES: dict[str, str] = {
-    "split": "object",
-    "path": "object",
+    **PLACE,
     "class": "int64",
     **dict.fromkeys(("x1", "y1", "x2", "y2", "area"), "float64"),
     "inside": "bool",
 }
-COUNTS: dict[str, str] = {"split": "object", "path": "object", "boxes": "int64"}
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,9 @@ def build(dataset: Dataset) -> Manifest:
             images.append(image)
             boxes += [_box(image, row) for row in rows]
     mark_shared(images)
-    return Manifest(
-        images=table(images, IMAGES), boxes=table(boxes, BOXES), counts=table(_counts(dataset, boxes), COUNTS)
-    )
+    per_class = Counter((box["split"], box["class"]) for box in boxes)
+    counts = class_counts("boxes", per_class, dict(enumerate(dataset.classes)))
+    return Manifest(table(images, IMAGES), table(boxes, BOXES), counts)
 
 
 def counts(dataset: Dataset, facts: Manifest) -> dict[str, Any]:
@@ -133,13 +131,20 @@ def mark_shared(images: list[dict[str, Any]]) -> None:
         image["found_in"] = ", ".join(splits[image["sha256"]])
 
 
-def _counts(dataset: Dataset, boxes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    counts = Counter((box["split"], box["class"]) for box in boxes)
-    return [
-        {"split": split, "path": f"{split}/{name}", "boxes": counts[split, index]}
+def class_counts(samples: str, counts: Counter[tuple[str, Any]], classes: Mapping[Any, str]) -> pd.DataFrame:
+    """A row per labelled split and class, `path` being split/class.
+
+    Args:
+        samples: the column of the numbers.
+        counts: by split and class, as the keys of `classes` name it.
+        classes: their names.
+    """
+    rows = [
+        {"split": split, "path": f"{split}/{name}", samples: counts[split, key]}
         for split in LABELLED
-        for index, name in enumerate(dataset.classes)
+        for key, name in classes.items()
     ]
+    return table(rows, {**PLACE, samples: "int64"})
 
 
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Digits:
         for split, pool in pools:
             count: int = getattr(self, split)
             for index in range(count):
-                label = index % len(NAMES)
+                label = index % len(DIGITS)
                 own = pool[source.target[pool] == label]
-                digit = own[index // len(NAMES) % len(own)]
-                folder = target / split if split == "unlabelled" else target / split / NAMES[label]
+                digit = own[index // len(DIGITS) % len(own)]
+                folder = target / split if split == "unlabelled" else target / split / DIGITS[label]
                 folder.mkdir(parents=True, exist_ok=True)
                 self._picture(source.images[digit], generator).save(folder / f"{index:05d}.png")
 

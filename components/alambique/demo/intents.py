@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from alambique.demo.stories import write_splits
 
 SLOTS: dict[str, tuple[str, ...]] = {
     "card": ("card", "debit card", "credit card", "new card", "bank card"),
@@ -127,17 +128,14 @@ class Intents:
 
     def write(self, target: Path) -> None:
         """Make the dataset, as people have theirs: a JSON Lines file a split, one of them without labels."""
-        target.mkdir(parents=True)
-        chance, seen, names = Random(self.seed), set[str](), list(INTENTS)  # noqa: S311  nothing is secret about them
-        for split in ("train", "val", "test", "unlabelled"):
-            lines: list[str] = []
-            while len(lines) < getattr(self, split):
-                intent = names[len(lines) % len(names)]
-                if (said := sentence(intent, chance)) not in seen:
-                    seen.add(said)
-                    record = {"text": said} if split == "unlabelled" else {"text": said, "label": intent}
-                    lines.append(json.dumps(record) + "\n")
-            (target / f"{split}.jsonl").write_text("".join(lines))
+        chance, names = Random(self.seed), list(INTENTS)  # noqa: S311  nothing is secret about them
+
+        def sample(split: str, index: int) -> dict[str, str]:
+            intent = names[index % len(names)]
+            text = {"text": sentence(intent, chance)}
+            return text if split == "unlabelled" else {**text, "label": intent}
+
+        write_splits(target, self, sample)
 
 
 def sentence(intent: str, chance: Random) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from alambique import config
+from alambique.demo.demos import DEMOS
 from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DECISIONS
@@ -30,14 +29,14 @@ def demo(project: Path, task: str) -> None:
         project: the project's folder. A second run there trains nothing: it measures the champion that the first one
             made, and one after it ends at once.
     Raises:
-        ConfigurationError: there is no such task, or the folder's project is of another.
+        ConfigurationError: the task has no demo, or the folder's project is of another.
         AlambiqueError: a DAG failed.
     """
-    if task not in config.TASKS:
-        raise ConfigurationError(f"there is no task {task!r}; the tasks are {', '.join(config.TASKS)}")
+    if task not in DEMOS:
+        raise ConfigurationError(f"there is no demo of a task {task!r}, but of {', '.join(DEMOS)}")
     console = Console()
     begun = time.monotonic()
-    console.print(_module(task).SETTING, highlight=False)
+    console.print(DEMOS[task].setting, highlight=False)
     if not (project / "alambique.yaml").exists():
         console.print(f"Laying out a project in {project}", highlight=False)
         lay_out(project, task)
@@ -61,14 +60,9 @@ def lay_out(project: Path, task: str) -> None:
     """Make the demo's dataset and a project around it, which keeps its own copy."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "data"
-        _module(task).write(source)
+        DEMOS[task].dataset.write(source)
         overrides = Path(__file__).with_name(f"{task}.yaml")
         init(project, str(source), task, overrides=overrides, origin=None, remote=None)
-
-
-def _module(task: str) -> Any:
-    """What makes a task's dataset, and tells of it."""
-    return importlib.import_module(f"alambique.demo.{task}")
 
 
 def run_dag(project: Path, name: str) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from alambique.demo.digits import DIGITS
+
 
 @dataclass(frozen=True)
 class Scenes:
@@ -82,6 +84,3 @@ class Scenes:
             extent = ((right - left) / self.size, (bottom - top) / self.size)
             rows.append(f"{labels[pick]} {center[0]:.6f} {center[1]:.6f} {extent[0]:.6f} {extent[1]:.6f}\n")
         return canvas.clip(0, 255).astype(np.uint8), rows
-
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -7,6 +7,7 @@ which remembers does better than one which knows common words alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -45,15 +46,27 @@ class Stories:
 
     def write(self, target: Path) -> None:
         """Make the dataset, as people have theirs: a JSON Lines file a split."""
-        target.mkdir(parents=True)
-        chance, seen = Random(self.seed), set[str]()  # noqa: S311  nothing is secret about them
-        for split in ("train", "val", "test", "unlabelled"):
-            lines: list[str] = []
-            while len(lines) < getattr(self, split):
-                if (told := story(chance)) not in seen:
-                    seen.add(told)
-                    lines.append(json.dumps({"text": told}) + "\n")
-            (target / f"{split}.jsonl").write_text("".join(lines))
+        chance = Random(self.seed)  # noqa: S311  nothing is secret about them
+        write_splits(target, self, lambda split, index: {"text": story(chance)})
+
+
+def write_splits(target: Path, sizes: object, sample: Callable[[str, int], dict[str, str]]) -> None:
+    """Write a JSON Lines file a split into the new folder `target`; no text stands in it twice.
+
+    Args:
+        sizes: has the number of samples of each split as an attribute.
+        sample: draws the record of a split at an index; drawn again if its `text` is there already.
+    """
+    target.mkdir(parents=True)
+    written = set[str]()
+    for split in ("train", "val", "test", "unlabelled"):
+        lines: list[str] = []
+        while len(lines) < getattr(sizes, split):
+            record = sample(split, len(lines))
+            if record["text"] not in written:
+                written.add(record["text"])
+                lines.append(json.dumps(record) + "\n")
+        (target / f"{split}.jsonl").write_text("".join(lines))
 
 
 def story(chance: Random) -> str:

@@ -44,18 +44,17 @@ class Signal:
     drifted: bool = False
 
 
-def compare(reference: Reference, batch: Batch, false_alarms: float, classes: bool = True) -> list[Signal]:
+def compare(reference: Reference, batch: Batch, false_alarms: float) -> list[Signal]:
     """One signal for each statistic, with p-values adjusted for their number.
 
     Args:
         false_alarms: fraction of undrifted batches in which any signal may drift.
-        classes: whether to compute the effect size of the classes, too: importing its library takes seconds.
     """
     count = len(image_statistics.NAMES) + (2 + len(batch.network_features.numbers) if reference.network_features else 0)
     permutations = two_sample_tests.permutations_for(false_alarms, count)
     signals = [*_image_signals(reference, batch)]
     if reference.network_features is not None:
-        signals += _network_signals(reference.network_features, batch.network_features, permutations, classes)
+        signals += _network_signals(reference.network_features, batch.network_features, permutations)
     adjusted = two_sample_tests.holm([signal.p for signal in signals])
     return [replace(signal, adjusted=p, drifted=p <= false_alarms) for signal, p in zip(signals, adjusted, strict=True)]
 
@@ -73,9 +72,7 @@ def _image_signals(reference: Reference, batch: Batch) -> Iterator[Signal]:
             yield Signal(name, "image", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
 
 
-def _network_signals(
-    reference: DriftFeatures, batch: DriftFeatures, permutations: int, classes: bool
-) -> Iterator[Signal]:
+def _network_signals(reference: DriftFeatures, batch: DriftFeatures, permutations: int) -> Iterator[Signal]:
     result = two_sample_tests.maximum_mean_discrepancy(reference.embeddings, batch.embeddings, permutations)
     yield Signal("embedding", "network", "MMD²", *result, float(np.sqrt(max(result.statistic, 0))), "MMD")
     for name, first in reference.numbers.items():
@@ -84,5 +81,4 @@ def _network_signals(
         yield Signal(name, "network", "KS", *result, effect_sizes.stability_index(first, second), "PSI")
     result = two_sample_tests.class_counts(reference.counts, batch.counts, permutations)
     totals = reference.counts.sum(axis=0), batch.counts.sum(axis=0)
-    effect = effect_sizes.class_divergence(*totals, reference.classes) if classes else None
-    yield Signal("classes", "network", "χ²", *result, effect, "KL")
+    yield Signal("classes", "network", "χ²", *result, effect_sizes.class_divergence(*totals), "KL")

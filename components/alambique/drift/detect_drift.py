@@ -99,7 +99,7 @@ def _judge(
     batch = Batch(fetched.statistics, network_features)
     signals = comparisons.compare(training, batch, params.drift.false_alarms)
     familiar = production is not None and not comparisons.any_drifted(
-        comparisons.compare(production, batch, params.drift.false_alarms, classes=False)
+        comparisons.compare(production, batch, params.drift.false_alarms)
     )
     measured = performance.measure(champion, fetched, champion.project.parent, task, params)
     result = verdict.content(name, champion, training, fetched, signals, familiar, measured, params)

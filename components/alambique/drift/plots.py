@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from alambique.drift.two_sample_tests import standardised
-from alambique.report.plots import COLORS, STYLE, svg
+from alambique.report.plots import COLORS, plot, svg
 
 REFERENCE, BATCH = COLORS["coreml"], COLORS["openvino"]
 BINS = 24
@@ -23,17 +21,13 @@ def histograms(reference: NDArray[np.float64], batch: NDArray[np.float64], label
         label: of the x axis.
     """
     edges = _edges(np.concatenate([reference, batch]))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.7, 2.3), layout="constrained")
-        axes = figure.add_subplot()
+    with plot(3.7, 2.3, "y") as (figure, axes):
         for sample, color in ((reference, REFERENCE), (batch, BATCH)):
             shares = 100 * np.histogram(sample, edges)[0] / len(sample)
             axes.stairs(shares, edges, color=color, fill=True, alpha=0.3)
             axes.stairs(shares, edges, color=color, linewidth=1.6)
         axes.set(xlabel=label, ylabel="share, %")
         axes.locator_params(axis="x", nbins=5)
-        axes.grid(axis="y", linewidth=0.8)
-        axes.set_axisbelow(True)
         return svg(figure)
 
 
@@ -48,14 +42,10 @@ def scatter(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> str:
     places = analysis.transform(vectors)
     shares = analysis.explained_variance_ratio_
     first, second = (f"component {number}, {100 * share:.0f} %" for number, share in enumerate(shares, 1))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
-        axes = figure.add_subplot()
+    with plot(5.6, 4.2) as (figure, axes):
         for part, color in ((places[: len(reference)], REFERENCE), (places[len(reference) :], BATCH)):
             axes.scatter(part[:, 0], part[:, 1], s=13, color=color, alpha=0.6, linewidths=0)
         axes.set(xlabel=f"{first} of the variance", ylabel=second)
-        axes.grid(linewidth=0.8)
-        axes.set_axisbelow(True)
         return svg(figure)
 
 

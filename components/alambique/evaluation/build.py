@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from alambique.config.gate_config import Reference
+from alambique.config.params import Params
 from alambique.evaluation import latency, pareto
 from alambique.evaluation.leaderboard import (
     SCHEMA,
@@ -27,20 +28,12 @@ from alambique.layout import Candidate, EvaluationTarget, evaluation_targets
 
 
 def leaderboard(
+    params: Params,
     *,
-    project: str,
-    task: str,
-    samples: str,
     headline: str,
+    samples: str,
     measures: Mapping[str, TaskMeasure],
     by_class: Mapping[str, TaskMeasure],
-    objective: str,
-    teachers: Sequence[str],
-    students: Sequence[str],
-    seeds: Sequence[int],
-    runtimes: Sequence[str],
-    int8: Sequence[str],
-    input_size: int,
     data: str,
     classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
@@ -52,7 +45,7 @@ def leaderboard(
     """One table of all evaluation targets; see `Leaderboard`.
 
     Args:
-        samples, headline, measures, by_class: the task's, see `alambique.tasks.Task`.
+        headline, samples, measures, by_class: the task's, see `alambique.tasks.Task`.
         data: digest of today's test split.
         classes: names in index order.
         evaluations: content of metrics/evaluate/<name>.json, by the evaluation target's name.
@@ -67,7 +60,7 @@ def leaderboard(
         target.name: _row(
             target, evaluations[target.name], benchmark["latencies"].get(target.name, {}), measures, by_class
         )
-        for target in evaluation_targets(teachers, students, seeds, runtimes, int8)
+        for target in evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
     }
     times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():
@@ -75,41 +68,36 @@ def leaderboard(
         if THROUGHPUT in measures and row["latency_p50_ms"]:
             row["metrics"][THROUGHPUT] = 1000 / row["latency_p50_ms"]
     teacher = rank((row for row in rows.values() if row["kind"] == "teacher"), "accuracy", headline)[0]
-    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), objective, headline)
+    ranked = rank((row for row in rows.values() if row["kind"] == "candidate"), params.promotion.objective, headline)
     for row in rows.values():
         if row["field"]:
             row["field"]["agreement"] = agreements.get((row["subject"], teacher["subject"]))
     return {
         "schema": SCHEMA,
-        "project": project,
-        "task": task,
+        "project": params.project,
+        "task": params.task,
         "samples": samples,
         "headline": headline,
-        "measures": {name: _measure(measure) for name, measure in measures.items()},
-        "by_class": {name: _measure(measure) for name, measure in by_class.items()},
-        "objective": objective,
-        "students": list(students),
-        "seeds": list(seeds),
-        "runtimes": list(runtimes),
+        "measures": {name: cast("Measure", measure._asdict()) for name, measure in measures.items()},
+        "by_class": {name: cast("Measure", measure._asdict()) for name, measure in by_class.items()},
+        "objective": params.promotion.objective,
+        "students": list(params.students),
+        "seeds": list(params.seeds),
+        "runtimes": list(params.runtimes),
         "data": data,
         "classes": list(classes),
         "images": evaluations[teacher["subject"]].get("images"),
-        "input_size": input_size,
+        "input_size": params.input_size,
         "benchmark": {key: benchmark.get(key) for key in ("cpu", "device", "threads", "runs")},
         "best": ranked[0]["subject"] if ranked and ranked[0]["metrics"][headline] is not None else None,
         "teacher": teacher["subject"],
-        "distillation_gain": {student: _gain(gains[student]) for student in students},
+        "distillation_gain": {student: _gain(gains[student]) for student in params.students},
         "pareto": {
             runtime: pareto.front((row for row in rows.values() if row["runtime"] == runtime), headline)
-            for runtime in runtimes
+            for runtime in params.runtimes
         },
         "rows": list(rows.values()),
     }
-
-
-def _measure(measure: TaskMeasure) -> Measure:
-    label, unit, lower_is_better, shown, about = measure
-    return {"label": label, "unit": unit, "lower_is_better": lower_is_better, "shown": shown, "about": about}
 
 
 def _row(
@@ -172,10 +160,7 @@ def _compare(
 
 
 def _gain(interval: Interval | None) -> Gain | None:
-    if interval is None:
-        return None
-    value, low, high, seeds, images = interval
-    return {"value": value, "low": low, "high": high, "seeds": seeds, "images": images}
+    return None if interval is None else cast("Gain", interval._asdict())
 
 
 def _delta(interval: Interval) -> Delta:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -42,6 +43,24 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class Plot(NamedTuple):
+    """An empty plot in the page's style."""
+
+    figure: Figure
+    axes: Axes
+
+
+@contextmanager
+def plot(width: float, height: float, grid: Literal["both", "x", "y"] = "both") -> Iterator[Plot]:
+    """A plot to be drawn on and, by `svg`, written inside the block; its size is in inches at 72 pixels each."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(axis=grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+        yield Plot(figure, axes)
+
+
 class Axis(NamedTuple):
     """The figure of a row that an axis shows, and its label."""
 
@@ -64,16 +83,12 @@ def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: Axis, a
     known = [(x, y * 100, row) for x, y, row in points if x is not None and y is not None]
     if not known:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
-        axes = figure.add_subplot()
+    with plot(5.6, 3.5) as (figure, axes):
         for x, y, row in known:
             _point(axes, x, y, row, 1.0 if row["subject"] in fronts else FADED)
         axes.margins(x=0.3, y=0.2)
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
         axes.set(xlabel=cost.label, ylabel=f"{accuracy.label}, points")
-        axes.grid(linewidth=0.8)
-        axes.set_axisbelow(True)
         return svg(figure)
 
 
@@ -87,14 +102,10 @@ def histogram(shares: Sequence[float], label: str) -> str:
         an <svg> element.
     """
     width = 1 / len(shares)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 2.6), layout="constrained")
-        axes = figure.add_subplot()
+    with plot(5.6, 2.6, "y") as (figure, axes):
         places = [index * width for index in range(len(shares))]
         axes.bar(places, [100 * share for share in shares], 0.86 * width, align="edge", color=COLORS["openvino"])
         axes.set(xlabel=label, ylabel="share, %", xlim=(0, 1))
-        axes.grid(axis="y", linewidth=0.8)
-        axes.set_axisbelow(True)
         return svg(figure)
 
 
@@ -108,9 +119,7 @@ def pruning_costs(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
         an <svg> element.
     """
     layers = sorted(drops, key=lambda name: (int(name.partition(" ")[0]), name))  # in the order of the forward pass
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 0.8 + 0.2 * len(drops)), layout="constrained")
-        axes = figure.add_subplot()
+    with plot(5.6, 0.8 + 0.2 * len(drops), "x") as (figure, axes):
         for row, points in enumerate(drops[layer] for layer in layers):
             lost = [100 * drop for drop in points.values()]
             axes.plot(lost, [row] * len(lost), color=COLORS["openvino"], alpha=FADED, zorder=2)
@@ -119,8 +128,6 @@ def pruning_costs(drops: Mapping[str, Mapping[str, float]], label: str) -> str:
         axes.set_yticks(range(len(layers)), layers, fontsize=8)
         axes.invert_yaxis()
         axes.set(xlabel=f"{label} lost on val, points", ylabel="layer")
-        axes.grid(axis="x", linewidth=0.8)
-        axes.set_axisbelow(True)
         return svg(figure)
 
 

@@ -62,19 +62,11 @@ def compare(project: Path, params: Params) -> Leaderboard:
     seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
     teachers = [name for name in seen if EvaluationTarget.parse(name).kind == "teacher"]
     board = build.leaderboard(
-        project=params.project,
-        task=params.task,
-        samples=task.samples,
+        params,
         headline=params.HEADLINE,
+        samples=task.samples,
         measures=task.measures,
         by_class=task.by_class,
-        objective=params.promotion.objective,
-        teachers=params.teachers,
-        students=params.students,
-        seeds=params.seeds,
-        runtimes=params.runtimes,
-        int8=params.int8,
-        input_size=params.input_size,
         data=data,
         classes=dataset.classes,
         evaluations=evaluations,

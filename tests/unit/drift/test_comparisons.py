@@ -16,7 +16,7 @@ BATCHES, IMAGES, LEVEL = 40, 60, 0.05
 def rate(change: Callable[[Batch, int], Batch]) -> tuple[float, set[str]]:
     """Share of batches that are called drifted, each with a reference of its own, and by which signals."""
     drifted = [
-        {signal.name for signal in compare(reference(2 * seed), change(batch(IMAGES, 2 * seed + 1), seed), LEVEL, False)
+        {signal.name for signal in compare(reference(2 * seed), change(batch(IMAGES, 2 * seed + 1), seed), LEVEL)
          if signal.drifted}
         for seed in range(BATCHES)
     ]  # fmt: skip
@@ -71,7 +71,7 @@ def test_a_shift_is_seen_by_its_own_signal(change: Callable[[Batch, int], Batch]
 
 
 def test_what_never_varies_is_not_asked() -> None:
-    names = {signal.name for signal in compare(reference(), batch(IMAGES, 1), LEVEL, False)}
+    names = {signal.name for signal in compare(reference(), batch(IMAGES, 1), LEVEL)}
     assert names == {*image_statistics.NAMES, "embedding", "confidence", "boxes", "classes"} - {"aspect"}
 
 
@@ -88,6 +88,6 @@ def test_every_signal_has_its_figures() -> None:
 
 
 def test_equal_sets_give_equal_signals() -> None:
-    first, second = (compare(reference(), batch(IMAGES, 1), LEVEL, False) for _ in range(2))
+    first, second = (compare(reference(), batch(IMAGES, 1), LEVEL) for _ in range(2))
     assert first == second
     assert all(isinstance(signal, Signal) for signal in first)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import entropy
 
 from alambique.drift.effect_sizes import class_divergence, stability_index
 
@@ -26,9 +25,10 @@ def test_counts_have_fewer_bins_than_deciles() -> None:
 
 def test_the_divergence_is_that_of_the_smoothed_reference() -> None:
     reference, batch = np.array([50.0, 50.0, 0.0]), np.array([10.0, 80.0, 10.0])
-    expected = entropy(batch, reference + 0.5)
-    assert class_divergence(reference, batch, ["a", "b", "c"]) == pytest.approx(expected)
+    first, second = batch / 100, (reference + 0.5) / 101.5
+    expected = np.sum(first * np.log(first / second))
+    assert class_divergence(reference, batch) == pytest.approx(expected)
 
 
 def test_no_prediction_has_no_divergence() -> None:
-    assert class_divergence(np.array([1.0, 2.0]), np.zeros(2), ["a", "b"]) is None
+    assert class_divergence(np.array([1.0, 2.0]), np.zeros(2)) is None

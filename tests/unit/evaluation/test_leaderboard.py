@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from alambique.config import params
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import build as building
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, load
@@ -63,19 +64,21 @@ def build(
     figures = {name: metrics.get("map50_95") for name, metrics in measured.items()}
     known = {name: value for name, value in figures.items() if isinstance(value, float) and math.isfinite(value)}
     return building.leaderboard(
-        project="cells",
-        task="detect",
-        samples="images",
+        params.Params.model_construct(
+            project="cells",
+            task="detect",
+            teachers=TEACHERS,
+            students=["pico"],
+            seeds=SEEDS,
+            runtimes=["onnx"],
+            int8=["onnx"],
+            input_size=64,
+            promotion=params.Promotion.model_construct(objective=objective),
+        ),
         headline="map50_95",
+        samples="images",
         measures=measures,
         by_class=TASKS["detect"].by_class,
-        objective=objective,
-        teachers=TEACHERS,
-        students=["pico"],
-        seeds=SEEDS,
-        runtimes=["onnx"],
-        int8=["onnx"],
-        input_size=64,
         data="today",
         classes=["red", "white"],
         evaluations=measured,

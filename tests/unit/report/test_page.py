@@ -11,6 +11,7 @@ from markupsafe import Markup
 from rich.console import Console
 
 from alambique.config.gate_config import AtMost
+from alambique.config.params import Params
 from alambique.evaluation import build
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Measure
@@ -40,19 +41,20 @@ def board() -> Leaderboard:
     parity = {"samples": 40, "max_score_difference": 0.01, "max_output_difference": None, "agreement": 0.9}
     evaluations["pico-onnx-int8"]["parity"] = parity
     return build.leaderboard(
-        project="tales",
-        task="text",
-        samples="texts",
+        Params.model_construct(
+            project="tales",
+            task="text",
+            teachers=["main"],
+            students=["pico"],
+            seeds=[0],
+            runtimes=["onnx"],
+            int8=["onnx"],
+            input_size=64,
+        ),
         headline="agreement",
+        samples="texts",
         measures=MEASURES,
         by_class={},
-        objective="accuracy",
-        teachers=["main"],
-        students=["pico"],
-        seeds=[0],
-        runtimes=["onnx"],
-        int8=["onnx"],
-        input_size=64,
         data="today",
         classes=[],
         evaluations=evaluations,

@@ -7,24 +7,14 @@ from typing import Any
 
 import great_expectations.expectations as gxe
 
-from alambique.data.contract import MIN_SIDE
+from alambique.data.contract import enough_by_class, every_split, one_split, usable_images
 from alambique.data.images import LABELLED, SPLITS
-from alambique.data.manifest import image_facts, mark_shared, table
+from alambique.data.manifest import FACTS, PLACE, class_counts, image_facts, mark_shared, table
 from alambique.tasks.base import Facts
 from alambique.tasks.images.dataset import Dataset
 
-IMAGES: dict[str, str] = {
-    "split": "object",
-    "path": "object",
-    "readable": "bool",
-    "width": "Int64",  # absent when the image is unreadable
-    "height": "Int64",
-    "bytes": "int64",
-    "sha256": "object",
-    "found_in": "object",
-}
-LABELS: dict[str, str] = {"split": "object", "path": "object", "class": "object"}
-COUNTS: dict[str, str] = {"split": "object", "path": "object", "images": "int64"}
+IMAGES: dict[str, str] = {**PLACE, **FACTS, "found_in": "object"}
+LABELS: dict[str, str] = {**PLACE, "class": "object"}
 
 
 def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
@@ -43,50 +33,22 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
                 labels.append({**place, "class": dataset.class_of(image)})
     mark_shared(images)
     per_class = Counter((row["split"], row["class"]) for row in labels)
-    counts = [
-        {"split": split, "path": f"{split}/{name}", "images": per_class[split, name]}
-        for split in LABELLED
-        for name in dataset.classes
-    ]
+    counts = class_counts("images", per_class, {name: name for name in dataset.classes})
     return Facts(
-        {"images": table(images, IMAGES), "labels": table(labels, LABELS), "counts": table(counts, COUNTS)},
-        _expectations(dataset.classes, min_images_per_class),
+        {"images": table(images, IMAGES), "labels": table(labels, LABELS), "counts": counts},
+        {
+            "images": [every_split("images"), *usable_images(), one_split("image")],
+            "labels": [
+                gxe.ExpectColumnValuesToBeInSet(
+                    column="class",
+                    value_set=dataset.classes,
+                    notes="every image lies in the folder of a class of data.yaml",
+                )
+            ],
+            "counts": [enough_by_class("images", min_images_per_class)],
+        },
         {
             "images": {split: sum(row["split"] == split for row in images) for split in dataset.folders},
             "classes": {name: sum(per_class[split, name] for split in LABELLED) for name in dataset.classes},
         },
     )
-
-
-def _expectations(classes: list[str], min_images_per_class: int) -> dict[str, list[Any]]:
-    return {
-        "images": [
-            gxe.ExpectColumnDistinctValuesToContainSet(
-                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
-            ),
-            *(
-                gxe.ExpectColumnValuesToBeBetween(
-                    column=side, min_value=MIN_SIDE, notes=f"every image's {side} is at least {MIN_SIDE} pixels"
-                )
-                for side in ("width", "height")
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
-            ),
-        ],
-        "labels": [
-            gxe.ExpectColumnValuesToBeInSet(
-                column="class", value_set=classes, notes="every image lies in the folder of a class of data.yaml"
-            )
-        ],
-        "counts": [
-            gxe.ExpectColumnValuesToBeBetween(
-                column="images",
-                min_value=min_images_per_class,
-                notes=f"every class has images in each labelled split, at least {min_images_per_class}",
-            )
-        ],
-    }

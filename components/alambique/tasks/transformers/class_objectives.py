@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from alambique.config.text_classify import Distill
+from alambique.config.classify import Distill
 from alambique.tasks.classifiers.soft_labels import SPLITS, ClassLabels, ClassRecipe, divergence, view_targets
 from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import encoding, losses, tokenizers

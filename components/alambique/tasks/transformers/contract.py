@@ -6,21 +6,20 @@ from collections import Counter
 from typing import Any
 
 import great_expectations.expectations as gxe
-import pandas as pd
 
-from alambique.data.dataset import LABELLED, SPLITS
+from alambique.data.contract import enough_by_class, every_split, one_split
+from alambique.data.images import LABELLED, SPLITS
+from alambique.data.manifest import PLACE, class_counts, table
 from alambique.tasks.base import Facts
 from alambique.tasks.transformers.dataset import Texts, key
 
 TEXTS: dict[str, str] = {
-    "split": "object",
-    "path": "object",
+    **PLACE,
     "error": "object",
     "characters": "Int64",  # absent where the line is no sample
     "label": "object",
     "found_in": "object",
 }
-COUNTS: dict[str, str] = {"split": "object", "path": "object", "texts": "int64"}
 
 
 def facts(dataset: Texts) -> Facts:
@@ -39,9 +38,9 @@ def facts(dataset: Texts) -> Facts:
             rows.append({"split": split, "path": name, "error": error, "characters": characters, "label": label})
     for row, same in zip(rows, keys, strict=True):
         row["found_in"] = ", ".join(splits[same])
-    table = pd.DataFrame(rows, columns=list(TEXTS)).astype(TEXTS)
-    counts = {split: int((table["split"] == split).sum()) for split in dataset.files}
-    return Facts({"texts": table}, {"texts": _expectations()}, {"texts": counts})
+    texts = table(rows, TEXTS)
+    counts = {split: int((texts["split"] == split).sum()) for split in dataset.files}
+    return Facts({"texts": texts}, {"texts": _expectations()}, {"texts": counts})
 
 
 def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
@@ -51,39 +50,27 @@ def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
         min_texts_per_class: in each labelled split.
     """
     plain = facts(dataset)
-    table = plain.tables["texts"]
-    texts = Counter(zip(table["split"], table["label"], strict=True))
-    rows = [
-        {"split": split, "path": f"{split}/{name}", "texts": texts[split, name]}
-        for split in LABELLED
-        for name in dataset.classes
-    ]
-    counts = pd.DataFrame(rows, columns=list(COUNTS)).astype(COUNTS)
-    labels = table[table["split"].isin(LABELLED)]
+    texts = plain.tables["texts"]
+    per_class = Counter(zip(texts["split"], texts["label"], strict=True))
+    counts = class_counts("texts", per_class, {name: name for name in dataset.classes})
+    labels = texts[texts["split"].isin(LABELLED)]
     known = [
         gxe.ExpectColumnValuesToNotBeNull(column="label", notes="every text of train, val and test has a label"),
         gxe.ExpectColumnValuesToBeInSet(
             column="label", value_set=dataset.classes, notes="every label is one that data.yaml names"
         ),
     ]
-    enough = gxe.ExpectColumnValuesToBeBetween(
-        column="texts",
-        min_value=min_texts_per_class,
-        notes=f"every class has texts in each labelled split, at least {min_texts_per_class}",
-    )
     return Facts(
         {**plain.tables, "labels": labels, "counts": counts},
-        {**plain.contract, "labels": known, "counts": [enough]},
+        {**plain.contract, "labels": known, "counts": [enough_by_class("texts", min_texts_per_class)]},
         {**plain.counts, "classes": {name: int((labels["label"] == name).sum()) for name in dataset.classes}},
     )
 
 
 def _expectations() -> list[Any]:
     return [
-        gxe.ExpectColumnDistinctValuesToContainSet(
-            column="split", value_set=list(LABELLED), notes="train, val and test each hold texts"
-        ),
+        every_split("texts"),
         gxe.ExpectColumnValuesToBeNull(column="error", notes="every line is a text or a conversation"),
         gxe.ExpectColumnValuesToBeBetween(column="characters", min_value=1, notes="no text is empty"),
-        gxe.ExpectColumnValuesToBeInSet(column="found_in", value_set=list(SPLITS), notes="no text is in two splits"),
+        one_split("text"),
     ]

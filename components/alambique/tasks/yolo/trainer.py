@@ -22,7 +22,6 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import RANK
 
-from alambique.config import heads
 from alambique.config.detect import Training
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
@@ -50,7 +49,7 @@ def train(
     *,
     image_size: int,
     epochs: int,
-    training: Training | heads.Training,
+    training: Training,
     seed: int,
     state_interval: float = INTERVAL,
     prior: PriorTraining = NO_PRIOR,
@@ -94,9 +93,7 @@ def train(
     return trainer.summary()
 
 
-def _settings(
-    image_size: int, epochs: int, training: Training | heads.Training, seed: int, suppress: bool
-) -> dict[str, Any]:
+def _settings(image_size: int, epochs: int, training: Training, seed: int, suppress: bool) -> dict[str, Any]:
     """Upstream's settings; those not named here stay as upstream has them.
 
     Args:

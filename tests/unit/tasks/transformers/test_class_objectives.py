@@ -7,7 +7,8 @@ import torch
 from factories.tiny_bert import TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
-from alambique.config.text_classify import Distill, Training
+from alambique.config.classify import Distill
+from alambique.config.text_classify import Training
 from alambique.errors import DataError, IntegrityError
 from alambique.tasks import training_loop
 from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, keep
