@@ -47,7 +47,8 @@ def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
         augment=augment,
     )
     views = soft_labels.views_of_all(data, recipe)
-    rows = soft_labels.label_views([teacher], views, soft_labels.shard_order(views, 0, 1), recipe)
+    order = sorted(range(len(views)), key=views.names.__getitem__)
+    rows = soft_labels.label_views([teacher], views, order, recipe)
     (folder / "cache" / "0").mkdir(parents=True)
     writer.write(folder / "cache" / "0", rows, recipe, 0, 1)
     cached = objectives.by_soft_labels(data, Cache.open(folder / "cache", recipe), recipe, distill)

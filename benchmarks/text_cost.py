@@ -59,7 +59,7 @@ def corpus(scratch: Path, count: int) -> tuple[Texts, PreTrainedTokenizerFast, l
     Stories(train=400, val=1, test=1, unlabelled=0).write(scratch / "stories")
     import_dataset(str(scratch / "stories"), scratch / "data")
     data = Texts.load(scratch / "data")
-    tokenizer = tokenizers.train_bpe(tokenizers.corpus(data), 600)
+    tokenizer = tokenizers.train_bpe([text.text for text in data.training_texts()], 600)
     tokenizer.add_tokens([f"<token{number}>" for number in range(len(tokenizer), VOCABULARY)])
     ids = np.concatenate([text.ids for text in sequences.encode(data.texts("train"), tokenizer, TOKENS)])
     loss_mask = np.arange(TOKENS) > 0

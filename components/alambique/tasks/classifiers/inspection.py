@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from markupsafe import Markup
@@ -16,12 +16,17 @@ from rich.markup import escape
 from rich.table import Table
 from scipy.special import entr
 
+from alambique.errors import DataError
 from alambique.files import read_json, write_text
-from alambique.layout import CARD, TEACHERS
+from alambique.layout import CARD, SOFT_LABELS, TEACHERS
 from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.shards import read_recipe
+from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassRecipe, mean_probabilities
 
 BINS = 20
 """Of a histogram from 0 to 1."""
@@ -35,6 +40,8 @@ NEGLIGIBLE = 0.005
 """Probabilities below it are not listed."""
 BAR = 36
 """Characters of the longest bar."""
+
+Kind = TypeVar("Kind", bound=Recipe[Any])
 
 
 class SampleLabels(NamedTuple):
@@ -76,10 +83,12 @@ class Inspection:
     Attributes:
         samples: in the cache's order.
         classes: their names.
+        facts: how the cache was made, by name.
     """
 
     samples: list[SampleLabels]
     classes: list[str]
+    facts: Mapping[str, str]
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -104,6 +113,25 @@ class Inspection:
         labelled = self.labels >= 0
         right = self.probabilities.argmax(axis=1) == self.labels
         return float(right[labelled].mean()) if labelled.any() else None
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """The facts, and what the soft labels say on the whole."""
+        labelled, total = int((self.labels >= 0).sum()), len(self.samples)
+        found = {} if self.agreement is None else {"labels found": f"{self.agreement:.1%}"}
+        counted = {"labelled": f"{labelled:,} of {total:,}", "mean entropy": f"{self.entropy.mean():.3f} of 1"}
+        return {**self.facts, **counted, **found}
+
+    def find(self, name: str) -> SampleLabels:
+        """The sample of a name.
+
+        Raises:
+            DataError: the cache has none.
+        """
+        if sample := next((sample for sample in self.samples if sample.name == name), None):
+            return sample
+        example = self.samples[0].name if self.samples else "train/…"
+        raise DataError(f"there are no soft labels for {name}; name a sample as in {example}")
 
     def rows(self) -> list[ClassRow]:
         """A row for each class, in index order."""
@@ -131,27 +159,70 @@ class Inspection:
         return {title: [self.samples[row] for row in rows] for title, rows in groups.items()}
 
 
-def show(
-    inspection: Inspection,
-    facts: Mapping[str, str],
-    output: Path,
-    picture: Callable[[str], Markup],
-    console: Console,
-) -> None:
+def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None]) -> Inspection:
+    """The soft labels of a project.
+
+    Args:
+        kind: of their recipe.
+        labels: the classes of the labelled samples, by name.
+    Raises:
+        IntegrityError: the cache is not pulled, unfinished or damaged, or no view in it is of one sample.
+    """
+    recipe, cache = open_cache(project, kind)
+    numbers = {name: index for index, name in enumerate(recipe.classes)}
+    samples = [
+        SampleLabels(name, numbers.get(labels.get(name) or "", UNLABELLED), mean_probabilities(row, len(numbers)))
+        for name, row in cache.items()
+    ]
+    facts = {**cache_facts(project, recipe, len(cache), "sample"), **recipe.describe()}
+    return Inspection(samples, recipe.classes, facts)
+
+
+def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
+    """How a project's cache was made, and the cache.
+
+    Raises:
+        IntegrityError: it is not pulled, unfinished or damaged.
+    """
+    recipe = read_recipe(project / SOFT_LABELS, kind)
+    return recipe, Cache.open(project / SOFT_LABELS, recipe)
+
+
+def cache_facts(project: Path, recipe: Recipe[Any], items: int, item: str) -> dict[str, str]:
+    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256.
+
+    Args:
+        items: how many there are.
+        item: what they are, in the singular.
+    """
+    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
+    size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
+    return {
+        "key": recipe.digest(),
+        "teachers": ", ".join(f"{names.get(digest, '')} {digest[:12]}".strip() for digest in recipe.teachers),
+        "on disk": f"{size:,} bytes, {size / max(items, 1):,.0f} a {item}",
+    }
+
+
+def print_facts(facts: Mapping[str, str], console: Console) -> None:
+    """Print a line for each."""
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    about = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        about.add_row(f"[dim]{name}[/]", escape(value))
+    console.print(about)
+
+
+def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup], console: Console) -> None:
     """Print a summary by class, and write a page about the soft labels.
 
     Args:
-        facts: how the cache was made, by name.
         output: the page; needs nothing but itself.
         picture: a sample as a page shows it, by its name.
         console: where to.
     """
-    if not console.is_terminal:
-        console.width = WIDTH  # a pipe has no width of its own
-    about = Table.grid(padding=(0, 2))
-    for name, value in {**facts, **_summary(inspection)}.items():
-        about.add_row(f"[dim]{name}[/]", escape(value))
-    console.print(about)
+    print_facts(inspection.summary, console)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("class")
     for column in ("labelled", "found, %", "predicted for unlabelled"):
@@ -161,7 +232,7 @@ def show(
         others = ", ".join(f"{name} {points(share)}" for name, share in row.others)
         table.add_row(escape(row.name), f"{row.labelled:,}", points(row.found), f"{row.predicted:,}", escape(others))
     console.print(table)
-    write_text(output, page(inspection, facts, picture))
+    write_text(output, page(inspection, picture))
     console.print(f"Samples: {output}", highlight=False, soft_wrap=True)
 
 
@@ -173,7 +244,8 @@ def show_sample(sample: SampleLabels, classes: Sequence[str], temperature: float
         console: where to.
     """
     console.print(f"[bold]{escape(sample.name)}[/], labelled {label(sample, classes)}", highlight=False)
-    softened = tempered(sample.probabilities, temperature)
+    raised = sample.probabilities ** (1 / temperature)
+    softened = raised / raised.sum()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("class", "%", f"% at temperature {temperature:g}", ""):
         table.add_column(column)
@@ -185,14 +257,14 @@ def show_sample(sample: SampleLabels, classes: Sequence[str], temperature: float
     console.print(table)
 
 
-def page(inspection: Inspection, facts: Mapping[str, str], picture: Callable[[str], Markup]) -> str:
+def page(inspection: Inspection, picture: Callable[[str], Markup]) -> str:
     """The page's HTML: no date, no address of another host; see `show`."""
     environment = templates("alambique.tasks.classifiers", "alambique.report")
     environment.filters["points"] = points
     classes = inspection.classes
     counts = np.histogram(inspection.entropy, BINS, (0, 1))[0] / max(len(inspection.samples), 1)
     return environment.get_template("inspection.html.j2").render(
-        facts={**facts, **_summary(inspection)},
+        facts=inspection.summary,
         samples=len(inspection.samples),
         agreement=inspection.agreement,
         histogram=Markup(plots.histogram(counts.tolist(), "entropy")),  # noqa: S704  drawn by matplotlib
@@ -217,24 +289,3 @@ def likeliest(sample: SampleLabels, classes: Sequence[str]) -> list[tuple[str, f
 def label(sample: SampleLabels, classes: Sequence[str]) -> str:
     """The sample's class, in words."""
     return classes[sample.label] if sample.label >= 0 else "by nobody"
-
-
-def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities at a temperature, (classes,)."""
-    raised = probabilities ** (1 / temperature)
-    softened: NDArray[np.float64] = raised / raised.sum()
-    return softened
-
-
-def teacher_names(project: Path, sha256s: Sequence[str]) -> str:
-    """The teachers of a cache in words: names, where the project has such checkpoints, and abbreviated SHA-256s."""
-    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
-    return ", ".join(f"{names.get(digest, '')} {digest[:12]}".strip() for digest in sha256s)
-
-
-def _summary(inspection: Inspection) -> dict[str, str]:
-    labelled, total = int((inspection.labels >= 0).sum()), len(inspection.samples)
-    summary = {"labelled": f"{labelled:,} of {total:,}", "mean entropy": f"{inspection.entropy.mean():.3f} of 1"}
-    if inspection.agreement is not None:
-        summary["labels found"] = f"{inspection.agreement:.1%}"
-    return summary

@@ -6,7 +6,6 @@ A view is what a teacher is given of a sample: a random crop of an image; the te
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema, topk
 from alambique.softlabels.key import Recipe
+from alambique.tasks.base import Card, Dataset
 
 SPLITS = ("train", "unlabelled")
 """What students are trained on."""
@@ -59,6 +59,14 @@ class ClassRecipe(Recipe[ClassLabels]):
         """The class of its rows."""
         return ClassLabels
 
+    def describe(self) -> dict[str, str]:
+        """What is kept of each view, in words.
+
+        Raises:
+            IntegrityError: a view is of two samples, and tells of neither.
+        """
+        return {"classes kept": f"{self.width} of {len(self.classes)}"}
+
     def layout(self) -> pa.Schema:
         """The columns of a shard; half precision keeps a log-probability to a part in two thousand."""
         return schema.rows(
@@ -67,11 +75,6 @@ class ClassRecipe(Recipe[ClassLabels]):
             log_remaining_mass=pa.float16(),
             checksums=pa.uint32(),
         )
-
-
-def view_checksum(view: bytes) -> int:
-    """CRC-32 of a view: tells whether the student is given what the teachers were."""
-    return zlib.crc32(view)
 
 
 def average(log_probabilities: Tensor) -> Tensor:
@@ -104,22 +107,33 @@ def keep(sample: str, log_probabilities: Tensor, checksums: Sequence[int], recip
     )
 
 
-def require_classes(teachers: Sequence[str], cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
-    """Refuse a teacher that was trained for other classes than the dataset's.
+def digests(dataset: Dataset) -> dict[str, str]:
+    """Of each split that students are trained on."""
+    return {split: dataset.digest(split) for split in SPLITS if dataset.has(split)}
+
+
+def base_recipe(cards: Sequence[Card], dataset: Dataset, params: Any, classes: list[str]) -> dict[str, Any]:
+    """What the recipes of all tasks that average teachers have in common.
 
     Args:
-        teachers: names.
-        cards: of their checkpoints, in the same order.
-        classes: of the dataset.
+        cards: of the teachers, in the order of `params.teachers`.
+        classes: of the dataset, by index; none where there are none.
     Raises:
-        IntegrityError: one was.
+        IntegrityError: a teacher was trained for other classes.
     """
-    for name, card in zip(teachers, cards, strict=True):
-        if card["classes"] != list(classes):
+    for name, card in zip(params.teachers, cards, strict=True):
+        if card["classes"] != classes:
             raise IntegrityError(
-                f"the teacher {name} knows the classes {card['classes']}, but the dataset's are {list(classes)}; "
+                f"the teacher {name} knows the classes {card['classes']}, but the dataset's are {classes}; "
                 "run the teacher stage again (`dvc repro teacher`)"
             )
+    return {
+        "teachers": [card["sha256"] for card in cards],
+        "combine": COMBINE,
+        "data": digests(dataset),
+        "top_k": params.soft_labels.top_k,
+        "classes": classes,
+    }
 
 
 def view_targets(cache: Mapping[str, ClassLabels], sample: str, view: int, checksum: int) -> dict[str, Any]:

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alambique import runtimes
-from alambique.errors import DataError
 from alambique.files import sha256
-from alambique.runtimes.base import Quantization, StaticInt8, WeightOnly
 from alambique.tasks.base import Calibration
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.preprocess import preprocess
@@ -48,9 +45,7 @@ def draw(dataset: Dataset, count: int, seed: int) -> list[Path]:
     Raises:
         DataError: train is empty.
     """
-    images = dataset.images("train")
-    if not images:
-        raise DataError(f"{dataset.root} has no training images, and INT8 needs some to calibrate on; add some")
+    images = dataset.require("train")
     shuffled = [images[index] for index in np.random.default_rng(seed).permutation(len(images))]
     per_class: dict[int, int] = {}
     order = []
@@ -59,10 +54,3 @@ def draw(dataset: Dataset, count: int, seed: int) -> list[Path]:
         per_class[label] = per_class.get(label, 0) + 1
         order.append((per_class[label], label, image))
     return [image for _, _, image in sorted(order, key=lambda row: row[:2])[:count]]
-
-
-def quantization(runtime: str, calibration: Calibration) -> Quantization:
-    """Static INT8 where the runtime has a tool for it, otherwise weights alone."""
-    if StaticInt8 in runtimes.load(runtime).quantizations:
-        return StaticInt8(calibration.inputs, OPERATORS)
-    return WeightOnly(8)

@@ -36,6 +36,18 @@ class Dataset(Images):
             )
         return self.classes.index(name)
 
+    def require(self, split: str) -> list[Path]:
+        """The images of a split that is needed.
+
+        Raises:
+            DataError: there are none.
+        """
+        if images := self.images(split):
+            return images
+        raise DataError(
+            f"{self.root} has no {split} images; networks are trained, calibrated and measured on them: add some"
+        )
+
     def size(self, split: str) -> int:
         """Number of images in a split; 0 where it has none."""
         return len(self.images(split))

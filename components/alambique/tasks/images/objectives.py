@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset as TorchDataset
 
 from alambique.config.classify import Augment, Distill
-from alambique.tasks.classifiers.soft_labels import SPLITS, UNLABELLED, ClassLabels, divergence, view_targets
+from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassLabels, digests, divergence, view_targets
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.soft_labels import ViewRecipe, views_of_all
 from alambique.tasks.images.views import Views
@@ -143,5 +143,4 @@ def scaled(batch: Batch) -> Tensor:
 
 
 def _identity(kind: str, dataset: Dataset, *settings: object) -> str:
-    splits = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
-    return hashlib.sha256(repr((kind, splits, settings)).encode()).hexdigest()
+    return hashlib.sha256(repr((kind, list(digests(dataset).values()), settings)).encode()).hexdigest()

@@ -78,7 +78,12 @@ def preprocess(path: Path, size: int) -> NDArray[np.float32]:
     Raises:
         DataError: the file is not an image.
     """
-    return planes(square(path, size))[None]
+    return network_input(square(path, size))
+
+
+def network_input(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """One image, (size, size, 3), 0 to 255, as (1, 3, size, size), 0 to 1."""
+    return planes(pixels)[None]
 
 
 def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

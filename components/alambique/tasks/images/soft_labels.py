@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alambique.config.classify import Augment, Params
-from alambique.tasks.base import Card
+from alambique.config.classify import Augment
+from alambique.errors import IntegrityError
 from alambique.tasks.classifiers import soft_labels
-from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS, ClassLabels, ClassRecipe
+from alambique.tasks.classifiers.soft_labels import SPLITS, ClassLabels, ClassRecipe
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.preprocess import DESCRIPTION, planes
+from alambique.tasks.images.preprocess import planes
 from alambique.tasks.images.views import Views
 
 BATCH = 64
@@ -33,38 +33,20 @@ class ViewRecipe(ClassRecipe):
     views: int
     augment: Augment
 
-
-def recipe(cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
-    """What decides the soft labels of today's images, teachers and parameters.
-
-    Args:
-        cards: of the teachers, in the order of `params.teachers`.
-    Raises:
-        IntegrityError: a teacher was trained for other classes.
-    """
-    soft_labels.require_classes(params.teachers, cards, dataset.classes)
-    return ViewRecipe(
-        teachers=[card["sha256"] for card in cards],
-        combine=COMBINE,
-        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
-        preprocessing=DESCRIPTION,
-        classes=dataset.classes,
-        image_size=cards[0]["image_size"],
-        top_k=params.soft_labels.top_k,
-        views=params.soft_labels.views,
-        augment=params.soft_labels.augment,
-    )
+    def describe(self) -> dict[str, str]:
+        """See `ClassRecipe.describe`."""
+        if self.augment.mix != "none":
+            raise IntegrityError(
+                f"the soft labels are of views of two images each ({self.augment.mix}), of which none tells of one "
+                "image; soft_labels.augment.mix: none would"
+            )
+        return {"views": f"{self.views} of each image, {self.image_size} px", **super().describe()}
 
 
 def views_of_all(dataset: Dataset, recipe: ViewRecipe) -> Views:
     """The views of all images that students are trained on, train's first: mixed in is any of them."""
     images = [image for split in SPLITS for image in dataset.images(split)]
     return Views(images, [dataset.inside(image) for image in images], recipe.image_size, recipe.augment)
-
-
-def shard_order(views: Views, shard: int, shards: int) -> list[int]:
-    """Indices of the images of one shard: every n-th by name, from the shard's number on."""
-    return sorted(range(len(views)), key=views.names.__getitem__)[shard::shards]
 
 
 def label_views(

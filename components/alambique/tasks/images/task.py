@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,29 +12,27 @@ from numpy.typing import NDArray
 
 from alambique.config.classify import Network, Params, Teacher
 from alambique.errors import ConfigurationError
-from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
-from alambique.layout import CARD, DATA, WEIGHTS
-from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
-from alambique.tasks.base import (
-    Ability,
-    Calibration,
-    Card,
-    DriftFeatures,
-    Facts,
-    Measurement,
-    PruningPlans,
-    TensorTypes,
+from alambique.layout import CARD, WEIGHTS
+from alambique.runtimes.base import (
+    Exportable,
+    Program,
+    Quantization,
+    StaticInt8,
+    TensorSpec,
+    Validation,
+    WeightOnly,
 )
-from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Facts, PruningPlans, TensorTypes
+from alambique.tasks.classifiers.task import ClassifierTask
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from markupsafe import Markup
     from torch import nn
 
-    from alambique.evaluation.leaderboard import Leaderboard
-    from alambique.report.pictures import Picture
     from alambique.softlabels.reader import Cache
+    from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels
     from alambique.tasks.images.dataset import Dataset
     from alambique.tasks.images.network import ClassifierNetwork
@@ -42,15 +41,18 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import TrainingObjective
 
 
-class Classify:
+LIBRARIES = {"yolo26-cls": "ultralytics", "torchvision": "torchvision", "timm": "timm"}
+"""The distribution that each family of networks is built from."""
+EXPORTERS = ("onnxscript", "onnxslim")
+"""Distributions with a part in the ONNX graph."""
+
+
+class Classify(ClassifierTask):
     """See `alambique.tasks.base.Task`."""
 
     name: ClassVar[str] = "classify"
     about: ClassVar[str] = "tell classes of images apart: YOLO26-cls, torchvision, timm"
     samples: ClassVar[str] = "images"
-    measures: ClassVar[Mapping[str, Measure]] = MEASURES
-    by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
-    methods: ClassVar[tuple[str, ...]] = ("soft", "none")
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     # Datasets
@@ -168,29 +170,33 @@ class Classify:
 
     # Soft labels
 
-    def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
-        from alambique.tasks.images.soft_labels import recipe
+    def recipe_type(self) -> type[ViewRecipe]:
+        from alambique.tasks.images.soft_labels import ViewRecipe
 
-        return recipe(cards, dataset, params)
+        return ViewRecipe
+
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
+        from alambique.tasks.classifiers.soft_labels import base_recipe
+        from alambique.tasks.images.preprocess import DESCRIPTION
+        from alambique.tasks.images.soft_labels import ViewRecipe
+
+        return ViewRecipe(
+            **base_recipe(cards, dataset, params, dataset.classes),
+            preprocessing=DESCRIPTION,
+            image_size=cards[0]["image_size"],
+            views=params.soft_labels.views,
+            augment=params.soft_labels.augment,
+        )
 
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Dataset, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
-        from alambique.tasks.images.soft_labels import label_views, shard_order, views_of_all
+        from alambique.tasks.images.soft_labels import label_views, views_of_all
 
         views = views_of_all(dataset, recipe)
+        order = sorted(range(len(views)), key=views.names.__getitem__)
         models = [self.load(folder).model for folder in teachers]
-        return label_views(models, views, shard_order(views, shard, len(params.soft_labels.shards)), recipe)
-
-    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
-        from alambique.tasks.classifiers.soft_labels import shard_metrics
-
-        return {**shard_metrics(rows)}
-
-    def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
-        from alambique.tasks.classifiers.soft_labels import row_totals
-
-        return row_totals(row)
+        return label_views(models, views, order[shard :: len(params.soft_labels.shards)], recipe)
 
     # Pruning
 
@@ -230,9 +236,15 @@ class Classify:
         return exportable(self.load(folder).model, read_json(folder / CARD)["image_size"])
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
-        from alambique.tasks.images.export import artifact
+        from alambique.tasks.images.preprocess import DESCRIPTION
 
-        return artifact(card, tensors)
+        image, logits = (tensor._asdict() for tensor in tensors)
+        return {
+            "image_size": card["image_size"],
+            "input": image,
+            "output": {**logits, "about": "logits in the order of `classes`; their softmax are the probabilities"},
+            "preprocessing": DESCRIPTION,
+        }
 
     def copy_beside(self, folder: Path, target: Path) -> None:
         pass  # the card says all that the artifact needs
@@ -243,9 +255,10 @@ class Classify:
         return examples.render(runtime, Path(__file__).parent / "examples" / self.name)
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
-        from alambique.tasks.images.export import packages
+        from alambique import runtimes
 
-        return packages(card, runtime)
+        library = LIBRARIES[card["network"]["family"]]
+        return (library, *EXPORTERS) if runtimes.load(runtime).from_graph else (library,)
 
     def calibration(self, folder: Path, dataset: Dataset, params: Params) -> Calibration:
         from alambique.tasks.images.calibration import calibration
@@ -253,14 +266,26 @@ class Classify:
         return calibration(dataset, params.quantize.images, read_json(folder / CARD)["image_size"], params.seed)
 
     def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
-        from alambique.tasks.images.calibration import quantization
+        """Static INT8 where the runtime has a tool for it, otherwise weights alone."""
+        from alambique import runtimes
+        from alambique.tasks.images.calibration import OPERATORS
 
-        return quantization(runtime, calibration)
+        if StaticInt8 in runtimes.load(runtime).quantizations:
+            return StaticInt8(calibration.inputs, OPERATORS)
+        return WeightOnly(8)
 
     def validation(self, folder: Path, dataset: Dataset, params: Params) -> Validation:
-        from alambique.tasks.images.validation import validation
+        from alambique.tasks.classifiers.evaluation import Sample, validation
+        from alambique.tasks.images.preprocess import network_input, square
 
-        return validation(dataset, read_json(folder / CARD)["image_size"])
+        # Val is measured many times: its images are read once, and kept as bytes.
+        size = read_json(folder / CARD)["image_size"]
+        return validation(
+            [
+                Sample(dataset.inside(image), dataset.label(image), partial(network_input, square(image, size)))
+                for image in dataset.require("val")
+            ]
+        )
 
     def train_int8(
         self,
@@ -276,6 +301,16 @@ class Classify:
 
     # Measuring
 
+    def labelled(self, folder: Path, dataset: Dataset, split: str) -> list[Sample]:
+        from alambique.tasks.classifiers.evaluation import Sample
+        from alambique.tasks.images.preprocess import preprocess
+
+        size = read_json(folder / CARD)["image_size"]
+        return [
+            Sample(dataset.inside(image), dataset.label(image), partial(preprocess, image, size))
+            for image in dataset.require(split)
+        ]
+
     def program(self, folder: Path, threads: int) -> Program:
         from alambique.tasks.images.network import program
 
@@ -284,24 +319,6 @@ class Classify:
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         size = card["image_size"]
         return (np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32),)
-
-    def measure(self, folder: Path, program: Program, dataset: Dataset, split: str, params: Params) -> Measurement:
-        from alambique.tasks.images.evaluate import measure
-
-        return measure(folder, program, dataset, split)
-
-    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Dataset, params: Params) -> Metrics:
-        from alambique.tasks.images.evaluate import compare
-
-        return compare(folder, artifact, checkpoint, dataset)
-
-    def resample(self, evaluations: Sequence[Path]) -> Resampled:
-        from alambique.tasks.classifiers.results import resample
-
-        return resample(evaluations)
-
-    def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
-        return {}
 
     def agreement(self, first: Path, second: Path, params: Params) -> float | None:
         return None
@@ -324,27 +341,13 @@ class Classify:
         program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
         return lambda image: program(image)[0]
 
-    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+    def labels(self, dataset: Dataset) -> Mapping[str, str]:
+        return {dataset.inside(image): dataset.class_of(image) for image in dataset.images("train")}
+
+    def shown(self, dataset: Dataset) -> Callable[[str], Markup]:
         from alambique.report.pictures import load, shown
-        from alambique.tasks.classifiers.pictures import pictures
 
-        dataset = self.dataset(project / DATA)
-        return pictures(project, board, dataset.classes, lambda name: shown(load(dataset.root / "images" / name), name))
-
-    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
-        from alambique.tasks.classifiers.pictures import plots
-
-        return plots(project, board)
-
-    def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.images.inspection import show
-
-        show(project, output, console)
-
-    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.images.inspection import show_sample
-
-        show_sample(project, sample, console)
+        return lambda name: shown(load(dataset.root / "images" / name), name)
 
 
 CLASSIFY = Classify()

@@ -7,6 +7,7 @@ Xing 2022, "A Fast Knowledge Distillation Framework for Visual Recognition"). Mi
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alambique.config.classify import Augment
-from alambique.tasks.classifiers.soft_labels import view_checksum
 from alambique.tasks.images.preprocess import Box, centre, cut, read
 
 RATIO = 4 / 3
@@ -44,7 +44,7 @@ class View(NamedTuple):
     @property
     def checksum(self) -> int:
         """CRC-32 of the pixels: tells whether two views are the same."""
-        return view_checksum(self.pixels.tobytes())
+        return zlib.crc32(self.pixels.tobytes())
 
 
 class Views:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import Measure, TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
+    from alambique.tasks.transformers.importance import Batches
 
 
 class TransformersTask(ABC):
@@ -175,6 +176,18 @@ class TransformersTask(ABC):
 
         plans = [list(choose(network.model, params.prune.how, ratio, params.input_size)) for ratio in ratios]
         return PruningPlans(plans)
+
+    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
+        from alambique.tasks.transformers import structured_pruning
+
+        batches = self.importance_batches(network, dataset, params)
+        scores = structured_pruning.measure_importance(network.model, batches)
+        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
+        return network._replace(model=smaller)
+
+    @abstractmethod
+    def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:
+        """The first texts of train, on which `importance.measure` runs the network."""
 
     # Export and serving
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
+    from alambique.tasks.transformers.importance import Batches
     from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
 
 
@@ -116,7 +117,7 @@ class CausalText(TransformersTask):
         if weights is not None:
             tokenizer = tokenizers.load(weights)
         else:
-            tokenizer = tokenizers.train_bpe(tokenizers.corpus(dataset), vocabulary)
+            tokenizer = tokenizers.train_bpe([text.text for text in dataset.training_texts()], vocabulary)
         tokenizers.require_template(tokenizer, dataset.texts("train"))
         return tokenizer
 
@@ -208,16 +209,10 @@ class CausalText(TransformersTask):
 
     # Pruning
 
-    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
-        from alambique.tasks.transformers import structured_pruning
+    def importance_batches(self, network: Network, dataset: Texts, params: Params) -> Batches:
         from alambique.tasks.transformers.sequences import importance_batches
 
-        texts = dataset.texts("train")
-        scores = structured_pruning.measure_importance(
-            network.model, importance_batches(texts, network.tokenizer, params.input_size)
-        )
-        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
-        return network._replace(model=smaller)
+        return importance_batches(dataset.texts("train"), network.tokenizer, params.input_size)
 
     def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
         from alambique.tasks.transformers.checkpoint import parameters
@@ -263,9 +258,9 @@ class CausalText(TransformersTask):
         }
 
     def copy_beside(self, folder: Path, target: Path) -> None:
-        from alambique.tasks.transformers import checkpoint, tokenizers
+        from alambique.tasks.transformers import checkpoint
 
-        tokenizers.save(checkpoint.load_tokenizer(folder), target)
+        checkpoint.load_tokenizer(folder).save_pretrained(target)
 
     def calibration(self, folder: Path, dataset: Texts, params: Params) -> Calibration:
         """Weights alone are quantized, so that no text is needed."""

@@ -105,7 +105,7 @@ def require_fit(model: PreTrainedModel, folder: Path, tokenizer: PreTrainedToken
 def save(network: Network, folder: Path) -> None:
     """Write model and tokenizer into a checkpoint's folder."""
     network.model.save_pretrained(folder / MODEL)
-    tokenizers.save(network.tokenizer, folder / MODEL)
+    network.tokenizer.save_pretrained(folder / MODEL)
 
 
 def copy(weights: Path, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -116,7 +116,7 @@ def copy(weights: Path, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Non
     """
     shutil.copytree(weights, folder / MODEL)
     if tokenizers.load(weights).chat_template != tokenizer.chat_template:
-        tokenizers.save(tokenizer, folder / MODEL)
+        tokenizer.save_pretrained(folder / MODEL)
 
 
 def describe(folder: Path, network: Network) -> dict[str, Any]:

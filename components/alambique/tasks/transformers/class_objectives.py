@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.classify import Distill
-from alambique.tasks.classifiers.soft_labels import SPLITS, ClassLabels, ClassRecipe, divergence, view_targets
+from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, digests, divergence, view_targets
 from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import encoding, losses, tokenizers
 from alambique.tasks.transformers.class_soft_labels import checksum
@@ -72,7 +72,7 @@ def by_soft_labels(
     Raises:
         IntegrityError: the cache lacks a text, or was made from another one.
     """
-    texts = [text for split in SPLITS for text in dataset.texts(split)]
+    texts = dataset.training_texts()
     samples = [
         SoftLabelled(encoded.ids, encoded.label, view_targets(cache, text.name, 0, checksum(text.text)))
         for text, encoded in zip(texts, encoding.encode(texts, tokenizer, dataset.classes, max_tokens), strict=True)
@@ -100,5 +100,5 @@ def _collate_with_targets(batch: Sequence[SoftLabelled], pad: int) -> Batch:
 
 
 def _identity(kind: str, dataset: Texts, tokenizer: PreTrainedTokenizerFast, *settings: object) -> str:
-    splits = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
+    splits = list(digests(dataset).values())
     return hashlib.sha256(repr((kind, splits, tokenizers.digest(tokenizer), settings)).encode()).hexdigest()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
-from alambique.config.text_classify import Params
-from alambique.tasks.base import Card
 from alambique.tasks.classifiers import soft_labels
-from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS, ClassLabels, ClassRecipe, view_checksum
+from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+from alambique.tasks.training_loop import Measure
 from alambique.tasks.transformers import encoding
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Text, Texts
@@ -28,25 +29,6 @@ class Teacher(NamedTuple):
     max_tokens: int
 
 
-def recipe(cards: Sequence[Card], dataset: Texts, params: Params) -> ClassRecipe:
-    """What decides the soft labels of today's texts, teachers and parameters.
-
-    Args:
-        cards: of the teachers, in the order of `params.teachers`; each names the tokenizer of its own.
-    Raises:
-        IntegrityError: a teacher was trained for other classes.
-    """
-    soft_labels.require_classes(params.teachers, cards, dataset.classes)
-    return ClassRecipe(
-        teachers=[card["sha256"] for card in cards],
-        combine=COMBINE,
-        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
-        preprocessing={"tokens": [card["max_tokens"] for card in cards], "longer": "cut off"},
-        top_k=params.soft_labels.top_k,
-        classes=dataset.classes,
-    )
-
-
 def rows(
     teachers: Sequence[Teacher], dataset: Texts, recipe: ClassRecipe, shard: int, shards: int
 ) -> Iterator[ClassLabels]:
@@ -55,8 +37,7 @@ def rows(
     Args:
         shard, shards: which of how many.
     """
-    texts = sorted((text for split in SPLITS for text in dataset.texts(split)), key=lambda text: text.name)
-    texts = texts[shard::shards]
+    texts = sorted(dataset.training_texts(), key=lambda text: text.name)[shard::shards]
     averaged = soft_labels.average(torch.stack([_predict_all(teacher, texts, dataset.classes) for teacher in teachers]))
     for text, log_probabilities in zip(texts, averaged, strict=True):
         yield soft_labels.keep(text.name, log_probabilities[None], [checksum(text.text)], recipe)
@@ -64,7 +45,7 @@ def rows(
 
 def checksum(text: str) -> int:
     """Of the one view of a text: the text itself, since each network has tokens of its own."""
-    return view_checksum(text.encode())
+    return zlib.crc32(text.encode())
 
 
 @torch.inference_mode()
@@ -89,3 +70,23 @@ def _predict_all(teacher: Teacher, texts: Sequence[Text], classes: Sequence[str]
     encoded = encoding.encode(texts, network.tokenizer, classes, max_tokens)
     predicted = dict(predict(module, encoded, network.tokenizer.pad_token_id))
     return torch.stack([predicted[text.name] for text in texts]) if texts else torch.zeros(0, len(classes))
+
+
+def measure_in_training(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:
+    """Measures a network in training on val: top1, then nll, the mean negative log-likelihood, nats.
+
+    Raises:
+        DataError: val is empty, or one of its texts has no label.
+    """
+    texts = encoding.encode_labelled(dataset, "val", tokenizer, max_tokens)
+    labels = torch.tensor([text.label for text in texts])
+
+    def measure(model: nn.Module) -> dict[str, float]:
+        predicted = dict(predict(model, texts, tokenizer.pad_token_id))
+        log_probabilities = torch.stack([predicted[text.name] for text in texts])
+        return {
+            "top1": float((log_probabilities.argmax(1) == labels).double().mean()),
+            "nll": float(nn.functional.nll_loss(log_probabilities, labels)),
+        }
+
+    return measure

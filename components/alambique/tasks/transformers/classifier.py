@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from alambique.config.text_classify import Network as Architecture
 from alambique.config.text_classify import Params, Teacher
 from alambique.errors import DataError
-from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import CARD, DATA
 from alambique.runtimes.base import (
@@ -22,38 +23,35 @@ from alambique.runtimes.base import (
     Quantization,
     StaticInt8,
     TensorSpec,
-    Validation,
 )
-from alambique.tasks.base import Calibration, Card, Facts, Measurement, TensorTypes
-from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+from alambique.tasks.base import Calibration, Card, Facts, TensorTypes
+from alambique.tasks.classifiers.task import ClassifierTask
 from alambique.tasks.transformers.base import TransformersTask
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from rich.console import Console
     from transformers import PreTrainedTokenizerFast
 
-    from alambique.evaluation.leaderboard import Leaderboard
-    from alambique.report.pictures import Picture
     from alambique.softlabels.reader import Cache
+    from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.training_loop import Measure as TrainingMeasure
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
+    from alambique.tasks.transformers.importance import Batches
 
 CALIBRATION = 128
 """Train texts on which activation ranges are measured, evenly spaced in the split."""
 
 
-class TextClassify(TransformersTask):
+class TextClassify(TransformersTask, ClassifierTask):
     """The task `text_classify`; see `alambique.tasks.base.Task`."""
 
     name: ClassVar[str] = "text_classify"
     about: ClassVar[str] = "put texts into classes, as intents or sentiments: BERTs, from any encoder"
-    measures: ClassVar[Mapping[str, Measure]] = MEASURES
-    by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
-    methods: ClassVar[tuple[str, ...]] = ("soft", "none")
 
     # Datasets
 
@@ -115,7 +113,7 @@ class TextClassify(TransformersTask):
         from alambique.tasks.transformers import tokenizers
 
         if weights is None:
-            return tokenizers.train_wordpiece(tokenizers.corpus(dataset), vocabulary)
+            return tokenizers.train_wordpiece([text.text for text in dataset.training_texts()], vocabulary)
         tokenizer = tokenizers.load(weights)
         if tokenizer.pad_token_id is None:
             raise DataError(f"the tokenizer in {weights} has no padding token; give it one, or another model")
@@ -169,16 +167,22 @@ class TextClassify(TransformersTask):
     def measure_in_training(
         self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
     ) -> TrainingMeasure:
-        from alambique.tasks.transformers.class_evaluate import measure_in_training
+        from alambique.tasks.transformers.class_soft_labels import measure_in_training
 
         return measure_in_training(dataset, tokenizer, max_tokens)
 
     # Soft labels
 
-    def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> ClassRecipe:
-        from alambique.tasks.transformers.class_soft_labels import recipe
+    def recipe_type(self) -> type[ClassRecipe]:
+        from alambique.tasks.classifiers.soft_labels import ClassRecipe
 
-        return recipe(cards, dataset, params)
+        return ClassRecipe
+
+    def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> ClassRecipe:
+        from alambique.tasks.classifiers.soft_labels import ClassRecipe, base_recipe
+
+        preprocessing = {"tokens": [card["max_tokens"] for card in cards], "longer": "cut off"}
+        return ClassRecipe(**base_recipe(cards, dataset, params, dataset.classes), preprocessing=preprocessing)
 
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
@@ -190,27 +194,12 @@ class TextClassify(TransformersTask):
         ]
         return class_soft_labels.rows(known, dataset, recipe, shard, len(params.soft_labels.shards))
 
-    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
-        from alambique.tasks.classifiers.soft_labels import shard_metrics
-
-        return {**shard_metrics(rows)}
-
-    def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
-        from alambique.tasks.classifiers.soft_labels import row_totals
-
-        return row_totals(row)
-
     # Pruning
 
-    def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Params) -> Network:
-        from alambique.tasks.transformers import structured_pruning
+    def importance_batches(self, network: Network, dataset: Texts, params: Params) -> Batches:
         from alambique.tasks.transformers.encoding import importance_batches
 
-        scores = structured_pruning.measure_importance(
-            network.model, importance_batches(dataset, network.tokenizer, params.input_size)
-        )
-        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
-        return network._replace(model=smaller)
+        return importance_batches(dataset, network.tokenizer, params.input_size)
 
     def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
         from alambique.tasks.transformers.models import text_macs
@@ -244,18 +233,16 @@ class TextClassify(TransformersTask):
 
     def copy_beside(self, folder: Path, target: Path) -> None:
         """The tokenizer, which truncates texts by itself: whoever uses the artifact has nothing but its file."""
-        from alambique.tasks.transformers import checkpoint, tokenizers
+        from alambique.tasks.transformers import checkpoint
 
         tokenizer = checkpoint.load_tokenizer(folder)
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.backend_tokenizer.enable_truncation(read_json(folder / CARD)["max_tokens"])
-        tokenizers.save(tokenizer, target)
+        tokenizer.save_pretrained(target)
 
     def calibration(self, folder: Path, dataset: Texts, params: Params) -> Calibration:
-        from alambique.tasks.transformers.class_evaluate import encoded
-
-        texts = encoded(folder, dataset, "train")
-        return Calibration([text.ids[np.newaxis] for text in texts[:: -(-len(texts) // CALIBRATION)]], {})
+        samples = self.labelled(folder, dataset, "train")
+        return Calibration([sample.read() for sample in samples[:: -(-len(samples) // CALIBRATION)]], {})
 
     def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
         """ONNX Runtime: activations by each text's own range (dynamic). Others: by their ranges on train texts."""
@@ -263,12 +250,15 @@ class TextClassify(TransformersTask):
             return DynamicInt8()
         return StaticInt8(calibration.inputs, operators=(), symmetric=False)
 
-    def validation(self, folder: Path, dataset: Texts, params: Params) -> Validation:
-        from alambique.tasks.transformers.class_evaluate import validation
-
-        return validation(folder, dataset)
-
     # Measuring
+
+    def labelled(self, folder: Path, dataset: Texts, split: str) -> list[Sample]:
+        from alambique.tasks.classifiers.evaluation import Sample
+        from alambique.tasks.transformers import checkpoint, encoding
+
+        tokenizer, max_tokens = checkpoint.load_tokenizer(folder), read_json(folder / CARD)["max_tokens"]
+        texts = encoding.encode_labelled(dataset, split, tokenizer, max_tokens)
+        return [Sample(text.name, text.label, partial(np.expand_dims, text.ids, 0)) for text in texts]
 
     def program(self, folder: Path, threads: int) -> Program:
         import torch
@@ -288,24 +278,6 @@ class TextClassify(TransformersTask):
         """A text of half the length that is taken at most."""
         return (np.random.default_rng(0).integers(card["vocabulary"], size=(1, card["max_tokens"] // 2)),)
 
-    def measure(self, folder: Path, program: Program, dataset: Texts, split: str, params: Params) -> Measurement:
-        from alambique.tasks.transformers.class_evaluate import measure
-
-        return measure(folder, program, dataset, split)
-
-    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Texts, params: Params) -> Metrics:
-        from alambique.tasks.transformers.class_evaluate import compare
-
-        return compare(folder, artifact, checkpoint, dataset)
-
-    def resample(self, evaluations: Sequence[Path]) -> Resampled:
-        from alambique.tasks.classifiers.results import resample
-
-        return resample(evaluations)
-
-    def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
-        return {}
-
     # Serving and showing
 
     def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
@@ -315,29 +287,20 @@ class TextClassify(TransformersTask):
         program = self.open(folder, threads)
         return lambda ids: program(np.asarray(ids))[0]
 
-    def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
+    def labels(self, dataset: Texts) -> Mapping[str, str | None]:
+        return {text.name: text.label for text in dataset.training_texts()}
+
+    def shown(self, dataset: Texts) -> Callable[[str], Markup]:
         from markupsafe import Markup
 
-        from alambique.tasks.classifiers.pictures import pictures
-
-        dataset = self.dataset(project / DATA)
-        texts = {text.name: text.text for text in dataset.texts("test")}
-        return pictures(project, board, dataset.classes, lambda name: Markup("<p>{}</p>").format(texts[name]))
-
-    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
-        from alambique.tasks.classifiers.pictures import plots
-
-        return plots(project, board)
-
-    def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.transformers.class_inspection import show
-
-        show(project, output, console)
+        texts = {text.name: text.text for text in [*dataset.training_texts(), *dataset.texts("test")]}
+        return lambda name: Markup("<p>{}</p>").format(texts.get(name, name))
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.transformers.class_inspection import show_sample
-
-        show_sample(project, sample, console)
+        for text in self.dataset(project / DATA).training_texts():
+            if text.name == sample:
+                console.print(text.text, markup=False, highlight=False)
+        super().inspect_sample(project, sample, console)
 
 
 TEXT_CLASSIFY = TextClassify()

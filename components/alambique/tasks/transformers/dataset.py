@@ -99,6 +99,10 @@ class Texts:
             texts.append(line.text)
         return texts
 
+    def training_texts(self) -> list[Text]:
+        """What students are trained on: the samples of train, then those without labels."""
+        return [text for split in ("train", "unlabelled") for text in self.texts(split)]
+
     def lines(self, split: str) -> Iterator[Line]:
         """Every line of a split, broken ones too."""
         if not self.has(split):

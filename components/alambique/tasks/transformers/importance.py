@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+Batches = Iterable[tuple[dict[str, Any], Tensor]]
+"""The model's arguments, and which tokens count, (batch, tokens)."""
+
 
 class Importance(NamedTuple):
     """Mean change, per token, that removing each part would make.
@@ -39,9 +42,7 @@ class Layer(NamedTuple):
 
 
 @torch.inference_mode()
-def measure(
-    model: PreTrainedModel, layers: list[Layer], groups: int, batches: Iterable[tuple[dict[str, Any], Tensor]]
-) -> Importance:
+def measure(model: PreTrainedModel, layers: list[Layer], groups: int, batches: Batches) -> Importance:
     """Run the model over some texts.
 
     What a head or neuron adds to the residual stream is its activation times its column of the projection that follows;
@@ -51,7 +52,7 @@ def measure(
         model: in evaluation mode.
         layers: its own.
         groups: of a layer's heads.
-        batches: the model's arguments, and which tokens count, (batch, tokens).
+        batches: of texts.
     """
     heads = [torch.zeros(layer.attention_output.in_features) for layer in layers]
     neurons = [torch.zeros(layer.ffn_output.in_features) for layer in layers]

@@ -18,22 +18,18 @@ from scipy.special import entr
 
 from alambique.errors import DataError, IntegrityError
 from alambique.files import write_text
-from alambique.layout import SOFT_LABELS, TEACHERS
+from alambique.layout import TEACHERS
 from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
-from alambique.tasks.classifiers.inspection import teacher_names
+from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, open_cache, print_facts
 from alambique.tasks.transformers import tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL
 from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
 from alambique.tasks.transformers.tokenizers import Pieces
 
-BINS = 20
-BAR = 36
-"""Characters of the longest bar."""
 ALTERNATIVES = 5
 SHOWN = 3
 """Texts of a kind that the page shows."""
@@ -44,7 +40,6 @@ class Inspection:
     """Sums over a cache.
 
     Attributes:
-        size: bytes on disk, manifests and all.
         tokens: how many there are.
         confidence: histogram of the likeliest token's probability at each place, (BINS,).
         agreed: places where the likeliest token is the one in the text.
@@ -54,7 +49,6 @@ class Inspection:
         by_text: mean probability of the likeliest token, by text.
     """
 
-    size: int
     tokens: int = 0
     confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     agreed: int = 0
@@ -76,15 +70,10 @@ def show(project: Path, output: Path, console: Console) -> None:
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged.
     """
-    cache, recipe = _open(project)
-    inspection = inspect(cache, sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*")))
+    recipe, cache = open_cache(project, TokenRecipe)
+    inspection = inspect(cache)
     words = facts(project, inspection, recipe)
-    if not console.is_terminal:
-        console.width = WIDTH  # a pipe has no width of its own
-    about = Table.grid(padding=(0, 2))
-    for name, value in words.items():
-        about.add_row(f"[dim]{name}[/]", escape(value))
-    console.print(about)
+    print_facts(words, console)
     console.print("\n[bold]probability of the likeliest token[/], share of places", highlight=False)
     for line in bars(inspection.confidence):
         console.print(line, highlight=False)
@@ -99,7 +88,7 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: it has no such text.
     """
-    cache, recipe = _open(project)
+    recipe, cache = open_cache(project, TokenRecipe)
     row = cache.get(sample)
     if row is None:
         raise DataError(f"there are no soft labels for {sample}; name a text as in {next(iter(cache), 'train/000000')}")
@@ -116,9 +105,9 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
     console.print(table)
 
 
-def inspect(cache: Cache[TokenLabels], size: int) -> Inspection:
+def inspect(cache: Cache[TokenLabels]) -> Inspection:
     """Sum up every text of a cache."""
-    inspection = Inspection(size)
+    inspection = Inspection()
     for name, row in cache.items():
         values = probabilities(row)
         first = values[:, :-1].max(-1)
@@ -145,12 +134,10 @@ def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[st
     written = "" if recipe.prompt is None else f"; written by the teacher after {recipe.prompt} tokens"
     agreed = inspection.agreed / max(inspection.tokens - texts, 1)
     return {
-        "key": recipe.digest(),
-        "teachers": teacher_names(project, recipe.teachers),
+        **cache_facts(project, recipe, inspection.tokens, "token"),
         "kept": f"{recipe.width} of {recipe.vocabulary:,} tokens at each place, and the sum of all others{written}",
         "texts": f"{texts:,} ({splits})",
         "tokens": f"{inspection.tokens:,}, {inspection.tokens / max(texts, 1):.1f} a text",
-        "on disk": f"{inspection.size:,} bytes, {inspection.size / tokens:,.0f} a token",
         "not kept": f"{inspection.remaining_mass / tokens:.2%} of the probability",
         "entropy": f"{inspection.entropy / tokens:.2f} nats a token",
         "as written": f"{agreed:.1%} of the likeliest tokens are the text's",
@@ -219,10 +206,3 @@ def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
         if tokenizers.digest(tokenizer) == recipe.tokenizer:
             return Pieces(tokenizer.backend_tokenizer)
     raise IntegrityError(f"{project / TEACHERS} holds no teacher with the cache's tokenizer; `dvc pull` it")
-
-
-def _open(project: Path) -> tuple[Cache[TokenLabels], TokenRecipe]:
-    """The cache, and how it was made."""
-    folder = project / SOFT_LABELS
-    recipe = read_recipe(folder, TokenRecipe)
-    return Cache.open(folder, recipe), recipe

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text import Distill
 from alambique.softlabels import topk
-from alambique.tasks.classifiers.soft_labels import SPLITS
+from alambique.tasks.classifiers.soft_labels import digests
 from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import losses, sequences, tokenizers
 from alambique.tasks.transformers.dataset import Texts
@@ -22,10 +22,9 @@ from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
 
 def by_text(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> TrainingObjective:
     """The next tokens of the texts of train and unlabelled: a language model needs no labels."""
-    texts = [text for split in SPLITS for text in dataset.texts(split)]
-    encoded = sequences.require_some(sequences.encode(texts, tokenizer, max_tokens), "train")
-    digests = [dataset.digest(split) for split in SPLITS if dataset.has(split)]
-    return _next_token(encoded, len(tokenizer), f"texts {digests} {tokenizers.digest(tokenizer)} {max_tokens}")
+    encoded = sequences.require_some(sequences.encode(dataset.training_texts(), tokenizer, max_tokens), "train")
+    splits = list(digests(dataset).values())
+    return _next_token(encoded, len(tokenizer), f"texts {splits} {tokenizers.digest(tokenizer)} {max_tokens}")
 
 
 def by_teacher_text(cache: Mapping[str, TokenLabels], recipe: TokenRecipe) -> TrainingObjective:

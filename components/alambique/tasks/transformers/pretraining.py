@@ -16,7 +16,7 @@ from alambique.config.text_classify import Params
 from alambique.errors import ConfigurationError
 from alambique.process.resume_dir import state_file
 from alambique.tasks import trainer_state, training_loop
-from alambique.tasks.classifiers.soft_labels import SPLITS
+from alambique.tasks.classifiers.soft_labels import digests
 from alambique.tasks.trainer_state import PriorTraining
 from alambique.tasks.training_loop import Batch, Measure, TrainingObjective
 from alambique.tasks.transformers import encoding
@@ -40,9 +40,8 @@ def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> P
         ConfigurationError: the tokenizer has no mask token, or the architecture has no masked language model.
     """
     model, tokenizer, _ = network
-    texts = [text for split in SPLITS for text in dataset.texts(split)]
-    encoded = encoding.encode(texts, tokenizer, dataset.classes, params.input_size)
-    objective = _objective(encoded, tokenizer, [dataset.digest(split) for split in SPLITS if dataset.has(split)])
+    encoded = encoding.encode(dataset.training_texts(), tokenizer, dataset.classes, params.input_size)
+    objective = _objective(encoded, tokenizer, list(digests(dataset).values()))
     stage = hashlib.sha256(repr((objective.identity, epochs, params.training, params.seed)).encode()).hexdigest()
     if (file := state_file()) and (prior := trainer_state.read_prior(file, stage)):
         model.load_state_dict(prior.initial_state)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from alambique.config.text import Params
 from alambique.errors import ConfigurationError
-from alambique.tasks.classifiers.soft_labels import COMBINE, SPLITS
+from alambique.tasks.classifiers.soft_labels import base_recipe
 from alambique.tasks.transformers import generation, sequences
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts
@@ -39,12 +39,8 @@ def recipe(cards: Sequence[Mapping[str, Any]], dataset: Texts, params: Params) -
                 "cannot be averaged; name one of them"
             )
     return TokenRecipe(
-        teachers=[card["sha256"] for card in cards],
-        combine=COMBINE,
-        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
+        **base_recipe(cards, dataset, params, []),
         preprocessing={"windows": "overlap by one token"},
-        top_k=how.top_k,
-        classes=[],
         tokenizer=first["tokenizer"],
         vocabulary=first["vocabulary"],
         max_tokens=first["max_tokens"],
@@ -65,8 +61,7 @@ def rows(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = [teacher.model.to(device) for teacher in teachers]  # type: ignore[arg-type]
     tokenizer = teachers[0].tokenizer
-    texts = [text for split in SPLITS for text in dataset.texts(split)][shard::shards]
-    encoded = sequences.encode(texts, tokenizer, recipe.max_tokens)
+    encoded = sequences.encode(dataset.training_texts()[shard::shards], tokenizer, recipe.max_tokens)
     if recipe.prompt is not None:
         encoded = generation.sample(models[0], tokenizer.eos_token_id, encoded, recipe)
     yield from predict(models, sorted(encoded, key=lambda text: text.name), recipe)

@@ -8,7 +8,7 @@ its heads: its configuration derives their width from their number.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from alambique.errors import ConfigurationError
 from alambique.tasks.transformers import importance
 from alambique.tasks.transformers.checkpoint import parameters
 from alambique.tasks.transformers.decoder import require_llama
-from alambique.tasks.transformers.importance import Importance, Layer
+from alambique.tasks.transformers.importance import Batches, Importance, Layer
 from alambique.tasks.transformers.models import text_macs
 
 Target = Literal["parameters", "macs"]
@@ -128,7 +128,7 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
     )
 
 
-def measure_importance(model: PreTrainedModel, batches: Iterable[tuple[dict[str, Any], Tensor]]) -> Importance:
+def measure_importance(model: PreTrainedModel, batches: Batches) -> Importance:
     """Which of its parts matter; see `importance.measure`."""
     architecture = architecture_of(model)
     layers = [

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from alambique.errors import DataError
 
 if TYPE_CHECKING:
-    from alambique.tasks.transformers.dataset import Text, Texts
+    from alambique.tasks.transformers.dataset import Text
 
 FILE = "tokenizer.json"
 BEGIN, END, PAD = "<s>", "</s>", "<pad>"
@@ -42,16 +42,6 @@ def load(folder: Path) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return]
     except Exception as error:  # the Rust side raises no narrower one
         raise DataError(f"cannot load the tokenizer in {folder}: {error}") from error
-
-
-def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the tokenizer as Hugging Face does."""
-    tokenizer.save_pretrained(folder)
-
-
-def corpus(dataset: Texts) -> list[str]:
-    """The texts that a tokenizer may be trained on: those that students are trained on."""
-    return [text.text for split in ("train", "unlabelled") for text in dataset.texts(split)]
 
 
 def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from alambique.errors import DataError
-from alambique.files import read_json
+from alambique.files import read_json, write_json
+from alambique.layout import CARD
 from alambique.tasks.classifiers import evaluation, results
+from alambique.tasks.classifiers.evaluation import Sample
 
 
 def test_softmax_gives_probabilities_and_no_number_where_there_was_none() -> None:
@@ -25,9 +27,23 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
 
 def test_a_measurement_writes_its_predictions_and_the_confusion_matrix(tmp_path: Path) -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    measurement = evaluation.measurement(["a", "b", "c"], np.array([0, 1, 1]), probabilities, ["cat", "dog"])
+    write_json(tmp_path / CARD, {"classes": ["cat", "dog"]})
+    labels = {"a": 0, "b": 1, "c": 1}
+    rows = [np.array([row]) for row in range(3)]
+    samples = [Sample(name, labels[name], lambda row=row: row) for name, row in zip(labels, rows, strict=True)]
+    measurement = evaluation.measure(tmp_path, lambda row: [np.log(probabilities[row])], samples, ["cat", "dog"])
     assert measurement.metrics["images"] == 3
     assert measurement.metrics["top1"] == pytest.approx(2 / 3)
     measurement.write(tmp_path)
     assert results.read(tmp_path).correct.tolist() == [True, True, False]
     assert read_json(tmp_path / evaluation.CONFUSION) == {"classes": ["cat", "dog"], "counts": [[1, 0], [1, 1]]}
+
+
+def test_parity_is_the_largest_difference_and_the_share_of_equal_classes() -> None:
+    one = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    two = np.array([[0.8, 0.2], [0.45, 0.55], [0.2, 0.8]])
+    figures = evaluation.parity(one, two)
+    assert figures["samples"] == 3
+    assert figures["agreement"] == pytest.approx(2 / 3)
+    assert figures["max_score_difference"] == pytest.approx(0.15)
+    assert evaluation.parity(np.array([[np.nan, 1.0]]), np.array([[0.0, 1.0]]))["max_score_difference"] is None

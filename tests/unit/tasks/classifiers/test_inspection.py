@@ -39,10 +39,8 @@ def test_a_samples_classes_are_listed_at_both_temperatures() -> None:
 
 def test_by_class_it_lists_the_other_classes_probabilities(tmp_path: Path) -> None:
     console, output = printed()
-    labels = Inspection(SAMPLES, CLASSES)
-    inspection.show(
-        labels, {"key": "abc"}, tmp_path / "page.html", lambda name: Markup("<b>{}</b>").format(name), console
-    )
+    labels = Inspection(SAMPLES, CLASSES, {"key": "abc"})
+    inspection.show(labels, tmp_path / "page.html", lambda name: Markup("<b>{}</b>").format(name), console)
     said = output.getvalue()
     assert "labels found" in said
     assert "66.7%" in said
@@ -53,21 +51,21 @@ def test_by_class_it_lists_the_other_classes_probabilities(tmp_path: Path) -> No
 
 
 def test_the_most_confident_against_the_label_come_first() -> None:
-    groups = Inspection(SAMPLES, CLASSES).shown()
+    groups = Inspection(SAMPLES, CLASSES, {}).shown()
     assert [sample.name for sample in groups["most confident against the label"]] == ["train/wolf/b.png"]
     assert groups["most uncertain"][0].name == "unlabelled/d.png"
 
 
 def test_rows_count_labels_and_predictions() -> None:
-    wolf, dog, cat = Inspection(SAMPLES, CLASSES).rows()
+    wolf, dog, cat = Inspection(SAMPLES, CLASSES, {}).rows()
     assert (wolf.labelled, wolf.found, wolf.predicted) == (2, 0.5, 1)
     assert (dog.labelled, dog.found) == (1, 1.0)
     assert (cat.labelled, cat.found, cat.others) == (0, None, [])
 
 
 def test_names_cannot_write_html(tmp_path: Path) -> None:
-    labels = Inspection([SampleLabels("<i>a", 0, np.array([0.6, 0.4]))], ["<script>", "dog"])
-    page = inspection.page(labels, {}, lambda name: Markup(""))
+    labels = Inspection([SampleLabels("<i>a", 0, np.array([0.6, 0.4]))], ["<script>", "dog"], {})
+    page = inspection.page(labels, lambda name: Markup(""))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 

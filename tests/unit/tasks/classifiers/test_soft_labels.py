@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -53,9 +56,12 @@ def test_a_student_that_agrees_has_no_divergence() -> None:
 
 
 def test_a_teacher_of_other_classes_is_refused() -> None:
-    soft_labels.require_classes(["main"], [{"classes": ["cat"]}], ["cat"])
+    params = SimpleNamespace(teachers=["main"], soft_labels=SimpleNamespace(top_k=2))
+    data: Any = SimpleNamespace(has="train".__eq__, digest=str.upper)
+    cards = [{"classes": ["cat"], "sha256": "0" * 64}]
+    assert soft_labels.base_recipe(cards, data, params, ["cat"])["data"] == {"train": "TRAIN"}
     with pytest.raises(IntegrityError, match="the teacher main knows the classes"):
-        soft_labels.require_classes(["main"], [{"classes": ["cat"]}], ["cat", "dog"])
+        soft_labels.base_recipe(cards, data, params, ["cat", "dog"])
 
 
 def test_mean_probabilities_are_over_views() -> None:

@@ -21,8 +21,8 @@ from alambique.stages.candidate_card import write_candidate_card
 from alambique.stages.opening import open_program
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks.cards import read_card, require_made_of
-from alambique.tasks.classifiers.evaluation import softmax
-from alambique.tasks.images import CLASSIFY, calibration, evaluate, network
+from alambique.tasks.classifiers.evaluation import Sample, probabilities, softmax
+from alambique.tasks.images import CLASSIFY, calibration, network
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.export import OPSET, exportable
 from alambique.tasks.images.network import ClassifierNetwork
@@ -151,12 +151,12 @@ def test_calibration_draws_the_classes_in_turn(digits: Dataset) -> None:
 def test_a_class_that_a_network_was_not_trained_for_gets_no_probability(digits: Dataset, tmp_path: Path) -> None:
     known = [name for name in reversed(digits.classes) if name != "zero"]
     save(tmp_path, network.build(PICO, known, 0))
-    figures = evaluate.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test").metrics
+    figures = CLASSIFY.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test", PARAMS).metrics
     assert figures["recall"]["zero"] == 0
     assert figures["images"] == 10
     save(tmp_path, network.build(PICO, ["cat", "dog"], 0))
     with pytest.raises(DataError, match="it is another task's network"):
-        evaluate.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test")
+        CLASSIFY.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test", PARAMS)
 
 
 def test_a_candidate_of_another_checkpoint_is_refused(project: Path, digits: Dataset, tmp_path: Path) -> None:
@@ -165,15 +165,15 @@ def test_a_candidate_of_another_checkpoint_is_refused(project: Path, digits: Dat
         require_made_of(exported(project, "onnx"), tmp_path)
 
 
-def test_an_output_of_another_shape_is_refused(digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not the logits of one image"):
-        evaluate.probabilities(lambda _: [np.zeros((2, 10))], digits.images("test")[:1], SIZE, tmp_path)
+def test_an_output_of_another_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not the logits of one sample"):
+        probabilities(lambda _: [np.zeros((2, 10))], [Sample("a.png", 0, lambda: np.zeros((1, 3, 2, 2)))], tmp_path)
 
 
 def test_parity_is_of_the_first_test_images(project: Path, digits: Dataset) -> None:
     folder, source = exported(project, "onnx"), project / checkpoint("pico", "pruned")
     programs = open_program(CLASSIFY, folder, 1), CLASSIFY.program(source, 1)
-    parity = evaluate.compare(folder, *programs, digits)
+    parity = CLASSIFY.parity(folder, *programs, digits, PARAMS)
     assert parity["samples"] == 10
     assert parity["agreement"] == 1
     assert parity["max_score_difference"] < 1e-4

@@ -67,4 +67,4 @@ def intents(tmp_path_factory: pytest.TempPathFactory) -> Texts:
 
 @pytest.fixture(scope="session")
 def wordpiece(intents: Texts) -> PreTrainedTokenizerFast:
-    return tokenizers.train_wordpiece(tokenizers.corpus(intents), 300)
+    return tokenizers.train_wordpiece([text.text for text in intents.training_texts()], 300)

@@ -19,7 +19,7 @@ def test_bpe_spells_any_text_and_comes_back(tmp_path: Path) -> None:
     encoded = made(said)["input_ids"]
     assert encoded[0] == made.bos_token_id
     assert made.decode(encoded, skip_special_tokens=True) == said
-    tokenizers.save(made, tmp_path)
+    made.save_pretrained(tmp_path)
     again = tokenizers.load(tmp_path)
     assert tokenizers.digest(again) == tokenizers.digest(made)
     assert tokenizers.difference(again, made) is None
@@ -30,7 +30,7 @@ def test_wordpiece_is_berts(tmp_path: Path) -> None:
     made = tokenizers.train_wordpiece(STORIES, 200)
     words = made.convert_ids_to_tokens(made("The Cat saw")["input_ids"])
     assert words == ["[CLS]", "the", "cat", "saw", "[SEP]"]
-    tokenizers.save(made, tmp_path)
+    made.save_pretrained(tmp_path)
     assert tokenizers.digest(tokenizers.load(tmp_path)) == tokenizers.digest(made)
 
 

@@ -1,0 +1,122 @@
+"""What classifiers of images and of texts share of the protocol: all that is done with samples and probabilities."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from alambique.evaluation.measures import Measure, Metrics, Resampled
+from alambique.layout import DATA
+from alambique.runtimes.base import Program, Validation
+from alambique.tasks.base import Measurement
+from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from rich.console import Console
+
+    from alambique.evaluation.leaderboard import Leaderboard
+    from alambique.report.pictures import Picture
+    from alambique.tasks.classifiers.evaluation import Sample
+    from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+
+
+class ClassifierTask(ABC):
+    """The part of `alambique.tasks.base.Task` that does not depend on what is classified."""
+
+    samples: ClassVar[str]
+    measures: ClassVar[Mapping[str, Measure]] = MEASURES
+    by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
+    methods: ClassVar[tuple[str, ...]] = ("soft", "none")
+
+    @abstractmethod
+    def dataset(self, root: Path) -> Any:
+        """See `alambique.tasks.base.Task.dataset`."""
+
+    @abstractmethod
+    def labelled(self, folder: Path, dataset: Any, split: str) -> list[Sample]:
+        """A labelled split as the network of a checkpoint or candidate takes it.
+
+        Raises:
+            DataError: it is empty, or a sample has no class of the dataset.
+        """
+
+    @abstractmethod
+    def labels(self, dataset: Any) -> Mapping[str, str | None]:
+        """The class of each training sample that has one, by the sample's name."""
+
+    @abstractmethod
+    def shown(self, dataset: Any) -> Callable[[str], Markup]:
+        """From a sample's name to what a page shows of it."""
+
+    @abstractmethod
+    def recipe_type(self) -> type[ClassRecipe]:
+        """The class of `soft_label_recipe`."""
+
+    # Soft labels
+
+    def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
+        from alambique.tasks.classifiers.soft_labels import shard_metrics
+
+        return shard_metrics(rows)
+
+    def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
+        from alambique.tasks.classifiers.soft_labels import row_totals
+
+        return row_totals(row)
+
+    # Measuring
+
+    def measure(self, folder: Path, program: Program, dataset: Any, split: str, params: Any) -> Measurement:
+        from alambique.tasks.classifiers.evaluation import measure
+
+        return measure(folder, program, self.labelled(folder, dataset, split), dataset.classes)
+
+    def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Any, params: Any) -> Metrics:
+        from alambique.tasks.classifiers.evaluation import PARITY, parity, probabilities
+
+        samples = self.labelled(folder, dataset, "test")[:PARITY]
+        return parity(*(probabilities(program, samples, folder) for program in (artifact, checkpoint)))
+
+    def validation(self, folder: Path, dataset: Any, params: Any) -> Validation:
+        from alambique.tasks.classifiers.evaluation import validation
+
+        return validation(self.labelled(folder, dataset, "val"))
+
+    def resample(self, evaluations: Sequence[Path]) -> Resampled:
+        from alambique.tasks.classifiers.results import resample
+
+        return resample(evaluations)
+
+    def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
+        return {}
+
+    # Showing
+
+    def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
+        from alambique.tasks.classifiers.pictures import pictures
+
+        dataset = self.dataset(project / DATA)
+        return pictures(project, board, dataset.classes, self.shown(dataset))
+
+    def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
+        from alambique.tasks.classifiers.pictures import plots
+
+        return plots(project, board)
+
+    def inspect(self, project: Path, output: Path, console: Console) -> None:
+        from alambique.tasks.classifiers import inspection
+
+        dataset = self.dataset(project / DATA)
+        labels = inspection.read(project, self.recipe_type(), self.labels(dataset))
+        inspection.show(labels, output, self.shown(dataset), console)
+
+    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
+        from alambique import config
+        from alambique.tasks.classifiers import inspection
+
+        params: Any = config.load(project)
+        labels = inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
+        inspection.show_sample(labels.find(sample), labels.classes, params.distill.temperature, console)
