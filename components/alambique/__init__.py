@@ -1,6 +1,7 @@
 """Alambique: from a DVC-versioned dataset to a promoted, edge-ready student model.
 
-cli, verbs        commands for people; the requests that Airflow's side sends to the ML side, one process each
+cli, verbs, stage commands for people; the requests that Airflow's side sends to the ML side, one process each; a stage's
+                  command in dvc.yaml
 airflow           DAGs, operators, triggers and UI; no ML library
 drift             production images against the champion's training data
 runs              what a run starts from and leaves: snapshot, inputs, ingestion, record
@@ -16,6 +17,8 @@ process           child processes and their environment
 config            params.yaml and alambique.yaml
 layout, messages  paths inside a project; requests and results of the verbs
 local, demo       services on this machine; the demo projects
+pull              what a device runs, a file of its own
+errors, files, git   what all others use
 
 A module imports only from what stands below it (import-linter's contract in pyproject.toml).
 """

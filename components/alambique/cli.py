@@ -1,4 +1,6 @@
-"""The command line, for people: dvc.yaml calls `alambique.stage`, and Airflow's side `alambique.verbs`."""
+"""The command line, for people: dvc.yaml calls `alambique.stage`, and Airflow's side `alambique.verbs`.
+
+To add a command: a function here, which parses and prints, and imports what does the work."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 
-Where nothing is named (from scratch), the three are null.
+Where nothing is named (from scratch), uri, sha256 and file are null.
 """
 
 from __future__ import annotations

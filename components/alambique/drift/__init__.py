@@ -1,4 +1,4 @@
-"""Drift: whether production images still have the distribution that the champion was trained on.
+"""Drift: whether production images still have the distribution that the champion was trained on. Detection only so far.
 
 detect_drift        verb `drift`, from the newest images to the verdict
 production_batch    the newest production images, downloaded and checked
@@ -6,7 +6,7 @@ reference           what they are compared with: features of the champion's data
 features            the features of either side, and their storage
 image_statistics    statistics of the pixels: add a drift statistic here
 comparisons         which statistics are compared, and by which test
-two_sample_tests    Kolmogorov-Smirnov, MMD and chi-squared tests, and the correction for their number
+two_sample_tests    Kolmogorov-Smirnov, MMD and chi-squared tests, and the correction for their number: add a test here
 effect_sizes        population stability index, KL divergence of the classes
 performance         the headline metric on labelled production images
 label_selection     which images to label first

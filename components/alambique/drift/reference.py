@@ -1,4 +1,5 @@
-"""The reference of a production batch: features of the champion's dataset, computed once and stored in `home`.
+"""The reference of a production batch: features of the champion's dataset, computed once and stored in
+the folder that `home` of alambique.yaml names.
 
 Pixels are compared with training images. The network's outputs are compared with those on val and test images, since
 on its training images it is overfitted. All of them without augmentation.

@@ -1,4 +1,4 @@
-"""Where a stage keeps the state of its training, so that the next try goes on where this one was killed."""
+"""The folder in which a stage keeps the state of its training, so that a retry resumes it; see `tasks.trainer_state`."""
 
 from __future__ import annotations
 

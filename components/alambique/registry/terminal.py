@@ -1,4 +1,4 @@
-"""Print the gate's decisions in a terminal."""
+"""Print the verb `gate`'s decisions in a terminal: which candidate becomes challenger; `report.checks` prints why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gates' verdicts in a terminal, whether a run's or those that `alambique gate` predicts."""
+"""Print each gate's verdict on each candidate in a terminal: a run's, or those that `alambique gate` computes now."""
 
 from __future__ import annotations
 

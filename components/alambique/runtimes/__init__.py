@@ -1,4 +1,8 @@
-"""What students run on: one module a runtime, which says how its files are written, opened, timed and quantized."""
+"""What students run on: one module a runtime, which says how its files are written, opened, timed and quantized.
+
+To add a runtime: its module, a line in `runtimes.registry`, its name in `config.section.Runtime`, a template in
+`runtimes/examples`.
+"""
 
 from __future__ import annotations
 

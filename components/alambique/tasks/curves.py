@@ -1,4 +1,4 @@
-"""What a training tells of its epochs: a line in the log, a row of curves.csv; and whether a teacher is heard."""
+"""The curves of a training: a line in the log and a row of curves.csv an epoch; and a check that distillation has effect."""
 
 from __future__ import annotations
 

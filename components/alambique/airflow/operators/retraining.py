@@ -1,4 +1,5 @@
-"""What keeps a run from being made too soon or for nothing: a cooldown after the last one, and a look at the lock."""
+"""What keeps a run from being made too soon or for nothing: a cooldown after the last one, and a comparison of the stages' keys with
+dvc.lock."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """The distillation loss of a detector: Ultralytics' own loss of a branch, and a KL divergence from the teachers.
 
+The temperature T softens both distributions at each assigned anchor, over all classes (images and texts that are
+classified keep the k likeliest: `softlabels.topk`), and the divergence is scaled by T².
+
 `E2ELoss` makes one for each branch, one-to-many and one-to-one. A network with one head (YOLO11, YOLOv8) has one loss,
 as that head is a one-to-many branch alone.
 """

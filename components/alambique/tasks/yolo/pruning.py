@@ -1,4 +1,4 @@
-"""How a network is narrowed: the widths that remove a fraction of a target, and the channels that stay."""
+"""The pruning plan: which widths remove a fraction of a target; `structured_pruning` removes the channels."""
 
 from __future__ import annotations
 

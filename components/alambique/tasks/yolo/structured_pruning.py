@@ -1,4 +1,4 @@
-"""Structured pruning down to the shapes of a narrower network: whole channels are removed, stock layers stay."""
+"""Remove the channels: the weights that stay are copied into a narrower network of stock layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Ultralytics is made to behave."""
+"""Keep Ultralytics quiet: its logger and progress bars, for the duration of a block."""
 
 from __future__ import annotations
 
