@@ -1,7 +1,6 @@
 """Alambique: from a DVC-versioned dataset to a promoted, edge-ready student model.
 
-cli, verbs, stage commands for people; the requests that Airflow's side sends to the ML side, one process each; a stage's
-                  command in dvc.yaml
+cli, verbs, stage commands for people; the requests of Airflow's side to the ML side; a stage's command in dvc.yaml
 airflow           DAGs, operators, triggers and UI; no ML library
 drift             production images against the champion's training data
 runs              what a run starts from and leaves: snapshot, inputs, ingestion, record

@@ -1,4 +1,4 @@
-"""The folder in which a stage keeps the state of its training, so that a retry resumes it; see `tasks.trainer_state`."""
+"""The folder in which a stage keeps its training's state, so that a retry resumes it; see `tasks.trainer_state`."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or
 inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
-Where nothing is named (from scratch), uri, sha256 and file are null. An alias is recorded as its version, a champion as the
-recorded run that it came from. Stages read the weights by `data.inputs.given`.
+Where nothing is named (from scratch), uri, sha256 and file are null. An alias is recorded as its version, a champion as
+the recorded run that it came from. Stages read the weights by `data.inputs.given`.
 """
 
 from __future__ import annotations

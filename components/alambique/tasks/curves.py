@@ -1,4 +1,4 @@
-"""The curves of a training: a line in the log and a row of curves.csv an epoch; and a check that distillation has effect."""
+"""A training's curves: a line in the log and a row of curves.csv an epoch; and a check that distillation has effect."""
 
 from __future__ import annotations
 

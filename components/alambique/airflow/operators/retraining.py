@@ -1,5 +1,5 @@
-"""What keeps a run from being made too soon or for nothing: a cooldown after the last one, and a comparison of the stages' keys with
-dvc.lock."""
+"""What keeps a run from starting too soon or for nothing: a cooldown after the last one, and a look whether dvc.lock holds
+all results already."""
 
 from __future__ import annotations
 
