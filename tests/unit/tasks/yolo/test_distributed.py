@@ -147,9 +147,9 @@ def test_the_error_of_one_rank_is_the_error_of_all(
 
 def test_a_killed_parent_leaves_no_rank_behind(tmp_path: Path) -> None:
     stage = (
-        "from functools import partial; from pathlib import Path; import ranks\n"
+        "from functools import partial; from pathlib import Path; from factories import ddp_ranks\n"
         "from alambique.tasks.yolo import distributed\n"
-        f"distributed.run(partial(ranks.stay, Path({str(tmp_path)!r})), processes=2)"
+        f"distributed.run(partial(ddp_ranks.stay, Path({str(tmp_path)!r})), processes=2)"
     )
     here = {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", stage], env={**os.environ, **here}) as parent:
