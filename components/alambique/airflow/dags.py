@@ -141,7 +141,11 @@ class PromoteDag(DAG):
             params={"tag": tag},
         )
         with self:
-            _publish(project, _approved(project, notifiers) if asks else _promoted(project))
+            if asks:
+                promoted = _approved(project, notifiers)
+            else:
+                promoted = PromoteOperator(task_id="promote", deployment=project.deployment, tag=TAG).output
+            _publish(project, promoted)
 
 
 class RollbackDag(DAG):
@@ -197,10 +201,6 @@ def _distill(project: Project) -> None:
 
 
 TAG = "{{ params.tag or '' }}"
-
-
-def _promoted(project: Project) -> XComArg:
-    return PromoteOperator(task_id="promote", deployment=project.deployment, tag=TAG).output
 
 
 def _approved(project: Project, notifiers: Sequence[BaseNotifier]) -> XComArg:

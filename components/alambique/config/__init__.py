@@ -82,11 +82,7 @@ def describe(error: ValidationError, source: str) -> str:
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         message = item["msg"].removeprefix("Value error, ")
-        value = "" if isinstance(item["input"], dict) else f" (got {_redacted(repr(item['input']))})"
+        shown = re.sub(r"(\w+://)[^/@]*@", r"\1…@", repr(item["input"]))  # without credentials of URLs
+        value = "" if isinstance(item["input"], dict) else f" (got {shown})"
         lines.append(f"{source}: {path}: {message}{value}")
     return "\n".join(lines)
-
-
-def _redacted(text: str) -> str:
-    """The text with credentials removed from URLs."""
-    return re.sub(r"(\w+://)[^/@]*@", r"\1…@", text)

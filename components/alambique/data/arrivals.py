@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -109,26 +109,26 @@ def load(project: Path) -> list[Record]:
 
 def pending(source: str, items: Iterable[Item], records: Iterable[Record]) -> list[Pair]:
     """The pairs among `items` of which a file is new or has changed since the records were written."""
-    ingested = {(key, version) for record in records if record.source == source for key, version in _versions(record)}
+    outcomes = (outcome for record in records if record.source == source for outcome in record.outcomes)
+    ingested = {file for outcome in outcomes for file in outcome.versions.items()}
     return [pair for pair in pairs(items) if any((item.key, item.version) not in ingested for item in pair.items)]
 
 
 def pairs(items: Iterable[Item]) -> list[Pair]:
     """Images with their labels: labels/… for images/… as YOLO has it, or a .txt beside the image."""
     by_key = {item.key: item for item in items}
-    classes = {str(PurePosixPath(key).parent): item for key, item in by_key.items() if _name(key) in CLASSES}
-    images = [key for key in by_key if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES]
-    labels = {key: by_key.get(label_key(key)) or by_key.get(_beside(key)) for key in images}
+    paths = {key: PurePosixPath(key) for key in by_key}
+    classes = {str(path.parent): by_key[key] for key, path in paths.items() if path.name in CLASSES}
+    images = {key: path for key, path in paths.items() if path.suffix.lower() in IMAGE_SUFFIXES}
+    labels = {
+        key: by_key.get(label_of(Path(key)).as_posix()) or by_key.get(str(path.with_suffix(".txt")))
+        for key, path in images.items()
+    }
     used = {label.key for label in labels.values() if label}
     # A .txt file beside images may be anything; below a folder called labels it holds labels.
     stray = [key for key in by_key if key.endswith(".txt") and "labels" in key.split("/")[:-1] and key not in used]
     with_image = [Pair(by_key[key], label, _nearest(label, classes)) for key, label in labels.items()]
     return with_image + [Pair(None, by_key[key]) for key in stray]
-
-
-def label_key(image: str) -> str:
-    """Key of an image's labels, see `import_dataset.label_of`."""
-    return label_of(Path(image)).as_posix()
 
 
 def count_new(request: ArrivalsRequest) -> Arrivals:
@@ -160,19 +160,6 @@ def _committed(deployment: Deployment) -> list[Record]:
         folder = Path(name) / "project"
         git("clone", "--quiet", "--depth=1", "--branch", deployment.branch, deployment.origin, str(folder))
         return load(folder)
-
-
-def _versions(record: Record) -> Iterator[tuple[str, str]]:
-    for outcome in record.outcomes:
-        yield from outcome.versions.items()
-
-
-def _name(key: str) -> str:
-    return key.rpartition("/")[2]
-
-
-def _beside(image: str) -> str:
-    return str(PurePosixPath(image).with_suffix(".txt"))
 
 
 def _nearest(label: Item | None, classes: dict[str, Item]) -> Item | None:

@@ -91,28 +91,27 @@ class Merger:
         elif similar and known in {"val", "test"}:
             # Unlabelled images are trained on.
             return _outcome(
-                staged, "quarantined", reason=f"it resembles {self._name(similar)}, which measures the models"
+                staged, "quarantined", reason=f"it resembles {self.dataset.inside(similar)}, which measures the models"
             )
         else:
             split = UNLABELLED
         target = self._write(staged, split)
         self.paths.append(target)
         self.prints = np.concatenate([self.prints, fingerprint[None]])
-        return _outcome(staged, "added", path=self._name(target))
+        return _outcome(staged, "added", path=self.dataset.inside(target))
 
     def _label(self, staged: Staged, label: Path, unlabelled: list[Path], labelled: list[Path]) -> FileOutcome:
         """Move an unlabelled image to train, with its labels: it was trained on before."""
         target = labelled[0] if labelled else self._write(staged, "train")
         for path in unlabelled:
             path.unlink()
-            index = self.paths.index(path)
-            self.paths[index] = target
+            self.paths[self.paths.index(path)] = target
         self.by_sha256[str(staged.sha256)] = [target]
-        return _outcome(staged, "labelled", path=self._name(target))
+        return _outcome(staged, "labelled", path=self.dataset.inside(target))
 
     def _duplicate(self, staged: Staged, duplicate: Path) -> FileOutcome:
-        name = self._name(duplicate)
-        if staged.label and not _equal(staged.label, self.dataset.label(duplicate)):
+        name = self.dataset.inside(duplicate)
+        if staged.label and not np.array_equal(read_boxes(staged.label), self.dataset.boxes(duplicate)):
             if not self.history.keys.get(name, frozenset()) & {item.key for item in staged.pair.items}:
                 return _outcome(staged, "duplicate", path=name, reason=f"{name} has these bytes and other labels")
             write_bytes(self.dataset.label(duplicate), staged.label.read_bytes())
@@ -147,19 +146,12 @@ class Merger:
         inside = path.relative_to(self.dataset.root)
         return next(split for split, folder in self.dataset.folders.items() if inside.is_relative_to(folder))
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.dataset.root / "images").as_posix()
-
 
 def _file_name(staged: Staged) -> str:
     """Its stem at the source, as far as a file name may hold that, and part of its hash, which makes it unique."""
     path = PurePosixPath(staged.pair.key)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:64] or "image"
     return f"{stem}-{str(staged.sha256)[:8]}{path.suffix.lower()}"
-
-
-def _equal(one: Path, other: Path) -> bool:
-    return bool(np.array_equal(read_boxes(one), read_boxes(other)))
 
 
 def _outcome(staged: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> FileOutcome:

@@ -124,7 +124,6 @@ def _map_classes(staged: Staged, names: Names, classes: list[str]) -> None:
 
 
 def _judge(fetched: list[Staged], folder: Path, classes: list[str]) -> None:
-    """Check each file by the contract that the dataset is held to."""
     if not fetched:
         return
     content = {"train": "images/train", "unlabelled": "images/unlabelled", "names": dict(enumerate(classes))}

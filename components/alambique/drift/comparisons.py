@@ -52,7 +52,7 @@ def compare(reference: Reference, batch: Batch, false_alarms: float) -> list[Sig
     """
     count = len(image_statistics.NAMES) + (2 + len(batch.network_features.numbers) if reference.network_features else 0)
     permutations = two_sample_tests.permutations_for(false_alarms, count)
-    signals = [*_image_signals(reference, batch)]
+    signals = list(_image_signals(reference, batch))
     if reference.network_features is not None:
         signals += _network_signals(reference.network_features, batch.network_features, permutations)
     adjusted = two_sample_tests.holm([signal.p for signal in signals])

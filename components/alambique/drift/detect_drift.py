@@ -29,7 +29,7 @@ from alambique.drift.reference import Champion
 from alambique.errors import ConfigurationError
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.messages import Drift, DriftRequest, Ingested
-from alambique.runs import versioning
+from alambique.pipeline import dvc_repository
 
 
 class DriftResult(NamedTuple):
@@ -54,7 +54,7 @@ def compare_newest(request: DriftRequest) -> DriftResult:
     """`drift`, with the folder of its files."""
     deployment = request.deployment
     store = open_store(_production_url(deployment))
-    with versioning.workspace(deployment, "drift") as project:
+    with dvc_repository.cloned(deployment, deployment.branch, "drift") as project:
         params = config.load(project)
         tasks.require(params.task, "drift")
         if (entry := reference.present(params, deployment.origin)) is None:
@@ -115,7 +115,6 @@ def _judge(
 
 
 def _join(deployment: Deployment, store: Store, pairs: list[Pair], result: dict[str, Any], by: str) -> Ingested | None:
-    """Add a drifted batch to the dataset; None without drift."""
     if result["verdict"] != "drift":
         return None
     from alambique.runs.ingest import join_unlabelled

@@ -38,7 +38,10 @@ class Files:
             IntegrityError: the remote lacks an object, or holds other bytes than its hash promises.
             TransientError: the remote is out of reach.
         """
-        _transfer(self, [self.hashes[name] for name in names])
+        from dvc_data.hashfile.transfer import transfer
+
+        with reaching(self.remote.path):  # `verify`: the cache keeps no damaged object
+            transfer(self.remote, self.cache, [self.hashes[name] for name in names], verify=True, shallow=True)
         paths = [Path(self.cache.oid_to_path(self.hashes[name].value)) for name in names]
         for name, path in zip(names, paths, strict=True):
             if not path.exists():
@@ -67,11 +70,3 @@ def files(project: Path, folder: Path) -> Iterator[Files]:
         tree = Tree.load(tracked.cache, out.hash_info)
         tracked.hashes.update({"/".join(key): hash_info for key, _, hash_info in tree})
         yield tracked
-
-
-def _transfer(files: Files, objects: Sequence[Any]) -> None:
-    """From the remote to the cache, which keeps no damaged object."""
-    from dvc_data.hashfile.transfer import transfer
-
-    with reaching(files.remote.path):
-        transfer(files.remote, files.cache, objects, verify=True, shallow=True)

@@ -94,7 +94,6 @@ def _scatter(reference: Reference, batch: Batch) -> Markup | None:
 
 
 def _classes(reference: Reference, batch: Batch) -> list[dict[str, Any]]:
-    """Each class's share of the predictions."""
     sides = {"batch": batch.network_features, "reference": reference.network_features}
     totals = {side: features.counts.sum(axis=0) for side, features in sides.items() if features is not None}
     shares = {side: total / max(total.sum(), 1) for side, total in totals.items()}

@@ -124,37 +124,34 @@ def _compute(champion: Champion, task: Task, params: Params, folder: Path) -> No
         trained, held_out = (_images(files, champion.project / DATA, splits) for splits in (TRAINED, HELD_OUT))
         joined = [name for name in trained if f"/{dataset.PRODUCTION_FOLDER}/" in name]
         if len(joined) >= MIN_IMAGES:
-            features.save(
-                folder / PRODUCTION_FILE, _describe(champion, task, params, files, _sampled(joined), _sampled(joined))
-            )
+            features.save(folder / PRODUCTION_FILE, _describe(champion, task, params, files, joined, joined))
         others = [name for name in trained if name not in set(joined)]
-        features.save(
-            folder / TRAINING_FILE, _describe(champion, task, params, files, _sampled(others), _sampled(held_out))
-        )
+        features.save(folder / TRAINING_FILE, _describe(champion, task, params, files, others, held_out))
 
 
 def _describe(
     champion: Champion, task: Task, params: Params, files: Files, trained: Sequence[str], held_out: Sequence[str]
 ) -> Reference:
+    trained, held_out = _sampled(trained), _sampled(held_out)
     enough = len(held_out) >= MIN_IMAGES
     trained_paths, held_out_paths = files.fetch(trained), files.fetch(held_out if enough else [])
     table, read = statistics(trained_paths)
     if not read.any():
         raise DataError(f"no training image of {champion.entry.tag} can be read; roll back to another champion")
     readable = [image for image, valid in zip(held_out_paths, statistics(held_out_paths)[1], strict=True) if valid]
-    network_features = (
-        task.drift_features(champion.project / champion.checkpoint, readable, params) if readable else None
-    )
+    weights = champion.project / champion.checkpoint
+    network_features = task.drift_features(weights, readable, params) if readable else None
     return Reference(table[read], network_features, int(read.sum()), len(readable if enough else held_out))
 
 
 def _images(files: Files, root: Path, splits: Sequence[str]) -> list[str]:
-    """Names of the images of these splits."""
     (described,) = files.fetch(["data.yaml"])
     write_bytes(root / "data.yaml", described.read_bytes())
     folders = Dataset.load(root).folders
     prefixes = tuple(f"{folders[split].as_posix()}/" for split in splits if split in folders)
-    return sorted(name for name in files.hashes if name.startswith(prefixes) and _is_image(name))
+    return sorted(
+        name for name in files.hashes if name.startswith(prefixes) and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    )
 
 
 def _sampled(names: Sequence[str]) -> list[str]:
@@ -163,7 +160,3 @@ def _sampled(names: Sequence[str]) -> list[str]:
         return list(names)
     chosen = np.random.default_rng(SEED).choice(len(names), SAMPLE, replace=False)
     return [names[index] for index in sorted(chosen)]
-
-
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_type_hints
 
 from alambique.config.gate_config import Reference
 from alambique.config.params import Params
@@ -170,12 +170,7 @@ def _delta(interval: Interval) -> Delta:
 def _parity(figures: Mapping[str, Any] | None) -> Parity | None:
     if figures is None:
         return None
-    return {
-        "samples": figures["samples"],
-        "max_score_difference": _number(figures["max_score_difference"]),
-        "max_output_difference": _number(figures["max_output_difference"]),
-        "agreement": _number(figures["agreement"]),
-    }
+    return cast("Parity", {name: _number(figures[name]) for name in get_type_hints(Parity)})
 
 
 def _production(figures: Mapping[str, Any] | None) -> ProductionFigures | None:
@@ -197,5 +192,4 @@ def numbers(by_name: Mapping[str, Any] | None) -> dict[str, float | None]:
 
 
 def _number(value: Any) -> float | None:
-    """`value` if it is a finite number, else None."""
     return value if isinstance(value, int | float) and math.isfinite(value) else None

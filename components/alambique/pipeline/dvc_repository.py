@@ -17,6 +17,7 @@ from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.git import git
 from alambique.messages import LockEntry
+from alambique.process.scratch import scratch
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -33,6 +34,24 @@ def clone(deployment: Deployment, revision: str, target: Path) -> None:
     """
     git("clone", "--quiet", "--no-checkout", deployment.origin, str(target))
     git("checkout", "--quiet", revision, "--", cwd=target)
+
+
+@contextmanager
+def cloned(deployment: Deployment, revision: str, name: str) -> Iterator[Path]:
+    """A clone of the project with the machine's DVC cache, for the time of the block; its parent is scratch, too.
+
+    Args:
+        revision: see `clone`.
+        name: of the folder below `home`.
+    Raises:
+        TransientError: the origin is out of reach.
+        ConfigurationError: the project has no DVC remote.
+    """
+    with scratch(deployment.home.absolute() / "workspaces", name) as folder:
+        project = folder / "project"
+        clone(deployment, revision, project)
+        configure_dvc(project, deployment)
+        yield project
 
 
 def configure_dvc(workspace: Path, deployment: Deployment) -> None:

@@ -17,7 +17,7 @@ from alambique.errors import ConfigurationError, IntegrityError
 from alambique.git import git
 from alambique.messages import LockEntry, StageRequest, StageResult
 from alambique.pipeline import dvc_stage
-from alambique.pipeline.dvc_repository import clone, configure_dvc, opened, write_lock
+from alambique.pipeline.dvc_repository import cloned, opened, write_lock
 from alambique.pipeline.graph import Graph, Stage, read
 from alambique.pipeline.keys import Inputs, answer, inputs
 from alambique.pipeline.locks import Store
@@ -25,7 +25,6 @@ from alambique.pipeline.resume_store import resumable
 from alambique.pipeline.transfer import checkout, upload
 from alambique.process.events import EVENTS_FILE
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.process.scratch import scratch
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -93,7 +92,6 @@ class Workspace:
             checkout(self.repo, {out["path"]: out["md5"] for out in result.entry["outs"] if out["path"] == path})
 
     def _lay_out(self) -> None:
-        """Have the stage's inputs in the workspace."""
         folders = [path for path, value in self.inputs.deps.items() if isinstance(value, dict)]
         tracked = git("ls-files", "--", *folders, cwd=self.root).splitlines() if folders else []
         if strangers := [path for path in tracked if not path.endswith((".gitignore", ".dvc"))]:
@@ -138,23 +136,16 @@ def workspace(request: StageRequest) -> Iterator[tuple[Workspace, Graph]]:
         IntegrityError: the clone is not what the run was planned on.
         TransientError: the origin is out of reach.
     """
-    with scratch(request.deployment.home.absolute() / "workspaces", request.stage) as folder:
-        root = folder / "project"
-        clone(request.deployment, request.run.revision, root)
-        graph = _planned(request, root)
+    with cloned(request.deployment, request.run.revision, request.stage) as root:
+        graph = read(root)
+        if graph.digest != request.run.digest:
+            raise IntegrityError(
+                f"pipeline.json at {request.run.revision[:12]} has digest {graph.digest[:12]}, but this run was "
+                f"planned on {request.run.digest[:12]}; let the DAG be parsed again from that commit, and start a new "
+                "run"
+            )
         entries = {name: result.entry for name, result in request.upstream.items()}
         wanted = inputs(graph, request.stage, request.run.sources, entries, request.run.params[request.stage])
-        configure_dvc(root, request.deployment)
         write_lock(root, entries)  # no stale entry, least of all the stage's own
         with opened(root) as repo:
-            yield Workspace(folder, repo, request, graph.stages[request.stage], wanted), graph
-
-
-def _planned(request: StageRequest, root: Path) -> Graph:
-    graph = read(root)
-    if graph.digest != request.run.digest:
-        raise IntegrityError(
-            f"pipeline.json at {request.run.revision[:12]} has digest {graph.digest[:12]}, but this run was planned on "
-            f"{request.run.digest[:12]}; let the DAG be parsed again from that commit, and start a new run"
-        )
-    return graph
+            yield Workspace(root.parent, repo, request, graph.stages[request.stage], wanted), graph

@@ -106,7 +106,6 @@ def _conflicts(report: GateReport, origin: str) -> Iterator[str]:
 
 
 def _within_limit(head: str, decisions: Sequence[Decision], tag: str) -> str:
-    """The body: as many tables of verdicts as fit into `LIMIT`."""
     body, left_out = head, []
     for decision in decisions:
         table = "\n".join(_verdicts(decision.version, decision.checks))

@@ -10,7 +10,6 @@ from alambique.errors import IntegrityError
 from alambique.layout import REPORT
 from alambique.messages import RunRequest, StageResult
 from alambique.pipeline import dvc_repository, transfer
-from alambique.process.scratch import scratch
 
 LEADERBOARD = REPORT / "leaderboard.json"
 
@@ -25,12 +24,9 @@ def checked_out(request: RunRequest, paths: Iterable[Path] = ()) -> Iterator[Pat
     """
     for path in paths:
         producer(request, path)
-    with scratch(request.deployment.home.absolute() / "workspaces", "registry") as folder:
-        project = folder / "project"
-        dvc_repository.clone(request.deployment, request.run.revision, project)
+    with dvc_repository.cloned(request.deployment, request.run.revision, "registry") as project:
         entries = {stage: result.entry for stage, result in request.stages.items()}
         dvc_repository.write_lock(project, {**request.run.lock, **entries})
-        dvc_repository.configure_dvc(project, request.deployment)
         transfer.pull(project, [path.as_posix() for path in paths])
         yield project
 

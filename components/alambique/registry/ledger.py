@@ -152,7 +152,12 @@ class Ledger:
             if sha is None:
                 return []
             commits = git("log", "-z", "--format=format:%H%x09%cI%x09%B", cwd=folder).split("\0")
-        return [_change(commit) for commit in commits]
+        changes = []
+        for commit in commits:
+            sha, date, words = commit.split("\t", 2)
+            message, _, why = words.partition("\n")
+            changes.append(Change(sha, date, message, why.strip()))
+        return changes
 
     @contextmanager
     def _checked_out(self) -> Iterator[tuple[Path, str | None]]:
@@ -177,9 +182,3 @@ class Ledger:
 def _date(folder: Path) -> str:
     seconds = int(git("log", "-1", "--format=%ct", cwd=folder))
     return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _change(commit: str) -> Change:
-    sha, date, words = commit.split("\t", 2)
-    message, _, why = words.partition("\n")
-    return Change(sha, date, message, why.strip())

@@ -122,17 +122,13 @@ def _registered(
     query = f"name = '{version.model}' AND tags.`{DIGEST}` = '{version.sha256}'"
     known = [entry for entry in client.search_model_versions(query) if entry.tags.get(CANDIDATE) == version.candidate]
     if not known:
-        _ensure_model(client, version.model)
+        if not client.search_registered_models(f"name = '{version.model}'"):
+            client.create_registered_model(version.model)
         model_id = _log_model(client, parent, folder, version.candidate, card)
         with global_uri(client.tracking_uri):
             source = f"models:/{model_id}"
             known = [client.create_model_version(version.model, source, parent, tags=tags, model_id=model_id)]
     return version.model_copy(update={"version": str(min(int(entry.version) for entry in known))})
-
-
-def _ensure_model(client: MlflowClient, name: str) -> None:
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
 
 
 def _log_model(client: MlflowClient, parent: str, folder: Path, name: str, card: Mapping[str, Any]) -> str:

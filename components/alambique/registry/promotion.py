@@ -60,7 +60,8 @@ def rollback(request: RollbackRequest) -> Promoted:
             f"rolling {request.model} back to version {back.version} was interrupted: {error}; "
             f"look at {ledger.ref} before trying again, it may have moved"
         ) from error
-    return Promoted(champions=[_version(back)])
+    champion = Version(candidate=back.candidate, model=back.model, version=back.version, sha256=back.digest)
+    return Promoted(champions=[champion])
 
 
 def repair(deployment: Deployment, model: str) -> State | None:
@@ -95,7 +96,12 @@ def _promote(request: PromoteRequest, report: GateReport, version: Version) -> N
     champion = state.champion if state else None
     if champion and champion.digest == version.sha256:
         return
-    _check_judged_against(report, version.model, champion)
+    expected, present = report.decisions.champions.get(version.model), champion.digest if champion else None
+    if present != expected:
+        raise ConflictError(
+            f"{report.tag} was judged against the champion {(expected or 'none')[:12]} of {version.model}, which is "
+            f"{(present or 'none')[:12]} now; start another run, which will be judged against it"
+        )
     entry = Entry(
         model=version.model,
         version=version.version,
@@ -111,15 +117,6 @@ def _promote(request: PromoteRequest, report: GateReport, version: Version) -> N
     _sync_aliases(deployment.tracking_uri, ledger, moved)
 
 
-def _check_judged_against(report: GateReport, model: str, champion: Entry | None) -> None:
-    expected, present = report.decisions.champions.get(model), champion.digest if champion else None
-    if present != expected:
-        raise ConflictError(
-            f"{report.tag} was judged against the champion {(expected or 'none')[:12]} of {model}, which is "
-            f"{(present or 'none')[:12]} now; start another run, which will be judged against it"
-        )
-
-
 def _verify(report: GateReport, version: Version, tracking_uri: str | None) -> None:
     passed = {decision.version for decision in report.decisions.decisions if decision.passed}
     if version not in passed:
@@ -131,10 +128,6 @@ def _verify(report: GateReport, version: Version, tracking_uri: str | None) -> N
             f"{report.tag} cannot give {version.candidate} back: its dvc.lock lacks it; start another run"
         )
     aliases.verify(tracking_uri, version)
-
-
-def _version(entry: Entry) -> Version:
-    return Version(candidate=entry.candidate, model=entry.model, version=entry.version, sha256=entry.digest)
 
 
 def _message(action: str, entry: Entry) -> str:

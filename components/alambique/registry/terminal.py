@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from alambique.messages import Decision, Decisions
+from alambique.messages import Decisions
 from alambique.report import checks
 from alambique.report.checks import Verdict
 
@@ -15,12 +15,10 @@ def show(decisions: Decisions, console: Console | None = None) -> None:
     Args:
         console: where to; by default standard output.
     """
-    verdicts = [_verdict(decision, decisions) for decision in decisions.decisions]
+    verdicts = []
+    for decision in decisions.decisions:
+        version = decision.version
+        outcome = "challenger" if version in decisions.challengers else "passed" if decision.passed else "rejected"
+        heading = f"[bold]{version.candidate}[/] → {version.model} {version.version}"
+        verdicts.append(Verdict(version.candidate, heading, outcome, decision.checks))
     checks.show(f"Gates of run {decisions.run_id}", verdicts, console or checks.wide_console())
-
-
-def _verdict(decision: Decision, decisions: Decisions) -> Verdict:
-    version = decision.version
-    outcome = "challenger" if version in decisions.challengers else "passed" if decision.passed else "rejected"
-    heading = f"[bold]{version.candidate}[/] → {version.model} {version.version}"
-    return Verdict(version.candidate, heading, outcome, decision.checks)

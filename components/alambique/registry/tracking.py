@@ -128,7 +128,11 @@ class Child:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in _numbers(content)]
+        metrics = [
+            Metric(_name(name), float(value), now, step)
+            for name, value in _flatten(content)
+            if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        ]
         for batch in _batches(metrics):
             if self.client is not None:
                 self.client.log_batch(self.run_id, metrics=batch)
@@ -262,18 +266,11 @@ def _metrics(workspace: Path, outs: list[str]) -> dict[str, Any]:
 
 
 def _flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings, their keys joined by dots."""
     if not isinstance(content, Mapping):
         yield prefix, content
         return
     for key, value in content.items():
         yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
-
-
-def _numbers(content: Any) -> Iterator[tuple[str, float]]:
-    for name, value in _flatten(content):
-        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-            yield _name(name), float(value)
 
 
 def _name(name: str) -> str:

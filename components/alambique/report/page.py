@@ -64,16 +64,21 @@ def render(
     by_class = list(board["by_class"])
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    figures = {
-        "points": points,
-        "signed": signed,
-        "number": number,
-        "count": count,
-        "interval": interval,
-        "in_unit": in_unit,
-    }
-    environment.filters |= {**figures, "tone": tone, "outcome": outcome, "estimate": estimate, "figure": checks.figure}
-    environment.filters |= {"singular": singular, "timed": timed}
+    formats = (
+        points,
+        signed,
+        number,
+        count,
+        interval,
+        in_unit,
+        checks.figure,
+        singular,
+        timed,
+        tone,
+        outcome,
+        estimate,
+    )
+    environment.filters |= {function.__name__: function for function in formats}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,

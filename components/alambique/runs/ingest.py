@@ -20,11 +20,10 @@ from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
 from alambique.data.merge import History, Merger
 from alambique.data.staging import stage
 from alambique.data.store import Item, Store, open_store
-from alambique.errors import DataError
 from alambique.git import git
 from alambique.layout import ARRIVALS, DATA
 from alambique.messages import Ingested, IngestRequest
-from alambique.pipeline import transfer
+from alambique.pipeline import dvc_repository, transfer
 from alambique.runs import versioning
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def ingest(request: IngestRequest) -> Ingested:
     """
     deployment = request.deployment
     store = open_store(arrivals.arrivals_url(deployment))
-    with versioning.workspace(deployment, "ingest") as workspace:
+    with dvc_repository.cloned(deployment, deployment.branch, "ingest") as workspace:
         records = arrivals.load(workspace)
         batch = arrivals.pending(store.url, store.items(), records)
         return _join(workspace, deployment, store, batch, records, request.by)
@@ -57,7 +56,7 @@ def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item],
         items: images; those that joined before, and other files, are skipped.
         by: who started it, for the record.
     """
-    with versioning.workspace(deployment, "ingest") as workspace:
+    with dvc_repository.cloned(deployment, deployment.branch, "ingest") as workspace:
         images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
         records = arrivals.load(workspace)
         batch = arrivals.pending(store.url, images, records)
@@ -107,8 +106,7 @@ def _dataset(workspace: Path, deployment: Deployment) -> Path:
     """Folder of the dataset to change: `data` of alambique.yaml, or else the committed dataset, pulled."""
     if deployment.data is not None:
         return deployment.data
-    if not (workspace / versioning.DATA_FILE).exists():
-        raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
+    versioning.require_data(workspace)
     transfer.pull(workspace, [str(DATA)])
     return workspace / DATA
 
@@ -123,15 +121,17 @@ def _version(workspace: Path, deployment: Deployment) -> None:
 
 def _history(records: Sequence[Record], source: str) -> History:
     keys: dict[str, frozenset[str]] = {}
-    for outcome in (
-        outcome for record in records if record.source == source for outcome in record.outcomes if outcome.path
-    ):
-        keys[str(outcome.path)] = keys.get(str(outcome.path), frozenset()) | outcome.versions.keys()
-    return History(frozenset(outcome.path for record in records for outcome in record.outcomes if outcome.path), keys)
+    paths = set[str]()
+    for record in records:
+        for outcome in record.outcomes:
+            if outcome.path:
+                paths.add(outcome.path)
+                if record.source == source:
+                    keys[outcome.path] = keys.get(outcome.path, frozenset()) | outcome.versions.keys()
+    return History(frozenset(paths), keys)
 
 
 def _added(outcomes: Sequence[FileOutcome]) -> dict[str, int]:
-    """Images that joined, by split."""
     return dict(Counter(str(outcome.path).partition("/")[0] for outcome in outcomes if outcome.outcome in JOINED))
 
 

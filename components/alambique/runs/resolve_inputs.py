@@ -78,7 +78,7 @@ def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], s
         asked: URI and pinned sha256 by name.
         sources: to download from.
     """
-    index = _index(target)
+    index: dict[str, Any] = read_json(target / INDEX) if (target / INDEX).exists() else {}
     with fresh_folder(target) as folder:
         entries = {}
         for name, (uri, pin) in asked.items():
@@ -99,12 +99,6 @@ def _champions(target: Path, params: Params, origin: str | None) -> None:
             run_artifacts.fetch_artifact(entry, target / runtime, origin, folder / runtime)
             index[runtime] = {name: asdict(entry)[name] for name in ("model", "version", "tag", "digest")}
         write_json(folder / INDEX, index)
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    content: dict[str, Any] = read_json(path) if path.exists() else {}
-    return content
 
 
 def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:

@@ -9,7 +9,7 @@ from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data.inputs import INDEX
-from alambique.errors import AlambiqueError, ConfigurationError, DataError
+from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DATA, INPUTS
 from alambique.messages import Run, SnapshotRequest
@@ -30,7 +30,7 @@ def snapshot(request: SnapshotRequest) -> Run:
         TransientError: a service is out of reach, or the branch moved meanwhile.
     """
     deployment = request.deployment
-    with versioning.workspace(deployment, "snapshot") as workspace:
+    with dvc_repository.cloned(deployment, deployment.branch, "snapshot") as workspace:
         params = config.load(workspace)
         _check(workspace, request.digest)
         runtimes.require_available(params.runtimes)
@@ -80,8 +80,8 @@ def _version_data(workspace: Path, params: Params, deployment: Deployment) -> No
         tasks.load(params.task).dataset(deployment.data)  # refuses a folder that is no dataset before it is committed
         versioning.track(workspace, deployment.data)
         transfer.push(workspace, [str(DATA)])
-    elif not (workspace / versioning.DATA_FILE).exists():
-        raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
+    else:
+        versioning.require_data(workspace)
 
 
 def _version_inputs(workspace: Path, params: Params, deployment: Deployment) -> None:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from alambique.config.deployment import Deployment
-from alambique.errors import AlambiqueError, TransientError
+from alambique.errors import AlambiqueError, DataError, TransientError
 from alambique.git import git
 from alambique.layout import DATA
 from alambique.pipeline import dvc_repository
-from alambique.process.scratch import scratch
 
 DATA_FILE = f"{DATA}.dvc"
-
-
-@contextlib.contextmanager
-def workspace(deployment: Deployment, name: str) -> Iterator[Path]:
-    """A clone of the project's branch with the machine's DVC cache, for the time of the block.
-
-    Args:
-        name: of the folder below `home`.
-    Raises:
-        TransientError: the origin is out of reach.
-        ConfigurationError: the project has no DVC remote.
-    """
-    with scratch(deployment.home.absolute() / "workspaces", name) as folder:
-        clone = folder / "project"
-        dvc_repository.clone(deployment, deployment.branch, clone)
-        dvc_repository.configure_dvc(clone, deployment)
-        yield clone
 
 
 def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> str:
@@ -75,6 +55,16 @@ class _WithoutCaches:
     def walk(self, fs: Any, path: str, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
         for root, folders, files in fs.walk(path, **options):
             yield root, folders, [name for name in files if not name.endswith(".cache")]
+
+
+def require_data(workspace: Path) -> None:
+    """Refuse a project that has neither a folder of data nor a committed dataset.
+
+    Raises:
+        DataError: it has no data.dvc.
+    """
+    if not (workspace / DATA_FILE).exists():
+        raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
 
 
 def add(project: Path, paths: Iterable[str]) -> None:

@@ -81,7 +81,6 @@ def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
 
 
 def _items(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
-    """A number, or a fixed-size list of them, for each item."""
     if pa.types.is_fixed_size_list(kind):
         if values.shape[1:] != (kind.list_size,):  # Arrow would accept them, shifted
             raise ValueError(f"{values.shape[1:]} numbers of an item, but the recipe's layout has {kind.list_size}")

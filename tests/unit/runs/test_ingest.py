@@ -23,7 +23,7 @@ from alambique.errors import ConfigurationError
 from alambique.files import read_json
 from alambique.git import git
 from alambique.messages import Arrivals, ArrivalsRequest, Ingested, IngestRequest
-from alambique.pipeline import transfer
+from alambique.pipeline import dvc_repository, transfer
 from alambique.runs import ingest, new_project, versioning
 from alambique.runs.ingest import join_unlabelled
 
@@ -89,14 +89,14 @@ def look(deployment: Deployment) -> Arrivals:
 
 def outcomes(deployment: Deployment, done: Ingested) -> dict[str, tuple[str, str | None]]:
     """What became of each file of a batch: outcome and reason, by the image's key (or a lonely label's)."""
-    with versioning.workspace(deployment, "look") as workspace:
+    with dvc_repository.cloned(deployment, deployment.branch, "look") as workspace:
         record = read_json(workspace / "arrivals" / f"{done.batch}.json")
     return {next(iter(each["versions"])): (each["outcome"], each["reason"]) for each in record["files"]}
 
 
 def committed(deployment: Deployment, target: Path) -> Dataset:
     """The dataset that the branch holds, from the DVC remote; it keeps its contract."""
-    with versioning.workspace(deployment, "look") as workspace:
+    with dvc_repository.cloned(deployment, deployment.branch, "look") as workspace:
         transfer.pull(workspace, ["data"])
         shutil.copytree(workspace / "data", target)
     data = Dataset.load(target)
