@@ -1,5 +1,4 @@
-"""What keeps a run from starting too soon or for nothing: a cooldown after the last one, and a look whether dvc.lock holds
-all results already."""
+"""Keep a run from starting too soon or for nothing: a cooldown after the last one; are all results in dvc.lock already?"""
 
 from __future__ import annotations
 
