@@ -1,8 +1,8 @@
 """A distribution over classes or tokens, kept as its k largest log-probabilities and the mass of all others.
 
-One definition for `classify`, `text_classify` and `text` (detectors: `tasks.yolo.distillation_loss`): **all
-classes that were not kept are one aggregated event**. A teacher and a student are compared over k + 1 events: the k classes that the
-teacher's top-k names, and "any other class".
+One definition for `classify`, `text_classify` and `text` (detectors: `tasks.yolo.distillation_loss`): **all classes
+that were not kept are one aggregated event**. A teacher and a student are compared over k + 1 events: the k classes
+that the teacher's top-k names, and "any other class".
 
 Bias. Merging events never raises a divergence (data processing inequality; Cover & Thomas 2006, Elements of
 Information Theory, §2.8), so what is computed here is a lower bound of the divergence over all classes. It misses the

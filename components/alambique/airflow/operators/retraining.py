@@ -1,4 +1,4 @@
-"""Keep a run from starting too soon or for nothing: a cooldown after the last one; are all results in dvc.lock already?"""
+"""Keep a run from starting too soon or for nothing: a cooldown after the last one, and a check of dvc.lock."""
 
 from __future__ import annotations
 
