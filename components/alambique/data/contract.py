@@ -6,6 +6,8 @@ checked by the latter, too. Other tasks have a contract of their own in their fo
 
 from __future__ import annotations
 
+from typing import Any
+
 import great_expectations.expectations as gxe
 
 from alambique.data.dataset import LABELLED, SPLITS
@@ -24,41 +26,53 @@ def suites(classes: int, min_boxes_per_class: int) -> Suites:
     """
     files = file_suites(classes)
     return {
-        "images": [
-            gxe.ExpectColumnDistinctValuesToContainSet(
-                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
-            ),
-            *files["images"],
-            gxe.ExpectColumnValuesToBeInSet(
-                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
-            ),
-        ],
+        "images": [*in_splits("image"), *files["images"]],
         "boxes": files["boxes"],
-        "counts": [
-            gxe.ExpectColumnValuesToBeBetween(
-                column="boxes",
-                min_value=min_boxes_per_class,
-                notes=f"every class has boxes in each labelled split, at least {min_boxes_per_class}",
-            )
-        ],
+        "counts": enough("boxes", min_boxes_per_class),
     }
+
+
+def in_splits(sample: str) -> list[Any]:
+    """That every labelled split has samples, and none is in two.
+
+    Args:
+        sample: what they are, in the singular.
+    """
+    return [
+        gxe.ExpectColumnDistinctValuesToContainSet(
+            column="split", value_set=list(LABELLED), notes=f"train, val and test each hold {sample}s"
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="found_in", value_set=list(SPLITS), notes=f"no {sample} is in two splits"
+        ),
+    ]
+
+
+def enough(counted: str, least: int) -> list[Any]:
+    """That each labelled split has at least `least` of each class, by the column `counted`."""
+    notes = f"every class has {counted} in each labelled split, at least {least}"
+    return [gxe.ExpectColumnValuesToBeBetween(column=counted, min_value=least, notes=notes)]
+
+
+def files_are_images() -> list[Any]:
+    """That every file can be decoded and is large enough."""
+    readable = gxe.ExpectColumnValuesToBeInSet(
+        column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
+    )
+    sides = [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=side, min_value=MIN_SIDE, notes=f"every image's {side} is at least {MIN_SIDE} pixels"
+        )
+        for side in ("width", "height")
+    ]
+    return [readable, *sides]
 
 
 def file_suites(classes: int) -> Suites:
     """Rules on each image file and each label file by itself."""
     return {
         "images": [
-            gxe.ExpectColumnValuesToBeInSet(
-                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
-            ),
-            *(
-                gxe.ExpectColumnValuesToBeBetween(
-                    column=side,
-                    min_value=MIN_SIDE,
-                    notes=f"every image's {side} is at least {MIN_SIDE} pixels",
-                )
-                for side in ("width", "height")
-            ),
+            *files_are_images(),
             gxe.ExpectColumnValuesToBeNull(column="label_error", notes="every label row can be read"),
         ],
         "boxes": [

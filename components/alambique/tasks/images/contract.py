@@ -7,7 +7,7 @@ from typing import Any
 
 import great_expectations.expectations as gxe
 
-from alambique.data.contract import MIN_SIDE
+from alambique.data.contract import enough, files_are_images, in_splits
 from alambique.data.images import LABELLED, SPLITS
 from alambique.data.manifest import image_facts, mark_shared, table
 from alambique.tasks.base import Facts
@@ -59,34 +59,8 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
 
 
 def _expectations(classes: list[str], min_images_per_class: int) -> dict[str, list[Any]]:
-    return {
-        "images": [
-            gxe.ExpectColumnDistinctValuesToContainSet(
-                column="split", value_set=list(LABELLED), notes="train, val and test each hold images"
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
-            ),
-            *(
-                gxe.ExpectColumnValuesToBeBetween(
-                    column=side, min_value=MIN_SIDE, notes=f"every image's {side} is at least {MIN_SIDE} pixels"
-                )
-                for side in ("width", "height")
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="found_in", value_set=list(SPLITS), notes="no image is in two splits"
-            ),
-        ],
-        "labels": [
-            gxe.ExpectColumnValuesToBeInSet(
-                column="class", value_set=classes, notes="every image lies in the folder of a class of data.yaml"
-            )
-        ],
-        "counts": [
-            gxe.ExpectColumnValuesToBeBetween(
-                column="images",
-                min_value=min_images_per_class,
-                notes=f"every class has images in each labelled split, at least {min_images_per_class}",
-            )
-        ],
-    }
+    named = gxe.ExpectColumnValuesToBeInSet(
+        column="class", value_set=classes, notes="every image lies in the folder of a class of data.yaml"
+    )
+    images = [*in_splits("image"), *files_are_images()]
+    return {"images": images, "labels": [named], "counts": enough("images", min_images_per_class)}
