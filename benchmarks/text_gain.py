@@ -15,7 +15,7 @@ from alambique.errors import DataError
 from alambique.tasks.transformers import models, tokenizers
 from alambique.tasks.transformers.checkpoint import require_fit
 from alambique.tasks.transformers.dataset import Text, Texts, class_labels, write
-from alambique.tasks.transformers.import_tables import disjoint, import_labelled
+from alambique.tasks.transformers.import_dataset import disjoint, import_labelled
 from benchmarks import stage_runs
 
 KEEP = 5

@@ -9,7 +9,7 @@ from alambique import config
 from alambique.demo.intents import Intents
 from alambique.runs.new_project import template_for
 from alambique.tasks.transformers.dataset import Texts
-from alambique.tasks.transformers.import_tables import import_labelled
+from alambique.tasks.transformers.import_dataset import import_labelled
 
 
 def test_one_text_in_so_many_of_each_class_keeps_its_label(tmp_path: Path) -> None:

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.files import read_json
 from alambique.layout import evaluation
 from alambique.report.pictures import Picture, pick
-from alambique.tasks.classifiers import confusion_plot, results
+from alambique.report.plots import INK, STYLE, svg
+from alambique.tasks.classifiers import results
 from alambique.tasks.classifiers.evaluation import CONFUSION
 from alambique.tasks.classifiers.results import Predictions
 
 LISTED = 4
 """Classes that are named beside a sample."""
+MOST_NAMES = 40
+"""Classes, at most, whose names fit beside the plot."""
+MOST_NUMBERS = 15
+"""Classes, at most, whose shares fit into its cells."""
 
 
 def pictures(project: Path, board: Leaderboard, classes: Sequence[str], show: Callable[[str], Markup]) -> list[Picture]:
@@ -51,7 +59,7 @@ def plots(project: Path, board: Leaderboard) -> list[tuple[str, str]]:
     if board["best"] is None:
         return []
     matrix = read_json(project / evaluation(board["best"]) / CONFUSION)
-    picture = confusion_plot.confusion(np.array(matrix["counts"]), matrix["classes"])
+    picture = confusion(np.array(matrix["counts"]), matrix["classes"])
     return [(f"Confusion matrix of {board['best']}, % of each true class", picture)]
 
 
@@ -69,3 +77,32 @@ def likeliest(predictions: Predictions, row: int, classes: Sequence[str]) -> Mar
     pairs = list(zip(predictions.classes[row], predictions.probabilities[row], strict=True))[:LISTED]
     lines = Markup().join(line.format(classes[int(index)], 100 * float(value)) for index, value in pairs)
     return Markup("<table>{}</table>").format(lines)
+
+
+def confusion(counts: NDArray[np.integer], classes: Sequence[str]) -> str:
+    """The confusion matrix as SVG: a row a true class, in shares of it.
+
+    Args:
+        counts: samples of each class (row) by the predicted class (column), (classes, classes).
+        classes: names.
+    """
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    side = min(2.2 + 0.36 * len(classes), 9.0)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, alpha=0.85)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("is")
+        if len(classes) <= MOST_NAMES:
+            axes.set_xticks(range(len(classes)), classes, rotation=90)
+            axes.set_yticks(range(len(classes)), classes)
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        if len(classes) <= MOST_NUMBERS:
+            for row, column in zip(*np.nonzero(counts), strict=True):
+                share = shares[row, column]
+                ink = "white" if share > 0.6 else INK
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
+        return svg(figure)

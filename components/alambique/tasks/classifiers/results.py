@@ -76,8 +76,7 @@ def write(folder: Path, predictions: Predictions) -> None:
         list(predictions.probabilities),
     ]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
-    with pa.OSFile(str(folder / RESULTS), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-        writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+    write_table(folder / RESULTS, pa.Table.from_arrays(arrays, schema=SCHEMA))
 
 
 def read(folder: Path) -> Predictions:
@@ -86,19 +85,52 @@ def read(folder: Path) -> Predictions:
     Raises:
         IntegrityError: another version wrote them.
     """
-    with pa.OSFile(str(folder / RESULTS)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    if table.schema != SCHEMA:
-        raise IntegrityError(
-            f"{folder / RESULTS} has the columns {', '.join(table.schema.names)}, and should have "
-            f"{', '.join(SCHEMA.names)}: another version wrote it; run the evaluate stages again (`dvc repro --force`)"
-        )
+    table = read_table(folder / RESULTS, SCHEMA.names)
     samples = table.column("sample").to_pylist()
     classes, probabilities = (
         np.array(table.column(name).to_pylist()).reshape(len(samples), -1) for name in ("classes", "probabilities")
     )
     labels = table.column("label").to_numpy().astype(np.int32)
     return Predictions(samples, labels, classes.astype(np.int32), probabilities.astype(np.float32))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an Arrow IPC file."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """The content of an Arrow IPC file.
+
+    Raises:
+        IntegrityError: it has other columns.
+    """
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    if table.schema.names != list(columns):
+        raise IntegrityError(
+            f"{path} has the columns {', '.join(table.schema.names)}, and should have {', '.join(columns)}: another "
+            "version wrote it; run the evaluate stages again (`dvc repro --force`)"
+        )
+    return table
+
+
+def require_same(folders: Sequence[Path], samples: Sequence[object]) -> None:
+    """Refuse to compare evaluations of different samples.
+
+    Args:
+        folders: of the evaluations.
+        samples: of each: names, and what else has to be equal.
+    Raises:
+        DataError: they differ.
+    """
+    for folder, evaluated in zip(folders, samples, strict=True):
+        if evaluated != samples[0]:
+            raise DataError(
+                f"{folder} and {folders[0]} were not evaluated on the same samples, so that their difference means "
+                "nothing; evaluate both on today's data (`dvc repro`)"
+            )
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
@@ -109,14 +141,8 @@ def resample(folders: Sequence[Path]) -> Resampled:
         IntegrityError: another version wrote one.
     """
     evaluations = [read(folder) for folder in folders]
-    first = evaluations[0]
-    for folder, predictions in zip(folders, evaluations, strict=True):
-        if predictions.samples != first.samples or (predictions.labels != first.labels).any():
-            raise DataError(
-                f"{folder} and {folders[0]} were not evaluated on the same samples, so that their difference means "
-                "nothing; evaluate both on today's data (`dvc repro`)"
-            )
-    count = len(first.samples)
+    require_same(folders, [(predictions.samples, predictions.labels.tolist()) for predictions in evaluations])
+    count = len(evaluations[0].samples)
     correct = np.array([predictions.correct for predictions in evaluations], np.float64)
     values = np.stack([correct @ drawn for drawn in weights(count)], axis=1) / count
     return Resampled(values, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +12,7 @@ from alambique.layout import DATA
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
 from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
+from alambique.tasks.torch_task import TorchTask
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -23,17 +24,12 @@ if TYPE_CHECKING:
     from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
 
 
-class ClassifierTask(ABC):
+class ClassifierTask(TorchTask):
     """The part of `alambique.tasks.base.Task` that does not depend on what is classified."""
 
-    samples: ClassVar[str]
     measures: ClassVar[Mapping[str, Measure]] = MEASURES
     by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
     methods: ClassVar[tuple[str, ...]] = ("soft", "none")
-
-    @abstractmethod
-    def dataset(self, root: Path) -> Any:
-        """See `alambique.tasks.base.Task.dataset`."""
 
     @abstractmethod
     def labelled(self, folder: Path, dataset: Any, split: str) -> list[Sample]:
@@ -89,9 +85,6 @@ class ClassifierTask(ABC):
         from alambique.tasks.classifiers.results import resample
 
         return resample(evaluations)
-
-    def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
-        return {}
 
     # Showing
 

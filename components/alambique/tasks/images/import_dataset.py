@@ -33,14 +33,13 @@ def import_dataset(source: str, target: Path) -> None:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; give one with train, val and test, each with a folder a class")
     root = root / "images" if (root / "images").is_dir() else root
-    folders = {split: _find(root, split) for split in NAMES}
+    present = {split: root / name for split, names in NAMES.items() for name in names[::-1] if (root / name).is_dir()}
     for split in LABELLED:
-        if folders[split] is None:
+        if split not in present:
             raise DataError(
                 f"{root} has no folder `{split}` (found {', '.join(_folders(root)) or 'none'}). Alambique trains on "
                 f"train, decides on val and measures once on test: move some images of each class to {split}/<class>"
             )
-    present = {split: folder for split, folder in folders.items() if folder is not None}
     classes = sorted({name for split in LABELLED for name in _folders(present[split])})
     if len(classes) < 2:
         raise DataError(f"{present['train']} holds {len(classes)} folders of classes; a classifier tells at least two")
@@ -48,10 +47,6 @@ def import_dataset(source: str, target: Path) -> None:
         _copy(folder, target / "images" / split, split)
     content = {split: f"images/{split}" for split in present} | {"names": dict(enumerate(classes))}
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-
-
-def _find(root: Path, split: str) -> Path | None:
-    return next((root / name for name in NAMES[split] if (root / name).is_dir()), None)
 
 
 def _folders(root: Path) -> list[str]:

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from alambique.config.classify import Network
 from alambique.errors import DataError
-from alambique.files import sha256
 from alambique.runtimes.base import Program
 from alambique.tasks.images.architectures import Classifier, classifier, split_blocks
 
@@ -101,25 +100,6 @@ def macs(model: nn.Module, image_size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, image_size, image_size, device=device))
     return int(counter.get_total_flops()) // 2
-
-
-def describe(weights: Path, image_size: int) -> dict[str, Any]:
-    """A checkpoint's own part of its card.
-
-    Args:
-        weights: the checkpoint's file.
-        image_size: side of the input, pixels.
-    """
-    network = load(weights)
-    return {
-        "network": network.architecture.model_dump(mode="json"),
-        "sha256": sha256(weights),
-        "parameters": parameters(network.model),
-        "macs": macs(network.model, image_size),
-        "size_bytes": weights.stat().st_size,
-        "image_size": image_size,
-        "classes": network.classes,
-    }
 
 
 def program(model: Classifier, threads: int) -> Program:

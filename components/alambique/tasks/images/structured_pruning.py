@@ -32,6 +32,11 @@ TRIES = 12
 IMAGES = 128
 """From train, drawn by seed, for the gradients of the taylor importance."""
 BATCH = 16
+IMPORTANCES = {
+    "magnitude": tp.importance.GroupMagnitudeImportance,
+    "bn_scale": tp.importance.BNScaleImportance,
+    "taylor": tp.importance.GroupTaylorImportance,
+}
 
 
 def channel_ratio(full: ClassifierNetwork, ratio: float, importance: Importance, image_size: int) -> float:
@@ -105,7 +110,7 @@ def without_channels(
         pruner = tp.pruner.BasePruner(
             model,
             torch.zeros(1, 3, image_size, image_size),
-            _importance(importance),
+            IMPORTANCES[importance](),
             pruning_ratio=ratio,
             max_pruning_ratio=0.95,
             round_to=STEP,
@@ -127,16 +132,6 @@ def _backward(model: Classifier, dataset: Dataset, image_size: int, seed: int) -
         nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
 
 
-def _importance(importance: Importance) -> tp.importance.Importance:
-    match importance:
-        case "magnitude":
-            return tp.importance.GroupMagnitudeImportance(p=2)
-        case "bn_scale":
-            return tp.importance.BNScaleImportance()
-        case "taylor":
-            return tp.importance.GroupTaylorImportance()
-
-
 def _kept(model: Classifier, classes: int) -> Iterator[nn.Module]:
     """The layers whose outputs are not pruned: the logits, and attention, whose channels mean heads."""
     from ultralytics.nn.modules.block import PSABlock
@@ -144,13 +139,5 @@ def _kept(model: Classifier, classes: int) -> Iterator[nn.Module]:
     for module in model.modules():
         if isinstance(module, PSABlock):
             yield from (inner for inner in module.modules() if isinstance(inner, nn.Conv2d))
-    last: nn.Module | None = None
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and _outputs(module) == classes:
-            last = module
-    if last is not None:
-        yield last
-
-
-def _outputs(module: nn.Linear | nn.Conv2d) -> int:
-    return module.out_features if isinstance(module, nn.Linear) else module.out_channels
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    yield from [layer for layer in layers if len(layer.weight) == classes][-1:]

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.classify import Network, Params, Teacher
-from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
-from alambique.files import read_json
+from alambique.files import read_json, sha256
 from alambique.layout import CARD, WEIGHTS
 from alambique.runtimes.base import (
     Exportable,
@@ -24,12 +23,11 @@ from alambique.runtimes.base import (
     Validation,
     WeightOnly,
 )
-from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Facts, PruningPlans, TensorTypes
+from alambique.tasks.base import Calibration, Card, Facts, PruningPlans, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-    from torch import nn
 
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
@@ -37,8 +35,7 @@ if TYPE_CHECKING:
     from alambique.tasks.images.dataset import Dataset
     from alambique.tasks.images.network import ClassifierNetwork
     from alambique.tasks.images.soft_labels import ViewRecipe
-    from alambique.tasks.trainer_state import PriorTraining
-    from alambique.tasks.training_loop import TrainingObjective
+    from alambique.tasks.training_loop import Measure, TrainingObjective
 
 
 LIBRARIES = {"yolo26-cls": "ultralytics", "torchvision": "torchvision", "timm": "timm"}
@@ -53,8 +50,6 @@ class Classify(ClassifierTask):
     name: ClassVar[str] = "classify"
     about: ClassVar[str] = "tell classes of images apart: YOLO26-cls, torchvision, timm"
     samples: ClassVar[str] = "images"
-    abilities: ClassVar[frozenset[Ability]] = frozenset()
-
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
@@ -101,12 +96,18 @@ class Classify(ClassifierTask):
         save(network, folder / WEIGHTS)
 
     def describe(self, folder: Path, params: Params) -> dict[str, Any]:
-        from alambique.tasks.images.network import describe
+        from alambique.tasks.images.network import macs, parameters
 
-        return describe(folder / WEIGHTS, params.input_size)
-
-    def module(self, network: ClassifierNetwork) -> nn.Module:
-        return network.model
+        network, weights = self.load(folder), folder / WEIGHTS
+        return {
+            "network": network.architecture.model_dump(mode="json"),
+            "sha256": sha256(weights),
+            "parameters": parameters(network.model),
+            "macs": macs(network.model, params.input_size),
+            "size_bytes": weights.stat().st_size,
+            "image_size": params.input_size,
+            "classes": network.classes,
+        }
 
     # Training
 
@@ -130,43 +131,10 @@ class Classify(ClassifierTask):
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
         return by_soft_labels(dataset, cache, recipe, params.distill)
 
-    def pretrain(self, network: ClassifierNetwork, dataset: Dataset, teacher: Teacher, params: Params) -> PriorTraining:
-        from alambique.tasks.trainer_state import NO_PRIOR
-
-        return NO_PRIOR
-
-    def train(
-        self,
-        network: ClassifierNetwork,
-        objective: TrainingObjective,
-        dataset: Dataset,
-        params: Params,
-        folder: Path,
-        *,
-        epochs: int,
-        seed: int,
-        prior: PriorTraining,
-    ) -> Metrics:
-        from alambique.tasks import training_loop
+    def measure_in_training(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> Measure:
         from alambique.tasks.images.validation import measure_on_val
 
-        metrics = training_loop.train(
-            network.model,
-            objective,
-            folder,
-            epochs=epochs,
-            training=params.training,
-            seed=seed,
-            measure=measure_on_val(dataset, params.input_size),
-            prior=prior,
-        )
-        self.save(network, folder, params)
-        return metrics
-
-    def measure_val(self, folder: Path, dataset: Dataset, params: Params) -> Metrics:
-        from alambique.tasks.images.validation import measure_on_val
-
-        return {**measure_on_val(dataset, params.input_size)(self.load(folder).model)}
+        return measure_on_val(dataset, params.input_size)
 
     # Soft labels
 
@@ -249,11 +217,6 @@ class Classify(ClassifierTask):
     def copy_beside(self, folder: Path, target: Path) -> None:
         pass  # the card says all that the artifact needs
 
-    def example(self, card: Card, runtime: str) -> str:
-        from alambique.runtimes import examples
-
-        return examples.render(runtime, Path(__file__).parent / "examples" / self.name)
-
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from alambique import runtimes
 
@@ -287,18 +250,6 @@ class Classify(ClassifierTask):
             ]
         )
 
-    def train_int8(
-        self,
-        network: ClassifierNetwork,
-        objective: TrainingObjective,
-        calibration: Calibration,
-        dataset: Dataset,
-        params: Params,
-        runtime: str,
-        folder: Path,
-    ) -> None:
-        raise ConfigurationError("quantize.qat_epochs: classify has no quantization-aware training yet")
-
     # Measuring
 
     def labelled(self, folder: Path, dataset: Dataset, split: str) -> list[Sample]:
@@ -320,12 +271,6 @@ class Classify(ClassifierTask):
         size = card["image_size"]
         return (np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32),)
 
-    def agreement(self, first: Path, second: Path, params: Params) -> float | None:
-        return None
-
-    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Params) -> DriftFeatures:
-        raise ConfigurationError("drift: classify cannot tell drifted production data yet")
-
     # Serving and showing
 
     def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
@@ -334,11 +279,7 @@ class Classify(ClassifierTask):
         return [("float32", [1, 3, size, size])], [("float32", [1, len(card["classes"])])]
 
     def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        from alambique import runtimes
-        from alambique.tasks.cards import read_card
-
-        card = read_card(folder)
-        program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+        program = self.open(folder, threads)
         return lambda image: program(image)[0]
 
     def labels(self, dataset: Dataset) -> Mapping[str, str]:

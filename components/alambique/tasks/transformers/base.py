@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+import shutil
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from numpy.typing import NDArray
-
 from alambique.errors import ConfigurationError
-from alambique.evaluation.measures import Metrics
-from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, PruningPlans
+from alambique.tasks.base import Card, PruningPlans
+from alambique.tasks.torch_task import TorchTask
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from alambique.runtimes.base import Program
-    from alambique.tasks.trainer_state import PriorTraining
-    from alambique.tasks.training_loop import Measure, TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
     from alambique.tasks.transformers.importance import Batches
 
 
-class TransformersTask(ABC):
+class TransformersTask(TorchTask):
     """The part of `alambique.tasks.base.Task` that does not depend on what a network predicts."""
 
-    name: ClassVar[str]
     samples: ClassVar[str] = "texts"
-    abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     def dataset(self, root: Path) -> Texts:
         from alambique.tasks.transformers.dataset import Texts
@@ -40,23 +34,36 @@ class TransformersTask(ABC):
     # Networks
 
     @abstractmethod
-    def load(self, folder: Path) -> Network:
-        """See `alambique.tasks.base.Task.load`."""
+    def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
+        """The model in a Hugging Face folder.
 
-    @abstractmethod
+        Args:
+            folder: untrusted.
+            classes: that it is to predict; None: its own.
+            seed: of layers that it lacks.
+        Raises:
+            DataError: the folder holds no such network in safetensors.
+        """
+
+    def load(self, folder: Path) -> Network:
+        from alambique.tasks.transformers import checkpoint
+
+        return checkpoint.Network(self.read_model(folder / checkpoint.MODEL), checkpoint.load_tokenizer(folder))
+
     def load_weights(
         self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Any, seed: int
     ) -> Network:
         """The network in a Hugging Face folder from outside.
 
-        Args:
-            folder: untrusted.
-            tokenizer: of the folder.
-            seed: of layers that it lacks.
         Raises:
             DataError: the folder holds no such network in safetensors.
             ConfigurationError: it cannot take texts of `params.input_size`.
         """
+        from alambique.tasks.transformers import checkpoint
+
+        model = self.read_model(folder, dataset.classes, seed)
+        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
+        return checkpoint.Network(model, tokenizer)
 
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -69,11 +76,13 @@ class TransformersTask(ABC):
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: Texts, params: Any, folder: Path) -> None:
         """Copy a Hugging Face folder as it is, but for a chat template that it lacks and the dataset needs."""
-        from alambique.tasks.transformers import checkpoint
+        from alambique.tasks.transformers import checkpoint, tokenizers
 
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         self.load_weights(weights, tokenizer, dataset, params, params.seed)
-        checkpoint.copy(weights, tokenizer, folder)
+        shutil.copytree(weights, folder / checkpoint.MODEL)
+        if tokenizers.load(weights).chat_template != tokenizer.chat_template:
+            tokenizer.save_pretrained(folder / checkpoint.MODEL)
 
     def save(self, network: Network, folder: Path, params: Any) -> None:
         from alambique.tasks.transformers import checkpoint
@@ -98,69 +107,27 @@ class TransformersTask(ABC):
             max_tokens: of a text.
         """
 
-    def module(self, network: Network) -> nn.Module:
-        return network.model
-
     # Training
 
-    def pretrain(self, network: Network, dataset: Texts, teacher: Any, params: Any) -> PriorTraining:
-        from alambique.tasks.trainer_state import NO_PRIOR
+    def trained_module(self, network: Network, seed: int) -> nn.Module:
+        """All weights, or with `network.lora` adapters alone, which are merged before the weights are saved."""
+        if network.lora is None:
+            return network.model
+        import torch
 
-        return NO_PRIOR
+        try:
+            from peft import LoraConfig, get_peft_model
+        except ImportError:
+            raise ConfigurationError('lora: peft cannot be imported; run `pip install "alambique[text]"`') from None
+        how = network.lora
+        settings = LoraConfig(r=how.rank, lora_alpha=how.alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # type: ignore[arg-type]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            adapted: nn.Module = get_peft_model(network.model, settings)
+        return adapted
 
-    def train(
-        self,
-        network: Network,
-        objective: TrainingObjective,
-        dataset: Texts,
-        params: Any,
-        folder: Path,
-        *,
-        epochs: int,
-        seed: int,
-        prior: PriorTraining,
-    ) -> Metrics:
-        """Train all weights, or with `network.lora` adapters alone, which are merged before the weights are saved."""
-        from alambique.tasks import training_loop
-        from alambique.tasks.transformers import adapters
-
-        module: nn.Module = network.model
-        if network.lora:
-            module = adapters.adapt(network.model, network.lora, seed)
-        metrics = training_loop.train(
-            module,
-            objective,
-            folder,
-            epochs=epochs,
-            training=params.training,
-            seed=seed,
-            measure=self.measure_in_training(dataset, network.tokenizer, params.input_size),
-            prior=prior,
-        )
-        if network.lora:
-            network = network._replace(model=adapters.merge(module))
-        self.save(network, folder, params)
-        return metrics
-
-    @abstractmethod
-    def measure_in_training(self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:
-        """Measures a network on val: `Params.HEADLINE`, and first what decides when training stops."""
-
-    def measure_val(self, folder: Path, dataset: Texts, params: Any) -> Metrics:
-        network = self.load(folder)
-        return {**self.measure_in_training(dataset, network.tokenizer, params.input_size)(network.model)}
-
-    def train_int8(
-        self,
-        network: Network,
-        objective: TrainingObjective,
-        calibration: Calibration,
-        dataset: Texts,
-        params: Any,
-        runtime: str,
-        folder: Path,
-    ) -> None:
-        raise ConfigurationError(f"quantize.qat_epochs: {self.name} has no quantization-aware training")
+    def finished(self, network: Network, module: Any) -> Network:
+        return network._replace(model=module.merge_and_unload().requires_grad_(True)) if network.lora else network
 
     # Pruning
 
@@ -178,12 +145,11 @@ class TransformersTask(ABC):
         return PruningPlans(plans)
 
     def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
-        from alambique.tasks.transformers import structured_pruning
+        from alambique.tasks.transformers import importance, structured_pruning
+        from alambique.tasks.transformers.prunable import Sizes
 
-        batches = self.importance_batches(network, dataset, params)
-        scores = structured_pruning.measure_importance(network.model, batches)
-        smaller = structured_pruning.cut(network.model, structured_pruning.Sizes(*plan), scores)
-        return network._replace(model=smaller)
+        scores = importance.measure(network.model, self.importance_batches(network, dataset, params))
+        return network._replace(model=structured_pruning.cut(network.model, Sizes(*plan), scores))
 
     @abstractmethod
     def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:
@@ -191,31 +157,6 @@ class TransformersTask(ABC):
 
     # Export and serving
 
-    def example(self, card: Card, runtime: str) -> str:
-        from alambique.runtimes import examples
-
-        return examples.render(runtime, Path(__file__).parent / "examples" / self.name)
-
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from_graph = runtime in ("onnx", "openvino")
         return ("transformers", "onnxscript") if from_graph else ("transformers",)
-
-    def open(self, folder: Path, threads: int) -> Program:
-        """A candidate, verified, on its own runtime."""
-        from alambique import runtimes
-        from alambique.tasks.cards import read_card
-
-        card = read_card(folder)
-        return runtimes.load(card["runtime"]).open(folder / card["file"], threads)
-
-    @abstractmethod
-    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        """See `alambique.tasks.base.Task.predictor`."""
-
-    # What other tasks have
-
-    def agreement(self, first: Path, second: Path, params: Any) -> float | None:
-        return None
-
-    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
-        raise ConfigurationError(f"drift: {self.name} cannot tell drifted production data yet")

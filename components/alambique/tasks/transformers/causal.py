@@ -21,7 +21,7 @@ from alambique.tasks.transformers.base import TransformersTask
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
@@ -97,19 +97,10 @@ class CausalText(TransformersTask):
         network = self.load_weights(weights, tokenizer, dataset, params, seed)
         return network._replace(lora=student.lora if student else None)
 
-    def load(self, folder: Path) -> Network:
-        from alambique.tasks.transformers import checkpoint, models
+    def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
+        from alambique.tasks.transformers.models import load_causal
 
-        return checkpoint.Network(models.load_causal(folder / checkpoint.MODEL), checkpoint.load_tokenizer(folder))
-
-    def load_weights(
-        self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Params, seed: int
-    ) -> Network:
-        from alambique.tasks.transformers import checkpoint, models
-
-        model = models.load_causal(folder)
-        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
-        return checkpoint.Network(model, tokenizer)
+        return load_causal(folder)
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
         from alambique.tasks.transformers import tokenizers
@@ -122,12 +113,12 @@ class CausalText(TransformersTask):
         return tokenizer
 
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        from alambique.tasks.transformers.models import token_macs
+        from alambique.tasks.transformers.models import macs
 
         config, tokenizer = network.model.config, network.tokenizer
         heads = config.num_attention_heads
         return {
-            "macs": token_macs(network.model, max_tokens),
+            "macs": macs(network.model, max_tokens) // max_tokens,  # of a token, mean over a text of full length
             "network": {
                 "architecture": type(network.model).__name__,
                 "layers": config.num_hidden_layers,
@@ -176,12 +167,10 @@ class CausalText(TransformersTask):
             return objectives.by_teacher_text(cache, recipe)
         return objectives.by_soft_labels(cache, recipe, params.distill)
 
-    def measure_in_training(
-        self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
-    ) -> TrainingMeasure:
+    def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
         from alambique.tasks.transformers.evaluate import measure_in_training
 
-        return measure_in_training(dataset.texts("val"), tokenizer, max_tokens)
+        return measure_in_training(dataset.texts("val"), network.tokenizer, params.input_size)
 
     # Soft labels
 
@@ -200,7 +189,7 @@ class CausalText(TransformersTask):
     def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
         from alambique.tasks.transformers.soft_labels import shard_metrics
 
-        return {**shard_metrics(rows)}
+        return shard_metrics(rows)
 
     def row_totals(self, row: TokenLabels) -> Mapping[str, float]:
         from alambique.tasks.transformers.token_cache import row_totals
@@ -313,7 +302,7 @@ class CausalText(TransformersTask):
         return resample(evaluations)
 
     def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
-        from alambique.tasks.transformers.teacher_divergence import divergence
+        from alambique.tasks.transformers.results import divergence
 
         return divergence(target, teacher)
 

@@ -15,6 +15,7 @@ from alambique.runtimes.base import Array, Program
 from alambique.tasks.cards import read_card
 from alambique.tasks.transformers import sequences, tokenizers
 from alambique.tasks.transformers.dataset import Message
+from alambique.tasks.transformers.evaluate import empty_past
 
 
 class Generator:
@@ -68,9 +69,7 @@ class Generator:
         self.seconds += time.perf_counter() - begun
 
     def _forget(self) -> None:
-        layers, heads, _, width = self.card["input"]["past_keys"]["shape"]
-        self.keys = np.zeros((layers, heads, 0, width), np.float32)
-        self.values = self.keys
+        self.keys, self.values = empty_past(self.card)
         self.past: list[int] = []
 
     def _text(self, ids: list[int]) -> str:
@@ -108,9 +107,8 @@ def chat(folder: Path, *, temperature: float, limit: int, seed: int, threads: in
 
     Args:
         folder: a candidate's.
-        temperature: 0 takes the likeliest token; above, tokens are drawn.
+        temperature, seed: see `Generator`.
         limit: tokens of an answer.
-        seed: of what is drawn.
         threads: the runtime computes with.
     Raises:
         DataError: the folder holds no exported language model.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,17 +105,6 @@ def save(network: Network, folder: Path) -> None:
     """Write model and tokenizer into a checkpoint's folder."""
     network.model.save_pretrained(folder / MODEL)
     network.tokenizer.save_pretrained(folder / MODEL)
-
-
-def copy(weights: Path, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Copy a Hugging Face folder into a checkpoint's, byte by byte but for a chat template that it lacks.
-
-    Args:
-        tokenizer: of `weights`, with a template where one is needed.
-    """
-    shutil.copytree(weights, folder / MODEL)
-    if tokenizers.load(weights).chat_template != tokenizer.chat_template:
-        tokenizer.save_pretrained(folder / MODEL)
 
 
 def describe(folder: Path, network: Network) -> dict[str, Any]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
@@ -21,14 +17,6 @@ from alambique.tasks.transformers.class_soft_labels import checksum
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.models import class_logits
 from alambique.tasks.transformers.sequences import Samples
-
-
-class SoftLabelled(NamedTuple):
-    """A text's tokens, (n,), and label, and the teachers' targets; see `classifiers.soft_labels.view_targets`."""
-
-    ids: NDArray[np.int64]
-    label: int
-    targets: dict[str, Any]
 
 
 def by_labels(
@@ -74,7 +62,7 @@ def by_soft_labels(
     """
     texts = dataset.training_texts()
     samples = [
-        SoftLabelled(encoded.ids, encoded.label, view_targets(cache, text.name, 0, checksum(text.text)))
+        encoded._replace(targets=view_targets(cache, text.name, 0, checksum(text.text)))
         for text, encoded in zip(texts, encoding.encode(texts, tokenizer, dataset.classes, max_tokens), strict=True)
     ]
 
@@ -87,16 +75,11 @@ def by_soft_labels(
 
     return TrainingObjective(
         lambda _: Samples(samples),
-        partial(_collate_with_targets, pad=tokenizer.pad_token_id),
+        partial(encoding.collate, pad=tokenizer.pad_token_id),
         loss,
         _identity("soft", dataset, tokenizer, max_tokens, recipe.digest(), how),
         ("divergence",),
     )
-
-
-def _collate_with_targets(batch: Sequence[SoftLabelled], pad: int) -> Batch:
-    targets = {name: torch.from_numpy(np.stack([text.targets[name] for text in batch])) for name in batch[0].targets}
-    return encoding.collate(batch, pad) | targets
 
 
 def _identity(kind: str, dataset: Texts, tokenizer: PreTrainedTokenizerFast, *settings: object) -> str:

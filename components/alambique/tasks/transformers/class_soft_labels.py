@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +21,8 @@ from alambique.tasks.transformers.models import class_logits
 BATCH = 64
 
 
-class Teacher(NamedTuple):
-    """A teacher, and the tokens of a text that it takes at most."""
-
-    network: Network
-    max_tokens: int
-
-
 def rows(
-    teachers: Sequence[Teacher], dataset: Texts, recipe: ClassRecipe, shard: int, shards: int
+    teachers: Sequence[Network], dataset: Texts, recipe: ClassRecipe, shard: int, shards: int
 ) -> Iterator[ClassLabels]:
     """The rows of one shard, every n-th text by name, from the shard's number on.
 
@@ -38,7 +30,10 @@ def rows(
         shard, shards: which of how many.
     """
     texts = sorted(dataset.training_texts(), key=lambda text: text.name)[shard::shards]
-    averaged = soft_labels.average(torch.stack([_predict_all(teacher, texts, dataset.classes) for teacher in teachers]))
+    pairs = zip(teachers, recipe.preprocessing["tokens"], strict=True)
+    averaged = soft_labels.average(
+        torch.stack([_predict_all(network, texts, dataset.classes, max_tokens) for network, max_tokens in pairs])
+    )
     for text, log_probabilities in zip(texts, averaged, strict=True):
         yield soft_labels.keep(text.name, log_probabilities[None], [checksum(text.text)], recipe)
 
@@ -62,9 +57,8 @@ def predict(model: nn.Module, texts: Sequence[Encoded], pad: int) -> Iterator[tu
         yield from zip((text.name for text in part), logits.float().log_softmax(1).cpu(), strict=True)
 
 
-def _predict_all(teacher: Teacher, texts: Sequence[Text], classes: Sequence[str]) -> Tensor:
+def _predict_all(network: Network, texts: Sequence[Text], classes: Sequence[str], max_tokens: int) -> Tensor:
     """A teacher's log-probabilities, (texts, classes)."""
-    network, max_tokens = teacher
     module: nn.Module = network.model
     module.to("cuda" if torch.cuda.is_available() else "cpu")
     encoded = encoding.encode(texts, network.tokenizer, classes, max_tokens)

@@ -31,7 +31,7 @@ from alambique.tasks.transformers.base import TransformersTask
 if TYPE_CHECKING:
     from markupsafe import Markup
     from rich.console import Console
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
@@ -56,7 +56,7 @@ class TextClassify(TransformersTask, ClassifierTask):
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
-        from alambique.tasks.transformers.import_tables import import_labelled
+        from alambique.tasks.transformers.import_dataset import import_labelled
 
         import_labelled(source, target)
 
@@ -88,21 +88,10 @@ class TextClassify(TransformersTask, ClassifierTask):
             )
         super().copy_weights(weights, teacher, dataset, params, folder)
 
-    def load(self, folder: Path) -> Network:
-        from alambique.tasks.transformers import checkpoint, models
+    def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
+        from alambique.tasks.transformers import models
 
-        inner = folder / checkpoint.MODEL
-        model = models.load_classifier(inner, models.classes_of(inner), seed=0)
-        return checkpoint.Network(model, checkpoint.load_tokenizer(folder))
-
-    def load_weights(
-        self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Params, seed: int
-    ) -> Network:
-        from alambique.tasks.transformers import checkpoint, models
-
-        model = models.load_classifier(folder, dataset.classes, seed)
-        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
-        return checkpoint.Network(model, tokenizer)
+        return models.load_classifier(folder, models.classes_of(folder) if classes is None else classes, seed)
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
         """See `TransformersTask.tokenizer`.
@@ -120,11 +109,11 @@ class TextClassify(TransformersTask, ClassifierTask):
         return tokenizer
 
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        from alambique.tasks.transformers.models import text_macs
+        from alambique.tasks.transformers.models import macs
 
         config: Any = network.model.config
         return {
-            "macs": text_macs(network.model, max_tokens),
+            "macs": macs(network.model, max_tokens),
             "network": {
                 "architecture": type(network.model).__name__,
                 "layers": config.num_hidden_layers,
@@ -164,12 +153,10 @@ class TextClassify(TransformersTask, ClassifierTask):
             return super().pretrain(network, dataset, teacher, params)
         return pretrain(network, dataset, params, teacher.pretrain)
 
-    def measure_in_training(
-        self, dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
-    ) -> TrainingMeasure:
+    def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
         from alambique.tasks.transformers.class_soft_labels import measure_in_training
 
-        return measure_in_training(dataset, tokenizer, max_tokens)
+        return measure_in_training(dataset, network.tokenizer, params.input_size)
 
     # Soft labels
 
@@ -187,12 +174,9 @@ class TextClassify(TransformersTask, ClassifierTask):
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
-        from alambique.tasks.transformers import class_soft_labels
+        from alambique.tasks.transformers.class_soft_labels import rows
 
-        known = [
-            class_soft_labels.Teacher(self.load(folder), read_json(folder / CARD)["max_tokens"]) for folder in teachers
-        ]
-        return class_soft_labels.rows(known, dataset, recipe, shard, len(params.soft_labels.shards))
+        return rows(list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards))
 
     # Pruning
 
@@ -202,9 +186,9 @@ class TextClassify(TransformersTask, ClassifierTask):
         return importance_batches(dataset, network.tokenizer, params.input_size)
 
     def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
-        from alambique.tasks.transformers.models import text_macs
+        from alambique.tasks.transformers.models import macs
 
-        before, after = (text_macs(network.model, params.input_size) for network in (full, pruned))
+        before, after = (macs(network.model, params.input_size) for network in (full, pruned))
         config = pruned.model.config
         return {
             "how": params.prune.how,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import DataError
 from alambique.tasks.classifiers.soft_labels import UNLABELLED
 from alambique.tasks.transformers.dataset import Text, Texts
+from alambique.tasks.transformers.importance import Batches
 
 IMPORTANCE_TEXTS, IMPORTANCE_BATCH = 256, 32
 """Texts on which importance is measured, the first of train."""
@@ -26,11 +28,13 @@ class Encoded(NamedTuple):
         name: of the text.
         ids: its tokens, special ones included, (n,).
         label: class index, `UNLABELLED` where it has none.
+        targets: the teachers', see `classifiers.soft_labels.view_targets`.
     """
 
     name: str
     ids: NDArray[np.int64]
     label: int
+    targets: Mapping[str, Any] = {}
 
 
 def encode(
@@ -73,25 +77,22 @@ def bucket_by_length(texts: Sequence[Encoded], size: int) -> Iterator[list[Encod
     yield from (order[start : start + size] for start in range(0, len(order), size))
 
 
-def collate(batch: Sequence[Any], pad: int) -> dict[str, Tensor]:
-    """ids and mask, (batch, tokens), padded at the end; label, (batch,).
+def collate(batch: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
+    """ids and mask, (batch, tokens), padded at the end; label, (batch,); the targets, (batch, …).
 
     Args:
-        batch: of what has ids and label.
         pad: the token to pad with.
     """
-    longest = max(len(text.ids) for text in batch)
-    ids = torch.full((len(batch), longest), pad, dtype=torch.long)
-    mask = torch.zeros(len(batch), longest, dtype=torch.long)
-    for row, text in enumerate(batch):
-        ids[row, : len(text.ids)] = torch.from_numpy(text.ids)
-        mask[row, : len(text.ids)] = 1
-    return {"ids": ids, "mask": mask, "label": torch.tensor([text.label for text in batch])}
+    ids = [torch.from_numpy(text.ids) for text in batch]
+    return {
+        "ids": pad_sequence(ids, batch_first=True, padding_value=pad),
+        "mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+        "label": torch.tensor([text.label for text in batch]),
+        **{name: torch.from_numpy(np.stack([text.targets[name] for text in batch])) for name in batch[0].targets},
+    }
 
 
-def importance_batches(
-    dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int
-) -> Iterator[tuple[dict[str, Any], Tensor]]:
+def importance_batches(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
     """The first texts of train as `importance.measure` takes them."""
     texts = encode(dataset.texts("train")[:IMPORTANCE_TEXTS], tokenizer, dataset.classes, max_tokens)
     for part in bucket_by_length(texts, IMPORTANCE_BATCH):

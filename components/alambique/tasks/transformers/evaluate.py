@@ -34,18 +34,12 @@ PARITY = 16
 
 def empty_past(card: Any) -> tuple[Array, Array]:
     """Keys and values before the first token, for the network of a checkpoint's or candidate's card."""
-    layers, heads, _, width = past_shape(card)
+    if "input" in card:
+        layers, heads, _, width = card["input"]["past_keys"]["shape"]
+    else:
+        layers, heads, width = (card["network"][name] for name in ("layers", "kv_heads", "head_width"))
     empty = np.zeros((layers, heads, 0, width), np.float32)
     return empty, empty
-
-
-def past_shape(card: Any) -> list[int]:
-    """Of the keys, and of the values: layers, heads, tokens (−1: any number), width."""
-    if "input" in card:
-        shape: list[int] = card["input"]["past_keys"]["shape"]
-        return shape
-    sizes = card["network"]
-    return [sizes["layers"], sizes["kv_heads"], -1, sizes["head_width"]]
 
 
 def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: int) -> Measurement:
@@ -171,5 +165,4 @@ def predict_tokens(program: Program, card: Any, text: EncodedText, top_k: int) -
 
 
 def _joined(values: Mapping[str, NDArray[Any]], windows: Sequence[TokenSequence], kind: type) -> NDArray[Any]:
-    """A text's values from those of its windows."""
     return np.concatenate([np.zeros(0, kind), *(values[window.name] for window in windows)])

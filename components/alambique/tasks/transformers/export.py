@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -13,6 +16,7 @@ from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.decoder import checked_decoder
 from alambique.tasks.transformers.models import class_logits
 
+Names = tuple[str, ...]
 OPSET = 20
 TOKENS, PAST = 5, 7
 """Sizes of the example: they occur nowhere else in a network, since equal sizes would be taken for one."""
@@ -40,14 +44,7 @@ def decoder(network: Network, max_tokens: int) -> Exportable:
     example = (torch.zeros(1, TOKENS, dtype=torch.long), past, past.clone())
     inputs, outputs = ("ids", "past_keys", "past_values"), ("logits", "keys", "values")
     shapes = ({1: Dim("tokens")}, {2: Dim("past")}, {2: Dim("past")})
-    return Exportable(
-        graph=lambda: to_onnx(module, example, inputs, outputs, OPSET, shapes),
-        module=lambda _: module,
-        example=example,
-        opset=OPSET,
-        inputs=inputs,
-        outputs=outputs,
-    )
+    return _exportable(module, example, inputs, outputs, shapes)
 
 
 def classifier(network: Network, max_tokens: int) -> Exportable:
@@ -55,11 +52,11 @@ def classifier(network: Network, max_tokens: int) -> Exportable:
     module = LogitsOnly(network.model).eval()
     example = (torch.ones(1, TOKENS, dtype=torch.long),)
     shapes = ({1: Dim("tokens", min=2, max=max_tokens)},)
-    return Exportable(
-        graph=lambda: to_onnx(module, example, ("ids",), ("logits",), OPSET, shapes),
-        module=lambda _: module,
-        example=example,
-        opset=OPSET,
-        inputs=("ids",),
-        outputs=("logits",),
-    )
+    return _exportable(module, example, ("ids",), ("logits",), shapes)
+
+
+def _exportable(module: nn.Module, example: Any, inputs: Names, outputs: Names, shapes: Any) -> Exportable:
+    def graph() -> onnx.ModelProto:
+        return to_onnx(module, example, inputs, outputs, OPSET, shapes)
+
+    return Exportable(graph, lambda _: module, example, OPSET, inputs, outputs)

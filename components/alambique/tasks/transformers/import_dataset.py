@@ -1,22 +1,29 @@
-"""Copy texts into the canonical layout: JSON Lines, or plain text with blank lines between samples.
+"""Copy texts into the canonical layout: JSON Lines, plain text with blank lines between samples, tables with labels.
 
 Texts without splits are split by their own hashes, 80 : 10 : 10, so that equal texts are in one split.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from alambique.config import read_yaml
 from alambique.data.dataset import LABELLED, SPLITS, class_names
 from alambique.errors import DataError
-from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, parse, write
+from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, key, parse, write
 
 SUFFIXES = (SUFFIX, ".txt")
+TABLE = ".csv"
+TEXT = ("text", "sentence", "utterance")
+LABEL = ("label", "category", "intent", "class")
+"""Names that a table's columns may have."""
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 log = logging.getLogger(__name__)
@@ -39,27 +46,44 @@ def import_dataset(source: str, target: Path) -> None:
     else:
         splits = _undescribed(path)
         classes = class_labels(splits)
-    for split in LABELLED:
-        if not splits.get(split):
-            raise DataError(
-                f"{source} has no texts for `{split}`. Alambique trains on train, decides on val and measures once on "
-                f"test: give it {split}{SUFFIX}, or one file alone, which is split by itself"
-            )
-    write(target, splits, classes)
+    _write(source, target, splits, classes)
+
+
+def import_labelled(source: str, target: Path) -> None:
+    """Copy labelled texts of `source` to `target`.
+
+    Tables may come as one file, which is split by the texts' hashes, or as a folder of train, test and perhaps val and
+    unlabelled; a val that is missing is split off train. Rows of train without a label are unlabelled texts.
+
+    Args:
+        source: a .csv file, or a folder of them; or what `import_dataset` takes, with labels.
+        target: to be made; see `dataset.Texts`.
+    Raises:
+        DataError: what is wrong with it, and where.
+    """
+    path = Path(source).expanduser()
+    tables = [path] if path.suffix == TABLE else sorted(path.glob(f"*{TABLE}")) if path.is_dir() else []
+    if not tables or (path / "data.yaml").is_file():
+        import_dataset(source, target)
+        return
+    splits = {split: texts for split, texts in disjoint(_tables(path, tables)).items() if texts}
+    _write(source, target, splits, class_labels(splits))
 
 
 def read(path: Path) -> list[Text]:
-    """The samples of a .jsonl or .txt file.
+    """The samples of a file; of a .csv, a table with a header, a label that is empty is none.
 
     Raises:
-        DataError: it cannot be read, or a line is no sample; the message names file and line.
+        DataError: it cannot be read, lacks a column, or a line is no sample; the message names file and line.
     """
     try:
-        content = path.read_text()
+        content = path.read_bytes().decode("utf-8-sig") if path.suffix == TABLE else path.read_text()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; correct the path") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
+    if path.suffix == TABLE:
+        return _rows(path, content)
     if path.suffix == ".txt":
         return [Text("", part.strip()) for part in re.split(r"\n\s*\n", content) if part.strip()]
     texts = []
@@ -87,6 +111,33 @@ def split(texts: list[Text]) -> dict[str, list[Text]]:
     return parts
 
 
+def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
+    """Each text in one split alone: in test rather than val, in val rather than train. Tables of the field repeat some.
+
+    Args:
+        splits: with their texts.
+    """
+    taken: set[str] = set()
+    kept: dict[str, list[Text]] = {}
+    for split in ("test", "val", "train", "unlabelled"):
+        if split in splits:
+            kept[split] = [text for text in splits[split] if key(text) not in taken]
+            if left_out := len(splits[split]) - len(kept[split]):
+                log.warning("%d texts of %s were left out: they stand in another split, too", left_out, split)
+            taken |= {key(text) for text in splits[split]}
+    return {split: kept[split] for split in splits}
+
+
+def _write(source: str, target: Path, splits: dict[str, list[Text]], classes: list[str]) -> None:
+    for name in LABELLED:
+        if not splits.get(name):
+            raise DataError(
+                f"{source} has no texts for `{name}`. Alambique trains on train, decides on val and measures once on "
+                f"test: give it a file named {name}, or one file alone, which is split by itself"
+            )
+    write(target, splits, classes)
+
+
 def _described(file: Path) -> tuple[dict[str, list[Text]], list[str]]:
     content = read_yaml(file)
     if not isinstance(content, dict):
@@ -103,6 +154,49 @@ def _undescribed(path: Path) -> dict[str, list[Text]]:
     if {file.stem for file in files} & set(LABELLED):
         return {file.stem: read(file) for file in files if file.stem in SPLITS}
     parts = split([text for file in files for text in read(file)])
-    sizes = ", ".join(f"{len(texts)} for {name}" for name, texts in parts.items())
-    log.info("%s names no splits; its texts were split by their hashes: %s", path, sizes)
+    log.info("%s names no splits; its texts were split by their hashes: %s", path, _sizes(parts))
     return parts
+
+
+def _tables(path: Path, tables: list[Path]) -> dict[str, list[Text]]:
+    if not {table.stem for table in tables} & set(LABELLED):
+        known, unknown = _by_label([text for table in tables for text in read(table)])
+        parts = split(known) | {"unlabelled": unknown}
+        log.info("%s names no splits; its texts were split by their hashes: %s", path, _sizes(parts))
+        return parts
+    parts = {table.stem: read(table) for table in tables if table.stem in SPLITS}
+    parts["train"], unknown = _by_label(parts.get("train", []))
+    parts["unlabelled"] = parts.get("unlabelled", []) + unknown
+    if "val" not in parts and parts.get("train"):
+        kept = split(parts["train"])
+        parts |= {"train": kept["train"] + kept["test"], "val": kept["val"]}
+        log.info("%s has no %s; every tenth text of train, by its hash, became it: %s", path, "val", _sizes(parts))
+    return parts
+
+
+def _by_label(texts: Sequence[Text]) -> tuple[list[Text], list[Text]]:
+    return [text for text in texts if text.label is not None], [text for text in texts if text.label is None]
+
+
+def _rows(path: Path, content: str) -> list[Text]:
+    try:
+        rows = csv.DictReader(io.StringIO(content, newline=""))
+        columns = rows.fieldnames or []
+        text, label = _column(path, columns, TEXT), _column(path, columns, LABEL, path.stem != "unlabelled")
+        return [Text("", row[text] or "", (row[label] or None) if label else None) for row in rows]
+    except csv.Error as error:
+        raise DataError(f"{path} is no table: {error}") from None
+
+
+def _column(path: Path, columns: Sequence[str], names: tuple[str, ...], needed: bool = True) -> str:
+    """The first column of one of these names; empty where there is none and none is needed."""
+    column = next((column for column in columns if column.strip().lower() in names), "")
+    if needed and not column:
+        raise DataError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}; one must be named {' or '.join(names)}"
+        )
+    return column
+
+
+def _sizes(parts: dict[str, list[Text]]) -> str:
+    return ", ".join(f"{len(texts):,} for {name}" for name, texts in parts.items())

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from alambique.tasks.transformers.prunable import architecture_of, layers_of, sizes
+
 Batches = Iterable[tuple[dict[str, Any], Tensor]]
 """The model's arguments, and which tokens count, (batch, tokens)."""
 
@@ -27,22 +29,8 @@ class Importance(NamedTuple):
     layers: Tensor
 
 
-class Layer(NamedTuple):
-    """A layer's modules.
-
-    Attributes:
-        whole: the layer.
-        attention_output: projection of the joined heads.
-        ffn_output: projection of the feed-forward's neurons.
-    """
-
-    whole: nn.Module
-    attention_output: nn.Linear
-    ffn_output: nn.Linear
-
-
 @torch.inference_mode()
-def measure(model: PreTrainedModel, layers: list[Layer], groups: int, batches: Batches) -> Importance:
+def measure(model: PreTrainedModel, batches: Batches) -> Importance:
     """Run the model over some texts.
 
     What a head or neuron adds to the residual stream is its activation times its column of the projection that follows;
@@ -50,12 +38,13 @@ def measure(model: PreTrainedModel, layers: list[Layer], groups: int, batches: B
 
     Args:
         model: in evaluation mode.
-        layers: its own.
-        groups: of a layer's heads.
         batches: of texts.
     """
-    heads = [torch.zeros(layer.attention_output.in_features) for layer in layers]
-    neurons = [torch.zeros(layer.ffn_output.in_features) for layer in layers]
+    architecture, layers = architecture_of(model), layers_of(model)
+    heads_out = [layer.get_submodule(architecture.heads_out) for layer in layers]
+    ffn_out = [layer.get_submodule(architecture.ffn_out) for layer in layers]
+    heads = [torch.zeros(projection.in_features) for projection in heads_out]
+    neurons = [torch.zeros(projection.in_features) for projection in ffn_out]
     turned = torch.zeros(len(layers))
     mask, tokens = torch.ones(0, dtype=torch.bool), 0
 
@@ -76,9 +65,9 @@ def measure(model: PreTrainedModel, layers: list[Layer], groups: int, batches: B
         handle
         for number, layer in enumerate(layers)
         for handle in (
-            layer.attention_output.register_forward_pre_hook(sum_squares(heads[number])),
-            layer.ffn_output.register_forward_pre_hook(sum_squares(neurons[number])),
-            layer.whole.register_forward_hook(sum_turns(number)),
+            heads_out[number].register_forward_pre_hook(sum_squares(heads[number])),
+            ffn_out[number].register_forward_pre_hook(sum_squares(neurons[number])),
+            layer.register_forward_hook(sum_turns(number)),
         )
     ]
     try:
@@ -89,15 +78,12 @@ def measure(model: PreTrainedModel, layers: list[Layer], groups: int, batches: B
     finally:
         for handle in handles:
             handle.remove()
-    by_head = [_changes(total, layer.attention_output) for total, layer in zip(heads, layers, strict=True)]
-    by_neuron = [_changes(total, layer.ffn_output) for total, layer in zip(neurons, layers, strict=True)]
-    return Importance(
-        torch.stack([changes.reshape(groups, -1).sum(1) for changes in by_head]) / max(tokens, 1),
-        torch.stack(by_neuron) / max(tokens, 1),
-        turned / max(tokens, 1),
-    )
+    by_head = _changes(heads, heads_out).reshape(len(layers), sizes(model).groups, -1).sum(2)
+    by_neuron = _changes(neurons, ffn_out)
+    return Importance(*(changes / max(tokens, 1) for changes in (by_head, by_neuron, turned)))
 
 
-def _changes(squares: Tensor, projection: nn.Linear) -> Tensor:
-    """Of each input of a projection, from the sum of its squares."""
-    return squares * projection.weight.square().sum(0)
+def _changes(squares: list[Tensor], projections: list[Any]) -> Tensor:
+    """Of each input of each layer's projection, from the sums of their squares, (layers, inputs)."""
+    pairs = zip(squares, projections, strict=True)
+    return torch.stack([total * projection.weight.square().sum(0) for total, projection in pairs])

@@ -100,7 +100,7 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
         table.add_column(column, justify="right" if column == "all others" else "left")
     values = probabilities(row)
     for place, token in enumerate(row.ids):
-        likeliest = expected(pieces, row, values, place)
+        likeliest = pieces.listed(row.tokens[place, :ALTERNATIVES], values[place])
         table.add_row(escape(repr(pieces(int(token)))), escape(likeliest), f"{values[place, -1]:.3f}")
     console.print(table)
 
@@ -183,16 +183,10 @@ def marked(pieces: Pieces, row: TokenLabels) -> Markup:
     for place, token in enumerate(row.ids[1:]):
         kept = np.flatnonzero(row.tokens[place] == token)
         likely = float(values[place, kept[0]]) if len(kept) else 0.0
-        title = html.escape(expected(pieces, row, values, place), quote=True)
+        title = html.escape(pieces.listed(row.tokens[place, :ALTERNATIVES], values[place]), quote=True)
         text = html.escape(pieces(int(token)))
         parts.append(f'<span title="{title}" style="opacity: {0.35 + 0.65 * likely:.2f}">{text}</span>')
     return Markup("".join(parts))  # noqa: S704  escaped above
-
-
-def expected(pieces: Pieces, row: TokenLabels, values: NDArray[np.float64], place: int) -> str:
-    """The likeliest tokens after a place: ' the' 0.61 · ' a' 0.22."""
-    likeliest = zip(row.tokens[place, :ALTERNATIVES], values[place], strict=False)
-    return " · ".join(f"{pieces(int(token))!r} {value:.2g}" for token, value in likeliest)
 
 
 def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:

@@ -100,11 +100,13 @@ def decode(
     return logits[..., :vocabulary], whole[0], whole[1]
 
 
-def token_macs(model: PreTrainedModel, max_tokens: int) -> int:
-    """Multiply-accumulates of a token, mean over a text of full length."""
+def macs(model: PreTrainedModel, max_tokens: int) -> int:
+    """Multiply-accumulates for a text of full length."""
+    ids = torch.zeros(1, max_tokens, dtype=torch.long, device=model.device)
+    options = {"use_cache": False} if model.can_generate() else {}
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(input_ids=torch.zeros(1, max_tokens, dtype=torch.long), use_cache=False)
-    return int(counter.get_total_flops()) // 2 // max_tokens
+        model(input_ids=ids, **options)
+    return int(counter.get_total_flops()) // 2
 
 
 def build_bert(
@@ -188,14 +190,6 @@ def class_logits(model: nn.Module, ids: Tensor, mask: Tensor | None = None) -> T
     """
     logits: Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits
-
-
-def text_macs(model: PreTrainedModel, max_tokens: int) -> int:
-    """Multiply-accumulates of a classifier for a text of full length."""
-    ids = torch.zeros(1, max_tokens, dtype=torch.long, device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        class_logits(model, ids)
-    return int(counter.get_total_flops()) // 2
 
 
 def _labels(classes: Sequence[str]) -> dict[str, Any]:

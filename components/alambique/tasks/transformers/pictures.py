@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-import math
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
 from tokenizers import Tokenizer
 
@@ -61,10 +61,8 @@ def marked(predictions: TokenPredictions, pieces: Pieces) -> Markup:
     """The text, wrongly predicted tokens underlined; the likeliest tokens are a tooltip of each."""
     parts = []
     for place, token in enumerate(predictions.truth[:LONGEST]):
-        likely = zip(
-            predictions.tokens[place, :ALTERNATIVES], predictions.log_probabilities[place].astype(float), strict=False
-        )
-        title = " · ".join(f"{pieces(int(other))!r} {math.exp(value):.2g}" for other, value in likely)
+        likely = np.exp(predictions.log_probabilities[place].astype(float))
+        title = pieces.listed(predictions.tokens[place, :ALTERNATIVES], likely)
         style = "" if predictions.correct[place] else ' style="text-decoration: underline dotted"'
         text = html.escape(pieces(int(token)))
         parts.append(f'<span title="{html.escape(title, quote=True)}"{style}>{text}</span>')

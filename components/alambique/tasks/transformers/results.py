@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from alambique.errors import DataError, IntegrityError
-from alambique.evaluation.measures import Resampled
+from alambique.evaluation.measures import Metrics, Resampled
 from alambique.evaluation.paired_bootstrap import weights
 from alambique.softlabels import topk
+from alambique.tasks.classifiers.results import read_table, require_same, write_table
 from alambique.tasks.transformers.text_metrics import TextFigures
 
 RESULTS = "texts.arrow"
@@ -38,6 +38,12 @@ class TokenPredictions(NamedTuple):
     tokens: NDArray[np.int32]
     log_probabilities: NDArray[np.float16]
     log_remaining_mass: NDArray[np.float16]
+
+    @property
+    def topk(self) -> topk.TopK:
+        """As `softlabels.topk` takes them."""
+        columns = self.log_probabilities, self.tokens.astype(np.int64), self.log_remaining_mass
+        return topk.TopK(*map(torch.from_numpy, columns))
 
 
 class TextPredictions(NamedTuple):
@@ -98,9 +104,7 @@ def write(folder: Path, evaluation: Predictions) -> None:
     tokens = [_lists([text.tokens[column] for text in texts]) for column in range(len(TokenPredictions._fields))]
     table = pa.table([pa.array(evaluation.texts, pa.string()), *figures, *tokens], names=list(COLUMNS))
     metadata = {"vocabulary": str(evaluation.vocabulary), "tokenizer": evaluation.tokenizer}
-    table = table.replace_schema_metadata(metadata)
-    with pa.OSFile(str(folder / RESULTS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+    write_table(folder / RESULTS, table.replace_schema_metadata(metadata))
 
 
 def read(folder: Path) -> Predictions:
@@ -109,13 +113,7 @@ def read(folder: Path) -> Predictions:
     Raises:
         IntegrityError: another version wrote them.
     """
-    with pa.OSFile(str(folder / RESULTS)) as file:
-        table = pa.ipc.open_file(file).read_all().combine_chunks()
-    if tuple(table.schema.names) != COLUMNS:
-        raise IntegrityError(
-            f"{folder / RESULTS} has the columns {', '.join(table.schema.names)}, and should have "
-            f"{', '.join(COLUMNS)}: another version wrote it; run the evaluate stages again (`dvc repro --force`)"
-        )
+    table = read_table(folder / RESULTS, COLUMNS).combine_chunks()
     figures = [table.column(f"text_{name}").to_pylist() for name in TextFigures._fields]
     columns = [_values(table.column(name)) for name in TokenPredictions._fields]
     offsets = table.column("truth").chunk(0).offsets.to_numpy()
@@ -130,21 +128,6 @@ def read(folder: Path) -> Predictions:
     return Predictions(texts, int(metadata[b"vocabulary"]), metadata[b"tokenizer"].decode())
 
 
-def require_same_texts(evaluations: Mapping[Path, Predictions]) -> None:
-    """Refuse to compare evaluations of different texts.
-
-    Raises:
-        DataError: they are.
-    """
-    reference, first = next(iter(evaluations.items()))
-    for folder, evaluation in evaluations.items():
-        if list(evaluation.texts) != list(first.texts):
-            raise DataError(
-                f"{folder} and {reference} were not evaluated on the same texts, so that their difference means "
-                "nothing; evaluate both on today's data (`dvc repro`)"
-            )
-
-
 def resample(folders: Sequence[Path]) -> Resampled:
     """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.base.Task.resample`.
 
@@ -154,15 +137,36 @@ def resample(folders: Sequence[Path]) -> Resampled:
         DataError: the evaluations are not of the same texts.
         IntegrityError: another version wrote one.
     """
-    evaluations = {folder: read(folder) for folder in folders}
-    require_same_texts(evaluations)
-    figures = [[text.figures for text in evaluations[folder].texts.values()] for folder in folders]
+    evaluations = [read(folder) for folder in folders]
+    require_same(folders, [list(evaluation.texts) for evaluation in evaluations])
+    figures = [[text.figures for text in evaluation.texts.values()] for evaluation in evaluations]
     words = np.array([[text.words for text in texts] for texts in figures], float)
     correct = np.array([[text.correct_words for text in texts] for texts in figures], float)
     count = words.shape[1]
     with np.errstate(invalid="ignore"):  # a resample without a word has no accuracy
         values = np.stack([(correct @ drawn) / (words @ drawn) for drawn in weights(count)], axis=1)
     return Resampled(values, count)
+
+
+def divergence(target: Path, teacher: Path) -> Metrics:
+    """kl, nats a token (see `topk.pairwise_kl`), and agreement: share of tokens with the same likeliest token.
+
+    Returns:
+        nothing where the two have different tokens.
+    Raises:
+        DataError: the evaluations are not of the same texts.
+        IntegrityError: an evaluation was written by another version.
+    """
+    evaluation, reference = read(target), read(teacher)
+    require_same((teacher, target), (list(reference.texts), list(evaluation.texts)))
+    student, expected = (
+        join([text.tokens for text in predictions.texts.values()]) for predictions in (evaluation, reference)
+    )
+    if evaluation.tokenizer != reference.tokenizer or not np.array_equal(student.truth, expected.truth):
+        return {}
+    kl = topk.pairwise_kl(expected.topk, student.topk, evaluation.vocabulary)
+    agree = float((student.tokens[:, 0] == expected.tokens[:, 0]).mean())
+    return {"kl": max(float(kl.mean()), 0.0), "agreement": agree}
 
 
 def _lists(values: Sequence[NDArray[Any]]) -> pa.Array:

@@ -10,11 +10,13 @@ import torch
 from jinja2 import TemplateError
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.tasks.transformers.dataset import Message, Text
+from alambique.tasks.transformers.importance import Batches
 
 CHUNK = 1000
 """Texts that are encoded at a time."""
@@ -120,13 +122,9 @@ def render(name: str, messages: Sequence[Message], tokenizer: PreTrainedTokenize
 
 def collate(batch: Sequence[TokenSequence]) -> dict[str, Tensor]:
     """ids and loss_mask, (batch, tokens), padded at the end with tokens outside of the loss."""
-    longest = max(len(sequence.ids) for sequence in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    loss_mask = torch.zeros(len(batch), longest, dtype=torch.bool)
-    for row, sequence in enumerate(batch):
-        ids[row, : len(sequence.ids)] = torch.from_numpy(sequence.ids)
-        loss_mask[row, : len(sequence.ids)] = torch.from_numpy(sequence.loss_mask)
-    return {"ids": ids, "loss_mask": loss_mask}
+    columns = ("ids", "loss_mask")
+    rows = {name: [torch.from_numpy(getattr(sequence, name)) for sequence in batch] for name in columns}
+    return {name: pad_sequence(tensors, batch_first=True) for name, tensors in rows.items()}
 
 
 def bucket_by_length(sequences: Sequence[TokenSequence], vocabulary: int) -> Iterator[list[TokenSequence]]:
@@ -202,9 +200,7 @@ def _encoded(
     return EncodedText(name, text, np.array(ids, np.int64), places, loss_mask, within)
 
 
-def importance_batches(
-    texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int
-) -> Iterator[tuple[dict[str, Any], Tensor]]:
+def importance_batches(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
     """The first texts of train as `importance.measure` takes them; padding counts as tokens do."""
     encoded = encode(texts[:IMPORTANCE_TEXTS], tokenizer, max_tokens)[:IMPORTANCE_TEXTS]
     for start in range(0, len(encoded), IMPORTANCE_BATCH):

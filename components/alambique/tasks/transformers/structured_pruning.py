@@ -1,8 +1,7 @@
 """A transformer with fewer layers, heads or feed-forward neurons: its weights are cut, and its configuration says so.
 
 Sizes are chosen that remove a ratio of the parameters (Llamas) or multiply-accumulates (BERTs); then the most important
-parts are kept. Two architectures differ in the names of their projections, in what is counted, and in that a BERT keeps
-its heads: its configuration derives their width from their number.
+parts are kept.
 """
 
 from __future__ import annotations
@@ -10,96 +9,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import BertForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers import importance
 from alambique.tasks.transformers.checkpoint import parameters
-from alambique.tasks.transformers.decoder import require_llama
-from alambique.tasks.transformers.importance import Batches, Importance, Layer
-from alambique.tasks.transformers.models import text_macs
+from alambique.tasks.transformers.importance import Importance
+from alambique.tasks.transformers.models import macs
+from alambique.tasks.transformers.prunable import Architecture, Sizes, architecture_of, layers_of, sizes
 
-Target = Literal["parameters", "macs"]
 COUNTED = {"parameters": "parameters", "macs": "multiply-accumulates"}
-
-
-class Architecture(NamedTuple):
-    """How a kind of transformer is pruned.
-
-    Attributes:
-        layers: where they are in the model.
-        heads_in, heads_out: projections of a layer to the heads' queries, keys and values, and from the heads.
-        ffn_in, ffn_out: projections to and from the feed-forward's neurons.
-        target: what a ratio is of.
-        prunes_heads: whether a smaller width has fewer heads, too.
-        step: neurons are kept in multiples of it; vector units work on so many at a time.
-    """
-
-    layers: str
-    heads_in: tuple[str, str, str]
-    heads_out: str
-    ffn_in: tuple[str, ...]
-    ffn_out: str
-    target: Target
-    prunes_heads: bool
-    step: int
-
-
-LLAMA = Architecture(
-    layers="model.layers",
-    heads_in=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    heads_out="self_attn.o_proj",
-    ffn_in=("mlp.gate_proj", "mlp.up_proj"),
-    ffn_out="mlp.down_proj",
-    target="parameters",
-    prunes_heads=True,
-    step=1,
-)
-BERT = Architecture(
-    layers="bert.encoder.layer",
-    heads_in=("attention.self.query", "attention.self.key", "attention.self.value"),
-    heads_out="attention.output.dense",
-    ffn_in=("intermediate.dense",),
-    ffn_out="output.dense",
-    target="macs",
-    prunes_heads=False,
-    step=8,
-)
-
-
-class Sizes(NamedTuple):
-    """Layers, groups of heads that share a key, feed-forward neurons."""
-
-    layers: int
-    groups: int
-    ffn: int
-
-
-def architecture_of(model: PreTrainedModel) -> Architecture:
-    """How a model is pruned.
-
-    Raises:
-        ConfigurationError: it is neither built as a Llama nor a BERT.
-    """
-    if isinstance(model, BertForSequenceClassification):
-        return BERT
-    if hasattr(model, "classifier"):
-        raise ConfigurationError(
-            f"prune: {type(model).__name__} cannot be pruned here, only a BERT can; set prune.ratio to 0"
-        )
-    require_llama(model, "pruned")
-    return LLAMA
-
-
-def sizes(model: PreTrainedModel) -> Sizes:
-    """Those of a model."""
-    config: Any = model.config
-    groups = getattr(config, "num_key_value_heads", config.num_attention_heads)
-    return Sizes(config.num_hidden_layers, groups, config.intermediate_size)
 
 
 def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> Sizes:
@@ -128,18 +50,8 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
     )
 
 
-def measure_importance(model: PreTrainedModel, batches: Batches) -> Importance:
-    """Which of its parts matter; see `importance.measure`."""
-    architecture = architecture_of(model)
-    layers = [
-        Layer(layer, layer.get_submodule(architecture.heads_out), layer.get_submodule(architecture.ffn_out))
-        for layer in _layers(model, architecture)
-    ]
-    return importance.measure(model, layers, sizes(model).groups, batches)
-
-
 def cut(model: PreTrainedModel, kept: Sizes, scores: Importance) -> PreTrainedModel:
-    """A model of the kept sizes with the most important parts of `model`."""
+    """A model of the kept sizes with the most important parts of `model`, see `importance.measure`."""
     architecture = architecture_of(model)
     numbers = _best(scores.layers, kept.layers)
     prefix = f"{architecture.layers}."
@@ -184,7 +96,7 @@ def _remover(model: PreTrainedModel, architecture: Architecture, max_tokens: int
     """From kept sizes to the fraction of the target that is gone."""
 
     def count(counted: PreTrainedModel) -> int:
-        return parameters(counted) if architecture.target == "parameters" else text_macs(counted, max_tokens)
+        return parameters(counted) if architecture.target == "parameters" else macs(counted, max_tokens)
 
     whole = count(model)
 
@@ -224,12 +136,8 @@ def _config(model: PreTrainedModel, architecture: Architecture, kept: Sizes, lay
     return config
 
 
-def _layers(model: PreTrainedModel, architecture: Architecture) -> list[Any]:
-    return list(model.get_submodule(architecture.layers).children())
-
-
 def _head_width(model: PreTrainedModel) -> int:
-    return int(_layers(model, LLAMA)[0].self_attn.head_dim)
+    return int(layers_of(model)[0].self_attn.head_dim)
 
 
 def _heads_in_a_group(model: PreTrainedModel) -> int:

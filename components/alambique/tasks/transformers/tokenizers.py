@@ -147,6 +147,11 @@ class Pieces:
     def __call__(self, token: int) -> str:
         return str(self._tokenizer.decode([self._before, token], skip_special_tokens=False))[self._length :]
 
+    def listed(self, tokens: Iterable[int], probabilities: Iterable[float]) -> str:
+        """Tokens with their probabilities: ' the' 0.61 · ' a' 0.22."""
+        pairs = zip(tokens, probabilities, strict=False)
+        return " · ".join(f"{self(int(token))!r} {value:.2g}" for token, value in pairs)
+
 
 def _special(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
     return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from rich.console import Console
 
 from alambique.tasks.classifiers import inspection
-from alambique.tasks.classifiers.confusion_plot import confusion
 from alambique.tasks.classifiers.inspection import Inspection, SampleLabels
+from alambique.tasks.classifiers.pictures import confusion
 
 CLASSES = ["wolf", "dog", "cat"]
 SAMPLES = [

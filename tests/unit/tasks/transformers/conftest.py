@@ -15,7 +15,7 @@ from alambique.demo.intents import Intents
 from alambique.demo.stories import story
 from alambique.tasks.transformers import models, sequences, tokenizers
 from alambique.tasks.transformers.dataset import Text, Texts
-from alambique.tasks.transformers.import_tables import import_labelled
+from alambique.tasks.transformers.import_dataset import import_labelled
 from alambique.tasks.transformers.sequences import TokenSequence
 
 SIZES = Network(layers=3, hidden=32, heads=4, kv_heads=2, ffn=48)

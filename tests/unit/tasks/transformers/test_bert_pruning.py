@@ -8,11 +8,11 @@ from factories.tiny_bert import NETWORK, TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers import encoding, models, structured_pruning
+from alambique.tasks.transformers import encoding, importance, models, structured_pruning
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.encoding import Encoded
 from alambique.tasks.transformers.importance import Importance
-from alambique.tasks.transformers.structured_pruning import Sizes
+from alambique.tasks.transformers.prunable import Sizes
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def scores(model: Any, texts: list[Encoded], tokenizer: PreTrainedTokenizerFast)
     arguments = (
         ({"input_ids": batch["ids"], "attention_mask": batch["mask"]}, batch["mask"].bool()) for batch in batches
     )
-    return structured_pruning.measure_importance(model, arguments)
+    return importance.measure(model, arguments)
 
 
 @pytest.mark.parametrize(("how", "ratio"), [("width", 0.1), ("width", 0.2), ("depth", 0.3)])
@@ -34,7 +34,7 @@ def test_so_much_is_removed_as_was_asked(model: Any, how: str, ratio: float) -> 
     ones = torch.ones(NETWORK.layers)
     even = Importance(torch.ones(NETWORK.layers, NETWORK.heads), torch.ones(NETWORK.layers, NETWORK.ffn), ones)
     cut = structured_pruning.cut(model, kept, even)
-    removed = 1 - models.text_macs(cut, TOKENS) / models.text_macs(model, TOKENS)
+    removed = 1 - models.macs(cut, TOKENS) / models.macs(model, TOKENS)
     assert ratio <= removed < ratio + 0.35 / (1 if how == "depth" else 2)
     assert cut.config.num_hidden_layers == kept.layers
     assert cut.config.intermediate_size == kept.ffn

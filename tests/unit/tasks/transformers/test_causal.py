@@ -268,7 +268,7 @@ def test_evaluations_of_other_texts_are_not_compared(home: Home, tmp_path: Path)
     first = home.root / layout.evaluation("teacher-main")
     evaluation = results.read(first)
     results.write(tmp_path, evaluation._replace(texts=dict(list(evaluation.texts.items())[1:])))
-    with pytest.raises(DataError, match="were not evaluated on the same texts"):
+    with pytest.raises(DataError, match="were not evaluated on the same samples"):
         TEXT.resample([first, tmp_path])
 
 

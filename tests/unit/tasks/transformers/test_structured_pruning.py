@@ -7,16 +7,16 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers import sequences, structured_pruning
+from alambique.tasks.transformers import importance, sequences, structured_pruning
 from alambique.tasks.transformers.checkpoint import parameters
 from alambique.tasks.transformers.importance import Importance
+from alambique.tasks.transformers.prunable import Sizes, sizes
 from alambique.tasks.transformers.sequences import TokenSequence
-from alambique.tasks.transformers.structured_pruning import Sizes
 
 
 def scores(model: PreTrainedModel, texts: list[TokenSequence]) -> Importance:
     ids = sequences.collate(texts)["ids"]
-    return structured_pruning.measure_importance(model, [({"input_ids": ids}, torch.ones(ids.shape, dtype=torch.bool))])
+    return importance.measure(model, [({"input_ids": ids}, torch.ones(ids.shape, dtype=torch.bool))])
 
 
 @pytest.mark.parametrize(("how", "ratio"), [("width", 0.2), ("depth", 0.2), ("both", 0.3)])
@@ -27,7 +27,7 @@ def test_as_much_as_asked_is_gone_for_good(
     smaller = structured_pruning.cut(model, kept, scores(model, encoded))
     removed = 1 - parameters(smaller) / parameters(model)
     assert ratio <= removed < ratio + 0.17  # a whole layer at most
-    assert structured_pruning.sizes(smaller) == kept
+    assert sizes(smaller) == kept
     smaller.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     ids = torch.tensor([[1, 2, 3]])
@@ -39,8 +39,8 @@ def test_what_adds_nothing_goes_first(model: PreTrainedModel, encoded: list[Toke
     attention.o_proj.weight.data[:, 16:] = 0  # the second of two groups of heads
     mlp.down_proj.weight.data[:, 10:40] = 0
     kept = Sizes(3, 1, 18)
-    importance = scores(model, encoded)
-    smaller = structured_pruning.cut(model, kept, importance)
+    measured = scores(model, encoded)
+    smaller = structured_pruning.cut(model, kept, measured)
     assert torch.equal(smaller.model.layers[1].self_attn.o_proj.weight, attention.o_proj.weight[:, :16])
     assert torch.equal(smaller.model.layers[1].mlp.up_proj.weight, mlp.up_proj.weight[[*range(10), *range(40, 48)]])
 
@@ -49,9 +49,9 @@ def test_a_layer_that_turns_nothing_goes_first(model: PreTrainedModel, encoded: 
     idle = model.model.layers[1]
     idle.self_attn.o_proj.weight.data.zero_()
     idle.mlp.down_proj.weight.data.zero_()
-    importance = scores(model, encoded)
-    assert float(importance.layers[1]) == pytest.approx(0, abs=1e-5)
-    smaller = structured_pruning.cut(model, structured_pruning.sizes(model)._replace(layers=2), importance)
+    measured = scores(model, encoded)
+    assert float(measured.layers[1]) == pytest.approx(0, abs=1e-5)
+    smaller = structured_pruning.cut(model, sizes(model)._replace(layers=2), measured)
     ids = torch.tensor([[1, 2, 3, 200]])
     assert torch.allclose(smaller(ids).logits, model(ids).logits, atol=1e-4)
 

@@ -1,0 +1,127 @@
+"""What tasks share whose network is a named tuple with a torch module, `model`, that `training_loop` trains."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from alambique.errors import ConfigurationError
+from alambique.evaluation.measures import Metrics
+from alambique.runtimes.base import Program
+from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Network, Objective
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from alambique.tasks.trainer_state import PriorTraining
+    from alambique.tasks.training_loop import Measure
+
+
+class TorchTask(ABC):
+    """See `alambique.tasks.base.Task`; what a task has not is refused here, or empty."""
+
+    name: ClassVar[str]
+    abilities: ClassVar[frozenset[Ability]] = frozenset()
+
+    @abstractmethod
+    def dataset(self, root: Path) -> Any: ...
+
+    @abstractmethod
+    def load(self, folder: Path) -> Network: ...
+
+    @abstractmethod
+    def save(self, network: Network, folder: Path, params: Any) -> None: ...
+
+    @abstractmethod
+    def measure_in_training(self, network: Network, dataset: Any, params: Any) -> Measure:
+        """Measures the network on val: `Params.HEADLINE`, and first what decides when training stops.
+
+        Raises:
+            DataError: val has nothing to measure.
+        """
+
+    def module(self, network: Network) -> nn.Module:
+        return network.model  # type: ignore[no-any-return]
+
+    def pretrain(self, network: Network, dataset: Any, teacher: Any, params: Any) -> PriorTraining:
+        from alambique.tasks.trainer_state import NO_PRIOR
+
+        return NO_PRIOR
+
+    def train(
+        self,
+        network: Network,
+        objective: Objective,
+        dataset: Any,
+        params: Any,
+        folder: Path,
+        *,
+        epochs: int,
+        seed: int,
+        prior: PriorTraining,
+    ) -> Metrics:
+        from alambique.tasks import training_loop
+
+        module = self.trained_module(network, seed)
+        metrics = training_loop.train(
+            module,
+            objective,
+            folder,
+            epochs=epochs,
+            training=params.training,
+            seed=seed,
+            measure=self.measure_in_training(network, dataset, params),
+            prior=prior,
+        )
+        self.save(self.finished(network, module), folder, params)
+        return metrics
+
+    def trained_module(self, network: Network, seed: int) -> nn.Module:
+        """What is trained of a network."""
+        return self.module(network)
+
+    def finished(self, network: Network, module: nn.Module) -> Network:
+        """The network, once `trained_module` is trained."""
+        return network
+
+    def measure_val(self, folder: Path, dataset: Any, params: Any) -> Metrics:
+        network = self.load(folder)
+        return {**self.measure_in_training(network, dataset, params)(self.module(network))}
+
+    def train_int8(
+        self,
+        network: Network,
+        objective: Objective,
+        calibration: Calibration,
+        dataset: Any,
+        params: Any,
+        runtime: str,
+        folder: Path,
+    ) -> None:
+        raise ConfigurationError(f"quantize.qat_epochs: {self.name} has no quantization-aware training")
+
+    def example(self, card: Card, runtime: str) -> str:
+        from alambique.runtimes import examples
+
+        here = Path(str(sys.modules[type(self).__module__].__file__)).parent
+        return examples.render(runtime, here / "examples" / self.name)
+
+    def open(self, folder: Path, threads: int) -> Program:
+        """A candidate, verified, on its own runtime."""
+        from alambique import runtimes
+        from alambique.tasks.cards import read_card
+
+        card = read_card(folder)
+        return runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+
+    def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
+        return {}
+
+    def agreement(self, first: Path, second: Path, params: Any) -> float | None:
+        return None
+
+    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
+        raise ConfigurationError(f"drift: {self.name} cannot tell drifted production data yet")
