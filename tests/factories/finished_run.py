@@ -128,7 +128,7 @@ def write_candidate(folder: Path, name: str) -> dict[str, Any]:
         "file": "model.onnx" if candidate.runtime == "onnx" else "model.xml",
         "files": files,
         "digest": folder_sha256(folder),
-        "classes": ["a", "b"],
+        "classes": ["a", "b", "c"],
         "image_size": SIZE,
         "input": {"name": "images", "shape": [1, 3, SIZE, SIZE], "dtype": "float32"},
         "output": {"name": "output0", "shape": [1, 2, 6], "dtype": "float32"},

@@ -12,7 +12,7 @@ from alambique.config.params import Training
 from alambique.errors import ConfigurationError
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.tasks import curves, training_loop
-from alambique.tasks.training_loop import Batch, Lesson
+from alambique.tasks.training_loop import Batch, TrainingObjective
 
 TRAINING = Training(batch=8, learning_rate=0.05)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -34,7 +34,7 @@ def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"ce_loss": nn.functional.cross_entropy(model(batch["x"]), batch["y"])}
 
 
-def at(epoch: int) -> Dataset[Any]:
+def epoch_dataset(epoch: int) -> Dataset[Any]:
     return TensorDataset(X, Y)
 
 
@@ -43,12 +43,12 @@ def accuracy(model: nn.Module) -> dict[str, float]:
     return {"accuracy": float((model(X).argmax(1) == Y).float().mean())}
 
 
-def lesson(**changes: Any) -> Lesson:
-    return Lesson(at, collate, loss, "signs")._replace(**changes)
+def objective(**changes: Any) -> TrainingObjective:
+    return TrainingObjective(epoch_dataset, collate, loss, "signs")._replace(**changes)
 
 
 def train(
-    target: Path, what: Lesson, model: nn.Module | None = None, **changes: Any
+    target: Path, what: TrainingObjective, model: nn.Module | None = None, **changes: Any
 ) -> tuple[nn.Module, dict[str, Any]]:
     target.mkdir()
     model = model or network()
@@ -56,8 +56,8 @@ def train(
     return model, training_loop.train(model, what, target, **given)
 
 
-def test_it_learns_and_tells(tmp_path: Path) -> None:
-    model, metrics = train(tmp_path / "a", lesson())
+def test_it_learns_and_writes_its_curves(tmp_path: Path) -> None:
+    model, metrics = train(tmp_path / "a", objective())
     rows = curves.read(tmp_path / "a/curves.csv")
     assert metrics["val_accuracy"] > 0.9
     assert metrics["val_accuracy"] == accuracy(model)["accuracy"]
@@ -69,7 +69,7 @@ def test_it_learns_and_tells(tmp_path: Path) -> None:
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path: Path) -> None:
     (one, _), (two, _), (three, _) = (
-        train(tmp_path / name, lesson(), seed=seed) for name, seed in (("a", 3), ("b", 3), ("c", 4))
+        train(tmp_path / name, objective(), seed=seed) for name, seed in (("a", 3), ("b", 3), ("c", 4))
     )
     weights = [
         torch.cat([tensor.flatten().float() for tensor in model.state_dict().values()]) for model in (one, two, three)
@@ -83,23 +83,23 @@ class KilledError(Exception):
 
 
 def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, told = train(tmp_path / "whole", lesson())
+    whole, told = train(tmp_path / "whole", objective())
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
 
     def dies(epoch: int) -> Dataset[Any]:
         if epoch == 4:
             raise KilledError
-        return at(epoch)
+        return epoch_dataset(epoch)
 
     with pytest.raises(KilledError):
-        train(tmp_path / "killed", lesson(at=dies), state_interval=0)
+        train(tmp_path / "killed", objective(epoch_dataset=dies), state_interval=0)
     begun: list[int] = []
 
     def watched(epoch: int) -> Dataset[Any]:
         begun.append(epoch)
-        return at(epoch)
+        return epoch_dataset(epoch)
 
-    resumed, metrics = train(tmp_path / "resumed", lesson(at=watched), state_interval=0)
+    resumed, metrics = train(tmp_path / "resumed", objective(epoch_dataset=watched), state_interval=0)
     assert begun == [0, 4, 5]  # the first to count the samples
     assert metrics == told
     assert all(
@@ -108,16 +108,16 @@ def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch
     assert (tmp_path / "resumed/curves.csv").read_bytes() == (tmp_path / "whole/curves.csv").read_bytes()
 
 
-def test_another_lesson_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_objective_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
-    train(tmp_path / "first", lesson(), state_interval=0)
+    train(tmp_path / "first", objective(), state_interval=0)
     begun: list[int] = []
 
     def watched(epoch: int) -> Dataset[Any]:
         begun.append(epoch)
-        return at(epoch)
+        return epoch_dataset(epoch)
 
-    train(tmp_path / "second", lesson(at=watched, identity="others"), epochs=2, state_interval=0)
+    train(tmp_path / "second", objective(epoch_dataset=watched, identity="others"), epochs=2, state_interval=0)
     assert begun == [0, 0, 1]
 
 
@@ -130,7 +130,7 @@ def test_patience_keeps_the_best_epoch(tmp_path: Path) -> None:
         return {"accuracy": next(values)}
 
     patient = TRAINING.model_copy(update={"patience": 2})
-    model, metrics = train(tmp_path / "a", lesson(), training=patient, measure=scripted, epochs=50)
+    model, metrics = train(tmp_path / "a", objective(), training=patient, measure=scripted, epochs=50)
     assert metrics["epochs"] == 4
     assert torch.equal(model.state_dict()["0.weight"], kept[1])
     assert [row["accuracy"] for row in curves.read(tmp_path / "a/curves.csv")] == [0.2, 0.9, 0.3, 0.4]
@@ -141,17 +141,17 @@ def test_a_training_that_diverges_is_refused(tmp_path: Path) -> None:
         return {"ce_loss": loss(model, batch)["ce_loss"] * float("inf")}
 
     with pytest.raises(ConfigurationError, match=r"diverged in epoch 1 \(ce_loss inf\); lower training.learning_rate"):
-        train(tmp_path / "a", lesson(loss=broken))
+        train(tmp_path / "a", objective(loss=broken))
 
 
-def test_a_teacher_who_does_nothing_is_refused(tmp_path: Path) -> None:
-    def unheard(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def test_a_divergence_of_zero_is_refused(tmp_path: Path) -> None:
+    def without_divergence(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {**loss(model, batch), "kd_loss": model(batch["x"]).sum() * 0}
 
     with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
-        train(tmp_path / "a", lesson(loss=unheard, divergences=("kd_loss",)))
+        train(tmp_path / "a", objective(loss=without_divergence, divergences=("kd_loss",)))
 
 
 def test_fewer_samples_than_a_batch_are_one_step(tmp_path: Path) -> None:
-    _, metrics = train(tmp_path / "a", lesson(at=lambda epoch: TensorDataset(X[:5], Y[:5])), epochs=2)
+    _, metrics = train(tmp_path / "a", objective(epoch_dataset=lambda epoch: TensorDataset(X[:5], Y[:5])), epochs=2)
     assert metrics["steps"] == 2
