@@ -1,4 +1,4 @@
-"""Tiny stories by a grammar: short, simple, and with threads that a model has to follow to foretell them.
+"""Tiny stories by a grammar: short, simple, and with dependencies that a model has to track to predict them.
 
 Who appears, what they want, where they look and what the weather is like come back later in a story, so that a model
 which remembers does better than one which knows common words alone.

@@ -225,7 +225,7 @@ class TrainingRun:
         self.best = (best["value"], best["epoch"], best["weights"])
         log.info("resuming after epoch %d of %d", len(self.curves), self.epochs)
         for epoch, row in enumerate([*self.before, *self.curves]):
-            events.emit(epoch, **row)  # whoever listens to this try has not heard them
+            events.emit(epoch, **row)  # the reader of this try's event file has none of them yet
 
 
 def _fingerprint(model: nn.Module, objective: TrainingObjective, epochs: int, training: Training, seed: int) -> str:
