@@ -134,7 +134,7 @@ def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
 
     cache = repo.cache.local
     try:
-        with _exclusive(cache), reaching(repo.cloud.get_remote().path):
+        with reaching(repo.cloud.get_remote().path):
             _download(repo, hashes.values())
             _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
     except (FileNotFoundError, ObjectFormatError) as error:
@@ -163,11 +163,17 @@ def _download(repo: Repo, oids: Iterable[str]) -> None:
         FileNotFoundError: some of it did not come, or not as its hash promises.
     """
     cache = repo.cache.local
-    missing = [oid for oid in dict.fromkeys(oids) if not _have(cache, oid)]
-    if missing:
-        repo.cloud.pull([_hash_info(oid) for oid in missing])
-        if lost := [oid for oid in missing if not _have(cache, oid)]:
-            raise FileNotFoundError(f"{len(lost)} of {len(missing)} objects")
+    if not (missing := _missing(cache, dict.fromkeys(oids))):
+        return  # without waiting for what others download
+    with _exclusive(cache):
+        if missing := _missing(cache, missing):
+            repo.cloud.pull([_hash_info(oid) for oid in missing])
+            if lost := _missing(cache, missing):
+                raise FileNotFoundError(f"{len(lost)} of {len(missing)} objects")
+
+
+def _missing(cache: Any, oids: Iterable[str]) -> list[str]:
+    return [oid for oid in oids if not _have(cache, oid)]
 
 
 def _blame(repo: Repo, hashes: Mapping[str, str]) -> AlambiqueError | None:
