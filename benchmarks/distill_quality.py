@@ -239,10 +239,10 @@ def entropy_at_labels(project: Path) -> Row:
     cards = [read_card(folder) for folder in teacher_folders(project, params)]
     recipe = tasks.load(params.task).soft_label_recipe(cards, data, params)
     cache = Cache.open(project / layout.SOFT_LABELS, recipe)
-    lessons = samples.with_teacher_targets(
+    targets = samples.with_teacher_targets(
         data, cache, score_calibration.fit(data, cache), params.distill.min_label_probability
     )
-    logits = torch.from_numpy(np.concatenate([lesson.targets[:, 2:] for lesson in lessons]))
+    logits = torch.from_numpy(np.concatenate([sample.targets[:, 2:] for sample in targets]))
     found = logits[~logits.isnan().any(1)]
     shares = found.softmax(1)
     return common.median("entropy_at_labels", torch.special.entr(shares).sum(1).tolist())

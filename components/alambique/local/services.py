@@ -82,11 +82,11 @@ def up(project: Path) -> None:
     path = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     environment = {**os.environ, **airflow_environment(project), "PATH": path, "DO_NOT_TRACK": "true"}
     servers = [Server(["airflow", "standalone"], environment)]
-    told = [f"Airflow  {AIRFLOW}"]
+    lines = [f"Airflow  {AIRFLOW}"]
     if deployment.tracking_uri and deployment.tracking_uri.startswith("sqlite:"):
         serve = ["server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
         servers.append(Server(["mlflow", *serve, "--backend-store-uri", deployment.tracking_uri], environment))
-        told.append(f"MLflow   {MLFLOW}")
+        lines.append(f"MLflow   {MLFLOW}")
     if (weed := s3.program()) and not (deployment.arrivals or deployment.production or deployment.releases):
         home = project.resolve() / ".alambique" / "s3"
         configuration = s3.configuration(home)
@@ -97,9 +97,9 @@ def up(project: Path) -> None:
         served = s3.command(weed, home / "files", s3.PORTS)
         # Its log names every file.
         servers.insert(0, Server(served, {**os.environ, **s3.keys(configuration)}, home / "log"))
-        told += [f"S3       {s3.ENDPOINT}, keys in {configuration}"]
-        told += [f"         {place}" for place in places.values()]
-    print("\n".join([*told, "Ctrl-C ends all."]), flush=True)  # noqa: T201
+        lines += [f"S3       {s3.ENDPOINT}, keys in {configuration}"]
+        lines += [f"         {place}" for place in places.values()]
+    print("\n".join([*lines, "Ctrl-C ends all."]), flush=True)  # noqa: T201
     _serve(servers)
 
 

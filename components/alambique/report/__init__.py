@@ -4,6 +4,6 @@ page, report.html.j2      the run's report; sections in other templates: artifac
 verdict, figures          sentences about distillation, and how numbers are written
 plots, pictures           inline SVG plots, test samples with predictions
 artifacts, search         the rows of these sections; `search` is also the format of search/choice.json
-checks                    the gates' verdicts in a terminal (`alambique gate --explain`)
+checks                    the gates' verdicts in a terminal (`alambique gate`)
 terminal                  the leaderboard in a terminal
 """

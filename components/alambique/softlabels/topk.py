@@ -6,7 +6,7 @@ that the teacher's top-k names, and "any other class".
 
 Bias. Merging events never raises a divergence (data processing inequality; Cover & Thomas 2006, Elements of
 Information Theory, §2.8), so what is computed here is a lower bound of the divergence over all classes. It misses the
-remaining mass times the divergence *inside* of the remainder: the student is told how much mass the other classes get
+remaining mass times the divergence *inside* of the remainder: the student is given how much mass the other classes get
 together, not how to split it. With k = all classes it is exact.
 
 Temperature. A softened distribution needs Σ p_i^(1/T) over the remainder, which its mass at T = 1 does not determine.

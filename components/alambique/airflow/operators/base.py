@@ -75,7 +75,7 @@ class AssetOperator(VerbOperator):
     """
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
-        # An asset as an outlet has an event at every success; through an alias it has one when told to.
+        # An asset as an outlet has an event at every success; through an alias only where one is added.
         self.alias = AssetAlias(asset.name)
         super().__init__(outlets=[self.alias], **kwargs)
         self.asset = asset
