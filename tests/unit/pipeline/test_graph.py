@@ -4,25 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from factories.graphs import DIAMOND, graph_of
 
 from alambique.errors import ConfigurationError, IntegrityError
-from alambique.pipeline.graph import Graph, Stage, read, save
-
-
-def graph_of(**stages: tuple[list[str], list[str]]) -> Graph:
-    made = {
-        name: Stage(name=name, cmd=f"make {name}", deps=tuple(deps), outs=tuple(outs), params={"params.yaml": (name,)})
-        for name, (deps, outs) in stages.items()
-    }
-    return Graph.of(made)
-
-
-DIAMOND = graph_of(
-    total=(["parts"], ["total"]),
-    left=(["data"], ["parts/left", "metrics/left.json"]),
-    right=(["data"], ["parts/right"]),
-    last=(["total", "data"], ["last"]),
-)
+from alambique.pipeline.graph import read, save
 
 
 def test_a_stage_is_downstream_of_the_producers_of_its_deps_and_of_what_lies_in_them() -> None:

@@ -3,31 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from factories.graphs import DIAMOND, graph_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.messages import LockEntry, Run, StageResult
-from alambique.pipeline.graph import Graph, Stage
+from alambique.pipeline.graph import Graph
 from alambique.pipeline.keys import answer, inputs
 
 DATA = {"data": {"md5": "d1.dir", "size": 3, "nfiles": 2}}
-
-
-def graph_of(**stages: tuple[list[str], list[str]]) -> Graph:
-    made = {
-        name: Stage(name=name, cmd=f"make {name}", deps=tuple(deps), outs=tuple(outs), params={"params.yaml": (name,)})
-        for name, (deps, outs) in stages.items()
-    }
-    return Graph.of(made)
-
-
-DIAMOND = graph_of(
-    total=(["parts"], ["total"]),
-    left=(["data"], ["parts/left", "metrics/left.json"]),
-    right=(["data"], ["parts/right"]),
-    last=(["total", "data"], ["last"]),
-)
 
 
 def entry_of(graph: Graph, stage: str, deps: dict[str, str], params: Any = 0, version: str = "v") -> LockEntry:
