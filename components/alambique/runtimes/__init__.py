@@ -7,6 +7,6 @@ To add a runtime: its module, a line in `runtimes.registry`, its name in `config
 from __future__ import annotations
 
 from alambique.runtimes.base import Exportable, Program, Runtime
-from alambique.runtimes.registry import RUNTIMES, load, require_available, unavailable
+from alambique.runtimes.registry import RUNTIMES, load, open_candidate, require_available, unavailable
 
-__all__ = ["RUNTIMES", "Exportable", "Program", "Runtime", "load", "require_available", "unavailable"]
+__all__ = ["RUNTIMES", "Exportable", "Program", "Runtime", "load", "open_candidate", "require_available", "unavailable"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.runtimes import coreml, executorch, mnn, ncnn, onnx, openvino, tensorrt, torchscript
-from alambique.runtimes.base import Runtime
+from alambique.runtimes.base import Program, Runtime
 
 RUNTIMES: dict[str, Runtime] = {
     module.RUNTIME.name: module.RUNTIME
@@ -24,6 +26,15 @@ def load(name: str) -> Runtime:
     if name not in RUNTIMES:
         raise DataError(f"no runtime is named {name!r}; known are {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
+
+
+def open_candidate(folder: Path, card: Mapping[str, Any], threads: int) -> Program:
+    """The candidate in a folder, whose card the caller has verified, on its own runtime.
+
+    Raises:
+        DataError: the card's runtime is unknown here.
+    """
+    return load(card["runtime"]).open(folder / card["file"], threads)
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:

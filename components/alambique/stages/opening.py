@@ -18,9 +18,9 @@ def open_program(task: Task, folder: Path, threads: int) -> Program:
         threads: that the runtime computes with.
     Raises:
         IntegrityError: a file is not what the card says.
-        ConfigurationError: the card's runtime is unknown here.
+        DataError: the card's runtime is unknown here.
     """
     card = read_card(folder)
     if "runtime" in card:
-        return runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+        return runtimes.open_candidate(folder, card, threads)
     return task.program(folder, threads)

@@ -115,7 +115,7 @@ class TorchTask(ABC):
         from alambique.tasks.cards import read_card
 
         card = read_card(folder)
-        return runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+        return runtimes.open_candidate(folder, card, threads)
 
     def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
         return {}

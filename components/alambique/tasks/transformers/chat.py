@@ -96,7 +96,7 @@ def open_generator(folder: Path, threads: int, temperature: float, seed: int) ->
         raise DataError(f"{folder} holds a {card.get('task')} artifact, which generates no text")
     if "runtime" not in card:
         raise DataError(f"{folder} is a checkpoint, not an exported candidate; give a folder below candidates/")
-    program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+    program = runtimes.open_candidate(folder, card, threads)
     return Generator(program, folder, temperature, seed)
 
 

@@ -342,7 +342,7 @@ class Yolo:
         from alambique.tasks.yolo.decoding import decoded_rows
 
         card = read_card(folder)
-        program = runtimes.load(card["runtime"]).open(folder / card["file"], threads)
+        program = runtimes.open_candidate(folder, card, threads)
         shape, classes, size = _kpt_shape(card), len(card["classes"]), card["image_size"]
         return lambda image: decoded_rows(self.head, program(image), classes, shape, size)[np.newaxis]
 
