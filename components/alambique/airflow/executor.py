@@ -6,12 +6,14 @@ API to itself, as `dag.test()` does, and keeps what it has imported.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any, ClassVar, NamedTuple
 
+import httpx
 from airflow import settings
 from airflow.executors.base_executor import BaseExecutor
 from airflow.models.taskinstance import TaskInstance
@@ -55,7 +57,7 @@ class ForkExecutor(BaseExecutor):
     console: ClassVar[Console]
 
     def start(self) -> None:
-        _ = in_process_api_server().app  # made once, before the workers are forked
+        asyncio.run(_prepare_api())
         fork = multiprocessing.get_context("fork")
         self.pool = ProcessPoolExecutor(self.parallelism, mp_context=fork, initializer=_begin_worker)
         self.futures: dict[Future[Outcome], Any] = {}
@@ -91,6 +93,16 @@ class ForkExecutor(BaseExecutor):
 
     def end(self) -> None:
         self.pool.shutdown()
+
+
+async def _prepare_api() -> None:
+    """Have the app make its routes, which takes seconds, once: before the workers are forked, not in each of them.
+
+    Airflow makes those of an API version at its first request.
+    """
+    server = in_process_api_server()
+    async with httpx.AsyncClient(transport=server.atransport, base_url="http://in-process") as client:
+        (await client.get("/health")).raise_for_status()
 
 
 def _begin_worker() -> None:

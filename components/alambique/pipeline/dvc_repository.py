@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,16 +159,38 @@ def resolved_params(workspace: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """
     from dvc.stage.utils import split_params_deps
 
-    params: dict[str, dict[str, dict[str, Any]]] = {}
     with opened(workspace) as repo:
-        for stage in pipeline_stages(repo):
-            files, _ = split_params_deps(stage)
-            params[stage.name] = {file.def_path: dict(file.get_hash().value) for file in files}
+        files = {stage.name: split_params_deps(stage)[0] for stage in pipeline_stages(repo)}
+        contents = _param_files([file for stage_files in files.values() for file in stage_files])
+        params = {
+            stage: {file.def_path: _chosen(file, contents[file.def_path, bool(file.params)]) for file in stage_files}
+            for stage, stage_files in files.items()
+        }
     try:
         json.dumps(params, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"a parameter that dvc.yaml names has no JSON form: {error}; quote it") from None
     return params
+
+
+def _param_files(files: list[Any]) -> dict[tuple[str, bool], dict[str, Any]]:
+    """What DVC reads of params files for all stages together, by path and whether stages name keys of it.
+
+    Asked stage by stage, DVC would parse a file as often as there are stages.
+    """
+    named: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for file in files:
+        named[file.def_path, bool(file.params)].update(file.params)
+    contents = {}
+    for file in files:
+        if (place := (file.def_path, bool(file.params))) not in contents:
+            together = type(file)(file.stage, file.def_path, sorted(named[place]), file.repo)
+            contents[place] = together.get_hash().value
+    return contents
+
+
+def _chosen(file: Any, content: dict[str, Any]) -> dict[str, Any]:
+    return {key: content[key] for key in file.params} if file.params else dict(content)
 
 
 def pipeline_stages(repo: Repo) -> Iterator[Any]:

@@ -36,7 +36,7 @@ IGNORED = (
     f"/{LOCAL}/",
     f"/{DATA}",
     *(f"/{folder}" for folder in resolve_inputs.FOLDERS),
-    *("/candidates", "/evaluations", "/metrics", "/models", "/report", "/soft_labels", "/validation"),
+    *("/candidates", "/evaluations", "/metrics", "/models", "/report", "/search", "/soft_labels", "/validation"),
     "__pycache__/",
 )
 

@@ -51,6 +51,11 @@ def test_everything_is_committed_and_pushed(begun: Path) -> None:
     assert not any(name.startswith(("data/", ".alambique/")) for name in files)
 
 
+def test_git_ignores_what_the_stages_write(begun: Path) -> None:
+    outs = {out for stage in graph.read(begun).stages.values() for out in stage.outs}
+    assert set(git("check-ignore", *outs, cwd=begun).splitlines()) == outs
+
+
 def test_a_clone_gets_its_data_from_the_remote(begun: Path, scenes: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     git("clone", "--quiet", Deployment.load(begun).origin, str(clone))
