@@ -31,4 +31,4 @@ CHAMPION = "champion:"
 class Section(BaseModel):
     """Frozen, strict about its keys and types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
