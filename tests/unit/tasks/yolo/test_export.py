@@ -32,15 +32,6 @@ blocked, sys.argv[:] = sys.argv[1].split(","), sys.argv[2:]
 sys.modules.update(dict.fromkeys(blocked))  # an import of these fails as if they were not installed
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-TRACE = """
-import sys
-from pathlib import Path
-from alambique.process.environment import prepare
-prepare()
-from alambique import runtimes
-from alambique.tasks.yolo.export import exportable
-runtimes.load("torchscript").write(exportable(Path(sys.argv[1]), 64, "detect"), Path(sys.argv[2]))
-"""
 PRUNED = checkpoint("pico", "pruned")
 
 
@@ -156,23 +147,9 @@ def test_example_needs_only_the_runtime_and_finds_the_same(root: Path, made: tup
 def test_equal_weights_give_equal_files(root: Path, made: tuple[Path, Metrics], tmp_path: Path) -> None:
     card = read_json(made[0] / "card.json")
     if card["runtime"] == "torchscript":
-        pytest.skip("only from a fresh process, see below")
+        pytest.skip("only from fresh processes: see the runtime's own tests")
     export(root, config.load(root), Candidate.parse(card["candidate"]), tmp_path)
     assert read_json(tmp_path / "card.json")["digest"] == card["digest"]
-
-
-def test_fresh_processes_write_equal_torchscript(root: Path, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        command = [
-            sys.executable,
-            "-c",
-            TRACE,
-            str(root / PRUNED / "weights.pt"),
-            f"{tmp_path}/{name}/model.torchscript",
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-    assert folder_sha256(tmp_path / "first") == folder_sha256(tmp_path / "second")
 
 
 def test_artifact_names_neither_a_date_nor_this_machine(made: tuple[Path, Metrics]) -> None:

@@ -61,15 +61,12 @@ def test_the_card_says_what_comes_out(artifacts: dict[str, Path], runtime: str, 
 def test_equal_weights_give_equal_files(
     artifacts: dict[str, Path], project: Path, params: Heads, tmp_path: Path
 ) -> None:
-    for runtime in ("onnx", "openvino"):
-        again = tmp_path / runtime
-        again.mkdir()
-        export(project, params, Candidate("pico", runtime, "fp32"), again)
-        for path in again.iterdir():
-            assert sha256(path) == sha256(artifacts[runtime] / path.name), path.name
+    export(project, params, Candidate("pico", "onnx", "fp32"), tmp_path)
+    for path in tmp_path.iterdir():
+        assert sha256(path) == sha256(artifacts["onnx"] / path.name), path.name
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_the_example_finds_what_the_artifact_finds(
     artifacts: dict[str, Path], data: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def asked(family: str, **changes: Any) -> Params:
     return tiny_detection.params(**{"networks": {"pico": architecture}, "teacher": teacher, **changes})
 
 
-@pytest.fixture(scope="module", params=["yolo11", "yolov8"])
+@pytest.fixture(scope="module", params=["yolo11", pytest.param("yolov8", marks=pytest.mark.slow)])
 def family(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
