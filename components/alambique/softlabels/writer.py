@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from alambique.errors import PermanentError
 from alambique.files import sha256, write_json
@@ -68,21 +66,6 @@ def _record(batch: list[Row], layout: pa.Schema) -> pa.RecordBatch:
                 f"the teacher gives numbers that are not finite for {row[0]}; "
                 "train it again, with a lower training.learning_rate"
             )
-    columns = [_column(field.type, values) for field, values in zip(layout, zip(*batch, strict=True), strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=layout)
-
-
-def _column(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
-    """A column of one name, or of one array over the items, per row."""
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    offsets = pa.array(np.cumsum([0] + [len(array) for array in values]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, _items(kind.value_type, np.concatenate(values)), type=kind)
-
-
-def _items(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
-    if pa.types.is_fixed_size_list(kind):
-        if values.shape[1:] != (kind.list_size,):  # Arrow would accept them, shifted
-            raise ValueError(f"{values.shape[1:]} numbers of an item, but the recipe's layout has {kind.list_size}")
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), kind.value_type), type=kind)
-    return pa.array(values, kind)
+    names, *columns = zip(*batch, strict=True)
+    lists = [schema.list_column(values, kind) for values, kind in zip(columns, layout.types[1:], strict=True)]
+    return pa.RecordBatch.from_arrays([pa.array(names, layout.types[0]), *lists], schema=layout)

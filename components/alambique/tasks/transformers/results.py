@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alambique.evaluation.measures import Metrics, Resampled
 from alambique.evaluation.paired_bootstrap import weights
-from alambique.softlabels import topk
+from alambique.softlabels import schema, topk
 from alambique.tasks.classifiers.results import read_table, require_same, write_table
 from alambique.tasks.transformers.text_metrics import TextFigures
 
@@ -115,7 +115,7 @@ def read(folder: Path) -> Predictions:
     """
     table = read_table(folder / RESULTS, COLUMNS).combine_chunks()
     figures = [table.column(f"text_{name}").to_pylist() for name in TextFigures._fields]
-    columns = [_values(table.column(name)) for name in TokenPredictions._fields]
+    columns = [schema.items(table.column(name).chunk(0)) for name in TokenPredictions._fields]
     offsets = table.column("truth").chunk(0).offsets.to_numpy()
     texts = {
         name: TextPredictions(
@@ -170,16 +170,6 @@ def divergence(target: Path, teacher: Path) -> Metrics:
 
 
 def _lists(values: Sequence[NDArray[Any]]) -> pa.Array:
-    offsets = pa.array(np.cumsum([0] + [len(row) for row in values]), pa.int32())
-    joined = np.concatenate(values)
-    items = pa.array(joined.reshape(-1))
-    if joined.ndim > 1:
-        items = pa.FixedSizeListArray.from_arrays(items, joined.shape[1])
-    return pa.ListArray.from_arrays(offsets, items)
-
-
-def _values(column: pa.ChunkedArray) -> NDArray[Any]:
-    items = column.chunk(0).values
-    if pa.types.is_fixed_size_list(items.type):
-        return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)
-    return np.asarray(items.to_numpy(zero_copy_only=False))
+    number = pa.from_numpy_dtype(values[0].dtype)
+    entry = pa.list_(number, values[0].shape[1]) if values[0].ndim > 1 else number
+    return schema.list_column(values, pa.list_(entry))

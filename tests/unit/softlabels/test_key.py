@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from alambique.errors import IntegrityError, PermanentError
 from alambique.softlabels import schema, writer
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 
 K = 3
 
