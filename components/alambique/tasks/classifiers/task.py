@@ -112,4 +112,4 @@ class ClassifierTask(TorchTask):
 
         params: Any = config.load(project)
         labels = inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
-        inspection.show_sample(labels.find(sample), labels.classes, params.distill.temperature, console)
+        inspection.show_sample(labels, sample, params.distill.temperature, console)
