@@ -134,7 +134,7 @@ def require_same(folders: Sequence[Path], samples: Sequence[object]) -> None:
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
-    """Top-1 accuracy of some evaluations; see `alambique.tasks.base.Task.resample`.
+    """Top-1 accuracy of some evaluations; see `alambique.tasks.Task.resample`.
 
     Raises:
         DataError: they are not of the same samples.

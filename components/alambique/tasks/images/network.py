@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alambique.config.classify import Network
 from alambique.errors import DataError
-from alambique.runtimes.base import Program
 from alambique.tasks.images.architectures import Classifier, classifier, split_blocks
 
 KIND = "alambique classifier"
@@ -100,22 +98,6 @@ def macs(model: nn.Module, image_size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, 3, image_size, image_size, device=device))
     return int(counter.get_total_flops()) // 2
-
-
-def program(model: Classifier, threads: int) -> Program:
-    """A classifier on torch, called as its artifacts are: from images to logits.
-
-    Args:
-        model: in evaluation mode, on the CPU.
-        threads: that torch computes with.
-    """
-    torch.set_num_threads(threads)
-
-    @torch.inference_mode()
-    def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        return [model(*(torch.from_numpy(array) for array in inputs)).numpy()]
-
-    return predict
 
 
 def _scale(scale: Any) -> Any:

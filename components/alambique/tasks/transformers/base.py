@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TransformersTask(TorchTask):
-    """The part of `alambique.tasks.base.Task` that does not depend on what a network predicts."""
+    """The part of `alambique.tasks.Task` that does not depend on what a network predicts."""
 
     samples: ClassVar[str] = "texts"
 

@@ -16,14 +16,7 @@ from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import CARD, DATA
-from alambique.runtimes.base import (
-    DynamicInt8,
-    Exportable,
-    Program,
-    Quantization,
-    StaticInt8,
-    TensorSpec,
-)
+from alambique.runtimes.base import DynamicInt8, Exportable, Quantization, StaticInt8, TensorSpec
 from alambique.tasks.base import Calibration, Card, Facts, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 from alambique.tasks.transformers.base import TransformersTask
@@ -31,6 +24,7 @@ from alambique.tasks.transformers.base import TransformersTask
 if TYPE_CHECKING:
     from markupsafe import Markup
     from rich.console import Console
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from alambique.softlabels.reader import Cache
@@ -48,7 +42,7 @@ CALIBRATION = 128
 
 
 class TextClassify(TransformersTask, ClassifierTask):
-    """The task `text_classify`; see `alambique.tasks.base.Task`."""
+    """The task `text_classify`; see `alambique.tasks.Task`."""
 
     name: ClassVar[str] = "text_classify"
     about: ClassVar[str] = "put texts into classes, as intents or sentiments: BERTs, from any encoder"
@@ -244,19 +238,10 @@ class TextClassify(TransformersTask, ClassifierTask):
         texts = encoding.encode_labelled(dataset, split, tokenizer, max_tokens)
         return [Sample(text.name, text.label, partial(np.expand_dims, text.ids, 0)) for text in texts]
 
-    def program(self, folder: Path, threads: int) -> Program:
-        import torch
-
+    def forward(self, network: Network) -> Callable[..., tuple[Tensor]]:
         from alambique.tasks.transformers.models import class_logits
 
-        torch.set_num_threads(threads)
-        model = self.load(folder).model
-
-        @torch.inference_mode()
-        def predict(ids: NDArray[np.int64]) -> list[NDArray[Any]]:
-            return [class_logits(model, torch.from_numpy(ids)).numpy()]
-
-        return predict
+        return lambda ids: (class_logits(network.model, ids),)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         """A text of half the length that is taken at most."""
@@ -266,10 +251,6 @@ class TextClassify(TransformersTask, ClassifierTask):
 
     def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
         return [("int64", [1, -1])], [("float32", [1, len(card["classes"])])]
-
-    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        program = self.open(folder, threads)
-        return lambda ids: program(np.asarray(ids))[0]
 
     def labels(self, dataset: Texts) -> Mapping[str, str | None]:
         return {text.name: text.label for text in dataset.training_texts()}

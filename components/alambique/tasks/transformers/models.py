@@ -78,16 +78,15 @@ def token_logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
     return logits[..., :vocabulary]
 
 
-@torch.inference_mode()
 def decode(
-    model: nn.Module, ids: Tensor, keys: Tensor, values: Tensor, vocabulary: int
+    model: nn.Module, vocabulary: int, ids: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One decoding step as `decoder.Decoder` computes it, by the library itself.
 
     Args:
+        vocabulary: tokens that the tokenizer knows.
         ids: (1, tokens).
         keys, values: of the tokens before, (layers, kv_heads, past, width).
-        vocabulary: tokens that the tokenizer knows.
     Returns:
         logits, (1, tokens, vocabulary); keys and values of all tokens.
     """

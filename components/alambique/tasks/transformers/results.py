@@ -129,7 +129,7 @@ def read(folder: Path) -> Predictions:
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
-    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.base.Task.resample`.
+    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.Task.resample`.
 
     The words of a text depend on each other, so that whole texts are drawn.
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alambique.config.text import Params
-from alambique.errors import ConfigurationError
-from alambique.tasks.classifiers.soft_labels import base_recipe
 from alambique.tasks.transformers import generation, sequences
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts
@@ -21,32 +17,6 @@ from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe, k
 
 AHEAD = 512
 """Sequences that are taken out of order, so that batches hold texts of about one length."""
-
-
-def recipe(cards: Sequence[Mapping[str, Any]], dataset: Texts, params: Params) -> TokenRecipe:
-    """What decides the soft labels of today's texts, teachers and parameters.
-
-    Args:
-        cards: of the teachers, in the order of `params.teachers`.
-    Raises:
-        ConfigurationError: teachers have different tokenizers.
-    """
-    first, how = cards[0], params.soft_labels
-    for name, card in zip(params.teachers, cards, strict=True):
-        if card["tokenizer"] != first["tokenizer"]:
-            raise ConfigurationError(
-                f"teachers: {params.teachers[0]} and {name} have different tokenizers, so that their distributions "
-                "cannot be averaged; name one of them"
-            )
-    return TokenRecipe(
-        **base_recipe(cards, dataset, params, []),
-        preprocessing={"windows": "overlap by one token"},
-        tokenizer=first["tokenizer"],
-        vocabulary=first["vocabulary"],
-        max_tokens=first["max_tokens"],
-        temperature=how.temperature,
-        prompt=how.prompt,
-    )
 
 
 def rows(
@@ -97,18 +67,3 @@ def average_logits(models: Sequence[PreTrainedModel], ids: Tensor, vocabulary: i
     if len(logits) == 1:
         return logits[0].cpu()
     return torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0).cpu()
-
-
-def shard_metrics(rows: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, float]:
-    """Texts, sequences and tokens of a shard, and the mean probability of the tokens that are not kept.
-
-    Args:
-        rows: each sequence's name and its `row_totals`.
-    """
-    tokens = sum(totals["tokens"] for _, totals in rows)
-    return {
-        "images": sum("#" not in name for name, _ in rows),
-        "sequences": len(rows),
-        "tokens": tokens,
-        "mean_remaining_mass": sum(totals["remaining_mass"] for _, totals in rows) / max(tokens, 1),
-    }

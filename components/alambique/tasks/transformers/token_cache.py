@@ -94,9 +94,3 @@ def keep(sequence: TokenSequence, logits: Tensor, recipe: TokenRecipe) -> TokenL
         log_probabilities=kept.values.numpy().astype(np.float16),
         log_remaining_mass=kept.log_remaining_mass.numpy().astype(np.float16),
     )
-
-
-def row_totals(row: TokenLabels) -> dict[str, float]:
-    """Number of tokens, and the sum over them of the probability of all tokens that are not kept."""
-    kept = np.exp(row.log_probabilities.astype(float)).sum(-1)
-    return {"tokens": len(row.ids), "remaining_mass": float((1 - kept).clip(0).sum())}
