@@ -17,7 +17,7 @@ from alambique.demo.stories import Stories
 from alambique.softlabels import schema, topk, writer
 from alambique.tasks import training_loop
 from alambique.tasks.training_loop import TrainingObjective
-from alambique.tasks.transformers import losses, models, objectives, sequences, soft_labels, tokenizers
+from alambique.tasks.transformers import models, objectives, sequences, soft_labels, tokenizers
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.import_dataset import import_dataset
 from alambique.tasks.transformers.sequences import TokenSequence
@@ -43,7 +43,7 @@ def make_blocks(scratch: Path, batch: int, steps: int) -> dict[str, Block]:
     made = recipe(VOCABULARY, data)
     rows = {row.sample: row for row in soft_labels.predict([teacher], texts, made)}
     taught = objectives.by_soft_labels(rows, made, Distill())
-    alone = objectives.by_text(data, tokenizer, TOKENS)._replace(epoch_dataset=lambda _: sequences.Samples(texts))
+    alone = objectives.by_text(data, tokenizer, TOKENS)._replace(epoch_dataset=lambda _: texts)
     return {
         "plain": partial(_ours, alone, tokenizer, scratch, batch),
         "cached": partial(_ours, taught, tokenizer, scratch, batch),
@@ -101,7 +101,7 @@ def size(scratch: Path, tokens: int) -> Row:
             torch.from_numpy(row.log_probabilities), torch.from_numpy(row.log_remaining_mass), 1.0
         )
         places = torch.from_numpy(row.tokens.astype(np.int64))
-        found.append(float(losses.divergence(kept, topk.student_events(student, places, 1.0), "forward")))
+        found.append(float(objectives.divergence(kept, topk.student_events(student, places, 1.0), "forward")))
     writer.write(folder, rows, made, 0, 1)
     cached = (folder / schema.SHARD).stat().st_size / tokens
     ratio, kl, bound = 2 * LARGE / cached, float(np.mean(whole)), float(np.mean(found))

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from alambique.config.params import Training
 from alambique.errors import ConfigurationError
@@ -42,6 +42,14 @@ Batch = dict[str, Tensor]
 log = logging.getLogger(__name__)
 
 
+class Samples(Protocol):
+    """An epoch's samples: a list, or what makes each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 class TrainingObjective(NamedTuple):
     """What a training minimises, and on which samples.
 
@@ -53,7 +61,7 @@ class TrainingObjective(NamedTuple):
         divergences: names of the parts of the loss that measure the divergence from a teacher.
     """
 
-    epoch_dataset: Callable[[int], Dataset[Any]]
+    epoch_dataset: Callable[[int], Samples]
     collate: Callable[[list[Any]], Batch]
     loss: Callable[[nn.Module, Batch], dict[str, Tensor]]
     identity: str
@@ -133,7 +141,7 @@ class TrainingRun:
         self.curves: list[curves.Row] = []
         self.losses: dict[str, float] = {}
         self.best: tuple[float, int, dict[str, Tensor]] = (-math.inf, 0, {})
-        self.samples = len(objective.epoch_dataset(0))  # type: ignore[arg-type]
+        self.samples = len(objective.epoch_dataset(0))
         self.steps = max(self.samples // training.batch, 1)
         self.optimizer = _optimizer(model, training)
         self.schedule = LambdaLR(self.optimizer, _cosine(self.steps * epochs))
@@ -181,7 +189,7 @@ class TrainingRun:
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         loader: DataLoader[Any] = DataLoader(
-            self.objective.epoch_dataset(epoch),
+            self.objective.epoch_dataset(epoch),  # type: ignore[arg-type]  # it needs no more than `Samples`
             self.training.batch,
             shuffle=True,
             num_workers=self.training.workers,

@@ -23,7 +23,6 @@ from alambique.tasks.transformers import encoding
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.encoding import Encoded
-from alambique.tasks.transformers.sequences import Samples
 
 MASKED = 0.15
 """Fraction of a text's tokens that are masked (Devlin et al. 2019, BERT, §3.1), each by the mask token."""
@@ -76,7 +75,7 @@ def _with_token_head(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast,
 
 def _objective(texts: list[Encoded], tokenizer: PreTrainedTokenizerFast, digests: list[str]) -> TrainingObjective:
     return TrainingObjective(
-        lambda _: Samples(texts),
+        lambda _: texts,
         partial(_mask, tokenizer=tokenizer),
         lambda model, batch: {"masked_tokens": _loss(model, batch)},
         f"masked tokens {digests} {len(tokenizer)}",

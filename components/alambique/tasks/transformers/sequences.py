@@ -11,7 +11,6 @@ from jinja2 import TemplateError
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError
@@ -58,19 +57,6 @@ class TokenSequence(NamedTuple):
     name: str
     ids: NDArray[np.int64]
     loss_mask: NDArray[np.bool_]
-
-
-class Samples(Dataset[Any]):
-    """An epoch's samples, map-style."""
-
-    def __init__(self, samples: Sequence[Any]) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.samples[index]
 
 
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[TokenSequence]:

@@ -38,8 +38,8 @@ def test_an_epoch_of_the_control_is_as_long_as_one_of_the_student(
 ) -> None:
     made = recipe(intents)
     distilled = class_objectives.by_soft_labels(intents, wordpiece, TOKENS, soft_labels(intents, made), made, Distill())
-    alone = class_objectives.by_labels(intents, wordpiece, TOKENS, len(distilled.epoch_dataset(0)))  # type: ignore[arg-type]
-    assert len(alone.epoch_dataset(3)) == len(distilled.epoch_dataset(3)) == 36  # type: ignore[arg-type]
+    alone = class_objectives.by_labels(intents, wordpiece, TOKENS, len(distilled.epoch_dataset(0)))
+    assert len(alone.epoch_dataset(3)) == len(distilled.epoch_dataset(3)) == 36
     seen = [alone.epoch_dataset(epoch)[place].name for epoch in range(2) for place in range(36)]
     assert {seen.count(name) for name in set(seen)} == {3}
 
