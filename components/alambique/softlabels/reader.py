@@ -48,7 +48,6 @@ class Cache(Mapping[str, Row], Generic[Row]):
         """Open every shard below `folder`, each checked to the last byte.
 
         Args:
-            folder: of the shards' folders.
             recipe: that of today's data, teachers and parameters.
         Raises:
             IntegrityError: a shard is missing, surplus, unfinished or damaged, or was made by another recipe: from
@@ -79,11 +78,8 @@ class Cache(Mapping[str, Row], Generic[Row]):
 
 
 def read_recipe(folder: Path, kind: type[Kind]) -> Kind:
-    """The recipe of the cache below `folder`, without a check against today's recipe.
+    """The recipe, of the task's class, of the cache below `folder`, without a check against today's recipe.
 
-    Args:
-        folder: of the shards' folders.
-        kind: the task's class of recipes.
     Raises:
         IntegrityError: a shard is missing, surplus, unfinished or of another version, or the recipe is another task's.
     """

@@ -61,11 +61,8 @@ def keep(log_probabilities: Tensor, k: int, temperature: float = 1.0) -> TopK:
 
 
 def densify(topk: TopK, classes: int) -> Tensor:
-    """Log-probabilities of all classes, the remaining mass spread evenly over those that were not kept.
+    """Log-probabilities of all classes, the remaining mass (at temperature 1) spread evenly over those not kept.
 
-    Args:
-        topk: with the remaining mass at temperature 1.
-        classes: how many there are, ≥ k.
     Returns:
         float32, (n, classes).
     """
@@ -151,7 +148,6 @@ def pairwise_kl(teacher: TopK, student: TopK, classes: int) -> Tensor:
 
     Args:
         teacher, student: n distributions each, with the remaining mass at temperature 1.
-        classes: how many there are.
     Returns:
         float64, nats, (n,).
     """

@@ -25,7 +25,6 @@ def write(folder: Path, samples: Iterable[Row], recipe: Recipe[Row], shard: int,
     Args:
         folder: an existing, empty folder.
         samples: the shard's soft labels, sorted by name; consumed once, batch by batch.
-        recipe: of the soft labels.
         shard, shards: which of how many.
     Raises:
         PermanentError: a teacher's output is not finite; the message names the sample.

@@ -53,11 +53,10 @@ class Primitives(Protocol):
     # Networks
 
     def build(self, architecture: Any, dataset: Any, params: Any, *, seed: int, weights: Path | None) -> Network:
-        """A network to train, freshly initialised, or started from given weights.
+        """A network to train that predicts the dataset's classes (or tokens).
 
         Args:
             architecture: a section of `params.networks`, or `params.teacher[…].network`.
-            dataset: whose classes (or tokens) it predicts.
             seed: equal seeds give equal weights; the global generator is left as it was.
             weights: file or folder from outside, untrusted; None: initialised at random.
         Raises:
@@ -87,11 +86,7 @@ class Primitives(Protocol):
     # Training
 
     def label_objective(self, network: Network, dataset: Any, params: Any, samples: int | None = None) -> Objective:
-        """Training on labels alone.
-
-        Args:
-            samples: of an epoch, labelled samples repeated; None: each labelled sample once.
-        """
+        """Training on labels alone, repeated to so many samples an epoch, or each labelled sample once."""
 
     def distillation_objective(
         self, network: Network, dataset: Any, params: Any, cache: Cache[Any], teachers: Sequence[Path]
@@ -101,7 +96,6 @@ class Primitives(Protocol):
         An epoch has as many samples as train and unlabelled have together.
 
         Args:
-            cache: the teachers' soft labels of today's samples.
             teachers: folders of their checkpoints, in the order of params.yaml.
         Raises:
             ConfigurationError: the student cannot be compared with the teacher (other tokens).
@@ -176,8 +170,8 @@ class Primitives(Protocol):
     ) -> PruningPlans:
         """How to remove each of the rising `ratios` of the network's `prune.target`.
 
-        Args:
-            sensitivity: of the same network, from earlier plans, so that it is not measured again.
+        A sensitivity from earlier plans for the same network is not measured again.
+
         Raises:
             ConfigurationError: the last ratio cannot be removed; the message names the nearest one.
         """
@@ -258,20 +252,15 @@ class Primitives(Protocol):
         """Random inputs of a candidate, for `benchmark` to time; equal for equal cards."""
 
     def measure(self, folder: Path, program: Program, dataset: Any, split: str, params: Any) -> Measurement:
-        """Figures of a checkpoint or candidate on a split; its classes are matched with the dataset's by name.
+        """Figures on a split of the verified checkpoint or candidate in `folder`; classes are matched by name.
 
-        Args:
-            folder: of the verified checkpoint or candidate.
-            program: it, opened.
         Raises:
             DataError: the split is empty, or the network shares no class with the dataset.
         """
 
     def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Any, params: Any) -> Metrics:
-        """How far a candidate's output is from its checkpoint's on the first test samples.
+        """How far the output of the candidate in `folder` is from its checkpoint's on the first test samples.
 
-        Args:
-            folder: of the candidate.
         Returns:
             samples, max_score_difference, max_output_difference (None where there is none), agreement (0 to 1).
         """

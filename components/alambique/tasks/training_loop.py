@@ -103,14 +103,14 @@ def train(
     model.cpu().eval()
     curves.write(target / CURVES, [*prior.curves, *training_run.curves])
     with torch.inference_mode():
-        found = measure(model)
-    before = len(prior.curves)
+        figures = measure(model)
+    epochs_done = len(prior.curves) + len(training_run.curves)
     return {
-        **{f"val_{name}": value for name, value in found.items()},
+        **{f"val_{name}": value for name, value in figures.items()},
         **{f"train_{name}": value for name, value in training_run.losses.items()},
         "images": training_run.samples,
-        "epochs": before + len(training_run.curves),
-        "steps": training_run.steps * (before + len(training_run.curves)),
+        "epochs": epochs_done,
+        "steps": training_run.steps * epochs_done,
     }
 
 
@@ -160,14 +160,21 @@ class TrainingRun:
             log.info("epoch %d of %d was the best on val: %.4f", self.best[1], len(self.curves), self.best[0])
 
     def _epoch(self, number: int) -> None:
-        _seed(self.seed, number)
+        seed = _drawn(self.seed, number)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
         self.model.train()
         sums: dict[str, float] = {}
         for batch in self._batches(number):
             with _precision(self.device):
                 parts = self.objective.loss(self.model, batch)
             loss = torch.stack(list(parts.values())).sum()
-            self._require_finite(number, parts, loss)
+            if not torch.isfinite(loss):
+                losses = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
+                raise ConfigurationError(
+                    f"training diverged in epoch {number + 1} ({losses}); lower training.learning_rate"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), LONGEST_STEP)
@@ -180,9 +187,10 @@ class TrainingRun:
         if self.training.patience:
             self.model.eval()
             with torch.inference_mode():
-                found = self.measure(self.model)
-            row |= found
-            self._remember(number + 1, next(iter(found.values())))
+                figures = self.measure(self.model)
+            row |= figures
+            if (value := next(iter(figures.values()))) > self.best[0]:
+                self.best = (value, number + 1, deepcopy(self.model.state_dict()))
         self.curves.append(row)
         curves.require_teacher(self.curves, self.objective.divergences)
         events.emit(len(self.before) + number, **row)
@@ -199,15 +207,6 @@ class TrainingRun:
         )
         for batch in loader:
             yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-
-    def _require_finite(self, epoch: int, parts: dict[str, Tensor], loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            losses = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
-            raise ConfigurationError(f"training diverged in epoch {epoch + 1} ({losses}); lower training.learning_rate")
-
-    def _remember(self, epoch: int, value: float) -> None:
-        if value > self.best[0]:
-            self.best = (value, epoch, deepcopy(self.model.state_dict()))
 
     def _out_of_patience(self) -> bool:
         patience = self.training.patience
@@ -246,10 +245,10 @@ def _fingerprint(model: nn.Module, objective: TrainingObjective, epochs: int, tr
 
 def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """Biases and norms do not decay."""
-    own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in own if parameter.ndim > 1], "weight_decay": 0.01},
-        {"params": [parameter for parameter in own if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": 0.01},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     if training.optimizer == "SGD":
         return torch.optim.SGD(groups, training.learning_rate, momentum=0.9, nesterov=True)
@@ -278,9 +277,3 @@ def _precision(device: torch.device) -> AbstractContextManager[object]:
 def _drawn(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
-
-def _seed(seed: int, epoch: int) -> None:
-    number = _drawn(seed, epoch)
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)

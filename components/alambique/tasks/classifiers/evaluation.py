@@ -28,7 +28,6 @@ class Sample(NamedTuple):
     """A labelled sample of a split.
 
     Attributes:
-        name: in the dataset.
         label: class index.
         read: gives a network's input, a batch of one.
     """
@@ -43,9 +42,6 @@ def measure(folder: Path, program: Program, samples: Sequence[Sample], classes: 
 
     Args:
         folder: of the checkpoint or candidate, whose classes are matched with the dataset's by name.
-        program: it, opened.
-        samples: n of them.
-        classes: of the dataset.
     Raises:
         DataError: there are no classes in common, or the output has another shape.
     """
@@ -96,12 +92,8 @@ def validation(samples: Sequence[Sample]) -> Validation:
 
 
 def probabilities(program: Program, samples: Iterable[Sample], source: Path) -> NDArray[np.float64]:
-    """A program's class probabilities of n samples, (n, classes); NaN where a logit is not finite.
+    """The class probabilities of n > 0 samples by a program of `source`, (n, classes); NaN where a logit is not finite.
 
-    Args:
-        program: from one input to logits, (1, classes).
-        samples: n > 0.
-        source: what the program is of, for messages.
     Raises:
         DataError: its output has another shape, or a sample cannot be read.
     """
@@ -126,10 +118,7 @@ def match_classes(
     """A network's probabilities in the order of the dataset's classes; 0 for those that it was not trained for.
 
     Args:
-        probabilities: (n, classes of the network).
-        predicted: the network's classes, from its card.
-        classes: the dataset's.
-        folder: the network's, for the message.
+        probabilities: of the network in `folder`, (n, predicted classes).
     Returns:
         (n, classes of the dataset).
     Raises:

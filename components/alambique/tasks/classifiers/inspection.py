@@ -45,7 +45,6 @@ class ClassRow(NamedTuple):
     """What the soft labels say of a class.
 
     Attributes:
-        name: the class's.
         labelled: samples with this label.
         found: share of them whose likeliest class it is; None where there are none.
         others: the likeliest other classes in them, with their mean probabilities.
@@ -136,11 +135,8 @@ class Inspection:
 
 
 def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None]) -> Inspection:
-    """The soft labels of a project.
+    """The soft labels of a project, beside the classes of its labelled samples, by name.
 
-    Args:
-        kind: of their recipe.
-        labels: the classes of the labelled samples, by name.
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged, or no view in it is of one sample.
     """
@@ -158,22 +154,13 @@ def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None
 
 
 def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
-    """How a project's cache was made, and the cache.
-
-    Raises:
-        IntegrityError: it is not pulled, unfinished or damaged.
-    """
+    """How a project's cache was made, and the cache; IntegrityError if it is not pulled, unfinished or damaged."""
     recipe = read_recipe(project / SOFT_LABELS, kind)
     return recipe, Cache.open(project / SOFT_LABELS, recipe)
 
 
 def cache_facts(project: Path, recipe: Recipe[Any], items: int, item: str) -> dict[str, str]:
-    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256.
-
-    Args:
-        items: how many there are.
-        item: what they are, in the singular.
-    """
+    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256."""
     names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
     return {
@@ -194,12 +181,10 @@ def print_facts(facts: Mapping[str, str], console: Console) -> None:
 
 
 def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup], console: Console) -> None:
-    """Print a summary by class, and write a page about the soft labels.
+    """Print a summary by class, and write a page about the soft labels that needs nothing but itself.
 
     Args:
-        output: the page; needs nothing but itself.
-        picture: a sample as a page shows it, by its name.
-        console: where to.
+        picture: a sample as the page shows it, by its name.
     """
     print_facts(inspection.summary, console)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))

@@ -33,7 +33,6 @@ class ClassLabels(NamedTuple):
     """The teachers' distributions for the v views of one sample, each reduced to its k likeliest classes.
 
     Attributes:
-        sample: its name, as in train/cat/x.png.
         log_probabilities: of the likeliest classes at temperature 1, descending, (v, k).
         classes: which classes these are, (v, k).
         log_remaining_mass: logarithm of the other classes' probabilities summed up, (v,).
@@ -57,7 +56,6 @@ class ClassRecipe(Recipe[ClassLabels]):
 
     @property
     def row(self) -> type[ClassLabels]:
-        """The class of its rows."""
         return ClassLabels
 
     def describe(self) -> dict[str, str]:

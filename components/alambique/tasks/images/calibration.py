@@ -19,23 +19,12 @@ OPERATORS = (*CONVOLUTIONAL, "Gemm", "MatMul", "GlobalAveragePool", "ReduceMean"
 
 
 def calibration(dataset: Dataset, count: int, image_size: int, seed: int) -> Calibration:
-    """Inputs of `draw`'s images, with their number and digest.
-
-    Args:
-        count: images, at most.
-        image_size: side of the input, pixels.
-        seed: of the draw.
-    Raises:
-        DataError: train is empty.
-    """
+    """Inputs of `draw`'s images, with their number and digest."""
     images = draw(dataset, count, seed)
     contents = "".join(f"{sha256(image)}\n" for image in images)
     return Calibration(
         [preprocess(image, image_size) for image in images],
-        {
-            "calibration_images": len(images),
-            "calibration_digest": hashlib.sha256(contents.encode()).hexdigest(),
-        },
+        {"calibration_images": len(images), "calibration_digest": hashlib.sha256(contents.encode()).hexdigest()},
     )
 
 

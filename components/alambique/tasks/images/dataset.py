@@ -37,11 +37,7 @@ class Dataset(Images):
         return self.classes.index(name)
 
     def require(self, split: str) -> list[Path]:
-        """The images of a split that is needed.
-
-        Raises:
-            DataError: there are none.
-        """
+        """The images of a split that is needed; DataError where there are none."""
         if images := self.images(split):
             return images
         raise DataError(
@@ -49,7 +45,6 @@ class Dataset(Images):
         )
 
     def size(self, split: str) -> int:
-        """Number of images in a split; 0 where it has none."""
         return len(self.images(split))
 
     def digest(self, split: str) -> str:

@@ -35,10 +35,9 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
-        """The model in a Hugging Face folder.
+        """The model in an untrusted Hugging Face folder.
 
         Args:
-            folder: untrusted.
             classes: that it is to predict; None: its own.
             seed: of layers that it lacks.
         Raises:
@@ -67,12 +66,7 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
-        """The tokenizer of given weights, or else one trained on the dataset's texts.
-
-        Args:
-            weights: a Hugging Face folder.
-            vocabulary: tokens of one that is trained.
-        """
+        """The tokenizer of a folder of Hugging Face's, or else one of `vocabulary` tokens, trained on the texts."""
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: Texts, params: Any, folder: Path) -> None:
         """Copy a Hugging Face folder as it is, but for a chat template that it lacks and the dataset needs."""
@@ -101,11 +95,7 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        """A card's macs, network (its sizes), and classes.
-
-        Args:
-            max_tokens: of a text.
-        """
+        """A card's macs, network (its sizes), and classes."""
 
     # Training
 

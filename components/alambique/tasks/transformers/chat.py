@@ -22,10 +22,7 @@ class Generator:
     """A candidate with the keys and values of the tokens that it was given so far.
 
     Args:
-        program: the candidate, opened.
-        folder: its own.
         temperature: 0 takes the likeliest token; above, tokens are drawn.
-        seed: of what is drawn.
     Attributes:
         generated, seconds: tokens that it generated, and how long that took.
     """
@@ -41,11 +38,10 @@ class Generator:
         self._forget()
 
     def generate(self, ids: list[int], limit: int) -> Iterator[str]:
-        """The continuation of `ids`, piece by piece, until the text or the window ends.
+        """The continuation of `ids`, piece by piece, until `limit` tokens or the end of the text or the window.
 
         Args:
             ids: the whole text so far; only tokens that were not given before are computed.
-            limit: tokens.
         """
         ids = ids[-(self.card["max_tokens"] - 1) :]
         if self.past != ids[: len(self.past)] or len(self.past) == len(ids):
@@ -103,16 +99,8 @@ def open_generator(folder: Path, threads: int, temperature: float, seed: int) ->
 def chat(folder: Path, *, temperature: float, limit: int, seed: int, threads: int, console: Console) -> None:
     """Read lines and answer each, until the input ends; then print the speed.
 
-    A model with a chat template answers; one without continues each line.
-
-    Args:
-        folder: a candidate's.
-        temperature, seed: see `Generator`.
-        limit: tokens of an answer.
-        threads: the runtime computes with.
-    Raises:
-        DataError: the folder holds no exported language model.
-        IntegrityError: a file is not what its card says.
+    A model with a chat template answers; one without continues each line. An answer has at most `limit` tokens. See
+    `open_generator`.
     """
     generator = open_generator(folder, threads, temperature, seed)
     card = generator.card

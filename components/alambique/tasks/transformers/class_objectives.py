@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.classify import Distill
-from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassLabels, ClassRecipe, digests, distillation_loss, view_targets
+from alambique.tasks.classifiers.soft_labels import (
+    UNLABELLED,
+    ClassLabels,
+    ClassRecipe,
+    digests,
+    distillation_loss,
+    view_targets,
+)
 from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import encoding, tokenizers
 from alambique.tasks.transformers.class_soft_labels import checksum

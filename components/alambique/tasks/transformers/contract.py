@@ -44,11 +44,7 @@ def facts(dataset: Texts) -> Facts:
 
 
 def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
-    """The same of a dataset whose texts have classes: each one known, and enough of each.
-
-    Args:
-        min_texts_per_class: in each labelled split.
-    """
+    """The same of a dataset whose texts have classes: each one known, and enough of each in each labelled split."""
     plain = facts(dataset)
     texts = plain.tables["texts"]
     per_class = Counter(zip(texts["split"], texts["label"], strict=True))

@@ -26,10 +26,8 @@ TOLERANCE = 1e-3
 
 
 def require_llama(model: PreTrainedModel, what: str) -> None:
-    """Refuse networks that are not built as a Llama is.
+    """Refuse to do `what` with a network that is not built as a Llama is.
 
-    Args:
-        what: cannot be done with it, for the error.
     Raises:
         ConfigurationError: its class is not among `ARCHITECTURES`.
     """
@@ -45,7 +43,6 @@ def checked_decoder(model: PreTrainedModel, vocabulary: int, max_tokens: int) ->
 
     Args:
         vocabulary: tokens that the tokenizer knows.
-        max_tokens: of a text.
     Raises:
         ConfigurationError: the model is not built as a Llama, attends to a shorter window than `max_tokens`, or
             computes something else.

@@ -25,7 +25,6 @@ class Encoded(NamedTuple):
     """A text in n tokens.
 
     Attributes:
-        name: of the text.
         ids: its tokens, special ones included, (n,).
         label: class index, `UNLABELLED` where it has none.
         targets: the teachers', see `classifiers.soft_labels.view_targets`.
@@ -78,11 +77,7 @@ def bucket_by_length(texts: Sequence[Encoded], size: int) -> Iterator[list[Encod
 
 
 def collate(batch: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
-    """ids and mask, (batch, tokens), padded at the end; label, (batch,); the targets, (batch, …).
-
-    Args:
-        pad: the token to pad with.
-    """
+    """ids and mask, (batch, tokens), padded at the end with `pad`; label, (batch,); the targets, (batch, …)."""
     ids = [torch.from_numpy(text.ids) for text in batch]
     return {
         "ids": pad_sequence(ids, batch_first=True, padding_value=pad),

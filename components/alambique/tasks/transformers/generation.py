@@ -24,11 +24,8 @@ def sample(
     """The beginning of each text with the model's continuation, which alone is in the loss mask.
 
     The beginning is the recipe's `prompt` tokens; of a conversation, all before the assistant's first words. What fills
-    a window stays as it is. What is drawn depends on the text's name alone, so that shards do not matter.
-
-    Args:
-        end: the token that ends a text.
-        texts: or windows of them.
+    a window stays as it is. What is drawn depends on the text's name alone, so that shards do not matter. The token
+    `end` ends a text.
     """
     prompts = {text.name: _prompt(text, recipe.prompt or 1) for text in texts}
     sampled = {text.name: text for text in texts}

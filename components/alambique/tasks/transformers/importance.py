@@ -31,14 +31,10 @@ class Importance(NamedTuple):
 
 @torch.inference_mode()
 def measure(model: PreTrainedModel, batches: Batches) -> Importance:
-    """Run the model over some texts.
+    """Run a model in evaluation mode over some texts.
 
     What a head or neuron adds to the residual stream is its activation times its column of the projection that follows;
     the mean square stands for what its removal changes.
-
-    Args:
-        model: in evaluation mode.
-        batches: of texts.
     """
     architecture, layers = architecture_of(model), layers_of(model)
     heads_out = [layer.get_submodule(architecture.heads_out) for layer in layers]

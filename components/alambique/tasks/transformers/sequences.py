@@ -29,7 +29,6 @@ class EncodedText(NamedTuple):
     """A whole text in n tokens.
 
     Attributes:
-        name: of the text.
         text: what was tokenized: the text itself, or the conversation as the template renders it.
         ids: the tokens, (n,).
         spans: first character and end of each in `text`, (n, 2); (0, 0) for a token that stands for none.
@@ -92,11 +91,8 @@ def windows(text: EncodedText, max_tokens: int) -> Iterator[TokenSequence]:
 
 
 def render(name: str, messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, answer: bool = False) -> str:
-    """Messages as the chat template renders them.
+    """Messages of the text `name` as the chat template renders them; with `answer`, the assistant's next one is begun.
 
-    Args:
-        name: of the text, for the error.
-        answer: whether the assistant's next message is begun.
     Raises:
         DataError: the template refuses them.
     """
@@ -126,11 +122,7 @@ def bucket_by_length(sequences: Sequence[TokenSequence], vocabulary: int) -> Ite
 
 
 def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[TokenSequence]:
-    """Refuse a split in which no token is to be predicted.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
+    """The sequences; ConfigurationError where the split has no token to predict."""
     if not sequences:
         raise ConfigurationError(f"data: {split} holds no token to predict: every text is shorter than two tokens")
     return sequences
@@ -147,11 +139,7 @@ def _plain(text: Text, ids: list[int], spans: list[tuple[int, int]], tokenizer: 
 
 
 def _conversation(text: Text, tokenizer: PreTrainedTokenizerFast) -> EncodedText:
-    """A conversation as the template renders it.
-
-    Raises:
-        DataError: it cannot, or renders earlier messages otherwise once there are more.
-    """
+    """A conversation as the template renders it; DataError if earlier messages change once there are more."""
     answers, content, before = [], [], ""
     for number, message in enumerate(text.messages, start=1):
         if message["role"] == "assistant":

@@ -24,9 +24,7 @@ def rows(
 ) -> Iterator[TokenLabels]:
     """The rows of one shard, every n-th text from the shard's number on, sorted by name.
 
-    Args:
-        teachers: of one tokenizer; the first writes the texts, if they are to be written.
-        shard, shards: which of how many.
+    The teachers have one tokenizer; the first writes the texts, if they are to be written.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = [teacher.model.to(device) for teacher in teachers]  # type: ignore[arg-type]
@@ -40,11 +38,7 @@ def rows(
 def predict(
     models: Sequence[PreTrainedModel], texts: Sequence[TokenSequence], recipe: TokenRecipe
 ) -> Iterator[TokenLabels]:
-    """The teachers' soft labels of some sequences, in their order.
-
-    Args:
-        models: in evaluation mode.
-    """
+    """The teachers' soft labels of some sequences, in their order; the models are in evaluation mode."""
     for start in range(0, len(texts), AHEAD):
         part = texts[start : start + AHEAD]
         labels: dict[str, TokenLabels] = {}

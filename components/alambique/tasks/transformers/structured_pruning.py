@@ -30,7 +30,6 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
     Args:
         how: width narrows all layers alike, heads in proportion to neurons; depth removes layers; both removes about
             half of the ratio by depth.
-        ratio: above 0 and below 1.
         max_tokens: of the text whose multiply-accumulates are counted.
     Raises:
         ConfigurationError: so much cannot be removed; the message says how much can.

@@ -64,7 +64,6 @@ class TokenRecipe(Recipe[TokenLabels]):
 
     @property
     def row(self) -> Callable[..., TokenLabels]:
-        """The class of its rows."""
         return TokenLabels
 
     def layout(self) -> pa.Schema:
@@ -80,11 +79,7 @@ class TokenRecipe(Recipe[TokenLabels]):
 
 
 def keep(sequence: TokenSequence, logits: Tensor, recipe: TokenRecipe) -> TokenLabels:
-    """A sequence's row of the cache.
-
-    Args:
-        logits: the teacher's after each token, (n, vocabulary).
-    """
+    """A sequence's row of the cache, from the teacher's logits after each of its n tokens, (n, vocabulary)."""
     kept = topk.keep(logits.float().log_softmax(-1), recipe.width, recipe.temperature)
     return TokenLabels(
         sample=sequence.name,

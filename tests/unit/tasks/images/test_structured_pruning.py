@@ -10,9 +10,8 @@ from torch import nn
 from alambique.config.classify import Importance, Network
 from alambique.errors import ConfigurationError
 from alambique.tasks.images import network, structured_pruning
-from alambique.tasks.images.architectures import split_blocks
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.images.network import ClassifierNetwork, split_blocks
 
 NETWORKS = (
     Network(scale=(0.5, 0.25, 256)),
