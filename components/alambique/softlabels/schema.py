@@ -21,21 +21,13 @@ SAMPLE = "sample"
 
 
 def rows(**items: pa.DataType) -> pa.Schema:
-    """The Arrow schema of a shard.
-
-    Args:
-        items: by column, the type of an item's entry: a number, or a fixed-size list of them (`pa.list_(number, k)`).
-    """
+    """The Arrow schema of a shard, from each column's type of an item: a number, or `pa.list_(number, k)`."""
     columns = {SAMPLE: pa.string()} | {name: pa.list_(kind) for name, kind in items.items()}
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
 def list_column(values: Sequence[NDArray[Any]], kind: pa.DataType) -> pa.Array:
-    """A column of one array over the items, (items,) or (items, k), per row.
-
-    Args:
-        kind: of the column: lists of numbers, or of fixed-size lists of k numbers.
-    """
+    """A column of lists of numbers or fixed-size lists, from each row's array over its items, (items,) or (items, k)."""
     offsets = pa.array(np.cumsum([0] + [len(array) for array in values]), pa.int32())
     joined, entry = np.concatenate(values), kind.value_type
     if not pa.types.is_fixed_size_list(entry):

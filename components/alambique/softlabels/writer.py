@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def write(folder: Path, samples: Iterable[Row], recipe: Recipe[Row], shard: int,
     count = 0
     with path.open("wb") as file:
         with pa.ipc.new_file(file, layout) as sink:
-            for batch in _batches(iter(samples)):
+            remaining = iter(samples)
+            while batch := list(islice(remaining, BATCH)):
                 sink.write_batch(_record(batch, layout))
                 count += len(batch)
         file.flush()
@@ -51,11 +52,6 @@ def write(folder: Path, samples: Iterable[Row], recipe: Recipe[Row], shard: int,
     )
     write_json(folder / schema.MANIFEST, manifest.model_dump())
     return manifest
-
-
-def _batches(samples: Iterator[Row]) -> Iterator[list[Row]]:
-    while batch := list(islice(samples, BATCH)):
-        yield batch
 
 
 def _record(batch: list[Row], layout: pa.Schema) -> pa.RecordBatch:

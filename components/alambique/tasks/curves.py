@@ -17,12 +17,7 @@ CONSTANT_CHANGE = 1e-9
 
 
 def line(epochs: int, curves: Sequence[Row], seconds: float) -> str:
-    """The last epoch of `curves` in words.
-
-    Args:
-        epochs: of the whole training.
-        seconds: that an epoch takes.
-    """
+    """The last epoch of `curves` in words, where one takes so many seconds and the training has so many epochs."""
     done = len(curves)
     numbers = [f"{name} {value:.4g}" for name, value in curves[-1].items()]
     left = timedelta(seconds=round(seconds * (epochs - done)))

@@ -19,6 +19,7 @@ from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Netw
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.training_loop import Measure
 
@@ -34,11 +35,7 @@ class TorchTask(Task):
 
     @abstractmethod
     def measure_in_training(self, network: Network, dataset: Any, params: Any) -> Measure:
-        """Measures the network on val: `Params.HEADLINE`, and first what decides when training stops.
-
-        Raises:
-            DataError: val has nothing to measure.
-        """
+        """Measures the network on val: `Params.HEADLINE`, and first what decides when training stops."""
 
     def module(self, network: Network) -> nn.Module:
         return network.model  # type: ignore[no-any-return]
@@ -125,6 +122,12 @@ class TorchTask(Task):
 
         card = read_card(folder)
         return runtimes.open_candidate(folder, card, threads)
+
+    def copy_beside(self, folder: Path, target: Path) -> None:
+        pass  # the card says all that most artifacts need
+
+    def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
+        return []
 
     def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
         return {}

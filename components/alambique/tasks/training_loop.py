@@ -149,7 +149,8 @@ class TrainingRun:
     def run(self) -> None:
         if self.states and (state := self.states.read()):
             self._restore(state)
-        while len(self.curves) < self.epochs and not self._out_of_patience():
+        patience = self.training.patience or self.epochs
+        while len(self.curves) < self.epochs and len(self.curves) - self.best[1] < patience:
             begun = time.monotonic()
             self._epoch(len(self.curves))
             log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - begun))
@@ -207,10 +208,6 @@ class TrainingRun:
         )
         for batch in loader:
             yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-
-    def _out_of_patience(self) -> bool:
-        patience = self.training.patience
-        return patience is not None and len(self.curves) - self.best[1] >= patience
 
     def _capture(self) -> State:
         value, epoch, weights = self.best
@@ -276,4 +273,3 @@ def _precision(device: torch.device) -> AbstractContextManager[object]:
 
 def _drawn(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-

@@ -25,12 +25,7 @@ PARITY = 64
 
 
 class Sample(NamedTuple):
-    """A labelled sample of a split.
-
-    Attributes:
-        label: class index.
-        read: gives a network's input, a batch of one.
-    """
+    """A labelled sample of a split; `label` is a class index, `read` gives a network's input, a batch of one."""
 
     name: str
     label: int
@@ -118,9 +113,7 @@ def match_classes(
     """A network's probabilities in the order of the dataset's classes; 0 for those that it was not trained for.
 
     Args:
-        probabilities: of the network in `folder`, (n, predicted classes).
-    Returns:
-        (n, classes of the dataset).
+        probabilities: of the network in `folder`, (n, predicted classes); (n, classes of the dataset) are returned.
     Raises:
         DataError: they have no class in common.
     """

@@ -77,13 +77,7 @@ class ClassRecipe(Recipe[ClassLabels]):
 
 
 def average(log_probabilities: Tensor) -> Tensor:
-    """Logarithm of the teachers' mean probabilities.
-
-    Args:
-        log_probabilities: nats, (teachers, n, classes).
-    Returns:
-        (n, classes).
-    """
+    """Logarithm of the teachers' mean probabilities: from (teachers, n, classes) to (n, classes), nats."""
     return log_probabilities.logsumexp(0) - math.log(len(log_probabilities))
 
 

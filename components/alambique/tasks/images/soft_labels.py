@@ -67,12 +67,10 @@ def label_views(
 
 @torch.inference_mode()
 def predict(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Log-probabilities of the classes, averaged over the teachers as probabilities.
+    """Log-probabilities of the classes, averaged over the teachers as probabilities, (batch, classes), on the CPU.
 
     Args:
         images: (batch, 3, size, size), RGB, 0 to 1.
-    Returns:
-        (batch, classes), on the CPU.
     """
     device = next(models[0].parameters()).device
     logits = torch.stack([model(images.to(device)).float() for model in models])

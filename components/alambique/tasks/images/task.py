@@ -221,9 +221,6 @@ class Classify(ClassifierTask):
             "preprocessing": DESCRIPTION,
         }
 
-    def copy_beside(self, folder: Path, target: Path) -> None:
-        pass  # the card says all that the artifact needs
-
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from alambique import runtimes
 

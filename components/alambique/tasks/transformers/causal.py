@@ -88,7 +88,7 @@ class CausalText(TransformersTask):
     def build(
         self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
-        """See `alambique.tasks.Task.build`; a student without weights may be given the folder of a tokenizer."""
+        """A student without weights may be given the folder of a tokenizer."""
         from alambique.tasks.transformers import models
         from alambique.tasks.transformers.checkpoint import Network
 
@@ -335,9 +335,6 @@ class CausalText(TransformersTask):
         from alambique.tasks.transformers.pictures import pictures
 
         return pictures(project, board)
-
-    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
-        return []
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.transformers.inspection import show

@@ -22,8 +22,8 @@ from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import encoding, tokenizers
 from alambique.tasks.transformers.class_soft_labels import checksum
 from alambique.tasks.transformers.dataset import Texts
-from alambique.tasks.transformers.models import class_logits
 from alambique.tasks.transformers.encoding import Encoded
+from alambique.tasks.transformers.models import class_logits
 
 
 def by_labels(

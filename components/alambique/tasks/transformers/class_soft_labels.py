@@ -46,11 +46,7 @@ def checksum(text: str) -> int:
 
 @torch.inference_mode()
 def predict(model: nn.Module, texts: Sequence[Encoded], pad: int) -> Tensor:
-    """Log-probabilities of some texts, (texts, classes), on the CPU.
-
-    Args:
-        pad: the token to pad batches with.
-    """
+    """Log-probabilities of some texts, (texts, classes), on the CPU; batches are padded with the token `pad`."""
     device = next(model.parameters()).device
     predicted: dict[str, Tensor] = {}
     for part in encoding.bucket_by_length(texts, BATCH):

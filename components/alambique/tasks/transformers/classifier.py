@@ -88,11 +88,7 @@ class TextClassify(TransformersTask, ClassifierTask):
         return models.load_classifier(folder, models.classes_of(folder) if classes is None else classes, seed)
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
-        """See `TransformersTask.tokenizer`.
-
-        Raises:
-            DataError: a given one has no padding token.
-        """
+        """See `TransformersTask.tokenizer`; DataError if a given one has no padding token."""
         from alambique.tasks.transformers import tokenizers
 
         if weights is None:

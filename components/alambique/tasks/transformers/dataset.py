@@ -128,7 +128,12 @@ def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> No
     if classes:
         content["names"] = dict(enumerate(classes))
     for split, texts in splits.items():
-        lines = (json.dumps(_record(text), ensure_ascii=False) + "\n" for text in texts)
+        lines = []
+        for text in texts:
+            record: dict[str, Any] = {"messages": list(text.messages)} if text.messages else {"text": text.text}
+            if text.label is not None:
+                record["label"] = text.label
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         (target / f"{split}{SUFFIX}").write_text("".join(lines))
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
@@ -177,8 +182,3 @@ def _message(message: Any) -> Message:
     if role not in ROLES or not isinstance(message.get("content"), str):
         raise ValueError(f"messages: expected a role ({', '.join(ROLES)}) and its content, got {message!r}")
     return {"role": role, "content": message["content"]}
-
-
-def _record(text: Text) -> dict[str, Any]:
-    record: dict[str, Any] = {"messages": list(text.messages)} if text.messages else {"text": text.text}
-    return record if text.label is None else {**record, "label": text.label}

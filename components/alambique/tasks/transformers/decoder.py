@@ -131,7 +131,8 @@ class Decoder(nn.Module):
                 mask,
             )
             hidden = hidden + attended
-            hidden = hidden + _feed_forward(layer.mlp, layer.post_attention_layernorm(hidden))
+            normalised, mlp = layer.post_attention_layernorm(hidden), layer.mlp
+            hidden = hidden + mlp.down_proj(silu(mlp.gate_proj(normalised)) * mlp.up_proj(normalised))
             keys.append(key)
             values.append(value)
         logits = linear(self.norm(hidden), self.output)
@@ -165,7 +166,3 @@ def _rotated(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """With rotary positions (Su et al. 2021), in the library's order of the halves."""
     first, second = heads.chunk(2, -1)
     return heads * rotation[0] + torch.cat((-second, first), -1) * rotation[1]
-
-
-def _feed_forward(mlp: Any, hidden: Tensor) -> Tensor:
-    return mlp.down_proj(silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden))  # type: ignore[no-any-return]

@@ -86,10 +86,10 @@ def read(path: Path) -> list[Text]:
     texts = []
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
-            _, text, error = read_line("", line)
-            if text is None:
-                raise DataError(f"{path}:{number}: {error}")
-            texts.append(text)
+            parsed = read_line("", line)
+            if parsed.text is None:
+                raise DataError(f"{path}:{number}: {parsed.error}")
+            texts.append(parsed.text)
     return texts
 
 

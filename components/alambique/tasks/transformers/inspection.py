@@ -144,8 +144,7 @@ def page(
         tokens=inspection.tokens,
         histogram=Markup(plots.histogram(shares, "probability of the likeliest token")),  # noqa: S704  by matplotlib
         groups={
-            title: [(name, marked(pieces, cache[name])) for name in names]
-            for title, names in inspection.shown.items()
+            title: [(name, marked(pieces, cache[name])) for name in names] for title, names in inspection.shown.items()
         },
     )
 
