@@ -27,7 +27,7 @@ def rows(**items: pa.DataType) -> pa.Schema:
 
 
 def list_column(values: Sequence[NDArray[Any]], kind: pa.DataType) -> pa.Array:
-    """A column of lists of numbers or fixed-size lists, from each row's array over its items, (items,) or (items, k)."""
+    """A column of lists of numbers or fixed-size lists, from each row's array of items, (items,) or (items, k)."""
     offsets = pa.array(np.cumsum([0] + [len(array) for array in values]), pa.int32())
     joined, entry = np.concatenate(values), kind.value_type
     if not pa.types.is_fixed_size_list(entry):

@@ -61,7 +61,7 @@ def keep(log_probabilities: Tensor, k: int, temperature: float = 1.0) -> TopK:
 
 
 def densify(topk: TopK, classes: int) -> Tensor:
-    """Log-probabilities of all classes, (n, classes): the remaining mass at temperature 1 is spread over those not kept."""
+    """Log-probabilities of all classes, (n, classes); the remaining mass at temperature 1 is spread over the others."""
     others = max(classes - topk.values.shape[-1], 1)  # without others nothing is left of the filling
     even = topk.log_remaining_mass.float() - math.log(others)
     return even[:, None].repeat(1, classes).scatter(1, topk.indices, topk.values.float())
