@@ -22,10 +22,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     card: dict[str, Any] = read_json(folder / CARD)
     for name, expected in sorted(card_files(card).items()):
         path = folder / name
-        found = sha256(path) if path.is_file() else "missing"
-        if found != expected:
+        actual = sha256(path) if path.is_file() else "missing"
+        if actual != expected:
             raise IntegrityError(
-                f"{path}: sha256 is {found[:12]}, but its card says {expected[:12]}; "
+                f"{path}: sha256 is {actual[:12]}, but its card says {expected[:12]}; "
                 "the file was changed after it was made: restore it (`dvc checkout`) or make it again"
             )
     if "runtime" in card and artifact_digest(folder) != card["digest"]:

@@ -39,14 +39,14 @@ def test_the_student_is_given_the_very_view_that_the_teacher_labelled(
         shown = batch(objective, epoch)
         assert len(shown["image"]) == 30  # labelled and unlabelled
         with torch.inference_mode():
-            said = pico.model(shown["image"].float() / 255).log_softmax(1)
+            predicted = pico.model(shown["image"].float() / 255).log_softmax(1)
         for place, name in enumerate(names):
             row = labels[name]
             kept = row.log_probabilities[epoch % 2]
             assert shown["log_probabilities"][place].tolist() == kept.astype(np.float32).tolist()
             # Half precision of a log-probability.
-            own = said[place][torch.from_numpy(row.classes[epoch % 2].astype(np.int64))]
-            assert own.tolist() == pytest.approx(kept.tolist(), abs=0.01)
+            of_kept = predicted[place][torch.from_numpy(row.classes[epoch % 2].astype(np.int64))]
+            assert of_kept.tolist() == pytest.approx(kept.tolist(), abs=0.01)
 
 
 def test_a_view_that_the_teachers_were_not_given_is_refused(digits: Dataset, pico: ClassifierNetwork) -> None:
@@ -103,8 +103,8 @@ def test_several_teachers_probabilities_are_averaged(digits: Dataset, pico: Clas
     other = pico.model.__class__(pico.model.body, normalise=True).eval()
     with torch.inference_mode():
         expected = (pico.model(images).softmax(1) + other(images).softmax(1)) / 2
-    found = soft_labels.predict([pico.model, other], images).exp()
-    assert found.tolist() == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
+    averaged = soft_labels.predict([pico.model, other], images).exp()
+    assert averaged.tolist() == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
 
 
 def test_what_is_not_kept_is_kept_as_one_sum(digits: Dataset, pico: ClassifierNetwork) -> None:

@@ -242,9 +242,9 @@ def test_evaluations_compare_tokens(home: Home, candidate: Path) -> None:
         config.load(home.root),
         (home.root / layout.evaluation(name) for name in ("teacher-main", "small-onnx-int8")),
     )
-    own = TEXT.relative(first, first, params)  # type: ignore[arg-type]
-    assert own["agreement"] == 1
-    assert own["kl"] == pytest.approx(0, abs=1e-6)
+    with_itself = TEXT.relative(first, first, params)  # type: ignore[arg-type]
+    assert with_itself["agreement"] == 1
+    assert with_itself["kl"] == pytest.approx(0, abs=1e-6)
     relative = TEXT.relative(second, first, params)  # type: ignore[arg-type]
     assert relative["kl"] == pytest.approx(_dense_kl(home, candidate), rel=0.35)
     assert 0 <= relative["agreement"] <= 1
