@@ -41,11 +41,7 @@ def load(name: str) -> Task:
 
 
 def require(name: str, ability: Ability) -> None:
-    """Refuse what a task cannot do.
-
-    Raises:
-        ConfigurationError: it cannot.
-    """
+    """Raise a ConfigurationError for what a task cannot do."""
     if ability not in load(name).abilities:
         able = [task for task in TASKS if ability in load(task).abilities]
         raise ConfigurationError(f"task: {name} has no `{ability}` yet; {', '.join(able)} have")

@@ -50,11 +50,7 @@ def identity(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_made_of(artifact: Path, checkpoint: Path) -> None:
-    """Refuse to compare a candidate with a checkpoint that it was not exported from.
-
-    Raises:
-        IntegrityError: it was made from another.
-    """
+    """Raise an IntegrityError for a candidate that was not exported from this checkpoint."""
     made_of, present = read_card(artifact)["checkpoint_sha256"], read_card(checkpoint)["sha256"]
     if made_of != present:
         raise IntegrityError(

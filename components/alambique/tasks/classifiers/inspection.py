@@ -110,19 +110,21 @@ class Inspection:
 
     def rows(self) -> list[ClassRow]:
         """A row for each class, in index order."""
-        return [self._row(index) for index in range(len(self.classes))]
-
-    def _row(self, index: int) -> ClassRow:
-        of_class = self.probabilities[self.labels == index]
-        mean = of_class.mean(axis=0) if len(of_class) else np.zeros(len(self.classes))
-        order = [other for other in np.argsort(-mean, kind="stable") if other != index and mean[other] >= NEGLIGIBLE]
-        return ClassRow(
-            name=self.classes[index],
-            labelled=len(of_class),
-            found=float((of_class.argmax(axis=1) == index).mean()) if len(of_class) else None,
-            others=[(self.classes[other], float(mean[other])) for other in order[:NAMED]],
-            predicted=int(((self.labels < 0) & (self.probabilities.argmax(axis=1) == index)).sum()),
-        )
+        rows, likeliest = [], self.probabilities.argmax(axis=1)
+        for index, name in enumerate(self.classes):
+            labelled = self.labels == index
+            mean = self.probabilities[labelled].mean(axis=0) if labelled.any() else np.zeros(len(self.classes))
+            mean_order = np.argsort(-mean, kind="stable")
+            others = [other for other in mean_order if other != index and mean[other] >= NEGLIGIBLE]
+            row = ClassRow(
+                name=name,
+                labelled=int(labelled.sum()),
+                found=float((likeliest[labelled] == index).mean()) if labelled.any() else None,
+                others=[(self.classes[other], float(mean[other])) for other in others[:NAMED]],
+                predicted=int(((self.labels < 0) & (likeliest == index)).sum()),
+            )
+            rows.append(row)
+        return rows
 
     def shown(self) -> dict[str, list[int]]:
         """The samples worth a look, by why; ties by name."""

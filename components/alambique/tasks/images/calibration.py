@@ -29,11 +29,7 @@ def calibration(dataset: Dataset, count: int, image_size: int, seed: int) -> Cal
 
 
 def draw(dataset: Dataset, count: int, seed: int) -> list[Path]:
-    """Draw `count` training images, or all if there are fewer, of the classes in turn; equal seeds draw the same.
-
-    Raises:
-        DataError: train is empty.
-    """
+    """Draw `count` training images, or all if there are fewer, of the classes in turn; equal seeds draw the same."""
     images = dataset.require("train")
     shuffled = [images[index] for index in np.random.default_rng(seed).permutation(len(images))]
     per_class: dict[int, int] = {}

@@ -23,11 +23,7 @@ class Dataset(Images):
         return below[0] if len(below) > 1 else ""
 
     def label(self, image: Path) -> int:
-        """The index of a labelled image's class.
-
-        Raises:
-            DataError: data.yaml knows no such class.
-        """
+        """The index of a labelled image's class; DataError if data.yaml knows no such class."""
         name = self.class_of(image)
         if name not in self.classes:
             raise DataError(

@@ -70,11 +70,7 @@ def load_model(folder: Path, auto: Any, kind: str, **options: Any) -> PreTrained
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a checkpoint, or of a candidate, which has it beside the artifact.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The tokenizer of a checkpoint, or of a candidate, which has it beside the artifact; DataError without one."""
     inner = folder / MODEL
     return tokenizers.load(inner if inner.is_dir() else folder)
 

@@ -26,11 +26,7 @@ TOLERANCE = 1e-3
 
 
 def require_llama(model: PreTrainedModel, what: str) -> None:
-    """Refuse to do `what` with a network that is not built as a Llama is.
-
-    Raises:
-        ConfigurationError: its class is not among `ARCHITECTURES`.
-    """
+    """Raise a ConfigurationError for what cannot be done with a network whose class is not among `ARCHITECTURES`."""
     if type(model).__name__ not in ARCHITECTURES:
         raise ConfigurationError(
             f"a {type(model).__name__} cannot be {what}: only networks built as a Llama can "

@@ -39,11 +39,7 @@ class Encoded(NamedTuple):
 def encode(
     texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, classes: Sequence[str], max_tokens: int
 ) -> list[Encoded]:
-    """Texts in tokens, at most `max_tokens` of each.
-
-    Raises:
-        DataError: a label is no class.
-    """
+    """Texts in tokens, at most `max_tokens` of each; DataError if a label is no class."""
     if not texts:
         return []
     known = {name: index for index, name in enumerate(classes)}
@@ -57,11 +53,7 @@ def encode(
 
 
 def encode_labelled(dataset: Texts, split: str, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[Encoded]:
-    """A split of which every text has a label.
-
-    Raises:
-        DataError: it is empty, or a text has none.
-    """
+    """A split of which every text has a label; DataError if it is empty, or a text has none."""
     texts = encode(dataset.texts(split), tokenizer, dataset.classes, max_tokens)
     if not texts:
         raise DataError(f"{dataset.root} has no {split} texts; classifiers are trained or measured on them: add some")

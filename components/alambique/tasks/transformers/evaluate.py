@@ -94,11 +94,7 @@ def parity(folder: Path, artifact: Program, checkpoint: Program, dataset: Texts)
 
 
 def encoded(folder: Path, dataset: Texts, split: str) -> list[EncodedText]:
-    """A split in the tokens of a checkpoint or candidate.
-
-    Raises:
-        DataError: there is nothing to predict.
-    """
+    """A split in the tokens of a checkpoint or candidate; DataError if there is nothing to predict."""
     texts = list(sequences.encode_whole(dataset.texts(split), load_tokenizer(folder)))
     if not any(text.loss_mask.any() for text in texts):
         raise DataError(f"{dataset.root} has no {split} texts of two tokens; networks are measured on them: add some")

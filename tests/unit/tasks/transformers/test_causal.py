@@ -273,7 +273,7 @@ def test_evaluations_of_other_texts_are_not_compared(home: Home, tmp_path: Path)
 
 
 def test_chat_generates_the_likeliest_tokens_and_computes_each_once(candidate: Path) -> None:
-    generator = chat.open_generator(candidate, 1, temperature=0, seed=0)
+    generator = chat.Generator(candidate, 1, temperature=0, seed=0)
     steps: list[int] = []
     program = generator.program
 
@@ -308,7 +308,7 @@ def test_lines_are_answered_until_the_input_ends(candidate: Path, monkeypatch: p
 def test_a_checkpoint_cannot_chat(home: Home) -> None:
     assert read_json(home.teacher / CARD)["task"] == "text"
     with pytest.raises(DataError, match="is a checkpoint, not an exported candidate"):
-        chat.open_generator(home.teacher, 1, 0, 0)
+        chat.Generator(home.teacher, 1, 0, 0)
 
 
 def test_a_sample_of_the_cache_is_shown_token_by_token(home: Home) -> None:
