@@ -21,7 +21,7 @@ from alambique.tasks.transformers import models, objectives, sequences, soft_lab
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.import_dataset import import_dataset
 from alambique.tasks.transformers.sequences import TokenSequence
-from alambique.tasks.transformers.token_cache import TokenRecipe, keep
+from alambique.tasks.transformers.soft_labels import TokenRecipe, keep
 from benchmarks.common import Row
 from benchmarks.round_robin import Block, per_sample, step_times
 

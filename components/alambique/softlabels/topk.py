@@ -68,7 +68,7 @@ def densify(topk: TopK, classes: int) -> Tensor:
 
 
 def temper_mass(log_remaining_mass: Tensor, others: int, temperature: float) -> Tensor:
-    """The remaining mass at a temperature, log Σ p_i^(1/T), of log Σ p_i, (n,), that so many others share evenly.
+    """The remaining mass at a temperature T, log Σ p_i^(1/T), from log Σ p_i, (n,), of which others have even shares.
 
     Returns:
         (n,); `LOG_PROB_FLOOR` where nothing is left to share.

@@ -29,10 +29,12 @@ MOST_NUMBERS = 15
 
 
 def pictures(project: Path, board: Leaderboard, classes: Sequence[str], show: Callable[[str], Markup]) -> list[Picture]:
-    """The samples on which teacher and best candidate disagree most, then some of medium agreement, if there is one.
+    """The samples on which teacher and best candidate disagree most, then some of medium agreement.
 
     Args:
         show: a test sample as the page shows it, by its name.
+    Returns:
+        none without a best candidate.
     """
     if board["best"] is None:
         return []

@@ -1,4 +1,4 @@
-"""Classifiers: YOLO26's own, and torchvision's and timm's by their names there; built, saved, loaded and counted.
+"""Classifiers, YOLO26's own, and torchvision's and timm's by their names there: built, saved, loaded, and counted.
 
 A checkpoint holds the architecture, the class names and the weights, and nothing that runs when it is loaded.
 """

@@ -1,4 +1,4 @@
-"""Training objectives: views of labelled images, or views of all images with the teachers' soft labels; and val."""
+"""What image classifiers are trained on, labels or the teachers' soft labels, and the accuracy on val meanwhile."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
     from alambique.tasks.transformers.importance import Batches
-    from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+    from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 
 
 class CausalText(TransformersTask):
@@ -178,7 +178,7 @@ class CausalText(TransformersTask):
 
     def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> TokenRecipe:
         from alambique.tasks.classifiers.soft_labels import base_recipe
-        from alambique.tasks.transformers.token_cache import TokenRecipe
+        from alambique.tasks.transformers.soft_labels import TokenRecipe
 
         first, how = cards[0], params.soft_labels
         for name, card in zip(params.teachers, cards, strict=True):

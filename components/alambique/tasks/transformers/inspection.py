@@ -25,7 +25,7 @@ from alambique.softlabels.reader import Cache
 from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, open_cache, print_facts
 from alambique.tasks.transformers import tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL
-from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 from alambique.tasks.transformers.tokenizers import Pieces
 
 ALTERNATIVES = 5

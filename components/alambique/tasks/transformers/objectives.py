@@ -19,7 +19,7 @@ from alambique.tasks.transformers import sequences, tokenizers
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.models import token_logits
 from alambique.tasks.transformers.sequences import TokenSequence
-from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 
 
 def by_text(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> TrainingObjective:

@@ -26,7 +26,7 @@ from alambique.tasks.transformers.checkpoint import MODEL, Network
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.evaluate import empty_past
 from alambique.tasks.transformers.evaluate import encoded as encode_split
-from alambique.tasks.transformers.token_cache import TokenLabels
+from alambique.tasks.transformers.soft_labels import TokenLabels
 
 NOTHING = {"uri": None, "sha256": None, "file": None}
 NETWORK = {"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48}
