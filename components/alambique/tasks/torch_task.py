@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,8 +100,7 @@ class TorchTask(Task):
     def example(self, card: Card, runtime: str) -> str:
         from alambique.runtimes import examples
 
-        here = Path(str(sys.modules[type(self).__module__].__file__)).parent
-        return examples.render(runtime, here / "examples" / self.name)
+        return examples.render(runtime, Path(inspect.getfile(type(self))).parent / "examples" / self.name)
 
     def program(self, folder: Path, threads: int) -> Program:
         import torch
