@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.importance import Batches
+    from alambique.tasks.transformers.prunable import Batches
 
 
 class TransformersTask(TorchTask):
@@ -135,15 +135,15 @@ class TransformersTask(TorchTask):
         return PruningPlans(plans)
 
     def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
-        from alambique.tasks.transformers import importance, structured_pruning
-        from alambique.tasks.transformers.prunable import Sizes
+        from alambique.tasks.transformers import structured_pruning
+        from alambique.tasks.transformers.prunable import Sizes, measure_importance
 
-        scores = importance.measure(network.model, self.importance_batches(network, dataset, params))
+        scores = measure_importance(network.model, self.importance_batches(network, dataset, params))
         return network._replace(model=structured_pruning.cut(network.model, Sizes(*plan), scores))
 
     @abstractmethod
     def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:
-        """The first texts of train, on which `importance.measure` runs the network."""
+        """The first texts of train, on which `measure_importance` runs the network."""
 
     # Export and serving
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.importance import Batches
+    from alambique.tasks.transformers.prunable import Batches
     from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from alambique.errors import DataError
 from alambique.tasks.classifiers.soft_labels import UNLABELLED
 from alambique.tasks.transformers.dataset import Text, Texts
-from alambique.tasks.transformers.importance import Batches
+from alambique.tasks.transformers.prunable import Batches
 
 IMPORTANCE_TEXTS, IMPORTANCE_BATCH = 256, 32
 """Texts on which importance is measured, the first of train."""
@@ -80,7 +80,7 @@ def collate(batch: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
 
 
 def importance_batches(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
-    """The first texts of train as `importance.measure` takes them."""
+    """The first texts of train as `measure_importance` takes them."""
     texts = encode(dataset.texts("train")[:IMPORTANCE_TEXTS], tokenizer, dataset.classes, max_tokens)
     for part in bucket_by_length(texts, IMPORTANCE_BATCH):
         batch = collate(part, tokenizer.pad_token_id)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.tasks.transformers.dataset import Message, Text
-from alambique.tasks.transformers.importance import Batches
+from alambique.tasks.transformers.prunable import Batches
 
 CHUNK = 1000
 """Texts that are encoded at a time."""
@@ -175,7 +175,7 @@ def _encoded(
 
 
 def importance_batches(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
-    """The first texts of train as `importance.measure` takes them; padding counts as tokens do."""
+    """The first texts of train as `measure_importance` takes them; padding counts as tokens do."""
     encoded = encode(texts[:IMPORTANCE_TEXTS], tokenizer, max_tokens)[:IMPORTANCE_TEXTS]
     for start in range(0, len(encoded), IMPORTANCE_BATCH):
         ids = collate(encoded[start : start + IMPORTANCE_BATCH])["ids"]

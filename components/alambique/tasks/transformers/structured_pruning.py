@@ -17,9 +17,8 @@ from transformers import PreTrainedModel
 
 from alambique.errors import ConfigurationError
 from alambique.tasks.transformers.checkpoint import parameters
-from alambique.tasks.transformers.importance import Importance
 from alambique.tasks.transformers.models import macs
-from alambique.tasks.transformers.prunable import Architecture, Sizes, architecture_of, layers_of, sizes
+from alambique.tasks.transformers.prunable import Architecture, Importance, Sizes, architecture_of, layers_of, sizes
 
 COUNTED = {"parameters": "parameters", "macs": "multiply-accumulates"}
 
@@ -50,7 +49,7 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
 
 
 def cut(model: PreTrainedModel, kept: Sizes, scores: Importance) -> PreTrainedModel:
-    """A model of the kept sizes with the most important parts of `model`, see `importance.measure`."""
+    """A model of the kept sizes with the most important parts of `model`, see `measure_importance`."""
     architecture = architecture_of(model)
     numbers = _best(scores.layers, kept.layers)
     prefix = f"{architecture.layers}."
