@@ -44,7 +44,7 @@ from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
 from alambique.stages import objectives
 from alambique.stages.work import write_checkpoint_card
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 from alambique.tasks.trainer_state import NO_PRIOR
 from alambique.tasks.yolo import network

@@ -17,11 +17,11 @@ from alambique.demo.stories import Stories
 from alambique.softlabels import schema, topk, writer
 from alambique.tasks import training_loop
 from alambique.tasks.training_loop import TrainingObjective
-from alambique.tasks.transformers import losses, models, objectives, sequences, soft_labels, tokenizers
+from alambique.tasks.transformers import models, objectives, sequences, soft_labels, tokenizers
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.import_dataset import import_dataset
 from alambique.tasks.transformers.sequences import TokenSequence
-from alambique.tasks.transformers.token_cache import TokenRecipe, keep
+from alambique.tasks.transformers.soft_labels import TokenRecipe, keep
 from benchmarks.common import Row
 from benchmarks.round_robin import Block, per_sample, step_times
 
@@ -40,13 +40,13 @@ def make_blocks(scratch: Path, batch: int, steps: int) -> dict[str, Block]:
     data, tokenizer, texts = corpus(scratch, batch * steps)
     teacher = models.build_llama(TEACHER, tokenizer, TOKENS, seed=1)
     teacher.eval()  # type: ignore[no-untyped-call]
-    made = recipe(VOCABULARY, data)
-    rows = {row.sample: row for row in soft_labels.predict([teacher], texts, made)}
-    taught = objectives.by_soft_labels(rows, made, Distill())
-    alone = objectives.by_text(data, tokenizer, TOKENS)._replace(epoch_dataset=lambda _: sequences.Samples(texts))
+    token_recipe = recipe(VOCABULARY, data)
+    rows = {row.sample: row for row in soft_labels.predict([teacher], texts, token_recipe)}
+    distilled = objectives.by_soft_labels(rows, token_recipe, Distill())
+    alone = objectives.by_text(data, tokenizer, TOKENS)._replace(epoch_dataset=lambda _: texts)
     return {
         "plain": partial(_ours, alone, tokenizer, scratch, batch),
-        "cached": partial(_ours, taught, tokenizer, scratch, batch),
+        "cached": partial(_ours, distilled, tokenizer, scratch, batch),
         "trl": partial(_trl, teacher, texts, tokenizer, scratch, batch),
     }
 
@@ -86,14 +86,14 @@ def recipe(vocabulary: int, data: Texts | None = None) -> TokenRecipe:
 
 def size(scratch: Path, tokens: int) -> Row:
     """What a token costs in the cache, and how far a divergence from it is from the whole one."""
-    made, chance = recipe(LARGE), torch.Generator().manual_seed(0)
+    token_recipe, chance = recipe(LARGE), torch.Generator().manual_seed(0)
     folder = scratch / "shard"
     folder.mkdir()
-    whole, found, rows = [], [], []
+    whole, bounds, rows = [], [], []
     for number in range(tokens // TOKENS):
         teacher, student = _simulated(chance)
         sequence = TokenSequence(f"train/{number:06d}", np.zeros(TOKENS, np.int64), np.arange(TOKENS) > 0)
-        row = keep(sequence, teacher, made)
+        row = keep(sequence, teacher, token_recipe)
         rows.append(row)
         first, second = teacher.double().log_softmax(-1), student.double().log_softmax(-1)
         whole.append(float((first.exp() * (first - second)).sum(-1).mean()))
@@ -101,10 +101,10 @@ def size(scratch: Path, tokens: int) -> Row:
             torch.from_numpy(row.log_probabilities), torch.from_numpy(row.log_remaining_mass), 1.0
         )
         places = torch.from_numpy(row.tokens.astype(np.int64))
-        found.append(float(losses.divergence(kept, topk.student_events(student, places, 1.0), "forward")))
-    writer.write(folder, rows, made, 0, 1)
+        bounds.append(float(objectives.divergence(kept, topk.student_events(student, places, 1.0), "forward")))
+    writer.write(folder, rows, token_recipe, 0, 1)
     cached = (folder / schema.SHARD).stat().st_size / tokens
-    ratio, kl, bound = 2 * LARGE / cached, float(np.mean(whole)), float(np.mean(found))
+    ratio, kl, bound = 2 * LARGE / cached, float(np.mean(whole)), float(np.mean(bounds))
     return Row(
         "dense_over_cached",
         *(ratio, ratio, ratio, tokens),

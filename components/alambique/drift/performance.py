@@ -15,7 +15,7 @@ from alambique.evaluation.measures import Interval
 from alambique.layout import DATA, evaluation
 from alambique.pipeline import transfer
 from alambique.stages.evaluate import evaluate
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 
 log = logging.getLogger(__name__)
 

@@ -61,26 +61,15 @@ def keep(log_probabilities: Tensor, k: int, temperature: float = 1.0) -> TopK:
 
 
 def densify(topk: TopK, classes: int) -> Tensor:
-    """Log-probabilities of all classes, the remaining mass spread evenly over those that were not kept.
-
-    Args:
-        topk: with the remaining mass at temperature 1.
-        classes: how many there are, ≥ k.
-    Returns:
-        float32, (n, classes).
-    """
+    """Log-probabilities of all classes, (n, classes); the remaining mass at temperature 1 is spread over the others."""
     others = max(classes - topk.values.shape[-1], 1)  # without others nothing is left of the filling
     even = topk.log_remaining_mass.float() - math.log(others)
     return even[:, None].repeat(1, classes).scatter(1, topk.indices, topk.values.float())
 
 
 def temper_mass(log_remaining_mass: Tensor, others: int, temperature: float) -> Tensor:
-    """The remaining mass at a temperature, log Σ p_i^(1/T), of a mass at temperature 1 that is spread evenly.
+    """The remaining mass at a temperature T, log Σ p_i^(1/T), from log Σ p_i, (n,), of which others have even shares.
 
-    Args:
-        log_remaining_mass: log Σ p_i, (n,).
-        others: classes that share it.
-        temperature: T > 0.
     Returns:
         (n,); `LOG_PROB_FLOOR` where nothing is left to share.
     """
@@ -151,7 +140,6 @@ def pairwise_kl(teacher: TopK, student: TopK, classes: int) -> Tensor:
 
     Args:
         teacher, student: n distributions each, with the remaining mass at temperature 1.
-        classes: how many there are.
     Returns:
         float64, nats, (n,).
     """

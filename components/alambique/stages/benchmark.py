@@ -21,7 +21,7 @@ from alambique.process.cores import pinned
 from alambique.process.timing import cpu, measure, round_robin, summarize
 from alambique.stages import cold_start
 from alambique.stages.opening import open_program
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 

@@ -12,7 +12,8 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import sha256, write_json, write_text
 from alambique.layout import CARD, Candidate, artifact_digest
 from alambique.runtimes.base import TensorSpec
-from alambique.tasks.base import Card, Task
+from alambique.tasks import Task
+from alambique.tasks.base import Card
 
 EXAMPLE = "example.py"
 """Uses the artifact with nothing but its runtime, NumPy and what reads a sample."""

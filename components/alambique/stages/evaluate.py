@@ -15,7 +15,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint, evaluation
 from alambique.stages.opening import open_program
 from alambique.stages.work import produce
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import identity, read_card, require_made_of
 
 SPLIT = "test"

@@ -14,7 +14,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.layout import Candidate, checkpoint
 from alambique.stages.candidate_card import write_candidate_card
 from alambique.stages.work import produce
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 

@@ -20,8 +20,8 @@ from alambique.layout import CURVES
 from alambique.process.resume_dir import state_file
 from alambique.stages import objectives
 from alambique.stages.work import teacher_sha256s
-from alambique.tasks import curves, trainer_state
-from alambique.tasks.base import Network, Task
+from alambique.tasks import Task, curves, trainer_state
+from alambique.tasks.base import Network
 from alambique.tasks.trainer_state import PriorTraining, State
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from alambique.config import Params
 from alambique.layout import SOFT_LABELS
 from alambique.softlabels.reader import Cache
 from alambique.stages.work import teacher_folders
-from alambique.tasks.base import Network, Objective, Task
+from alambique.tasks import Task
+from alambique.tasks.base import Network, Objective
 from alambique.tasks.cards import read_card
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alambique import runtimes
 from alambique.runtimes.base import Program
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 

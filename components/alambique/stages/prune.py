@@ -17,7 +17,7 @@ from alambique.layout import CURVES, DATA, checkpoint
 from alambique.report import search
 from alambique.stages.iterative_pruning import prune_and_recover
 from alambique.stages.work import costs, produce, write_checkpoint_card
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import card_files, read_card
 
 SENSITIVITY = "sensitivity.json"

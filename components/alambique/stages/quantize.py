@@ -21,7 +21,8 @@ from alambique.stages import objectives
 from alambique.stages.candidate_card import write_candidate_card
 from alambique.stages.int8_budget import report, within_budget
 from alambique.stages.work import produce
-from alambique.tasks.base import Calibration, Task
+from alambique.tasks import Task
+from alambique.tasks.base import Calibration
 from alambique.tasks.cards import read_card
 
 

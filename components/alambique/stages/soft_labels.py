@@ -15,7 +15,7 @@ from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.softlabels import writer
 from alambique.stages.work import produce, teacher_folders
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 

@@ -16,7 +16,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import write_text
 from alambique.layout import CURVES, DATA, INPUTS, teacher
 from alambique.stages.work import costs, produce, write_checkpoint_card
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 
 
 def run(project: Path, name: str) -> None:

@@ -12,7 +12,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import fresh_folder, write_json
 from alambique.layout import CARD, METRICS, teacher
 from alambique.stages.validate import require_valid
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 Work = Callable[[Task, Params, Path], Metrics]

@@ -1,4 +1,4 @@
-"""The tasks: a folder for each kind of network, over the protocol in `alambique.tasks.base`.
+"""The tasks: a folder for each kind of network, over the protocol `Task`.
 
 yolo/          detect, segment, pose, obb: YOLO26, YOLO11, YOLOv8; what differs is the head
 images/        classify: YOLO26-cls, torchvision, timm
@@ -7,13 +7,19 @@ transformers/  text, text_classify: Llamas and BERTs
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from alambique import config
 from alambique.errors import ConfigurationError
-from alambique.tasks.base import Ability, Task
-
-__all__ = ["TASKS", "Task", "load", "require"]
+from alambique.tasks.base import Ability
+from alambique.tasks.primitives import Primitives
+from alambique.tasks.reporting import Reporting
 
 TASKS = tuple(config.TASKS)
+
+
+class Task(Primitives, Reporting, Protocol):
+    """All that a task consists of."""
 
 
 def load(name: str) -> Task:
@@ -35,11 +41,7 @@ def load(name: str) -> Task:
 
 
 def require(name: str, ability: Ability) -> None:
-    """Refuse what a task cannot do.
-
-    Raises:
-        ConfigurationError: it cannot.
-    """
+    """Raise a ConfigurationError for what a task cannot do."""
     if ability not in load(name).abilities:
         able = [task for task in TASKS if ability in load(task).abilities]
         raise ConfigurationError(f"task: {name} has no `{ability}` yet; {', '.join(able)} have")

@@ -22,10 +22,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     card: dict[str, Any] = read_json(folder / CARD)
     for name, expected in sorted(card_files(card).items()):
         path = folder / name
-        found = sha256(path) if path.is_file() else "missing"
-        if found != expected:
+        actual = sha256(path) if path.is_file() else "missing"
+        if actual != expected:
             raise IntegrityError(
-                f"{path}: sha256 is {found[:12]}, but its card says {expected[:12]}; "
+                f"{path}: sha256 is {actual[:12]}, but its card says {expected[:12]}; "
                 "the file was changed after it was made: restore it (`dvc checkout`) or make it again"
             )
     if "runtime" in card and artifact_digest(folder) != card["digest"]:
@@ -50,11 +50,7 @@ def identity(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_made_of(artifact: Path, checkpoint: Path) -> None:
-    """Refuse to compare a candidate with a checkpoint that it was not exported from.
-
-    Raises:
-        IntegrityError: it was made from another.
-    """
+    """Raise an IntegrityError for a candidate that was not exported from this checkpoint."""
     made_of, present = read_card(artifact)["checkpoint_sha256"], read_card(checkpoint)["sha256"]
     if made_of != present:
         raise IntegrityError(

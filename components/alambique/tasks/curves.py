@@ -17,13 +17,7 @@ CONSTANT_CHANGE = 1e-9
 
 
 def line(epochs: int, curves: Sequence[Row], seconds: float) -> str:
-    """The last epoch in words.
-
-    Args:
-        epochs: of the whole training.
-        curves: those that are done.
-        seconds: that an epoch takes.
-    """
+    """The last epoch of `curves` in words, where one takes so many seconds and the training has so many epochs."""
     done = len(curves)
     numbers = [f"{name} {value:.4g}" for name, value in curves[-1].items()]
     left = timedelta(seconds=round(seconds * (epochs - done)))
@@ -34,29 +28,24 @@ def require_teacher(curves: Sequence[Row], divergences: Iterable[str]) -> None:
     """Refuse a training whose teacher does nothing; one without a teacher passes.
 
     Args:
-        curves: the epochs that are done.
         divergences: the losses that measure how far the student is from its teacher.
     Raises:
         ConfigurationError: the divergence from the teacher is zero, or does not change from epoch to epoch.
     """
     for name in divergences:
-        _require(name, [row[name] for row in curves if name in row])
-
-
-def _require(name: str, divergence: Sequence[float]) -> None:
-    epochs = len(divergence)
-    if divergence and divergence[-1] == 0:
-        raise ConfigurationError(
-            f"nothing in epoch {epochs} had a teacher: {name} is 0; "
-            "check the teacher's metrics, and whether soft_labels and distill keep what it says"
-        )
-    last = divergence[-CONSTANT_EPOCHS:]
-    if len(last) == CONSTANT_EPOCHS and max(last) - min(last) <= CONSTANT_CHANGE * max(map(abs, last)):
-        raise ConfigurationError(
-            f"{name} has been {last[-1]:.6g} for {CONSTANT_EPOCHS} epochs, up to epoch {epochs}: what the "
-            "teacher says does not reach the student; check that training.learning_rate lets it learn at all, and "
-            "that nothing froze its layers"
-        )
+        divergence = [row[name] for row in curves if name in row]
+        epochs, last = len(divergence), divergence[-CONSTANT_EPOCHS:]
+        if last and last[-1] == 0:
+            raise ConfigurationError(
+                f"nothing in epoch {epochs} had a teacher: {name} is 0; "
+                "check the teacher's metrics, and whether soft_labels and distill keep what it says"
+            )
+        if len(last) == CONSTANT_EPOCHS and max(last) - min(last) <= CONSTANT_CHANGE * max(map(abs, last)):
+            raise ConfigurationError(
+                f"{name} has been {last[-1]:.6g} for {CONSTANT_EPOCHS} epochs, up to epoch {epochs}: what the "
+                "teacher says does not reach the student; check that training.learning_rate lets it learn at all, and "
+                "that nothing froze its layers"
+            )
 
 
 def read(path: Path) -> list[Row]:

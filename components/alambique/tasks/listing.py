@@ -9,11 +9,7 @@ from alambique import config, tasks
 
 
 def show(console: Console | None = None) -> None:
-    """Print a paragraph a task.
-
-    Args:
-        console: where to; by default standard output.
-    """
+    """Print a paragraph a task."""
     table = Table.grid(padding=(0, 2))
     for name, params in config.TASKS.items():
         task = tasks.load(name)

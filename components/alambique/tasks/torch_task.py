@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import sys
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
 
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program
+from alambique.tasks import Task
 from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Network, Objective
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.training_loop import Measure
 
 
-class TorchTask(ABC):
-    """See `alambique.tasks.base.Task`; what a task has not is refused here, or empty."""
+class TorchTask(Task):
+    """What a task has not is refused here, or empty."""
 
-    name: ClassVar[str]
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     @abstractmethod
-    def dataset(self, root: Path) -> Any: ...
-
-    @abstractmethod
-    def load(self, folder: Path) -> Network: ...
-
-    @abstractmethod
-    def save(self, network: Network, folder: Path, params: Any) -> None: ...
+    def forward(self, network: Network) -> Callable[..., tuple[Tensor, ...]]:
+        """The network as a function from the inputs of its artifacts to their outputs."""
 
     @abstractmethod
     def measure_in_training(self, network: Network, dataset: Any, params: Any) -> Measure:
-        """Measures the network on val: `Params.HEADLINE`, and first what decides when training stops.
-
-        Raises:
-            DataError: val has nothing to measure.
-        """
+        """Measures the network on val: `Params.HEADLINE`, and first what decides when training stops."""
 
     def module(self, network: Network) -> nn.Module:
         return network.model  # type: ignore[no-any-return]
@@ -106,8 +100,19 @@ class TorchTask(ABC):
     def example(self, card: Card, runtime: str) -> str:
         from alambique.runtimes import examples
 
-        here = Path(str(sys.modules[type(self).__module__].__file__)).parent
-        return examples.render(runtime, here / "examples" / self.name)
+        return examples.render(runtime, Path(inspect.getfile(type(self))).parent / "examples" / self.name)
+
+    def program(self, folder: Path, threads: int) -> Program:
+        import torch
+
+        torch.set_num_threads(threads)
+        forward = self.forward(self.load(folder))
+
+        @torch.inference_mode()
+        def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
+            return [output.numpy() for output in forward(*map(torch.from_numpy, inputs))]
+
+        return predict
 
     def open(self, folder: Path, threads: int) -> Program:
         """A candidate, verified, on its own runtime."""
@@ -116,6 +121,12 @@ class TorchTask(ABC):
 
         card = read_card(folder)
         return runtimes.open_candidate(folder, card, threads)
+
+    def copy_beside(self, folder: Path, target: Path) -> None:
+        pass  # the card says all that most artifacts need
+
+    def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
+        return []
 
     def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
         return {}

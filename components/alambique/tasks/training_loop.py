@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from alambique.config.params import Training
 from alambique.errors import ConfigurationError
@@ -42,6 +42,14 @@ Batch = dict[str, Tensor]
 log = logging.getLogger(__name__)
 
 
+class Samples(Protocol):
+    """An epoch's samples: a list, or what makes each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 class TrainingObjective(NamedTuple):
     """What a training minimises, and on which samples.
 
@@ -53,7 +61,7 @@ class TrainingObjective(NamedTuple):
         divergences: names of the parts of the loss that measure the divergence from a teacher.
     """
 
-    epoch_dataset: Callable[[int], Dataset[Any]]
+    epoch_dataset: Callable[[int], Samples]
     collate: Callable[[list[Any]], Batch]
     loss: Callable[[nn.Module, Batch], dict[str, Tensor]]
     identity: str
@@ -95,14 +103,14 @@ def train(
     model.cpu().eval()
     curves.write(target / CURVES, [*prior.curves, *training_run.curves])
     with torch.inference_mode():
-        found = measure(model)
-    before = len(prior.curves)
+        figures = measure(model)
+    epochs_done = len(prior.curves) + len(training_run.curves)
     return {
-        **{f"val_{name}": value for name, value in found.items()},
+        **{f"val_{name}": value for name, value in figures.items()},
         **{f"train_{name}": value for name, value in training_run.losses.items()},
         "images": training_run.samples,
-        "epochs": before + len(training_run.curves),
-        "steps": training_run.steps * (before + len(training_run.curves)),
+        "epochs": epochs_done,
+        "steps": training_run.steps * epochs_done,
     }
 
 
@@ -133,7 +141,7 @@ class TrainingRun:
         self.curves: list[curves.Row] = []
         self.losses: dict[str, float] = {}
         self.best: tuple[float, int, dict[str, Tensor]] = (-math.inf, 0, {})
-        self.samples = len(objective.epoch_dataset(0))  # type: ignore[arg-type]
+        self.samples = len(objective.epoch_dataset(0))
         self.steps = max(self.samples // training.batch, 1)
         self.optimizer = _optimizer(model, training)
         self.schedule = LambdaLR(self.optimizer, _cosine(self.steps * epochs))
@@ -141,7 +149,8 @@ class TrainingRun:
     def run(self) -> None:
         if self.states and (state := self.states.read()):
             self._restore(state)
-        while len(self.curves) < self.epochs and not self._out_of_patience():
+        patience = self.training.patience or self.epochs
+        while len(self.curves) < self.epochs and len(self.curves) - self.best[1] < patience:
             begun = time.monotonic()
             self._epoch(len(self.curves))
             log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - begun))
@@ -152,14 +161,21 @@ class TrainingRun:
             log.info("epoch %d of %d was the best on val: %.4f", self.best[1], len(self.curves), self.best[0])
 
     def _epoch(self, number: int) -> None:
-        _seed(self.seed, number)
+        seed = _drawn(self.seed, number)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
         self.model.train()
         sums: dict[str, float] = {}
         for batch in self._batches(number):
             with _precision(self.device):
                 parts = self.objective.loss(self.model, batch)
             loss = torch.stack(list(parts.values())).sum()
-            self._require_finite(number, parts, loss)
+            if not torch.isfinite(loss):
+                losses = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
+                raise ConfigurationError(
+                    f"training diverged in epoch {number + 1} ({losses}); lower training.learning_rate"
+                )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), LONGEST_STEP)
@@ -172,16 +188,17 @@ class TrainingRun:
         if self.training.patience:
             self.model.eval()
             with torch.inference_mode():
-                found = self.measure(self.model)
-            row |= found
-            self._remember(number + 1, next(iter(found.values())))
+                figures = self.measure(self.model)
+            row |= figures
+            if (value := next(iter(figures.values()))) > self.best[0]:
+                self.best = (value, number + 1, deepcopy(self.model.state_dict()))
         self.curves.append(row)
         curves.require_teacher(self.curves, self.objective.divergences)
         events.emit(len(self.before) + number, **row)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         loader: DataLoader[Any] = DataLoader(
-            self.objective.epoch_dataset(epoch),
+            self.objective.epoch_dataset(epoch),  # type: ignore[arg-type]  # it needs no more than `Samples`
             self.training.batch,
             shuffle=True,
             num_workers=self.training.workers,
@@ -191,19 +208,6 @@ class TrainingRun:
         )
         for batch in loader:
             yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-
-    def _require_finite(self, epoch: int, parts: dict[str, Tensor], loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            losses = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
-            raise ConfigurationError(f"training diverged in epoch {epoch + 1} ({losses}); lower training.learning_rate")
-
-    def _remember(self, epoch: int, value: float) -> None:
-        if value > self.best[0]:
-            self.best = (value, epoch, deepcopy(self.model.state_dict()))
-
-    def _out_of_patience(self) -> bool:
-        patience = self.training.patience
-        return patience is not None and len(self.curves) - self.best[1] >= patience
 
     def _capture(self) -> State:
         value, epoch, weights = self.best
@@ -238,10 +242,10 @@ def _fingerprint(model: nn.Module, objective: TrainingObjective, epochs: int, tr
 
 def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
     """Biases and norms do not decay."""
-    own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in own if parameter.ndim > 1], "weight_decay": 0.01},
-        {"params": [parameter for parameter in own if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": 0.01},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     if training.optimizer == "SGD":
         return torch.optim.SGD(groups, training.learning_rate, momentum=0.9, nesterov=True)
@@ -269,10 +273,3 @@ def _precision(device: torch.device) -> AbstractContextManager[object]:
 
 def _drawn(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-
-
-def _seed(seed: int, epoch: int) -> None:
-    number = _drawn(seed, epoch)
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)

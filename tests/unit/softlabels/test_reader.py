@@ -51,8 +51,8 @@ def test_every_image_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: p
     cache = read(write(tmp_path / "cache"))
     assert sorted(cache) == [image.image for image in IMAGES]
     for image in IMAGES:
-        for found, expected in zip(cache[image.image], image, strict=True):
-            np.testing.assert_array_equal(found, expected)
+        for values, expected in zip(cache[image.image], image, strict=True):
+            np.testing.assert_array_equal(values, expected)
 
 
 def test_what_is_read_is_the_mapped_file_itself(tmp_path: Path) -> None:

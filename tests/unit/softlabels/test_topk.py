@@ -70,7 +70,10 @@ def test_densify_gives_back_what_was_kept_whole() -> None:
 def test_with_all_classes_the_divergence_is_exact(seed: int, classes: int, temperature: float) -> None:
     teacher, student = pair(seed, classes)
     divergence = topk.kl_divergence(student, *topk.keep(teacher.log_softmax(-1), classes), temperature)
-    exact = [plain_kl(mine, its, temperature) for mine, its in zip(student.tolist(), teacher.tolist(), strict=True)]
+    exact = [
+        plain_kl(of_student, of_teacher, temperature)
+        for of_student, of_teacher in zip(student.tolist(), teacher.tolist(), strict=True)
+    ]
     assert float(divergence) == pytest.approx(mean(exact), rel=1e-4, abs=1e-5)
 
 
@@ -81,9 +84,9 @@ def test_it_is_the_divergence_of_merged_events(seed: int, k: int, temperature: f
     teacher, student = pair(seed, 10)
     divergence = topk.kl_divergence(student, *topk.keep(teacher.log_softmax(-1), k), temperature)
     expected = []
-    for logits, its in zip(student.tolist(), teacher.tolist(), strict=True):
-        kept = largest(softmax(its), k)
-        flattened = [math.log(value) for value in evenly_filled(softmax(its), kept)]
+    for logits, of_teacher in zip(student.tolist(), teacher.tolist(), strict=True):
+        kept = largest(softmax(of_teacher), k)
+        flattened = [math.log(value) for value in evenly_filled(softmax(of_teacher), kept)]
         both = (merged(softmax(values, temperature), kept) for values in (flattened, logits))
         expected.append(temperature**2 * kl(*both))
     assert float(divergence) == pytest.approx(mean(expected), rel=1e-3, abs=1e-5)
@@ -97,10 +100,10 @@ def test_a_mass_kept_at_the_temperature_needs_no_assumption(seed: int, k: int, t
     divergence = topk.kl(
         topk.teacher_events(values, mass, temperature), topk.student_events(student, indices, temperature)
     )
-    for value, logits, its in zip(divergence.tolist(), student.tolist(), teacher.tolist(), strict=True):
-        kept = largest(softmax(its), k)
-        exact = kl(softmax(its, temperature), softmax(logits, temperature))
-        expected = kl(merged(softmax(its, temperature), kept), merged(softmax(logits, temperature), kept))
+    for value, logits, of_teacher in zip(divergence.tolist(), student.tolist(), teacher.tolist(), strict=True):
+        kept = largest(softmax(of_teacher), k)
+        exact = kl(softmax(of_teacher, temperature), softmax(logits, temperature))
+        expected = kl(merged(softmax(of_teacher, temperature), kept), merged(softmax(logits, temperature), kept))
         assert value == pytest.approx(expected, rel=1e-3, abs=1e-5)
         assert value <= exact * (1 + 1e-4) + 1e-5  # data processing inequality
 
@@ -161,17 +164,22 @@ def test_pairs_are_compared_over_the_teachers_events(seed: int, k: int, students
     # In double precision: the reference takes the remaining mass as 1 minus the kept, which may be 1e-5 and less.
     teacher, student = (logits.double().log_softmax(-1) for logits in pair(seed, 10))
     divergence = topk.pairwise_kl(topk.keep(teacher, k), topk.keep(student, students_k), 10)
-    for value, its, mine in zip(divergence.tolist(), teacher.exp().tolist(), student.exp().tolist(), strict=True):
-        kept = largest(its, k)
-        known = evenly_filled(mine, largest(mine, students_k))
-        assert value == pytest.approx(kl(merged(its, kept), merged(known, kept)), rel=1e-3, abs=1e-5)
+    for value, of_teacher, of_student in zip(
+        divergence.tolist(), teacher.exp().tolist(), student.exp().tolist(), strict=True
+    ):
+        kept = largest(of_teacher, k)
+        known = evenly_filled(of_student, largest(of_student, students_k))
+        assert value == pytest.approx(kl(merged(of_teacher, kept), merged(known, kept)), rel=1e-3, abs=1e-5)
 
 
 def test_pairs_kept_whole_are_compared_exactly_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topk, "CHUNK", 3)
     teacher, student = (logits.log_softmax(-1) for logits in pair(5, 7))
     divergence = topk.pairwise_kl(topk.keep(teacher, 7), topk.keep(student, 7), 7)
-    expected = [kl(its, mine) for its, mine in zip(teacher.exp().tolist(), student.exp().tolist(), strict=True)]
+    expected = [
+        kl(of_teacher, of_student)
+        for of_teacher, of_student in zip(teacher.exp().tolist(), student.exp().tolist(), strict=True)
+    ]
     assert divergence.tolist() == pytest.approx(expected, rel=1e-4)
 
 

@@ -21,9 +21,9 @@ def resident(field):
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 def images(count):
-    seen = soft_labels.labels("", boxes=100)
+    row = soft_labels.labels("", boxes=100)
     for index in range(count):
-        yield seen._replace(image=f"train/{index:06d}.png", boxes=seen.boxes.copy())
+        yield row._replace(image=f"train/{index:06d}.png", boxes=row.boxes.copy())
 
 before = resident("VmRSS")
 writer.write(Path(sys.argv[1]), images(int(sys.argv[2])), soft_labels.RECIPE, 0, 1)

@@ -30,7 +30,7 @@ def test_an_epoch_in_words() -> None:
     ],
     ids=["falls", "two epochs tell nothing", "hardly moves", "no teacher"],
 )
-def test_a_teacher_that_is_heard_passes(rows: list[curves.Row]) -> None:
+def test_a_teacher_with_an_effect_passes(rows: list[curves.Row]) -> None:
     curves.require_teacher(rows, DISTILLATION_LOSSES)
 
 

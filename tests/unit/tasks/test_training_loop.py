@@ -83,7 +83,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, told = train(tmp_path / "whole", objective())
+    whole, expected = train(tmp_path / "whole", objective())
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
 
     def dies(epoch: int) -> Dataset[Any]:
@@ -101,7 +101,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch
 
     resumed, metrics = train(tmp_path / "resumed", objective(epoch_dataset=watched), state_interval=0)
     assert begun == [0, 4, 5]  # the first to count the samples
-    assert metrics == told
+    assert metrics == expected
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )

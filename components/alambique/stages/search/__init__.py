@@ -30,7 +30,7 @@ from alambique.stages.search.artifact_factory import ArtifactFactory
 from alambique.stages.search.budget_choice import RULE, Combination, Figures
 from alambique.stages.search.sampler import Measurement, explore
 from alambique.stages.work import produce
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 
 logger = logging.getLogger(__name__)
 

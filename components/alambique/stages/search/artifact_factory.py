@@ -18,7 +18,8 @@ from alambique.process.cores import pinned
 from alambique.runtimes.base import Exportable
 from alambique.stages.search.budget_choice import Combination, Cost
 from alambique.stages.work import write_checkpoint_card
-from alambique.tasks.base import Calibration, Network, Task
+from alambique.tasks import Task
+from alambique.tasks.base import Calibration, Network
 from alambique.tasks.cards import read_card
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -25,13 +25,7 @@ PARITY = 64
 
 
 class Sample(NamedTuple):
-    """A labelled sample of a split.
-
-    Attributes:
-        name: in the dataset.
-        label: class index.
-        read: gives a network's input, a batch of one.
-    """
+    """A labelled sample of a split; `label` is a class index, `read` gives a network's input, a batch of one."""
 
     name: str
     label: int
@@ -43,9 +37,6 @@ def measure(folder: Path, program: Program, samples: Sequence[Sample], classes: 
 
     Args:
         folder: of the checkpoint or candidate, whose classes are matched with the dataset's by name.
-        program: it, opened.
-        samples: n of them.
-        classes: of the dataset.
     Raises:
         DataError: there are no classes in common, or the output has another shape.
     """
@@ -96,12 +87,8 @@ def validation(samples: Sequence[Sample]) -> Validation:
 
 
 def probabilities(program: Program, samples: Iterable[Sample], source: Path) -> NDArray[np.float64]:
-    """A program's class probabilities of n samples, (n, classes); NaN where a logit is not finite.
+    """The class probabilities of n > 0 samples by a program of `source`, (n, classes); NaN where a logit is not finite.
 
-    Args:
-        program: from one input to logits, (1, classes).
-        samples: n > 0.
-        source: what the program is of, for messages.
     Raises:
         DataError: its output has another shape, or a sample cannot be read.
     """
@@ -126,12 +113,7 @@ def match_classes(
     """A network's probabilities in the order of the dataset's classes; 0 for those that it was not trained for.
 
     Args:
-        probabilities: (n, classes of the network).
-        predicted: the network's classes, from its card.
-        classes: the dataset's.
-        folder: the network's, for the message.
-    Returns:
-        (n, classes of the dataset).
+        probabilities: of the network in `folder`, (n, predicted classes); (n, classes of the dataset) are returned.
     Raises:
         DataError: they have no class in common.
     """

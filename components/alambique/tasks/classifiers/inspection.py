@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -24,8 +24,7 @@ from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, Kind, read_recipe
 from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassRecipe, mean_probabilities
 
 BINS = 20
@@ -41,28 +40,11 @@ NEGLIGIBLE = 0.005
 BAR = 36
 """Characters of the longest bar."""
 
-Kind = TypeVar("Kind", bound=Recipe[Any])
-
-
-class SampleLabels(NamedTuple):
-    """A sample's label and soft label.
-
-    Attributes:
-        name: of the sample.
-        label: class index, −1 where it has none.
-        probabilities: the teachers', of each class at temperature 1, mean over the sample's views, (classes,).
-    """
-
-    name: str
-    label: int
-    probabilities: NDArray[np.float64]
-
 
 class ClassRow(NamedTuple):
     """What the soft labels say of a class.
 
     Attributes:
-        name: the class's.
         labelled: samples with this label.
         found: share of them whose likeliest class it is; None where there are none.
         others: the likeliest other classes in them, with their mean probabilities.
@@ -78,31 +60,25 @@ class ClassRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Inspection:
-    """The soft labels of a cache.
+    """The soft labels of n samples.
 
     Attributes:
-        samples: in the cache's order.
+        names: of the samples, in the cache's order.
+        labels: class index of each, `UNLABELLED` where it has none, (n,).
+        probabilities: the teachers', at temperature 1, mean over a sample's views, (n, classes).
         classes: their names.
         facts: how the cache was made, by name.
     """
 
-    samples: list[SampleLabels]
+    names: list[str]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
     classes: list[str]
     facts: Mapping[str, str]
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """(samples, classes)."""
-        return np.array([sample.probabilities for sample in self.samples])
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """−1 where there is none, (samples,)."""
-        return np.array([sample.label for sample in self.samples])
-
-    @property
     def entropy(self) -> NDArray[np.float64]:
-        """Normalised entropy of each sample: 0 = one class has all the mass, 1 = uniform, (samples,)."""
+        """Normalised entropy of each sample: 0 = one class has all the mass, 1 = uniform, (n,)."""
         nats = entr(self.probabilities).sum(axis=1)
         normalised: NDArray[np.float64] = (nats / np.log(max(len(self.classes), 2))).clip(0, 1)
         return normalised
@@ -117,84 +93,76 @@ class Inspection:
     @property
     def summary(self) -> dict[str, str]:
         """The facts, and what the soft labels say on the whole."""
-        labelled, total = int((self.labels >= 0).sum()), len(self.samples)
-        found = {} if self.agreement is None else {"labels found": f"{self.agreement:.1%}"}
+        labelled, total = int((self.labels >= 0).sum()), len(self.names)
+        agreement = {} if self.agreement is None else {"labels found": f"{self.agreement:.1%}"}
         counted = {"labelled": f"{labelled:,} of {total:,}", "mean entropy": f"{self.entropy.mean():.3f} of 1"}
-        return {**self.facts, **counted, **found}
+        return {**self.facts, **counted, **agreement}
 
-    def find(self, name: str) -> SampleLabels:
-        """The sample of a name.
+    def label(self, sample: int) -> str:
+        """A sample's class, in words."""
+        return self.classes[self.labels[sample]] if self.labels[sample] >= 0 else "by nobody"
 
-        Raises:
-            DataError: the cache has none.
-        """
-        if sample := next((sample for sample in self.samples if sample.name == name), None):
-            return sample
-        example = self.samples[0].name if self.samples else "train/…"
-        raise DataError(f"there are no soft labels for {name}; name a sample as in {example}")
+    def likeliest(self, sample: int) -> list[tuple[str, float]]:
+        """A sample's classes that are not negligible, the likeliest first, at most `LISTED`."""
+        order = np.argsort(-self.probabilities[sample], kind="stable")[:LISTED]
+        pairs = [(self.classes[index], float(self.probabilities[sample, index])) for index in order]
+        return [(name, probability) for name, probability in pairs if probability >= NEGLIGIBLE]
 
     def rows(self) -> list[ClassRow]:
         """A row for each class, in index order."""
-        return [self._row(index) for index in range(len(self.classes))]
+        rows, likeliest = [], self.probabilities.argmax(axis=1)
+        for index, name in enumerate(self.classes):
+            labelled = self.labels == index
+            mean = self.probabilities[labelled].mean(axis=0) if labelled.any() else np.zeros(len(self.classes))
+            mean_order = np.argsort(-mean, kind="stable")
+            others = [other for other in mean_order if other != index and mean[other] >= NEGLIGIBLE]
+            row = ClassRow(
+                name=name,
+                labelled=int(labelled.sum()),
+                found=float((likeliest[labelled] == index).mean()) if labelled.any() else None,
+                others=[(self.classes[other], float(mean[other])) for other in others[:NAMED]],
+                predicted=int(((self.labels < 0) & (likeliest == index)).sum()),
+            )
+            rows.append(row)
+        return rows
 
-    def _row(self, index: int) -> ClassRow:
-        of_class = self.probabilities[self.labels == index]
-        mean = of_class.mean(axis=0) if len(of_class) else np.zeros(len(self.classes))
-        order = [other for other in np.argsort(-mean, kind="stable") if other != index and mean[other] >= NEGLIGIBLE]
-        return ClassRow(
-            name=self.classes[index],
-            labelled=len(of_class),
-            found=float((of_class.argmax(axis=1) == index).mean()) if len(of_class) else None,
-            others=[(self.classes[other], float(mean[other])) for other in order[:NAMED]],
-            predicted=int(((self.labels < 0) & (self.probabilities.argmax(axis=1) == index)).sum()),
-        )
-
-    def shown(self) -> dict[str, list[SampleLabels]]:
+    def shown(self) -> dict[str, list[int]]:
         """The samples worth a look, by why; ties by name."""
-        order = sorted(range(len(self.samples)), key=lambda row: (-self.entropy[row], self.samples[row].name))
-        wrong = [row for row in order if 0 <= self.labels[row] != self.probabilities[row].argmax()]
-        wrong.sort(key=lambda row: -self.probabilities[row].max())
-        uncertain = [row for row in order if row not in set(wrong[:SHOWN])]
-        groups = {"most confident against the label": wrong[:SHOWN], "most uncertain": uncertain[:SHOWN]}
-        return {title: [self.samples[row] for row in rows] for title, rows in groups.items()}
+        entropy, likeliest = self.entropy, self.probabilities.argmax(axis=1)
+        order = sorted(range(len(self.names)), key=lambda sample: (-entropy[sample], self.names[sample]))
+        wrong = [sample for sample in order if 0 <= self.labels[sample] != likeliest[sample]]
+        wrong.sort(key=lambda sample: -self.probabilities[sample].max())
+        uncertain = [sample for sample in order if sample not in wrong[:SHOWN]]
+        return {"most confident against the label": wrong[:SHOWN], "most uncertain": uncertain[:SHOWN]}
 
 
 def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None]) -> Inspection:
-    """The soft labels of a project.
+    """The soft labels of a project, beside the classes of its labelled samples, by name.
 
-    Args:
-        kind: of their recipe.
-        labels: the classes of the labelled samples, by name.
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged, or no view in it is of one sample.
     """
     recipe, cache = open_cache(project, kind)
-    numbers = {name: index for index, name in enumerate(recipe.classes)}
-    samples = [
-        SampleLabels(name, numbers.get(labels.get(name) or "", UNLABELLED), mean_probabilities(row, len(numbers)))
-        for name, row in cache.items()
-    ]
-    facts = {**cache_facts(project, recipe, len(cache), "sample"), **recipe.describe()}
-    return Inspection(samples, recipe.classes, facts)
+    classes, names = recipe.classes, list(cache)
+    indices = {name: index for index, name in enumerate(classes)}
+    probabilities = [mean_probabilities(row, len(classes)) for row in cache.values()]
+    return Inspection(
+        names,
+        np.array([indices.get(labels.get(name) or "", UNLABELLED) for name in names], np.int64),
+        np.array(probabilities).reshape(-1, len(classes)),
+        classes,
+        {**cache_facts(project, recipe, len(cache), "sample"), **recipe.describe()},
+    )
 
 
 def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
-    """How a project's cache was made, and the cache.
-
-    Raises:
-        IntegrityError: it is not pulled, unfinished or damaged.
-    """
+    """How a project's cache was made, and the cache; IntegrityError if it is not pulled, unfinished or damaged."""
     recipe = read_recipe(project / SOFT_LABELS, kind)
     return recipe, Cache.open(project / SOFT_LABELS, recipe)
 
 
 def cache_facts(project: Path, recipe: Recipe[Any], items: int, item: str) -> dict[str, str]:
-    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256.
-
-    Args:
-        items: how many there are.
-        item: what they are, in the singular.
-    """
+    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256."""
     names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
     return {
@@ -215,12 +183,10 @@ def print_facts(facts: Mapping[str, str], console: Console) -> None:
 
 
 def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup], console: Console) -> None:
-    """Print a summary by class, and write a page about the soft labels.
+    """Print a summary by class, and write a page about the soft labels that needs nothing but itself.
 
     Args:
-        output: the page; needs nothing but itself.
-        picture: a sample as a page shows it, by its name.
-        console: where to.
+        picture: a sample as the page shows it, by its name.
     """
     print_facts(inspection.summary, console)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
@@ -236,24 +202,28 @@ def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup],
     console.print(f"Samples: {output}", highlight=False, soft_wrap=True)
 
 
-def show_sample(sample: SampleLabels, classes: Sequence[str], temperature: float, console: Console) -> None:
+def show_sample(inspection: Inspection, name: str, temperature: float, console: Console) -> None:
     """Print the probability of every class that is not negligible, at temperature 1 and at that of distillation.
 
-    Args:
-        temperature: of `distill`.
-        console: where to.
+    Raises:
+        DataError: the cache has no sample of this name.
     """
-    console.print(f"[bold]{escape(sample.name)}[/], labelled {label(sample, classes)}", highlight=False)
-    raised = sample.probabilities ** (1 / temperature)
+    if name not in inspection.names:
+        example = inspection.names[0] if inspection.names else "train/…"
+        raise DataError(f"there are no soft labels for {name}; name a sample as in {example}")
+    sample = inspection.names.index(name)
+    console.print(f"[bold]{escape(name)}[/], labelled {inspection.label(sample)}", highlight=False)
+    probabilities = inspection.probabilities[sample]
+    raised = probabilities ** (1 / temperature)
     softened = raised / raised.sum()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("class", "%", f"% at temperature {temperature:g}", ""):
         table.add_column(column)
-    for index in np.argsort(-sample.probabilities, kind="stable"):
-        probability = sample.probabilities[index]
+    for index in np.argsort(-probabilities, kind="stable"):
+        probability = probabilities[index]
         if max(probability, softened[index]) >= NEGLIGIBLE:
             bar = "█" * round(BAR * probability)
-            table.add_row(escape(classes[index]), points(probability), points(softened[index]), bar)
+            table.add_row(escape(inspection.classes[index]), points(probability), points(softened[index]), bar)
     console.print(table)
 
 
@@ -261,31 +231,19 @@ def page(inspection: Inspection, picture: Callable[[str], Markup]) -> str:
     """The page's HTML: no date, no address of another host; see `show`."""
     environment = templates("alambique.tasks.classifiers", "alambique.report")
     environment.filters["points"] = points
-    classes = inspection.classes
-    counts = np.histogram(inspection.entropy, BINS, (0, 1))[0] / max(len(inspection.samples), 1)
+    names = inspection.names
+    counts = np.histogram(inspection.entropy, BINS, (0, 1))[0] / max(len(names), 1)
     return environment.get_template("inspection.html.j2").render(
         facts=inspection.summary,
-        samples=len(inspection.samples),
+        samples=len(names),
         agreement=inspection.agreement,
         histogram=Markup(plots.histogram(counts.tolist(), "entropy")),  # noqa: S704  drawn by matplotlib
         classes=inspection.rows(),
         groups={
             title: [
-                (sample.name, label(sample, classes), picture(sample.name), likeliest(sample, classes))
+                (names[sample], inspection.label(sample), picture(names[sample]), inspection.likeliest(sample))
                 for sample in group
             ]
             for title, group in inspection.shown().items()
         },
     )
-
-
-def likeliest(sample: SampleLabels, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """The classes that are not negligible, the likeliest first, at most `LISTED`."""
-    order = np.argsort(-sample.probabilities, kind="stable")[:LISTED]
-    pairs = [(classes[index], float(sample.probabilities[index])) for index in order]
-    return [(name, probability) for name, probability in pairs if probability >= NEGLIGIBLE]
-
-
-def label(sample: SampleLabels, classes: Sequence[str]) -> str:
-    """The sample's class, in words."""
-    return classes[sample.label] if sample.label >= 0 else "by nobody"

@@ -40,7 +40,6 @@ def summarize(
     Args:
         probabilities: (n, classes), n > 0.
         labels: class indices, (n,).
-        classes: names.
     Returns:
         the figures of `MEASURES` and `BY_CLASS`; `recall` is None for a class without samples.
     """

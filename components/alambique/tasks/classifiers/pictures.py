@@ -32,7 +32,6 @@ def pictures(project: Path, board: Leaderboard, classes: Sequence[str], show: Ca
     """The samples on which teacher and best candidate disagree most, then some of medium agreement.
 
     Args:
-        classes: of the dataset.
         show: a test sample as the page shows it, by its name.
     Returns:
         none without a best candidate.
@@ -84,7 +83,6 @@ def confusion(counts: NDArray[np.integer], classes: Sequence[str]) -> str:
 
     Args:
         counts: samples of each class (row) by the predicted class (column), (classes, classes).
-        classes: names.
     """
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     side = min(2.2 + 0.36 * len(classes), 9.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,13 +51,7 @@ class Predictions(NamedTuple):
 def top_classes(
     samples: Sequence[str], labels: NDArray[np.integer], probabilities: NDArray[np.floating]
 ) -> Predictions:
-    """The `KEPT` likeliest of all classes, of equal ones the first.
-
-    Args:
-        samples: names.
-        labels: (n,).
-        probabilities: of all classes, (n, classes).
-    """
+    """The `KEPT` likeliest of all classes, of equal ones the first, from probabilities, (n, classes)."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :KEPT]
     return Predictions(
         list(samples),
@@ -69,22 +63,12 @@ def top_classes(
 
 def write(folder: Path, predictions: Predictions) -> None:
     """Write samples.arrow, a row for each sample."""
-    columns: list[Any] = [
-        predictions.samples,
-        predictions.labels,
-        list(predictions.classes),
-        list(predictions.probabilities),
-    ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
-    write_table(folder / RESULTS, pa.Table.from_arrays(arrays, schema=SCHEMA))
+    samples, labels, classes, probabilities = predictions
+    write_table(folder / RESULTS, pa.table([samples, labels, list(classes), list(probabilities)], schema=SCHEMA))
 
 
 def read(folder: Path) -> Predictions:
-    """The predictions in an evaluation's folder.
-
-    Raises:
-        IntegrityError: another version wrote them.
-    """
+    """The predictions in an evaluation's folder; IntegrityError if another version wrote them."""
     table = read_table(folder / RESULTS, SCHEMA.names)
     samples = table.column("sample").to_pylist()
     classes, probabilities = (
@@ -101,11 +85,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
-    """The content of an Arrow IPC file.
-
-    Raises:
-        IntegrityError: it has other columns.
-    """
+    """The content of an Arrow IPC file; IntegrityError if it has other columns."""
     with pa.OSFile(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
     if table.schema.names != list(columns):
@@ -117,13 +97,10 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def require_same(folders: Sequence[Path], samples: Sequence[object]) -> None:
-    """Refuse to compare evaluations of different samples.
+    """Refuse to compare evaluations of different samples with a DataError.
 
     Args:
-        folders: of the evaluations.
-        samples: of each: names, and what else has to be equal.
-    Raises:
-        DataError: they differ.
+        samples: of each evaluation: names, and what else has to be equal.
     """
     for folder, evaluated in zip(folders, samples, strict=True):
         if evaluated != samples[0]:
@@ -134,12 +111,7 @@ def require_same(folders: Sequence[Path], samples: Sequence[object]) -> None:
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
-    """Top-1 accuracy of some evaluations; see `alambique.tasks.base.Task.resample`.
-
-    Raises:
-        DataError: they are not of the same samples.
-        IntegrityError: another version wrote one.
-    """
+    """Top-1 accuracy of some evaluations; see `alambique.tasks.Task.resample`."""
     evaluations = [read(folder) for folder in folders]
     require_same(folders, [(predictions.samples, predictions.labels.tolist()) for predictions in evaluations])
     count = len(evaluations[0].samples)

@@ -6,7 +6,7 @@ A view is what a teacher is given of a sample: a random crop of an image; the te
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alambique.config.classify import Distill
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema, topk
 from alambique.softlabels.key import Recipe
@@ -32,7 +33,6 @@ class ClassLabels(NamedTuple):
     """The teachers' distributions for the v views of one sample, each reduced to its k likeliest classes.
 
     Attributes:
-        sample: its name, as in train/cat/x.png.
         log_probabilities: of the likeliest classes at temperature 1, descending, (v, k).
         classes: which classes these are, (v, k).
         log_remaining_mass: logarithm of the other classes' probabilities summed up, (v,).
@@ -56,7 +56,6 @@ class ClassRecipe(Recipe[ClassLabels]):
 
     @property
     def row(self) -> type[ClassLabels]:
-        """The class of its rows."""
         return ClassLabels
 
     def describe(self) -> dict[str, str]:
@@ -78,25 +77,12 @@ class ClassRecipe(Recipe[ClassLabels]):
 
 
 def average(log_probabilities: Tensor) -> Tensor:
-    """Logarithm of the teachers' mean probabilities.
-
-    Args:
-        log_probabilities: nats, (teachers, n, classes).
-    Returns:
-        (n, classes).
-    """
+    """Logarithm of the teachers' mean probabilities: from (teachers, n, classes) to (n, classes), nats."""
     return log_probabilities.logsumexp(0) - math.log(len(log_probabilities))
 
 
 def keep(sample: str, log_probabilities: Tensor, checksums: Sequence[int], recipe: ClassRecipe) -> ClassLabels:
-    """A sample's row of the cache.
-
-    Args:
-        sample: its name.
-        log_probabilities: of all classes, (v, classes).
-        checksums: of its v views.
-        recipe: how many classes to keep.
-    """
+    """A sample's row of the cache, from the log-probabilities of all classes, (v, classes), and its v checksums."""
     kept = topk.keep(log_probabilities, recipe.width)
     return ClassLabels(
         sample,
@@ -117,7 +103,7 @@ def base_recipe(cards: Sequence[Card], dataset: Dataset, params: Any, classes: l
 
     Args:
         cards: of the teachers, in the order of `params.teachers`.
-        classes: of the dataset, by index; none where there are none.
+        classes: of the dataset; none where it has none.
     Raises:
         IntegrityError: a teacher was trained for other classes.
     """
@@ -137,12 +123,10 @@ def base_recipe(cards: Sequence[Card], dataset: Dataset, params: Any, classes: l
 
 
 def view_targets(cache: Mapping[str, ClassLabels], sample: str, view: int, checksum: int) -> dict[str, Any]:
-    """The teachers' distribution for one view, under the names that `divergence` reads in a batch.
+    """The teachers' distribution for one view, under the names that `distillation_loss` reads in a batch.
 
     Args:
-        cache: by sample.
-        sample: its name.
-        view: number of the view, from 0.
+        view: its number, from 0.
         checksum: of the view as the student is given it.
     Returns:
         log_probabilities: (k,); classes: (k,); log_remaining_mass: a number.
@@ -164,19 +148,26 @@ def view_targets(cache: Mapping[str, ClassLabels], sample: str, view: int, check
     }
 
 
-def divergence(logits: Tensor, batch: Mapping[str, Tensor], temperature: float) -> Tensor:
-    """T² · KL(teachers ‖ student) of a batch of views, see `softlabels.topk.kl_divergence`.
+def distillation_loss(
+    logits: Tensor,
+    batch: dict[str, Tensor],
+    distill: Distill,
+    cross_entropy: Callable[[Tensor, dict[str, Tensor]], Tensor],
+) -> dict[str, Tensor]:
+    """The divergence from the teachers (see `softlabels.topk.kl_divergence`) and the cross-entropy, both weighted.
 
     Args:
         logits: the student's, (batch, classes).
         batch: with the names of `view_targets`.
-        temperature: T > 0.
+        cross_entropy: of the logits and the batch's labels.
     Returns:
-        scalar, nats, mean over the batch.
+        scalars, nats, means over the batch.
     """
-    return topk.kl_divergence(
-        logits, batch["log_probabilities"], batch["classes"], batch["log_remaining_mass"], temperature
-    )
+    teacher = (batch["log_probabilities"], batch["classes"], batch["log_remaining_mass"])
+    parts = {"divergence": distill.weight * topk.kl_divergence(logits, *teacher, distill.temperature)}
+    if distill.weight < 1:
+        parts["cross_entropy"] = (1 - distill.weight) * cross_entropy(logits, batch)
+    return parts
 
 
 def mean_probabilities(row: ClassLabels, classes: int) -> NDArray[np.float64]:
@@ -188,28 +179,3 @@ def mean_probabilities(row: ClassLabels, classes: int) -> NDArray[np.float64]:
     )
     probabilities: NDArray[np.float64] = topk.densify(kept, classes).double().softmax(1).mean(0).numpy()
     return probabilities
-
-
-def row_totals(row: ClassLabels) -> dict[str, float]:
-    """Number of views, and the sums over them of the likeliest class's probability and of the remaining mass."""
-    return {
-        "views": len(row.checksums),
-        "confidence": float(np.exp(row.log_probabilities[:, 0].astype(float)).sum()),
-        "remaining_mass": float(np.exp(row.log_remaining_mass.astype(float)).sum()),
-    }
-
-
-def shard_metrics(rows: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, float]:
-    """Samples and views of a shard, and what the teachers gave on average to the likeliest class and to the rest.
-
-    Args:
-        rows: each sample's name, which begins with the folder of its split, and its `row_totals`.
-    """
-    views = sum(totals["views"] for _, totals in rows)
-    return {
-        "images": len(rows),
-        "unlabelled_images": sum(sample.startswith("unlabelled/") for sample, _ in rows),
-        "views": views,
-        "mean_confidence": sum(totals["confidence"] for _, totals in rows) / max(views, 1),
-        "mean_remaining_mass": sum(totals["remaining_mass"] for _, totals in rows) / max(views, 1),
-    }

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import DATA
 from alambique.runtimes.base import Program, Validation
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierTask(TorchTask):
-    """The part of `alambique.tasks.base.Task` that does not depend on what is classified."""
+    """The part of `alambique.tasks.Task` that does not depend on what is classified."""
 
     measures: ClassVar[Mapping[str, Measure]] = MEASURES
     by_class: ClassVar[Mapping[str, Measure]] = BY_CLASS
@@ -54,14 +57,23 @@ class ClassifierTask(TorchTask):
     # Soft labels
 
     def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
-        from alambique.tasks.classifiers.soft_labels import shard_metrics
-
-        return shard_metrics(rows)
+        """Samples and views, and what the teachers gave on average to the likeliest class and to the rest."""
+        views = sum(totals["views"] for _, totals in rows)
+        return {
+            "images": len(rows),
+            "unlabelled_images": sum(sample.startswith("unlabelled/") for sample, _ in rows),
+            "views": views,
+            "mean_confidence": sum(totals["confidence"] for _, totals in rows) / max(views, 1),
+            "mean_remaining_mass": sum(totals["remaining_mass"] for _, totals in rows) / max(views, 1),
+        }
 
     def row_totals(self, row: ClassLabels) -> Mapping[str, float]:
-        from alambique.tasks.classifiers.soft_labels import row_totals
-
-        return row_totals(row)
+        """Number of views, and the sums over them of the likeliest class's probability and of the remaining mass."""
+        return {
+            "views": len(row.checksums),
+            "confidence": float(np.exp(row.log_probabilities[:, 0].astype(float)).sum()),
+            "remaining_mass": float(np.exp(row.log_remaining_mass.astype(float)).sum()),
+        }
 
     # Measuring
 
@@ -86,7 +98,11 @@ class ClassifierTask(TorchTask):
 
         return resample(evaluations)
 
-    # Showing
+    # Serving and showing
+
+    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
+        program = self.open(folder, threads)
+        return lambda sample: program(np.asarray(sample))[0]
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
         from alambique.tasks.classifiers.pictures import pictures
@@ -112,4 +128,4 @@ class ClassifierTask(TorchTask):
 
         params: Any = config.load(project)
         labels = inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
-        inspection.show_sample(labels.find(sample), labels.classes, params.distill.temperature, console)
+        inspection.show_sample(labels, sample, params.distill.temperature, console)

@@ -19,32 +19,17 @@ OPERATORS = (*CONVOLUTIONAL, "Gemm", "MatMul", "GlobalAveragePool", "ReduceMean"
 
 
 def calibration(dataset: Dataset, count: int, image_size: int, seed: int) -> Calibration:
-    """Inputs of `draw`'s images, with their number and digest.
-
-    Args:
-        count: images, at most.
-        image_size: side of the input, pixels.
-        seed: of the draw.
-    Raises:
-        DataError: train is empty.
-    """
+    """Inputs of `draw`'s images, with their number and digest."""
     images = draw(dataset, count, seed)
     contents = "".join(f"{sha256(image)}\n" for image in images)
     return Calibration(
         [preprocess(image, image_size) for image in images],
-        {
-            "calibration_images": len(images),
-            "calibration_digest": hashlib.sha256(contents.encode()).hexdigest(),
-        },
+        {"calibration_images": len(images), "calibration_digest": hashlib.sha256(contents.encode()).hexdigest()},
     )
 
 
 def draw(dataset: Dataset, count: int, seed: int) -> list[Path]:
-    """Draw `count` training images, or all if there are fewer, of the classes in turn; equal seeds draw the same.
-
-    Raises:
-        DataError: train is empty.
-    """
+    """Draw `count` training images, or all if there are fewer, of the classes in turn; equal seeds draw the same."""
     images = dataset.require("train")
     shuffled = [images[index] for index in np.random.default_rng(seed).permutation(len(images))]
     per_class: dict[int, int] = {}

@@ -18,11 +18,7 @@ LABELS: dict[str, str] = {**PLACE, "class": "object"}
 
 
 def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
-    """A row for every image, for every label, and for every class in each labelled split.
-
-    Args:
-        min_images_per_class: in each labelled split.
-    """
+    """A row for every image, for every label, and for every class in each labelled split."""
     images: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
     for split in SPLITS:

@@ -23,11 +23,7 @@ class Dataset(Images):
         return below[0] if len(below) > 1 else ""
 
     def label(self, image: Path) -> int:
-        """The index of a labelled image's class.
-
-        Raises:
-            DataError: data.yaml knows no such class.
-        """
+        """The index of a labelled image's class; DataError if data.yaml knows no such class."""
         name = self.class_of(image)
         if name not in self.classes:
             raise DataError(
@@ -37,11 +33,7 @@ class Dataset(Images):
         return self.classes.index(name)
 
     def require(self, split: str) -> list[Path]:
-        """The images of a split that is needed.
-
-        Raises:
-            DataError: there are none.
-        """
+        """The images of a split that is needed; DataError where there are none."""
         if images := self.images(split):
             return images
         raise DataError(
@@ -49,7 +41,6 @@ class Dataset(Images):
         )
 
     def size(self, split: str) -> int:
-        """Number of images in a split; 0 where it has none."""
         return len(self.images(split))
 
     def digest(self, split: str) -> str:

@@ -20,12 +20,11 @@ NAMES = {
 
 
 def import_dataset(source: str, target: Path) -> None:
-    """Copy the images of the folder `source` to `target`.
+    """Copy the images of the folder `source` to `target`, which is made; see `dataset.Dataset`.
 
     Args:
         source: train, val and test (or as in `NAMES`), each with a folder for every class, and unlabelled images if
             any; all of them may lie below images/.
-        target: to be made; see `dataset.Dataset`.
     Raises:
         DataError: what is missing, and where.
     """

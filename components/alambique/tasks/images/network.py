@@ -1,4 +1,4 @@
-"""Classifiers: built, saved, loaded at the widths that pruning left them, counted and described.
+"""Classifiers, YOLO26's own, and torchvision's and timm's by their names there: built, saved, loaded, and counted.
 
 A checkpoint holds the architecture, the class names and the weights, and nothing that runs when it is loaded.
 """
@@ -10,17 +10,41 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alambique.config.classify import Network
-from alambique.errors import DataError
-from alambique.runtimes.base import Program
-from alambique.tasks.images.architectures import Classifier, classifier, split_blocks
+from alambique.errors import ConfigurationError, DataError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""What the pixels of torchvision's and timm's models are normalised by, of each colour."""
 KIND = "alambique classifier"
 """Tells a checkpoint of ours from a plain state dict."""
+
+
+class Classifier(nn.Module):
+    """Logits from pixels, whatever input and output the body has.
+
+    Args:
+        body: any network that returns logits, or a tuple of probabilities and logits.
+        normalise: whether its input is normalised by ImageNet's mean and deviation.
+    """
+
+    def __init__(self, body: nn.Module, normalise: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.normalise = normalise
+        self.mean: Tensor
+        self.std: Tensor
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 3, height, width), RGB, 0 to 1 → (batch, classes)."""
+        output = self.body((x - self.mean) / self.std if self.normalise else x)
+        # In evaluation, YOLO's head returns the probabilities as well.
+        logits: Tensor = output[1] if isinstance(output, tuple) else output
+        return logits
 
 
 class ClassifierNetwork(NamedTuple):
@@ -47,17 +71,13 @@ def build(architecture: Network, classes: Sequence[str], seed: int) -> Classifie
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = classifier(architecture, len(classes))
+        model = Classifier(_body(architecture, len(classes)), normalise=architecture.family != "yolo26-cls")
     plain = Network(**architecture.model_dump(include=set(Network.model_fields)))  # of a student: without its weights
     return ClassifierNetwork(model.eval(), plain, list(classes))
 
 
 def load(path: Path) -> ClassifierNetwork:
-    """A checkpoint of ours.
-
-    Raises:
-        DataError: the file holds none.
-    """
+    """A checkpoint of ours; DataError if the file holds none."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -81,12 +101,22 @@ def save(network: ClassifierNetwork, path: Path) -> None:
 
 def from_content(content: dict[str, Any]) -> ClassifierNetwork:
     """The network of a checkpoint's content, at whatever widths it has."""
-    architecture = Network.model_validate({**content["network"], "scale": _scale(content["network"]["scale"])})
+    scale = content["network"]["scale"]
+    scale = tuple(scale) if isinstance(scale, list) else scale
+    architecture = Network.model_validate({**content["network"], "scale": scale})
     built = build(architecture, content["classes"], 0)
     model = split_blocks(built.model) if content["split"] else built.model
     _fit(model, content["state"])
     model.load_state_dict(content["state"])
     return built._replace(model=model.eval(), split=content["split"])
+
+
+def split_blocks(model: Classifier) -> Classifier:
+    """The same function without convolutions whose output is chunked, which a dependency graph cannot follow."""
+    from alambique.tasks.yolo.chunk_split import split
+
+    body: Any = model.body
+    return Classifier(split(body), model.normalise).train(model.training)
 
 
 def parameters(model: nn.Module) -> int:
@@ -102,24 +132,39 @@ def macs(model: nn.Module, image_size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def program(model: Classifier, threads: int) -> Program:
-    """A classifier on torch, called as its artifacts are: from images to logits.
+def _body(architecture: Network, classes: int) -> nn.Module:
+    match architecture.family:
+        case "yolo26-cls":
+            return _yolo(architecture, classes)
+        case "torchvision":
+            import torchvision
 
-    Args:
-        model: in evaluation mode, on the CPU.
-        threads: that torch computes with.
-    """
-    torch.set_num_threads(threads)
+            if architecture.name not in torchvision.models.list_models(torchvision.models):
+                raise ConfigurationError(f"torchvision has no classifier {architecture.name!r}; see torchvision.models")
+            body: nn.Module = torchvision.models.get_model(str(architecture.name), weights=None, num_classes=classes)
+            return body
+        case "timm":
+            import timm
 
-    @torch.inference_mode()
-    def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        return [model(*(torch.from_numpy(array) for array in inputs)).numpy()]
+            if not timm.is_model(str(architecture.name)):
+                raise ConfigurationError(f"timm has no model {architecture.name!r}; see timm.list_models()")
+            model: nn.Module = timm.create_model(str(architecture.name), pretrained=False, num_classes=classes)
+            return model
 
-    return predict
 
+def _yolo(architecture: Network, classes: int) -> nn.Module:
+    from ultralytics.nn.tasks import ClassificationModel, yaml_model_load
 
-def _scale(scale: Any) -> Any:
-    return tuple(scale) if isinstance(scale, list) else scale
+    from alambique.tasks.yolo.upstream import quiet
+
+    letter = architecture.scale if isinstance(architecture.scale, str) else ""
+    content = yaml_model_load(f"yolo26{letter or 'n'}-cls.yaml")
+    if not letter:
+        # Ultralytics looks scales up by name in the architecture.
+        content |= {"scales": {"custom": list(architecture.scale or ())}, "scale": "custom"}
+    with quiet():
+        body: nn.Module = ClassificationModel(content | {"nc": classes}, verbose=False)
+    return body
 
 
 def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:

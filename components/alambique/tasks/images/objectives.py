@@ -1,4 +1,4 @@
-"""Training objectives: views of labelled images, or views of all images with the teachers' soft labels."""
+"""What image classifiers are trained on, labels or the teachers' soft labels, and the accuracy on val meanwhile."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset as TorchDataset
 
 from alambique.config.classify import Augment, Distill
-from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassLabels, digests, divergence, view_targets
+from alambique.tasks.classifiers.soft_labels import (
+    UNLABELLED,
+    ClassLabels,
+    digests,
+    distillation_loss,
+    view_targets,
+)
 from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.preprocess import square
 from alambique.tasks.images.soft_labels import ViewRecipe, views_of_all
 from alambique.tasks.images.views import Views
-from alambique.tasks.training_loop import Batch, TrainingObjective
+from alambique.tasks.training_loop import Batch, Measure, TrainingObjective
 
-Sample = dict[str, Any]
+BATCH = 64
+"""Val images that are measured at once."""
 
 
-class ViewDataset(TorchDataset[Sample]):
+class ViewDataset:
     """An epoch's samples: some images, each in one of its views.
 
     Args:
@@ -43,7 +50,7 @@ class ViewDataset(TorchDataset[Sample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, position: int) -> dict[str, Any]:
         """Pixels; labels of the image and of the one mixed in; the image's own share; the teachers' targets.
 
         Raises:
@@ -63,13 +70,7 @@ class ViewDataset(TorchDataset[Sample]):
 
 
 def by_labels(dataset: Dataset, image_size: int, augment: Augment, samples: int) -> TrainingObjective:
-    """The labelled images alone, over and over, each time in another view.
-
-    Args:
-        image_size: side of a view, pixels.
-        augment: how views are drawn.
-        samples: of an epoch.
-    """
+    """The labelled images alone, over and over, each time in another view of `image_size` pixels."""
     images = dataset.images("train")
     views = Views(images, [dataset.inside(image) for image in images], image_size, augment)
     labels = [dataset.label(image) for image in images]
@@ -88,13 +89,7 @@ def by_labels(dataset: Dataset, image_size: int, augment: Augment, samples: int)
 def by_soft_labels(
     dataset: Dataset, cache: Mapping[str, ClassLabels], recipe: ViewRecipe, distill: Distill
 ) -> TrainingObjective:
-    """All images, in the views that the teachers were given: one view of each in an epoch, the first after the last.
-
-    Args:
-        cache: soft labels by the image's name.
-        recipe: how these were made.
-        distill: temperature, and the weight of the divergence.
-    """
+    """All images, in the views that the teachers were given: one view of each in an epoch, the first after the last."""
     views = views_of_all(dataset, recipe)
     labelled = dataset.images("train")
     labels = [dataset.label(image) for image in labelled] + [UNLABELLED] * (len(views) - len(labelled))
@@ -103,11 +98,7 @@ def by_soft_labels(
         return ViewDataset(views, labels, [(index, epoch % recipe.views) for index in range(len(views))], cache)
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits = model(scaled(batch))
-        parts = {"divergence": distill.weight * divergence(logits, batch, distill.temperature)}
-        if distill.weight < 1:
-            parts["cross_entropy"] = (1 - distill.weight) * cross_entropy(logits, batch)
-        return parts
+        return distillation_loss(model(scaled(batch)), batch, distill, cross_entropy)
 
     return TrainingObjective(
         epoch_dataset, collate, loss, _identity("soft", dataset, recipe.digest(), distill), ("divergence",)
@@ -132,7 +123,30 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     return total / weight.clamp(min=1e-6)
 
 
-def collate(samples: list[Sample]) -> Batch:
+def measure_on_val(dataset: Dataset, image_size: int) -> Measure:
+    """What measures a torch module on val: top1, then nll, the mean negative log-likelihood, nats.
+
+    Raises:
+        DataError: val is empty, or an image of it is broken or in the folder of no class.
+    """
+    images = dataset.require("val")
+    labels = torch.tensor([dataset.label(image) for image in images])
+    pixels = torch.from_numpy(np.stack([square(image, image_size).transpose(2, 0, 1) for image in images]))
+
+    @torch.inference_mode()
+    def measure(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        batches = (pixels[start : start + BATCH].to(device) for start in range(0, len(pixels), BATCH))
+        logits = torch.cat([model(batch.float() / 255).float().cpu() for batch in batches])
+        return {
+            "top1": float((logits.argmax(1) == labels).double().mean()),
+            "nll": float(nn.functional.cross_entropy(logits, labels)),
+        }
+
+    return measure
+
+
+def collate(samples: list[dict[str, Any]]) -> Batch:
     """A batch of tensors, each of all samples."""
     return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
 

@@ -43,11 +43,7 @@ def read(path: Path, least: int | None = None) -> Image.Image:
 
 
 def cut(image: Image.Image, box: Box, size: int) -> NDArray[np.uint8]:
-    """A part of an image, scaled to a square.
-
-    Returns:
-        (size, size, 3), RGB.
-    """
+    """A part of an image, scaled to a square, (size, size, 3), RGB."""
     return np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
@@ -59,25 +55,13 @@ def centre(image: Image.Image) -> Box:
 
 
 def square(path: Path, size: int) -> NDArray[np.uint8]:
-    """The largest centred square of an image file, scaled.
-
-    Returns:
-        (size, size, 3), RGB.
-    Raises:
-        DataError: the file is not an image.
-    """
+    """The largest centred square of an image file, scaled, (size, size, 3), RGB; DataError if it is not an image."""
     image = read(path)
     return cut(image, centre(image), size)
 
 
 def preprocess(path: Path, size: int) -> NDArray[np.float32]:
-    """A classifier's input from one image file.
-
-    Returns:
-        (1, 3, size, size), RGB, 0 to 1.
-    Raises:
-        DataError: the file is not an image.
-    """
+    """A classifier's input from one image file, (1, 3, size, size), RGB, 0 to 1; DataError if it is not an image."""
     return network_input(square(path, size))
 
 

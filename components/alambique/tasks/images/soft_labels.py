@@ -34,7 +34,6 @@ class ViewRecipe(ClassRecipe):
     augment: Augment
 
     def describe(self) -> dict[str, str]:
-        """See `ClassRecipe.describe`."""
         if self.augment.mix != "none":
             raise IntegrityError(
                 f"the soft labels are of views of two images each ({self.augment.mix}), of which none tells of one "
@@ -52,14 +51,7 @@ def views_of_all(dataset: Dataset, recipe: ViewRecipe) -> Views:
 def label_views(
     models: Sequence[nn.Module], views: Views, order: Sequence[int], recipe: ViewRecipe
 ) -> Iterator[ClassLabels]:
-    """The teachers' soft labels, image by image.
-
-    Args:
-        models: in evaluation mode; they are moved to the GPU if there is one.
-        views: of all images.
-        order: indices of those to label, in this order.
-        recipe: what to keep, and how many views of each.
-    """
+    """The teachers' soft labels of the images with these indices, in this order; models are moved to a GPU, if any."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for model in models:
         model.to(device)
@@ -75,12 +67,10 @@ def label_views(
 
 @torch.inference_mode()
 def predict(models: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Log-probabilities of the classes, averaged over the teachers as probabilities.
+    """Log-probabilities of the classes, averaged over the teachers as probabilities, (batch, classes), on the CPU.
 
     Args:
         images: (batch, 3, size, size), RGB, 0 to 1.
-    Returns:
-        (batch, classes), on the CPU.
     """
     device = next(models[0].parameters()).device
     logits = torch.stack([model(images.to(device)).float() for model in models])

@@ -18,9 +18,8 @@ from torch import nn
 from alambique.config.classify import Importance
 from alambique.errors import ConfigurationError
 from alambique.tasks.images import network
-from alambique.tasks.images.architectures import Classifier, split_blocks
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.images.network import Classifier, ClassifierNetwork, split_blocks
 from alambique.tasks.images.preprocess import preprocess
 
 TOLERANCE = 0.03
@@ -46,7 +45,6 @@ def channel_ratio(full: ClassifierNetwork, ratio: float, importance: Importance,
         full: as of `prepared`.
         ratio: of the multiply-accumulates to remove, 0 to 1.
         importance: which channels stay: of large weights, of large scales in batch norm, or of large weight × gradient.
-        image_size: side of the input, pixels.
     Returns:
         0 to 1, for `without_channels`.
     Raises:
@@ -77,10 +75,7 @@ def prepared(
 ) -> ClassifierNetwork:
     """A copy of a network that can be pruned: YOLO26's blocks split, with the gradients that taylor needs.
 
-    The gradients are of the cross-entropy on some labelled images.
-
-    Args:
-        seed: of the draw of images.
+    The gradients are of the cross-entropy on some labelled images, drawn by `seed`.
     """
     if full.architecture.family == "yolo26-cls" and not full.split:
         copy = full._replace(model=split_blocks(full.model).eval(), split=True)
@@ -94,14 +89,7 @@ def prepared(
 def without_channels(
     full: ClassifierNetwork, ratio: float, importance: Importance, image_size: int
 ) -> ClassifierNetwork:
-    """A copy of a network without a ratio of each layer's channels.
-
-    Args:
-        full: as of `prepared`; left as it was.
-        ratio: of the channels, 0 to 1.
-        importance: see `channel_ratio`.
-        image_size: side of the input, pixels.
-    """
+    """A copy of a network that `prepared` made, without a ratio, 0 to 1, of each layer's channels."""
     model = deepcopy(full.model)
     for parameter, copy in zip(full.model.parameters(), model.parameters(), strict=True):
         copy.grad = None if parameter.grad is None else parameter.grad.clone()  # a copied parameter has none

@@ -14,20 +14,14 @@ from alambique.config.classify import Network, Params, Teacher
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import CARD, WEIGHTS
-from alambique.runtimes.base import (
-    Exportable,
-    Program,
-    Quantization,
-    StaticInt8,
-    TensorSpec,
-    Validation,
-    WeightOnly,
-)
+from alambique.runtimes.base import Exportable, Quantization, StaticInt8, TensorSpec, Validation, WeightOnly
 from alambique.tasks.base import Calibration, Card, Facts, PruningPlans, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 
 if TYPE_CHECKING:
+    import onnx
     from markupsafe import Markup
+    from torch import Tensor
 
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
@@ -42,10 +36,12 @@ LIBRARIES = {"yolo26-cls": "ultralytics", "torchvision": "torchvision", "timm": 
 """The distribution that each family of networks is built from."""
 EXPORTERS = ("onnxscript", "onnxslim")
 """Distributions with a part in the ONNX graph."""
+OPSET = 18
+"""ONNX Runtime's static quantization refuses 21 and above."""
 
 
 class Classify(ClassifierTask):
-    """See `alambique.tasks.base.Task`."""
+    """See `alambique.tasks.Task`."""
 
     name: ClassVar[str] = "classify"
     about: ClassVar[str] = "tell classes of images apart: YOLO26-cls, torchvision, timm"
@@ -132,7 +128,7 @@ class Classify(ClassifierTask):
         return by_soft_labels(dataset, cache, recipe, params.distill)
 
     def measure_in_training(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> Measure:
-        from alambique.tasks.images.validation import measure_on_val
+        from alambique.tasks.images.objectives import measure_on_val
 
         return measure_on_val(dataset, params.input_size)
 
@@ -199,9 +195,20 @@ class Classify(ClassifierTask):
     # Export and quantization
 
     def exportable(self, folder: Path) -> Exportable:
-        from alambique.tasks.images.export import exportable
+        import onnxslim
+        import torch
 
-        return exportable(self.load(folder).model, read_json(folder / CARD)["image_size"])
+        from alambique.runtimes.torch_graph import to_onnx
+
+        model, size = self.load(folder).model.requires_grad_(False), read_json(folder / CARD)["image_size"]
+        example = (torch.zeros(1, 3, size, size),)
+        inputs, outputs = ("images",), ("logits",)
+
+        def graph() -> onnx.ModelProto:
+            slim: onnx.ModelProto = onnxslim.slim(to_onnx(model, example, inputs, outputs, OPSET))
+            return slim
+
+        return Exportable(graph, lambda _: model, example, OPSET, inputs, outputs)
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
         from alambique.tasks.images.preprocess import DESCRIPTION
@@ -213,9 +220,6 @@ class Classify(ClassifierTask):
             "output": {**logits, "about": "logits in the order of `classes`; their softmax are the probabilities"},
             "preprocessing": DESCRIPTION,
         }
-
-    def copy_beside(self, folder: Path, target: Path) -> None:
-        pass  # the card says all that the artifact needs
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         from alambique import runtimes
@@ -262,10 +266,8 @@ class Classify(ClassifierTask):
             for image in dataset.require(split)
         ]
 
-    def program(self, folder: Path, threads: int) -> Program:
-        from alambique.tasks.images.network import program
-
-        return program(self.load(folder).model, threads)
+    def forward(self, network: ClassifierNetwork) -> Callable[..., tuple[Tensor]]:
+        return lambda images: (network.model(images),)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         size = card["image_size"]
@@ -277,10 +279,6 @@ class Classify(ClassifierTask):
         # The same on every runtime, whatever the shapes that the artifact itself works with.
         size = card["image_size"]
         return [("float32", [1, 3, size, size])], [("float32", [1, len(card["classes"])])]
-
-    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        program = self.open(folder, threads)
-        return lambda image: program(image)[0]
 
     def labels(self, dataset: Dataset) -> Mapping[str, str]:
         return {dataset.inside(image): dataset.class_of(image) for image in dataset.images("train")}

@@ -51,10 +51,8 @@ class Views:
     """Any number of views of each of some images.
 
     Args:
-        images: files.
         names: of the images, which the views are drawn from.
         size: side of a view, pixels.
-        augment: how they are drawn.
     """
 
     def __init__(self, images: Sequence[Path], names: Sequence[str], size: int, augment: Augment) -> None:

@@ -25,8 +25,8 @@ def load_matching(built: ClassifierNetwork, weights: Path) -> None:
     Raises:
         DataError: it cannot be read, or is of another architecture.
     """
-    state = built.model.state_dict()
-    given = _with_our_names(state, _state(weights))
+    state, content = built.model.state_dict(), _read(weights)
+    given = _with_our_names(state, content["state"] if content.get("kind") == KIND else _tensors(content))
     fitting = {name: tensor for name, tensor in given.items() if name in state and tensor.shape == state[name].shape}
     if 2 * len(fitting) < len(state):
         raise DataError(
@@ -41,7 +41,7 @@ def load_all(architecture: Network, classes: Sequence[str], weights: Path) -> Cl
 
     Args:
         architecture: of a file that does not name its own.
-        classes: those it must have been trained for, in index order.
+        classes: those it must have been trained for.
         weights: as of `load_matching`.
     Raises:
         DataError: it cannot be read, is of another architecture, or was trained for other classes.
@@ -73,11 +73,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}, no weights; give a state dict or a checkpoint")
     return content
-
-
-def _state(path: Path) -> State:
-    content = _read(path)
-    return content["state"] if content.get("kind") == KIND else _tensors(content)
 
 
 def _tensors(content: dict[str, Any]) -> State:

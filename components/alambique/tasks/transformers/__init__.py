@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.transformers.causal import TEXT
 from alambique.tasks.transformers.classifier import TEXT_CLASSIFY
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.importance import Batches
+    from alambique.tasks.transformers.prunable import Batches
 
 
 class TransformersTask(TorchTask):
-    """The part of `alambique.tasks.base.Task` that does not depend on what a network predicts."""
+    """The part of `alambique.tasks.Task` that does not depend on what a network predicts."""
 
     samples: ClassVar[str] = "texts"
 
@@ -35,10 +35,9 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
-        """The model in a Hugging Face folder.
+        """The model in an untrusted Hugging Face folder.
 
         Args:
-            folder: untrusted.
             classes: that it is to predict; None: its own.
             seed: of layers that it lacks.
         Raises:
@@ -67,12 +66,7 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
-        """The tokenizer of given weights, or else one trained on the dataset's texts.
-
-        Args:
-            weights: a Hugging Face folder.
-            vocabulary: tokens of one that is trained.
-        """
+        """The tokenizer of a folder of Hugging Face's, or else one of `vocabulary` tokens, trained on the texts."""
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: Texts, params: Any, folder: Path) -> None:
         """Copy a Hugging Face folder as it is, but for a chat template that it lacks and the dataset needs."""
@@ -101,11 +95,7 @@ class TransformersTask(TorchTask):
 
     @abstractmethod
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        """A card's macs, network (its sizes), and classes.
-
-        Args:
-            max_tokens: of a text.
-        """
+        """A card's macs, network (its sizes), and classes."""
 
     # Training
 
@@ -145,15 +135,15 @@ class TransformersTask(TorchTask):
         return PruningPlans(plans)
 
     def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
-        from alambique.tasks.transformers import importance, structured_pruning
-        from alambique.tasks.transformers.prunable import Sizes
+        from alambique.tasks.transformers import structured_pruning
+        from alambique.tasks.transformers.prunable import Sizes, measure_importance
 
-        scores = importance.measure(network.model, self.importance_batches(network, dataset, params))
+        scores = measure_importance(network.model, self.importance_batches(network, dataset, params))
         return network._replace(model=structured_pruning.cut(network.model, Sizes(*plan), scores))
 
     @abstractmethod
     def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:
-        """The first texts of train, on which `importance.measure` runs the network."""
+        """The first texts of train, on which `measure_importance` runs the network."""
 
     # Export and serving
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,7 @@ from alambique.tasks.transformers.base import TransformersTask
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from alambique.evaluation.leaderboard import Leaderboard
@@ -30,12 +32,12 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.importance import Batches
-    from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+    from alambique.tasks.transformers.prunable import Batches
+    from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 
 
 class CausalText(TransformersTask):
-    """The task `text`; see `alambique.tasks.base.Task`."""
+    """The task `text`; see `alambique.tasks.Task`."""
 
     name: ClassVar[str] = "text"
     about: ClassVar[str] = "continue texts, answer in chats: Llamas, from any causal language model"
@@ -86,7 +88,7 @@ class CausalText(TransformersTask):
     def build(
         self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
-        """See `alambique.tasks.base.Task.build`; a student without weights may be given the folder of a tokenizer."""
+        """A student without weights may be given the folder of a tokenizer."""
         from alambique.tasks.transformers import models
         from alambique.tasks.transformers.checkpoint import Network
 
@@ -175,9 +177,25 @@ class CausalText(TransformersTask):
     # Soft labels
 
     def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> TokenRecipe:
-        from alambique.tasks.transformers.soft_labels import recipe
+        from alambique.tasks.classifiers.soft_labels import base_recipe
+        from alambique.tasks.transformers.soft_labels import TokenRecipe
 
-        return recipe(cards, dataset, params)
+        first, how = cards[0], params.soft_labels
+        for name, card in zip(params.teachers, cards, strict=True):
+            if card["tokenizer"] != first["tokenizer"]:
+                raise ConfigurationError(
+                    f"teachers: {params.teachers[0]} and {name} have different tokenizers, so that their distributions "
+                    "cannot be averaged; name one of them"
+                )
+        return TokenRecipe(
+            **base_recipe(cards, dataset, params, []),
+            preprocessing={"windows": "overlap by one token"},
+            tokenizer=first["tokenizer"],
+            vocabulary=first["vocabulary"],
+            max_tokens=first["max_tokens"],
+            temperature=how.temperature,
+            prompt=how.prompt,
+        )
 
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
@@ -187,14 +205,19 @@ class CausalText(TransformersTask):
         return rows(list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards))
 
     def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
-        from alambique.tasks.transformers.soft_labels import shard_metrics
-
-        return shard_metrics(rows)
+        """Texts, sequences and tokens, and the mean probability of the tokens that are not kept."""
+        tokens = sum(totals["tokens"] for _, totals in rows)
+        return {
+            "images": sum("#" not in name for name, _ in rows),
+            "sequences": len(rows),
+            "tokens": tokens,
+            "mean_remaining_mass": sum(totals["remaining_mass"] for _, totals in rows) / max(tokens, 1),
+        }
 
     def row_totals(self, row: TokenLabels) -> Mapping[str, float]:
-        from alambique.tasks.transformers.token_cache import row_totals
-
-        return row_totals(row)
+        """Number of tokens, and the sum over them of the probability of all tokens that are not kept."""
+        kept = np.exp(row.log_probabilities.astype(float)).sum(-1)
+        return {"tokens": len(row.ids), "remaining_mass": float((1 - kept).clip(0).sum())}
 
     # Pruning
 
@@ -265,19 +288,10 @@ class CausalText(TransformersTask):
 
     # Measuring
 
-    def program(self, folder: Path, threads: int) -> Program:
-        import torch
-
+    def forward(self, network: Network) -> Callable[..., tuple[Tensor, ...]]:
         from alambique.tasks.transformers.models import decode
 
-        torch.set_num_threads(threads)
-        model, tokenizer, _ = self.load(folder)
-
-        def predict(*inputs: NDArray[Any]) -> list[NDArray[Any]]:
-            ids, keys, values = map(torch.from_numpy, inputs)
-            return [tensor.numpy() for tensor in decode(model, ids, keys, values, len(tokenizer))]
-
-        return predict
+        return partial(decode, network.model, len(network.tokenizer))
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         """One token after half a text."""
@@ -321,9 +335,6 @@ class CausalText(TransformersTask):
         from alambique.tasks.transformers.pictures import pictures
 
         return pictures(project, board)
-
-    def plots(self, project: Path, params: Params, board: Leaderboard) -> list[tuple[str, str]]:
-        return []
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         from alambique.tasks.transformers.inspection import show

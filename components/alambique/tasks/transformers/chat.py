@@ -19,33 +19,39 @@ from alambique.tasks.transformers.evaluate import empty_past
 
 
 class Generator:
-    """A candidate with the keys and values of the tokens that it was given so far.
+    """A candidate on its own runtime, with the keys and values of the tokens that it was given so far.
 
     Args:
-        program: the candidate, opened.
-        folder: its own.
         temperature: 0 takes the likeliest token; above, tokens are drawn.
-        seed: of what is drawn.
     Attributes:
         generated, seconds: tokens that it generated, and how long that took.
+    Raises:
+        DataError: the folder holds no exported language model.
+        IntegrityError: a file is not what its card says.
     """
 
     keys: Array
     values: Array
 
-    def __init__(self, program: Program, folder: Path, temperature: float, seed: int) -> None:
-        self.card, self.program = read_card(folder), program
+    def __init__(self, folder: Path, threads: int, temperature: float, seed: int) -> None:
+        from alambique import runtimes
+
+        self.card = card = read_card(folder)
+        if card.get("task") != "text":
+            raise DataError(f"{folder} holds a {card.get('task')} artifact, which generates no text")
+        if "runtime" not in card:
+            raise DataError(f"{folder} is a checkpoint, not an exported candidate; give a folder below candidates/")
+        self.program: Program = runtimes.open_candidate(folder, card, threads)
         self.tokenizer = tokenizers.load(folder)
         self.temperature, self.random = temperature, np.random.default_rng(seed)
         self.generated, self.seconds = 0, 0.0
         self._forget()
 
     def generate(self, ids: list[int], limit: int) -> Iterator[str]:
-        """The continuation of `ids`, piece by piece, until the text or the window ends.
+        """The continuation of `ids`, piece by piece, until `limit` tokens or the end of the text or the window.
 
         Args:
             ids: the whole text so far; only tokens that were not given before are computed.
-            limit: tokens.
         """
         ids = ids[-(self.card["max_tokens"] - 1) :]
         if self.past != ids[: len(self.past)] or len(self.past) == len(ids):
@@ -82,39 +88,12 @@ class Generator:
         return int(self.random.choice(len(weights), p=weights / weights.sum()))
 
 
-def open_generator(folder: Path, threads: int, temperature: float, seed: int) -> Generator:
-    """A candidate on its own runtime.
-
-    Raises:
-        DataError: the folder holds no exported language model.
-        IntegrityError: a file is not what its card says.
-    """
-    from alambique import runtimes
-
-    card = read_card(folder)
-    if card.get("task") != "text":
-        raise DataError(f"{folder} holds a {card.get('task')} artifact, which generates no text")
-    if "runtime" not in card:
-        raise DataError(f"{folder} is a checkpoint, not an exported candidate; give a folder below candidates/")
-    program = runtimes.open_candidate(folder, card, threads)
-    return Generator(program, folder, temperature, seed)
-
-
 def chat(folder: Path, *, temperature: float, limit: int, seed: int, threads: int, console: Console) -> None:
     """Read lines and answer each, until the input ends; then print the speed.
 
-    A model with a chat template answers; one without continues each line.
-
-    Args:
-        folder: a candidate's.
-        temperature, seed: see `Generator`.
-        limit: tokens of an answer.
-        threads: the runtime computes with.
-    Raises:
-        DataError: the folder holds no exported language model.
-        IntegrityError: a file is not what its card says.
+    A model with a chat template answers, in at most `limit` tokens; one without continues each line. See `Generator`.
     """
-    generator = open_generator(folder, threads, temperature, seed)
+    generator = Generator(folder, threads, temperature, seed)
     card = generator.card
     mode = "It answers" if card["chat"] else "It continues"
     console.print(f"{card['candidate']}, {card['runtime']}. {mode} each line; end with Ctrl-D.", highlight=False)

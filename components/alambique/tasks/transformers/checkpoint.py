@@ -46,7 +46,6 @@ def load_model(folder: Path, auto: Any, kind: str, **options: Any) -> PreTrained
     """The model in a Hugging Face folder, in FP32 and evaluation mode.
 
     Args:
-        folder: untrusted.
         auto: the library's class that knows the architectures, as AutoModelForCausalLM.
         kind: of model, for errors.
         options: further ones of `from_pretrained`.
@@ -71,21 +70,14 @@ def load_model(folder: Path, auto: Any, kind: str, **options: Any) -> PreTrained
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a checkpoint, or of a candidate, which has it beside the artifact.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The tokenizer of a checkpoint, or of a candidate, which has it beside the artifact; DataError without one."""
     inner = folder / MODEL
     return tokenizers.load(inner if inner.is_dir() else folder)
 
 
 def require_fit(model: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> None:
-    """Refuse a model that is too small for its tokenizer, or for the texts.
+    """Refuse a model, of a folder, that is too small for its tokenizer or for texts of `max_tokens`.
 
-    Args:
-        folder: where it came from.
-        max_tokens: of a text.
     Raises:
         DataError: it has embeddings for fewer tokens than the tokenizer knows.
         ConfigurationError: it cannot take texts of `max_tokens`.

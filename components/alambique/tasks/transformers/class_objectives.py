@@ -10,34 +10,38 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.classify import Distill
-from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, digests, divergence, view_targets
+from alambique.tasks.classifiers.soft_labels import (
+    UNLABELLED,
+    ClassLabels,
+    ClassRecipe,
+    digests,
+    distillation_loss,
+    view_targets,
+)
 from alambique.tasks.training_loop import Batch, TrainingObjective
-from alambique.tasks.transformers import encoding, losses, tokenizers
+from alambique.tasks.transformers import encoding, tokenizers
 from alambique.tasks.transformers.class_soft_labels import checksum
 from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.encoding import Encoded
 from alambique.tasks.transformers.models import class_logits
-from alambique.tasks.transformers.sequences import Samples
 
 
 def by_labels(
     dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int, samples: int | None = None
 ) -> TrainingObjective:
-    """The labelled texts alone, over and over.
+    """The labelled texts alone, over and over; without a number of `samples`, each once an epoch.
 
-    Args:
-        max_tokens: of a text.
-        samples: of an epoch; None: each text once.
     Raises:
         DataError: train is empty, or one of its texts has no label.
     """
     texts = encoding.encode_labelled(dataset, "train", tokenizer, max_tokens)
     count = samples or len(texts)
 
-    def epoch_dataset(epoch: int) -> Samples:
-        return Samples([texts[(epoch * count + place) % len(texts)] for place in range(count)])
+    def epoch_dataset(epoch: int) -> list[Encoded]:
+        return [texts[(epoch * count + place) % len(texts)] for place in range(count)]
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return {"cross_entropy": losses.label(class_logits(model, batch["ids"], batch["mask"]), batch["label"])}
+        return {"cross_entropy": cross_entropy(class_logits(model, batch["ids"], batch["mask"]), batch)}
 
     return TrainingObjective(
         epoch_dataset,
@@ -67,19 +71,21 @@ def by_soft_labels(
     ]
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits = class_logits(model, batch["ids"], batch["mask"])
-        parts = {"divergence": how.weight * divergence(logits, batch, how.temperature)}
-        if how.weight < 1:
-            parts["cross_entropy"] = (1 - how.weight) * losses.label(logits, batch["label"])
-        return parts
+        return distillation_loss(class_logits(model, batch["ids"], batch["mask"]), batch, how, cross_entropy)
 
     return TrainingObjective(
-        lambda _: Samples(samples),
+        lambda _: samples,
         partial(encoding.collate, pad=tokenizer.pad_token_id),
         loss,
         _identity("soft", dataset, tokenizer, max_tokens, recipe.digest(), how),
         ("divergence",),
     )
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Of the labels, mean over the labelled texts, 0 where there are none; scalar, nats."""
+    total = nn.functional.cross_entropy(logits, batch["label"], ignore_index=UNLABELLED, reduction="sum")
+    return total / (batch["label"] != UNLABELLED).sum().clamp(min=1)
 
 
 def _identity(kind: str, dataset: Texts, tokenizer: PreTrainedTokenizerFast, *settings: object) -> str:

@@ -16,14 +16,7 @@ from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import CARD, DATA
-from alambique.runtimes.base import (
-    DynamicInt8,
-    Exportable,
-    Program,
-    Quantization,
-    StaticInt8,
-    TensorSpec,
-)
+from alambique.runtimes.base import DynamicInt8, Exportable, Quantization, StaticInt8, TensorSpec
 from alambique.tasks.base import Calibration, Card, Facts, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 from alambique.tasks.transformers.base import TransformersTask
@@ -31,6 +24,7 @@ from alambique.tasks.transformers.base import TransformersTask
 if TYPE_CHECKING:
     from markupsafe import Markup
     from rich.console import Console
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from alambique.softlabels.reader import Cache
@@ -41,14 +35,14 @@ if TYPE_CHECKING:
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.importance import Batches
+    from alambique.tasks.transformers.prunable import Batches
 
 CALIBRATION = 128
 """Train texts on which activation ranges are measured, evenly spaced in the split."""
 
 
 class TextClassify(TransformersTask, ClassifierTask):
-    """The task `text_classify`; see `alambique.tasks.base.Task`."""
+    """The task `text_classify`; see `alambique.tasks.Task`."""
 
     name: ClassVar[str] = "text_classify"
     about: ClassVar[str] = "put texts into classes, as intents or sentiments: BERTs, from any encoder"
@@ -94,11 +88,7 @@ class TextClassify(TransformersTask, ClassifierTask):
         return models.load_classifier(folder, models.classes_of(folder) if classes is None else classes, seed)
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
-        """See `TransformersTask.tokenizer`.
-
-        Raises:
-            DataError: a given one has no padding token.
-        """
+        """See `TransformersTask.tokenizer`; DataError if a given one has no padding token."""
         from alambique.tasks.transformers import tokenizers
 
         if weights is None:
@@ -244,19 +234,10 @@ class TextClassify(TransformersTask, ClassifierTask):
         texts = encoding.encode_labelled(dataset, split, tokenizer, max_tokens)
         return [Sample(text.name, text.label, partial(np.expand_dims, text.ids, 0)) for text in texts]
 
-    def program(self, folder: Path, threads: int) -> Program:
-        import torch
-
+    def forward(self, network: Network) -> Callable[..., tuple[Tensor]]:
         from alambique.tasks.transformers.models import class_logits
 
-        torch.set_num_threads(threads)
-        model = self.load(folder).model
-
-        @torch.inference_mode()
-        def predict(ids: NDArray[np.int64]) -> list[NDArray[Any]]:
-            return [class_logits(model, torch.from_numpy(ids)).numpy()]
-
-        return predict
+        return lambda ids: (class_logits(network.model, ids),)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         """A text of half the length that is taken at most."""
@@ -266,10 +247,6 @@ class TextClassify(TransformersTask, ClassifierTask):
 
     def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
         return [("int64", [1, -1])], [("float32", [1, len(card["classes"])])]
-
-    def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        program = self.open(folder, threads)
-        return lambda ids: program(np.asarray(ids))[0]
 
     def labels(self, dataset: Texts) -> Mapping[str, str | None]:
         return {text.name: text.label for text in dataset.training_texts()}

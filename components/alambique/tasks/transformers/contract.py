@@ -25,30 +25,29 @@ TEXTS: dict[str, str] = {
 def facts(dataset: Texts) -> Facts:
     """A row for every line; `error` says why it is no sample, `found_in` lists every split that holds the same text."""
     rows: list[dict[str, Any]] = []
-    splits: dict[str, list[str]] = {}
+    splits: dict[str, dict[str, None]] = {}
     keys: list[str] = []
     for split in SPLITS:
         for name, text, error in dataset.lines(split):
-            same = key(text) if text else name
-            held = splits.setdefault(same, [])
-            if split not in held:
-                held.append(split)
-            keys.append(same)
+            keys.append(key(text) if text else name)
+            splits.setdefault(keys[-1], {})[split] = None
             label, characters = (text.label, len(text.text.strip())) if text else (None, None)
             rows.append({"split": split, "path": name, "error": error, "characters": characters, "label": label})
-    for row, same in zip(rows, keys, strict=True):
-        row["found_in"] = ", ".join(splits[same])
+    for row, text_key in zip(rows, keys, strict=True):
+        row["found_in"] = ", ".join(splits[text_key])
     texts = table(rows, TEXTS)
     counts = {split: int((texts["split"] == split).sum()) for split in dataset.files}
-    return Facts({"texts": texts}, {"texts": _expectations()}, {"texts": counts})
+    expectations = [
+        every_split("texts"),
+        gxe.ExpectColumnValuesToBeNull(column="error", notes="every line is a text or a conversation"),
+        gxe.ExpectColumnValuesToBeBetween(column="characters", min_value=1, notes="no text is empty"),
+        one_split("text"),
+    ]
+    return Facts({"texts": texts}, {"texts": expectations}, {"texts": counts})
 
 
 def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
-    """The same of a dataset whose texts have classes: each one known, and enough of each.
-
-    Args:
-        min_texts_per_class: in each labelled split.
-    """
+    """The same of a dataset whose texts have classes: each one known, and enough of each in each labelled split."""
     plain = facts(dataset)
     texts = plain.tables["texts"]
     per_class = Counter(zip(texts["split"], texts["label"], strict=True))
@@ -65,12 +64,3 @@ def labelled_facts(dataset: Texts, min_texts_per_class: int) -> Facts:
         {**plain.contract, "labels": known, "counts": [enough_by_class("texts", min_texts_per_class)]},
         {**plain.counts, "classes": {name: int((labels["label"] == name).sum()) for name in dataset.classes}},
     )
-
-
-def _expectations() -> list[Any]:
-    return [
-        every_split("texts"),
-        gxe.ExpectColumnValuesToBeNull(column="error", notes="every line is a text or a conversation"),
-        gxe.ExpectColumnValuesToBeBetween(column="characters", min_value=1, notes="no text is empty"),
-        one_split("text"),
-    ]

@@ -79,11 +79,9 @@ class Texts:
         return cls(root, class_names(names, source) if names else [], files)
 
     def has(self, split: str) -> bool:
-        """Whether the dataset names this split."""
         return split in self.files
 
     def size(self, split: str) -> int:
-        """Number of samples in a split; 0 where it has none."""
         return sum(1 for _ in self.lines(split))
 
     def texts(self, split: str) -> list[Text]:
@@ -113,7 +111,7 @@ class Texts:
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}; correct {split} in data.yaml") from None
         for number, line in enumerate(lines[:-1] if not lines[-1].strip() else lines):
-            yield _line(f"{split}/{number:06d}", line)
+            yield read_line(f"{split}/{number:06d}", line)
 
     def digest(self, split: str) -> str:
         """sha256 over the class names and the split's samples."""
@@ -124,18 +122,18 @@ class Texts:
 
 
 def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> None:
-    """Write a dataset into the folder `target`, which is made; names become those of the new places.
-
-    Args:
-        splits: the samples of each.
-        classes: their names, in index order; none where nothing is labelled.
-    """
+    """Write a dataset into the folder `target`, which is made; names become those of the new places."""
     target.mkdir(parents=True)
     content: dict[str, Any] = {split: f"{split}{SUFFIX}" for split in splits}
     if classes:
         content["names"] = dict(enumerate(classes))
     for split, texts in splits.items():
-        lines = (json.dumps(_record(text), ensure_ascii=False) + "\n" for text in texts)
+        lines = []
+        for text in texts:
+            record: dict[str, Any] = {"messages": list(text.messages)} if text.messages else {"text": text.text}
+            if text.label is not None:
+                record["label"] = text.label
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
         (target / f"{split}{SUFFIX}").write_text("".join(lines))
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
@@ -145,12 +143,25 @@ def class_labels(splits: dict[str, list[Text]]) -> list[str]:
     return sorted({text.label for split in LABELLED for text in splits.get(split, ()) if text.label is not None})
 
 
-def parse(name: str, record: Any) -> Text:
-    """A sample from the object on its line.
+def read_line(name: str, line: bytes | str) -> Line:
+    """A sample from the JSON of its line."""
+    try:
+        return Line(name, _parse(name, json.loads(line)), None)
+    except UnicodeDecodeError:
+        return Line(name, None, "not UTF-8")
+    except json.JSONDecodeError as error:
+        return Line(name, None, f"not JSON: {error.msg} at column {error.colno}")
+    except ValueError as error:
+        return Line(name, None, str(error))
 
-    Raises:
-        ValueError: it is none; says why.
-    """
+
+def key(text: Text) -> str:
+    """Equal for texts that differ in white space or case alone."""
+    return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()
+
+
+def _parse(name: str, record: Any) -> Text:
+    """A sample from the object on its line; ValueError says why it is none."""
     if not isinstance(record, dict):
         raise ValueError('expected an object, as in {"text": "…"}')
     label, messages, text = record.get("label"), record.get("messages"), record.get("text")
@@ -166,29 +177,8 @@ def parse(name: str, record: Any) -> Text:
     return Text(name, text, label)
 
 
-def key(text: Text) -> str:
-    """Equal for texts that differ in white space or case alone."""
-    return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()
-
-
-def _line(name: str, line: bytes) -> Line:
-    try:
-        return Line(name, parse(name, json.loads(line)), None)
-    except UnicodeDecodeError:
-        return Line(name, None, "not UTF-8")
-    except json.JSONDecodeError as error:
-        return Line(name, None, f"not JSON: {error.msg} at column {error.colno}")
-    except ValueError as error:
-        return Line(name, None, str(error))
-
-
 def _message(message: Any) -> Message:
     role = message.get("role") if isinstance(message, dict) else None
     if role not in ROLES or not isinstance(message.get("content"), str):
         raise ValueError(f"messages: expected a role ({', '.join(ROLES)}) and its content, got {message!r}")
     return {"role": role, "content": message["content"]}
-
-
-def _record(text: Text) -> dict[str, Any]:
-    record: dict[str, Any] = {"messages": list(text.messages)} if text.messages else {"text": text.text}
-    return record if text.label is None else {**record, "label": text.label}

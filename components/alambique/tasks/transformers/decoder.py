@@ -26,13 +26,7 @@ TOLERANCE = 1e-3
 
 
 def require_llama(model: PreTrainedModel, what: str) -> None:
-    """Refuse networks that are not built as a Llama is.
-
-    Args:
-        what: cannot be done with it, for the error.
-    Raises:
-        ConfigurationError: its class is not among `ARCHITECTURES`.
-    """
+    """Raise a ConfigurationError for what cannot be done with a network whose class is not among `ARCHITECTURES`."""
     if type(model).__name__ not in ARCHITECTURES:
         raise ConfigurationError(
             f"a {type(model).__name__} cannot be {what}: only networks built as a Llama can "
@@ -45,7 +39,6 @@ def checked_decoder(model: PreTrainedModel, vocabulary: int, max_tokens: int) ->
 
     Args:
         vocabulary: tokens that the tokenizer knows.
-        max_tokens: of a text.
     Raises:
         ConfigurationError: the model is not built as a Llama, attends to a shorter window than `max_tokens`, or
             computes something else.
@@ -134,7 +127,8 @@ class Decoder(nn.Module):
                 mask,
             )
             hidden = hidden + attended
-            hidden = hidden + _feed_forward(layer.mlp, layer.post_attention_layernorm(hidden))
+            normalised, mlp = layer.post_attention_layernorm(hidden), layer.mlp
+            hidden = hidden + mlp.down_proj(silu(mlp.gate_proj(normalised)) * mlp.up_proj(normalised))
             keys.append(key)
             values.append(value)
         logits = linear(self.norm(hidden), self.output)
@@ -168,7 +162,3 @@ def _rotated(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """With rotary positions (Su et al. 2021), in the library's order of the halves."""
     first, second = heads.chunk(2, -1)
     return heads * rotation[0] + torch.cat((-second, first), -1) * rotation[1]
-
-
-def _feed_forward(mlp: Any, hidden: Tensor) -> Tensor:
-    return mlp.down_proj(silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden))  # type: ignore[no-any-return]

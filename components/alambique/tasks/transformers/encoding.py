@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from alambique.errors import DataError
 from alambique.tasks.classifiers.soft_labels import UNLABELLED
 from alambique.tasks.transformers.dataset import Text, Texts
-from alambique.tasks.transformers.importance import Batches
+from alambique.tasks.transformers.prunable import Batches
 
 IMPORTANCE_TEXTS, IMPORTANCE_BATCH = 256, 32
 """Texts on which importance is measured, the first of train."""
@@ -25,7 +25,6 @@ class Encoded(NamedTuple):
     """A text in n tokens.
 
     Attributes:
-        name: of the text.
         ids: its tokens, special ones included, (n,).
         label: class index, `UNLABELLED` where it has none.
         targets: the teachers', see `classifiers.soft_labels.view_targets`.
@@ -40,11 +39,7 @@ class Encoded(NamedTuple):
 def encode(
     texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, classes: Sequence[str], max_tokens: int
 ) -> list[Encoded]:
-    """Texts in tokens, at most `max_tokens` of each.
-
-    Raises:
-        DataError: a label is no class.
-    """
+    """Texts in tokens, at most `max_tokens` of each; DataError if a label is no class."""
     if not texts:
         return []
     known = {name: index for index, name in enumerate(classes)}
@@ -58,11 +53,7 @@ def encode(
 
 
 def encode_labelled(dataset: Texts, split: str, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[Encoded]:
-    """A split of which every text has a label.
-
-    Raises:
-        DataError: it is empty, or a text has none.
-    """
+    """A split of which every text has a label; DataError if it is empty, or a text has none."""
     texts = encode(dataset.texts(split), tokenizer, dataset.classes, max_tokens)
     if not texts:
         raise DataError(f"{dataset.root} has no {split} texts; classifiers are trained or measured on them: add some")
@@ -78,11 +69,7 @@ def bucket_by_length(texts: Sequence[Encoded], size: int) -> Iterator[list[Encod
 
 
 def collate(batch: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
-    """ids and mask, (batch, tokens), padded at the end; label, (batch,); the targets, (batch, …).
-
-    Args:
-        pad: the token to pad with.
-    """
+    """ids and mask, (batch, tokens), padded at the end with `pad`; label, (batch,); the targets, (batch, …)."""
     ids = [torch.from_numpy(text.ids) for text in batch]
     return {
         "ids": pad_sequence(ids, batch_first=True, padding_value=pad),
@@ -93,7 +80,7 @@ def collate(batch: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
 
 
 def importance_batches(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
-    """The first texts of train as `importance.measure` takes them."""
+    """The first texts of train as `measure_importance` takes them."""
     texts = encode(dataset.texts("train")[:IMPORTANCE_TEXTS], tokenizer, dataset.classes, max_tokens)
     for part in bucket_by_length(texts, IMPORTANCE_BATCH):
         batch = collate(part, tokenizer.pad_token_id)

@@ -43,13 +43,7 @@ def empty_past(card: Any) -> tuple[Array, Array]:
 
 
 def measure(folder: Path, program: Program, dataset: Texts, split: str, top_k: int) -> Measurement:
-    """Predict a split with a checkpoint or candidate, in its own tokens.
-
-    Args:
-        top_k: tokens to keep of each prediction.
-    Raises:
-        DataError: there is nothing to predict.
-    """
+    """Predict a split with a checkpoint or candidate in its own tokens; `top_k` are kept of each prediction."""
     card = read_json(folder / CARD)
     texts = {text.name: predict_tokens(program, card, text, top_k) for text in encoded(folder, dataset, split)}
     figures = [text.figures for text in texts.values()]
@@ -100,11 +94,7 @@ def parity(folder: Path, artifact: Program, checkpoint: Program, dataset: Texts)
 
 
 def encoded(folder: Path, dataset: Texts, split: str) -> list[EncodedText]:
-    """A split in the tokens of a checkpoint or candidate.
-
-    Raises:
-        DataError: there is nothing to predict.
-    """
+    """A split in the tokens of a checkpoint or candidate; DataError if there is nothing to predict."""
     texts = list(sequences.encode_whole(dataset.texts(split), load_tokenizer(folder)))
     if not any(text.loss_mask.any() for text in texts):
         raise DataError(f"{dataset.root} has no {split} texts of two tokens; networks are measured on them: add some")
@@ -146,12 +136,7 @@ def measure_in_training(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFas
 
 
 def predict_tokens(program: Program, card: Any, text: EncodedText, top_k: int) -> TextPredictions:
-    """Predict a text, window by window.
-
-    Args:
-        program: of the checkpoint or candidate of this card.
-        top_k: tokens to keep of each prediction.
-    """
+    """Predict a text, window by window, with the checkpoint or candidate of this card; see `measure`."""
     past = empty_past(card)
 
     def of_window(ids: NDArray[np.int64], loss_mask: NDArray[np.bool_]) -> TokenPredictions:

@@ -13,28 +13,28 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alambique.tasks.transformers.sequences import TokenSequence
-from alambique.tasks.transformers.token_cache import TokenRecipe
 
 BATCH = 64
 
 
 def sample(
-    model: PreTrainedModel, end: int | None, texts: Sequence[TokenSequence], recipe: TokenRecipe
+    model: PreTrainedModel,
+    texts: Sequence[TokenSequence],
+    prompt: int,
+    end: int | None,
+    vocabulary: int,
+    max_tokens: int,
 ) -> list[TokenSequence]:
     """The beginning of each text with the model's continuation, which alone is in the loss mask.
 
-    The beginning is the recipe's `prompt` tokens; of a conversation, all before the assistant's first words. What fills
-    a window stays as it is. What is drawn depends on the text's name alone, so that shards do not matter.
-
-    Args:
-        end: the token that ends a text.
-        texts: or windows of them.
+    The beginning is `prompt` tokens; of a conversation, all before the assistant's first words. What fills a window
+    stays as it is. What is drawn depends on the text's name alone, so that shards do not matter. `end` ends a text.
     """
-    prompts = {text.name: _prompt(text, recipe.prompt or 1) for text in texts}
+    prompts = {text.name: _prompt(text, prompt) for text in texts}
     sampled = {text.name: text for text in texts}
     for names in _of_one_length(prompts):
         length = len(prompts[names[0]])
-        for name, ids in zip(names, _continue(model, prompts, names, end, recipe), strict=True):
+        for name, ids in zip(names, _continue(model, prompts, names, end, vocabulary, max_tokens), strict=True):
             if len(ids) > length:
                 sampled[name] = TokenSequence(name, ids, np.arange(len(ids)) >= length)
     return list(sampled.values())
@@ -59,17 +59,18 @@ def _continue(
     prompts: dict[str, NDArray[np.int64]],
     names: Sequence[str],
     end: int | None,
-    recipe: TokenRecipe,
+    vocabulary: int,
+    max_tokens: int,
 ) -> list[NDArray[np.int64]]:
     """Prompts of one length with their continuations, up to the end of the text or of the window."""
     begun = np.stack([prompts[name] for name in names])
     ids = new = torch.from_numpy(begun).to(model.device)
     generators = [np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])) for name in names]
     past, unfinished = None, np.ones(len(names), bool)
-    while ids.shape[1] < recipe.max_tokens and unfinished.any():
+    while ids.shape[1] < max_tokens and unfinished.any():
         output = model(input_ids=new, past_key_values=past, use_cache=True)
         past = output.past_key_values
-        new = _draw(output.logits[:, -1, : recipe.vocabulary], generators)
+        new = _draw(output.logits[:, -1, :vocabulary], generators)
         ids = torch.cat((ids, new), 1)
         unfinished &= new[:, 0].cpu().numpy() != end
     return [_until(row, begun.shape[1], end) for row in ids.cpu().numpy()]

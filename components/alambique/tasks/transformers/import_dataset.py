@@ -8,16 +8,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from alambique.config import read_yaml
-from alambique.data.dataset import LABELLED, SPLITS, class_names
+from alambique.data.images import LABELLED, SPLITS, class_names
 from alambique.errors import DataError
-from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, key, parse, write
+from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, key, read_line, write
 
 SUFFIXES = (SUFFIX, ".txt")
 TABLE = ".csv"
@@ -30,12 +29,11 @@ log = logging.getLogger(__name__)
 
 
 def import_dataset(source: str, target: Path) -> None:
-    """Copy the texts of `source` to `target`.
+    """Copy the texts of `source` to `target`, which is made; see `dataset.Texts`.
 
     Args:
         source: a data.yaml, a folder with one, a folder of .jsonl or .txt files (named after splits, or not), or one
             such file.
-        target: to be made; see `dataset.Texts`.
     Raises:
         DataError: what is wrong with it, and where.
     """
@@ -50,14 +48,13 @@ def import_dataset(source: str, target: Path) -> None:
 
 
 def import_labelled(source: str, target: Path) -> None:
-    """Copy labelled texts of `source` to `target`.
+    """Copy labelled texts of `source` to `target`, which is made; see `dataset.Texts`.
 
     Tables may come as one file, which is split by the texts' hashes, or as a folder of train, test and perhaps val and
     unlabelled; a val that is missing is split off train. Rows of train without a label are unlabelled texts.
 
     Args:
         source: a .csv file, or a folder of them; or what `import_dataset` takes, with labels.
-        target: to be made; see `dataset.Texts`.
     Raises:
         DataError: what is wrong with it, and where.
     """
@@ -89,12 +86,10 @@ def read(path: Path) -> list[Text]:
     texts = []
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
-            try:
-                texts.append(parse("", json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}") from None
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
+            parsed = read_line("", line)
+            if parsed.text is None:
+                raise DataError(f"{path}:{number}: {parsed.error}")
+            texts.append(parsed.text)
     return texts
 
 
@@ -112,11 +107,7 @@ def split(texts: list[Text]) -> dict[str, list[Text]]:
 
 
 def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
-    """Each text in one split alone: in test rather than val, in val rather than train. Tables of the field repeat some.
-
-    Args:
-        splits: with their texts.
-    """
+    """Each text in one split alone, in test rather than val, and in val rather than train: many tables repeat some."""
     taken: set[str] = set()
     kept: dict[str, list[Text]] = {}
     for split in ("test", "val", "train", "unlabelled"):

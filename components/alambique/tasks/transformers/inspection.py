@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,7 @@ from alambique.softlabels.reader import Cache
 from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, open_cache, print_facts
 from alambique.tasks.transformers import tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL
-from alambique.tasks.transformers.token_cache import TokenLabels, TokenRecipe
+from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
 from alambique.tasks.transformers.tokenizers import Pieces
 
 ALTERNATIVES = 5
@@ -35,7 +33,6 @@ SHOWN = 3
 """Texts of a kind that the page shows."""
 
 
-@dataclass
 class Inspection:
     """Sums over a cache.
 
@@ -49,13 +46,21 @@ class Inspection:
         by_text: mean probability of the likeliest token, by text.
     """
 
-    tokens: int = 0
-    confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    agreed: int = 0
-    remaining_mass: float = 0.0
-    entropy: float = 0.0
-    texts: Counter[str] = field(default_factory=Counter)
-    by_text: dict[str, float] = field(default_factory=dict)
+    def __init__(self, cache: Cache[TokenLabels]) -> None:
+        self.tokens, self.agreed, self.remaining_mass, self.entropy = 0, 0, 0.0, 0.0
+        self.confidence = np.zeros(BINS, np.int64)
+        self.texts: Counter[str] = Counter()
+        self.by_text: dict[str, float] = {}
+        for name, row in cache.items():
+            values = probabilities(row)
+            first = values[:, :-1].max(-1)
+            self.texts[name.partition("/")[0]] += 1
+            self.tokens += len(row.ids)
+            self.confidence += np.histogram(first, BINS, (0, 1))[0]
+            self.agreed += int((row.tokens[:-1, 0] == row.ids[1:]).sum())
+            self.remaining_mass += float(values[:, -1].sum())
+            self.entropy += float(entr(values).sum())
+            self.by_text[name] = float(first.mean())
 
     @property
     def shown(self) -> dict[str, list[str]]:
@@ -65,18 +70,17 @@ class Inspection:
 
 
 def show(project: Path, output: Path, console: Console) -> None:
-    """Print what the cache holds, and write the page to `output`.
-
-    Raises:
-        IntegrityError: the cache is not pulled, unfinished or damaged.
-    """
+    """Print what the cache holds, and write the page to `output`."""
     recipe, cache = open_cache(project, TokenRecipe)
-    inspection = inspect(cache)
+    inspection = Inspection(cache)
     words = facts(project, inspection, recipe)
     print_facts(words, console)
     console.print("\n[bold]probability of the likeliest token[/], share of places", highlight=False)
-    for line in bars(inspection.confidence):
-        console.print(line, highlight=False)
+    parts = inspection.confidence.reshape(-1, 2).sum(1) / max(int(inspection.confidence.sum()), 1)
+    for number, part in enumerate(parts):  # two bins a line
+        bar = "█" * round(BAR * part / max(parts.max(), 1e-9))
+        bounds = f"{2 * number / BINS:.1f}–{2 * (number + 1) / BINS:.1f}"
+        console.print(f"  {bounds} {points(part):>6} %  {bar}".rstrip(), highlight=False)
     write_text(output, page(project, cache, inspection, words, recipe))
     console.print(f"Texts: {output}", highlight=False, soft_wrap=True)
 
@@ -85,8 +89,7 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
     """Print, token by token, the teachers' likeliest next tokens with their probabilities.
 
     Raises:
-        IntegrityError: the cache is not pulled, unfinished or damaged.
-        DataError: it has no such text.
+        DataError: the cache has no such text.
     """
     recipe, cache = open_cache(project, TokenRecipe)
     row = cache.get(sample)
@@ -103,22 +106,6 @@ def show_sample(project: Path, sample: str, console: Console) -> None:
         likeliest = pieces.listed(row.tokens[place, :ALTERNATIVES], values[place])
         table.add_row(escape(repr(pieces(int(token)))), escape(likeliest), f"{values[place, -1]:.3f}")
     console.print(table)
-
-
-def inspect(cache: Cache[TokenLabels]) -> Inspection:
-    """Sum up every text of a cache."""
-    inspection = Inspection()
-    for name, row in cache.items():
-        values = probabilities(row)
-        first = values[:, :-1].max(-1)
-        inspection.texts[name.partition("/")[0]] += 1
-        inspection.tokens += len(row.ids)
-        inspection.confidence += np.histogram(first, BINS, (0, 1))[0]
-        inspection.agreed += int((row.tokens[:-1, 0] == row.ids[1:]).sum())
-        inspection.remaining_mass += float(values[:, -1].sum())
-        inspection.entropy += float(entr(values).sum())
-        inspection.by_text[name] = float(first.mean())
-    return inspection
 
 
 def probabilities(row: TokenLabels) -> NDArray[np.float64]:
@@ -144,35 +131,21 @@ def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[st
     }
 
 
-def bars(histogram: NDArray[np.int64]) -> list[str]:
-    """A line for every two bins, the longest bar `BAR` characters."""
-    parts = histogram.reshape(-1, 2).sum(1) / max(int(histogram.sum()), 1)
-    return [
-        f"  {2 * number / BINS:.1f}–{2 * (number + 1) / BINS:.1f} {points(part):>6} %  "
-        f"{'█' * round(BAR * part / max(parts.max(), 1e-9))}".rstrip()
-        for number, part in enumerate(parts)
-    ]
-
-
 def page(
     project: Path, cache: Cache[TokenLabels], inspection: Inspection, words: dict[str, str], recipe: TokenRecipe
 ) -> str:
     """The page's HTML: no date, no address of another host."""
     pieces = _pieces(project, recipe)
     shares = [float(count) / max(int(inspection.confidence.sum()), 1) for count in inspection.confidence]
-    return (
-        templates("alambique.tasks.transformers", "alambique.report")
-        .get_template("inspect.html.j2")
-        .render(
-            facts=words,
-            texts=inspection.texts.total(),
-            tokens=inspection.tokens,
-            histogram=Markup(plots.histogram(shares, "probability of the likeliest token")),  # noqa: S704  by matplotlib
-            groups={
-                title: [(name, marked(pieces, cache[name])) for name in names]
-                for title, names in inspection.shown.items()
-            },
-        )
+    template = templates("alambique.tasks.transformers", "alambique.report").get_template("inspect.html.j2")
+    return template.render(
+        facts=words,
+        texts=inspection.texts.total(),
+        tokens=inspection.tokens,
+        histogram=Markup(plots.histogram(shares, "probability of the likeliest token")),  # noqa: S704  by matplotlib
+        groups={
+            title: [(name, marked(pieces, cache[name])) for name in names] for title, names in inspection.shown.items()
+        },
     )
 
 
@@ -183,18 +156,13 @@ def marked(pieces: Pieces, row: TokenLabels) -> Markup:
     for place, token in enumerate(row.ids[1:]):
         kept = np.flatnonzero(row.tokens[place] == token)
         likely = float(values[place, kept[0]]) if len(kept) else 0.0
-        title = html.escape(pieces.listed(row.tokens[place, :ALTERNATIVES], values[place]), quote=True)
-        text = html.escape(pieces(int(token)))
-        parts.append(f'<span title="{title}" style="opacity: {0.35 + 0.65 * likely:.2f}">{text}</span>')
+        style = f"opacity: {0.35 + 0.65 * likely:.2f}"
+        parts.append(pieces.span(token, row.tokens[place, :ALTERNATIVES], values[place], style))
     return Markup("".join(parts))  # noqa: S704  escaped above
 
 
 def _pieces(project: Path, recipe: TokenRecipe) -> Pieces:
-    """The tokens of the cache as text.
-
-    Raises:
-        IntegrityError: no teacher that is here has their tokenizer.
-    """
+    """The tokens of the cache as text; IntegrityError if no teacher that is here has their tokenizer."""
     for folder in sorted((project / TEACHERS).glob(f"*/{MODEL}")):
         tokenizer = tokenizers.load(folder)
         if tokenizers.digest(tokenizer) == recipe.tokenizer:

@@ -31,14 +31,7 @@ from alambique.tasks.transformers.checkpoint import CONFIG, load_model
 def build_llama(
     architecture: text.Network, tokenizer: PreTrainedTokenizerFast, max_tokens: int, seed: int
 ) -> LlamaForCausalLM:
-    """A freshly initialised Llama.
-
-    Args:
-        architecture: its sizes.
-        tokenizer: whose tokens it predicts.
-        max_tokens: of a text.
-        seed: equal seeds give equal weights; the global generator is left as it was.
-    """
+    """A freshly initialised Llama; equal seeds give equal weights, and the global generator is left as it was."""
     sizes = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden,
@@ -78,16 +71,15 @@ def token_logits(model: nn.Module, ids: Tensor, vocabulary: int) -> Tensor:
     return logits[..., :vocabulary]
 
 
-@torch.inference_mode()
 def decode(
-    model: nn.Module, ids: Tensor, keys: Tensor, values: Tensor, vocabulary: int
+    model: nn.Module, vocabulary: int, ids: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One decoding step as `decoder.Decoder` computes it, by the library itself.
 
     Args:
+        vocabulary: tokens that the tokenizer knows.
         ids: (1, tokens).
         keys, values: of the tokens before, (layers, kv_heads, past, width).
-        vocabulary: tokens that the tokenizer knows.
     Returns:
         logits, (1, tokens, vocabulary); keys and values of all tokens.
     """
@@ -116,15 +108,7 @@ def build_bert(
     max_tokens: int,
     seed: int,
 ) -> BertForSequenceClassification:
-    """A freshly initialised BERT.
-
-    Args:
-        architecture: its sizes.
-        tokenizer: whose tokens it takes.
-        classes: names, in index order.
-        max_tokens: of a text.
-        seed: equal seeds give equal weights; the global generator is left as it was.
-    """
+    """A freshly initialised BERT; equal seeds give equal weights, and the global generator is left as it was."""
     sizes = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden,
@@ -142,11 +126,8 @@ def build_bert(
 
 
 def load_classifier(folder: Path, classes: Sequence[str], seed: int) -> PreTrainedModel:
-    """An encoder from a Hugging Face folder, with a new head unless it has one for as many classes.
+    """An encoder from a Hugging Face folder, with a new head, drawn by `seed`, unless it has one for as many classes.
 
-    Args:
-        classes: names, in index order.
-        seed: of a new head.
     Raises:
         DataError: the folder holds no encoder in safetensors.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,8 @@ ALTERNATIVES = 3
 def pictures(project: Path, board: Leaderboard) -> list[Picture]:
     """The texts on which teacher and best candidate disagree most, then some of medium agreement.
 
-    None without a best candidate, or where it has another tokenizer than the teacher.
+    Agreement is the share of places with the same likeliest token. None without a best candidate, or where it has
+    another tokenizer than the teacher.
     """
     if board["best"] is None:
         return []
@@ -34,7 +34,7 @@ def pictures(project: Path, board: Leaderboard) -> list[Picture]:
     if teacher.tokenizer != best.tokenizer:
         return []
     agreements = {
-        name: agreement(text.tokens, best.texts[name].tokens)
+        name: float((text.tokens.tokens[:, 0] == best.texts[name].tokens.tokens[:, 0]).mean())
         for name, text in teacher.texts.items()
         if len(text.tokens.truth)
     }
@@ -52,19 +52,12 @@ def pictures(project: Path, board: Leaderboard) -> list[Picture]:
     ]
 
 
-def agreement(first: TokenPredictions, second: TokenPredictions) -> float:
-    """Share of places with the same likeliest token."""
-    return float((first.tokens[:, 0] == second.tokens[:, 0]).mean())
-
-
 def marked(predictions: TokenPredictions, pieces: Pieces) -> Markup:
     """The text, wrongly predicted tokens underlined; the likeliest tokens are a tooltip of each."""
     parts = []
     for place, token in enumerate(predictions.truth[:LONGEST]):
         likely = np.exp(predictions.log_probabilities[place].astype(float))
-        title = pieces.listed(predictions.tokens[place, :ALTERNATIVES], likely)
-        style = "" if predictions.correct[place] else ' style="text-decoration: underline dotted"'
-        text = html.escape(pieces(int(token)))
-        parts.append(f'<span title="{html.escape(title, quote=True)}"{style}>{text}</span>')
+        style = "" if predictions.correct[place] else "text-decoration: underline dotted"
+        parts.append(pieces.span(token, predictions.tokens[place, :ALTERNATIVES], likely, style))
     more = " …" if len(predictions.truth) > LONGEST else ""
     return Markup(f'<p style="white-space: pre-wrap">{"".join(parts)}{more}</p>')  # noqa: S704  escaped above

@@ -23,7 +23,6 @@ from alambique.tasks.transformers import encoding
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.encoding import Encoded
-from alambique.tasks.transformers.sequences import Samples
 
 MASKED = 0.15
 """Fraction of a text's tokens that are masked (Devlin et al. 2019, BERT, §3.1), each by the mask token."""
@@ -41,7 +40,12 @@ def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> P
     """
     model, tokenizer, _ = network
     encoded = encoding.encode(dataset.training_texts(), tokenizer, dataset.classes, params.input_size)
-    objective = _objective(encoded, tokenizer, list(digests(dataset).values()))
+    objective = TrainingObjective(
+        lambda _: encoded,
+        partial(_mask, tokenizer=tokenizer),
+        lambda model, batch: {"masked_tokens": _loss(model, batch)},
+        f"masked tokens {list(digests(dataset).values())} {len(tokenizer)}",
+    )
     stage = hashlib.sha256(repr((objective.identity, epochs, params.training, params.seed)).encode()).hexdigest()
     if (file := state_file()) and (prior := trainer_state.read_prior(file, stage)):
         model.load_state_dict(prior.initial_state)
@@ -72,15 +76,6 @@ def _with_token_head(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast,
     setattr(masked, masked.base_model_prefix, model.base_model)
     masked.tie_weights()
     return masked  # type: ignore[no-any-return]
-
-
-def _objective(texts: list[Encoded], tokenizer: PreTrainedTokenizerFast, digests: list[str]) -> TrainingObjective:
-    return TrainingObjective(
-        lambda _: Samples(texts),
-        partial(_mask, tokenizer=tokenizer),
-        lambda model, batch: {"masked_tokens": _loss(model, batch)},
-        f"masked tokens {digests} {len(tokenizer)}",
-    )
 
 
 def _mask(batch: list[Encoded], tokenizer: PreTrainedTokenizerFast) -> Batch:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alambique.evaluation.measures import Metrics, Resampled
 from alambique.evaluation.paired_bootstrap import weights
-from alambique.softlabels import topk
+from alambique.softlabels import schema, topk
 from alambique.tasks.classifiers.results import read_table, require_same, write_table
 from alambique.tasks.transformers.text_metrics import TextFigures
 
@@ -47,14 +47,12 @@ class TokenPredictions(NamedTuple):
 
 
 class TextPredictions(NamedTuple):
-    """One text's."""
-
     figures: TextFigures
     tokens: TokenPredictions
 
 
 class Predictions(NamedTuple):
-    """An evaluation's.
+    """An evaluation's predictions.
 
     Attributes:
         texts: by name, in the order of the dataset.
@@ -71,13 +69,7 @@ COLUMNS = ("sample", *(f"text_{name}" for name in TextFigures._fields), *TokenPr
 
 
 def predictions(logits: NDArray[np.float32], truth: NDArray[np.int64], top_k: int) -> TokenPredictions:
-    """From logits to predictions.
-
-    Args:
-        logits: of each token, (n, vocabulary).
-        truth: which it is, (n,).
-        top_k: tokens to keep of each.
-    """
+    """The `top_k` likeliest tokens of each logits, (n, vocabulary), beside the true ones, (n,)."""
     log_probabilities, targets = torch.from_numpy(logits).float().log_softmax(-1), torch.from_numpy(truth)
     kept = topk.keep(log_probabilities, top_k)
     finite = log_probabilities.isfinite().all(-1)
@@ -92,7 +84,6 @@ def predictions(logits: NDArray[np.float32], truth: NDArray[np.int64], top_k: in
 
 
 def join(parts: Sequence[TokenPredictions]) -> TokenPredictions:
-    """Those of all parts, one after the other."""
     columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return TokenPredictions(*columns)
 
@@ -108,14 +99,10 @@ def write(folder: Path, evaluation: Predictions) -> None:
 
 
 def read(folder: Path) -> Predictions:
-    """The predictions in an evaluation's folder.
-
-    Raises:
-        IntegrityError: another version wrote them.
-    """
+    """The predictions in an evaluation's folder; IntegrityError if another version wrote them."""
     table = read_table(folder / RESULTS, COLUMNS).combine_chunks()
     figures = [table.column(f"text_{name}").to_pylist() for name in TextFigures._fields]
-    columns = [_values(table.column(name)) for name in TokenPredictions._fields]
+    columns = [schema.items(table.column(name).chunk(0)) for name in TokenPredictions._fields]
     offsets = table.column("truth").chunk(0).offsets.to_numpy()
     texts = {
         name: TextPredictions(
@@ -129,13 +116,9 @@ def read(folder: Path) -> Predictions:
 
 
 def resample(folders: Sequence[Path]) -> Resampled:
-    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.base.Task.resample`.
+    """Word accuracy of some evaluations, which may have different tokenizers; see `alambique.tasks.Task.resample`.
 
     The words of a text depend on each other, so that whole texts are drawn.
-
-    Raises:
-        DataError: the evaluations are not of the same texts.
-        IntegrityError: another version wrote one.
     """
     evaluations = [read(folder) for folder in folders]
     require_same(folders, [list(evaluation.texts) for evaluation in evaluations])
@@ -155,7 +138,6 @@ def divergence(target: Path, teacher: Path) -> Metrics:
         nothing where the two have different tokens.
     Raises:
         DataError: the evaluations are not of the same texts.
-        IntegrityError: an evaluation was written by another version.
     """
     evaluation, reference = read(target), read(teacher)
     require_same((teacher, target), (list(reference.texts), list(evaluation.texts)))
@@ -170,16 +152,6 @@ def divergence(target: Path, teacher: Path) -> Metrics:
 
 
 def _lists(values: Sequence[NDArray[Any]]) -> pa.Array:
-    offsets = pa.array(np.cumsum([0] + [len(row) for row in values]), pa.int32())
-    joined = np.concatenate(values)
-    items = pa.array(joined.reshape(-1))
-    if joined.ndim > 1:
-        items = pa.FixedSizeListArray.from_arrays(items, joined.shape[1])
-    return pa.ListArray.from_arrays(offsets, items)
-
-
-def _values(column: pa.ChunkedArray) -> NDArray[Any]:
-    items = column.chunk(0).values
-    if pa.types.is_fixed_size_list(items.type):
-        return np.asarray(items.values.to_numpy()).reshape(-1, items.type.list_size)
-    return np.asarray(items.to_numpy(zero_copy_only=False))
+    number = pa.from_numpy_dtype(values[0].dtype)
+    entry = pa.list_(number, values[0].shape[1]) if values[0].ndim > 1 else number
+    return schema.list_column(values, pa.list_(entry))

@@ -11,12 +11,11 @@ from jinja2 import TemplateError
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.tasks.transformers.dataset import Message, Text
-from alambique.tasks.transformers.importance import Batches
+from alambique.tasks.transformers.prunable import Batches
 
 CHUNK = 1000
 """Texts that are encoded at a time."""
@@ -30,7 +29,6 @@ class EncodedText(NamedTuple):
     """A whole text in n tokens.
 
     Attributes:
-        name: of the text.
         text: what was tokenized: the text itself, or the conversation as the template renders it.
         ids: the tokens, (n,).
         spans: first character and end of each in `text`, (n, 2); (0, 0) for a token that stands for none.
@@ -58,19 +56,6 @@ class TokenSequence(NamedTuple):
     name: str
     ids: NDArray[np.int64]
     loss_mask: NDArray[np.bool_]
-
-
-class Samples(Dataset[Any]):
-    """An epoch's samples, map-style."""
-
-    def __init__(self, samples: Sequence[Any]) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.samples[index]
 
 
 def encode(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[TokenSequence]:
@@ -106,11 +91,8 @@ def windows(text: EncodedText, max_tokens: int) -> Iterator[TokenSequence]:
 
 
 def render(name: str, messages: Sequence[Message], tokenizer: PreTrainedTokenizerFast, answer: bool = False) -> str:
-    """Messages as the chat template renders them.
+    """Messages of the text `name` as the chat template renders them; with `answer`, the assistant's next one is begun.
 
-    Args:
-        name: of the text, for the error.
-        answer: whether the assistant's next message is begun.
     Raises:
         DataError: the template refuses them.
     """
@@ -140,11 +122,7 @@ def bucket_by_length(sequences: Sequence[TokenSequence], vocabulary: int) -> Ite
 
 
 def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[TokenSequence]:
-    """Refuse a split in which no token is to be predicted.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
+    """The sequences; ConfigurationError where the split has no token to predict."""
     if not sequences:
         raise ConfigurationError(f"data: {split} holds no token to predict: every text is shorter than two tokens")
     return sequences
@@ -161,11 +139,7 @@ def _plain(text: Text, ids: list[int], spans: list[tuple[int, int]], tokenizer: 
 
 
 def _conversation(text: Text, tokenizer: PreTrainedTokenizerFast) -> EncodedText:
-    """A conversation as the template renders it.
-
-    Raises:
-        DataError: it cannot, or renders earlier messages otherwise once there are more.
-    """
+    """A conversation as the template renders it; DataError if earlier messages change once there are more."""
     answers, content, before = [], [], ""
     for number, message in enumerate(text.messages, start=1):
         if message["role"] == "assistant":
@@ -201,7 +175,7 @@ def _encoded(
 
 
 def importance_batches(texts: Sequence[Text], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Batches:
-    """The first texts of train as `importance.measure` takes them; padding counts as tokens do."""
+    """The first texts of train as `measure_importance` takes them; padding counts as tokens do."""
     encoded = encode(texts[:IMPORTANCE_TEXTS], tokenizer, max_tokens)[:IMPORTANCE_TEXTS]
     for start in range(0, len(encoded), IMPORTANCE_BATCH):
         ids = collate(encoded[start : start + IMPORTANCE_BATCH])["ids"]

@@ -17,9 +17,8 @@ from transformers import PreTrainedModel
 
 from alambique.errors import ConfigurationError
 from alambique.tasks.transformers.checkpoint import parameters
-from alambique.tasks.transformers.importance import Importance
 from alambique.tasks.transformers.models import macs
-from alambique.tasks.transformers.prunable import Architecture, Sizes, architecture_of, layers_of, sizes
+from alambique.tasks.transformers.prunable import Architecture, Importance, Sizes, architecture_of, layers_of, sizes
 
 COUNTED = {"parameters": "parameters", "macs": "multiply-accumulates"}
 
@@ -30,7 +29,6 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
     Args:
         how: width narrows all layers alike, heads in proportion to neurons; depth removes layers; both removes about
             half of the ratio by depth.
-        ratio: above 0 and below 1.
         max_tokens: of the text whose multiply-accumulates are counted.
     Raises:
         ConfigurationError: so much cannot be removed; the message says how much can.
@@ -51,7 +49,7 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
 
 
 def cut(model: PreTrainedModel, kept: Sizes, scores: Importance) -> PreTrainedModel:
-    """A model of the kept sizes with the most important parts of `model`, see `importance.measure`."""
+    """A model of the kept sizes with the most important parts of `model`, see `measure_importance`."""
     architecture = architecture_of(model)
     numbers = _best(scores.layers, kept.layers)
     prefix = f"{architecture.layers}."

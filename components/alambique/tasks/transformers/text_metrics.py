@@ -51,13 +51,7 @@ class TextFigures(NamedTuple):
 
 
 def count(text: EncodedText, correct: NDArray[np.bool_], nats: NDArray[np.floating]) -> TextFigures:
-    """The figures of one text.
-
-    Args:
-        text: with p tokens in its loss mask.
-        correct: whether each of these was the likeliest, (p,).
-        nats: −log p of each, (p,).
-    """
+    """The figures of one text, from `correct` and −log p (`nats`) of the p tokens in its loss mask, (p,)."""
     spans = text.spans[text.loss_mask]
     in_text = spans[:, 1] > spans[:, 0]
     words = _words(text)

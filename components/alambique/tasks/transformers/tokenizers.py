@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,11 +32,7 @@ CHAT_TEMPLATE = (
 
 
 def load(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer in a Hugging Face folder; no code of the folder runs.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The tokenizer in a Hugging Face folder, no code of which runs; DataError if there is none."""
     if not (folder / FILE).is_file():
         raise DataError(f"{folder} has no {FILE}: give a Hugging Face folder with a fast tokenizer in it")
     try:
@@ -48,7 +45,6 @@ def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE, which can encode any text; equal texts give an equal one.
 
     Args:
-        texts: to train on.
         size: of the vocabulary, 260 at least: every byte, and the special tokens.
     """
     tokenizer = tokenizers.Tokenizer(models.BPE())
@@ -75,12 +71,7 @@ def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
 
 
 def train_wordpiece(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
-    """A WordPiece in lower case, as BERT's; equal texts give an equal one.
-
-    Args:
-        texts: to train on.
-        size: of the vocabulary, at most.
-    """
+    """A WordPiece in lower case, as BERT's, with at most `size` tokens; equal texts give an equal one."""
     normalizer = normalizers.BertNormalizer(lowercase=True)
     texts = [normalizer.normalize_str(text) for text in texts]
     trained = tokenizers.Tokenizer(models.WordPiece(unk_token=BERT["unk_token"]))
@@ -151,6 +142,12 @@ class Pieces:
         """Tokens with their probabilities: ' the' 0.61 · ' a' 0.22."""
         pairs = zip(tokens, probabilities, strict=False)
         return " · ".join(f"{self(int(token))!r} {value:.2g}" for token, value in pairs)
+
+    def span(self, token: int, likeliest: Iterable[int], probabilities: Iterable[float], style: str) -> str:
+        """A token as HTML in a style of CSS, with the likeliest tokens as its tooltip."""
+        styled = f' style="{style}"' if style else ""
+        title = html.escape(self.listed(likeliest, probabilities))
+        return f'<span title="{title}"{styled}>{html.escape(self(int(token)))}</span>'
 
 
 def _special(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:

@@ -12,7 +12,7 @@ soft_labels.py       the teachers' predictions; teacher_fusion.py: how several t
 
 from __future__ import annotations
 
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.yolo.task import Detect, Obb, Pose, Segment
 
 TASKS: dict[str, Task] = {"detect": Detect(), "segment": Segment(), "pose": Pose(), "obb": Obb()}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Yolo:
-    """See `alambique.tasks.base.Task`; a class below for each head."""
+    """See `alambique.tasks.Task`; a class below for each head."""
 
     name: ClassVar[str]
     head: ClassVar[HeadName]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from alambique.config.classify import Distill
 from alambique.errors import IntegrityError
 from alambique.tasks.classifiers import soft_labels
 from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+from alambique.tasks.images import CLASSIFY
 
 RECIPE = ClassRecipe(
     teachers=["a" * 64], combine="average", data={}, preprocessing={}, top_k=3, classes=["cat", "dog", "eel", "fox"]
@@ -51,8 +53,15 @@ def test_a_student_that_agrees_has_no_divergence() -> None:
     labels = soft_labels.keep("a", teacher, [0, 1], whole)
     targets = [soft_labels.view_targets({"a": labels}, "a", view, view) for view in range(2)]
     batch = {name: torch.from_numpy(np.stack([target[name] for target in targets])) for name in targets[0]}
-    assert float(soft_labels.divergence(teacher, batch, 2.0)) == pytest.approx(0, abs=1e-4)
-    assert float(soft_labels.divergence(teacher.flip(1), batch, 2.0)) > 0.01
+    distill = Distill(temperature=2.0, weight=1.0)
+
+    def divergence(student: torch.Tensor) -> float:
+        parts = soft_labels.distillation_loss(student, batch, distill, lambda logits, batch: logits.sum())
+        assert parts.keys() == {"divergence"}
+        return float(parts["divergence"])
+
+    assert divergence(teacher) == pytest.approx(0, abs=1e-4)
+    assert divergence(teacher.flip(1)) > 0.01
 
 
 def test_a_teacher_of_other_classes_is_refused() -> None:
@@ -72,8 +81,8 @@ def test_mean_probabilities_are_over_views() -> None:
 
 def test_a_shards_metrics_are_means_over_views() -> None:
     labels, _ = row()
-    totals = soft_labels.row_totals(labels)
-    metrics = soft_labels.shard_metrics([("train/cat/a.png", totals), ("unlabelled/b.png", totals)])
+    totals = CLASSIFY.row_totals(labels)
+    metrics = CLASSIFY.shard_metrics([("train/cat/a.png", totals), ("unlabelled/b.png", totals)])
     assert (metrics["images"], metrics["unlabelled_images"], metrics["views"]) == (2, 1, 4)
     assert metrics["mean_confidence"] == pytest.approx(np.exp(labels.log_probabilities[:, 0].astype(float)).mean())
     assert metrics["mean_remaining_mass"] == pytest.approx(np.exp(labels.log_remaining_mass.astype(float)).mean())

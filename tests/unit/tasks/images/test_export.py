@@ -24,9 +24,9 @@ from alambique.tasks.cards import read_card, require_made_of
 from alambique.tasks.classifiers.evaluation import Sample, probabilities, softmax
 from alambique.tasks.images import CLASSIFY, calibration, network
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.export import OPSET, exportable
 from alambique.tasks.images.network import ClassifierNetwork
 from alambique.tasks.images.preprocess import preprocess
+from alambique.tasks.images.task import OPSET
 
 RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in Params.RUNTIMES]
 PARAMS: Any = config.parse(
@@ -94,8 +94,9 @@ def test_the_example_prints_what_is_measured(project: Path, digits: Dataset, run
         assert probability == pytest.approx(expected[digits.classes.index(name)], abs=2e-3)
 
 
-def test_equal_weights_give_an_equal_graph(pico: ClassifierNetwork) -> None:
-    first, second = (exportable(pico.model, SIZE).graph().SerializeToString() for _ in range(2))
+def test_equal_weights_give_an_equal_graph(project: Path) -> None:
+    source = project / checkpoint("pico", "pruned")
+    first, second = (CLASSIFY.exportable(source).graph().SerializeToString() for _ in range(2))
     assert first == second
     graph = onnx.load_from_string(first)
     assert graph.opset_import[0].version == OPSET

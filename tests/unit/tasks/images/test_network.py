@@ -26,17 +26,17 @@ def images(count: int = 2) -> torch.Tensor:
 
 @pytest.mark.parametrize("architecture", NETWORKS, ids=lambda architecture: architecture.name or "yolo26-cls")
 def test_any_family_gives_logits_and_comes_back_as_it_was(architecture: Network, tmp_path: Path) -> None:
-    made = network.build(architecture, CLASSES, 1)
-    answer = made.model(images())
+    built = network.build(architecture, CLASSES, 1)
+    answer = built.model(images())
     assert answer.shape == (2, 3)
-    assert made.model.train()(images()).shape == (2, 3)
+    assert built.model.train()(images()).shape == (2, 3)
     assert not torch.allclose(answer.sum(1), torch.ones(2))  # no probabilities
-    made.model.eval()
-    made = network.build(architecture, CLASSES, 1)
-    network.save(made, tmp_path / "weights.pt")
-    found = network.load(tmp_path / "weights.pt")
-    assert torch.equal(found.model(images()), made.model(images()))
-    assert (found.classes, found.architecture) == (CLASSES, architecture)
+    built.model.eval()
+    built = network.build(architecture, CLASSES, 1)
+    network.save(built, tmp_path / "weights.pt")
+    loaded = network.load(tmp_path / "weights.pt")
+    assert torch.equal(loaded.model(images()), built.model(images()))
+    assert (loaded.classes, loaded.architecture) == (CLASSES, architecture)
 
 
 def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
@@ -59,21 +59,21 @@ def test_a_name_that_the_library_does_not_know_is_refused() -> None:
 def test_a_start_for_other_classes_keeps_its_own_head(tmp_path: Path) -> None:
     given = network.build(PICO, ["a", "b"], 7)
     network.save(given, tmp_path / "weights.pt")
-    made = network.build(PICO, CLASSES, 0)
-    head = made.model.state_dict()["body.model.10.linear.weight"].clone()
-    weights.load_matching(made, tmp_path / "weights.pt")
-    found, source = made.model.state_dict(), given.model.state_dict()
-    assert torch.equal(found["body.model.0.conv.weight"], source["body.model.0.conv.weight"])
-    assert torch.equal(found["body.model.10.linear.weight"], head)
+    built = network.build(PICO, CLASSES, 0)
+    head = built.model.state_dict()["body.model.10.linear.weight"].clone()
+    weights.load_matching(built, tmp_path / "weights.pt")
+    state, source = built.model.state_dict(), given.model.state_dict()
+    assert torch.equal(state["body.model.0.conv.weight"], source["body.model.0.conv.weight"])
+    assert torch.equal(state["body.model.10.linear.weight"], head)
 
 
 def test_a_start_may_be_a_librarys_own_state_dict(tmp_path: Path) -> None:
     architecture = NETWORKS[2]
     given = network.build(architecture, CLASSES, 7)
     torch.save(given.model.body.state_dict(), tmp_path / "asset.pt")
-    made = network.build(architecture, CLASSES, 0)
-    weights.load_matching(made, tmp_path / "asset.pt")
-    assert torch.equal(made.model(images()), given.model(images()))
+    built = network.build(architecture, CLASSES, 0)
+    weights.load_matching(built, tmp_path / "asset.pt")
+    assert torch.equal(built.model(images()), given.model(images()))
     assert torch.equal(
         weights.load_all(architecture, CLASSES, tmp_path / "asset.pt").model(images()), given.model(images())
     )
@@ -82,17 +82,17 @@ def test_a_start_may_be_a_librarys_own_state_dict(tmp_path: Path) -> None:
 def test_a_start_may_be_an_ultralytics_checkpoint(tmp_path: Path) -> None:
     given = YOLO("yolo26n-cls.yaml")
     given.save(tmp_path / "yolo26n-cls.pt")
-    made = network.build(Network(scale="n"), CLASSES, 3)
-    weights.load_matching(made, tmp_path / "yolo26n-cls.pt")
+    built = network.build(Network(scale="n"), CLASSES, 3)
+    weights.load_matching(built, tmp_path / "yolo26n-cls.pt")
     first = given.model.state_dict()["model.0.conv.weight"].half().float()
-    assert torch.equal(made.model.state_dict()["body.model.0.conv.weight"], first)
+    assert torch.equal(built.model.state_dict()["body.model.0.conv.weight"], first)
 
 
 def test_another_architectures_weights_are_refused(tmp_path: Path) -> None:
     network.save(network.build(NETWORKS[2], CLASSES, 0), tmp_path / "weights.pt")
-    made = network.build(PICO, CLASSES, 0)
+    built = network.build(PICO, CLASSES, 0)
     with pytest.raises(DataError, match=r"fits 0 of the .* it is of another architecture"):
-        weights.load_matching(made, tmp_path / "weights.pt")
+        weights.load_matching(built, tmp_path / "weights.pt")
     with pytest.raises(DataError, match=r"tells .* apart, but the dataset's classes are"):
         weights.load_all(PICO, ["cat"], tmp_path / "weights.pt")
 

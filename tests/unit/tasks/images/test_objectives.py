@@ -1,25 +1,30 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from factories.image_views import SIZE, cache, recipe
+from torch import nn
 
 from alambique.config.classify import Augment, Distill, Mix
 from alambique.errors import IntegrityError
+from alambique.tasks.classifiers import evaluation
+from alambique.tasks.classifiers.evaluation import Sample
 from alambique.tasks.classifiers.soft_labels import UNLABELLED
 from alambique.tasks.images import objectives, soft_labels
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.network import ClassifierNetwork
-from alambique.tasks.images.preprocess import planes
+from alambique.tasks.images.objectives import measure_on_val
+from alambique.tasks.images.preprocess import planes, preprocess
 from alambique.tasks.training_loop import Batch, TrainingObjective
 
 
 def batch(objective: TrainingObjective, epoch: int) -> Batch:
     samples = objective.epoch_dataset(epoch)
-    return objective.collate([samples[index] for index in range(len(samples))])  # type: ignore[arg-type]
+    return objective.collate([samples[index] for index in range(len(samples))])
 
 
 @pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
@@ -34,14 +39,14 @@ def test_the_student_is_given_the_very_view_that_the_teacher_labelled(
         shown = batch(objective, epoch)
         assert len(shown["image"]) == 30  # labelled and unlabelled
         with torch.inference_mode():
-            said = pico.model(shown["image"].float() / 255).log_softmax(1)
+            predicted = pico.model(shown["image"].float() / 255).log_softmax(1)
         for place, name in enumerate(names):
             row = labels[name]
             kept = row.log_probabilities[epoch % 2]
             assert shown["log_probabilities"][place].tolist() == kept.astype(np.float32).tolist()
             # Half precision of a log-probability.
-            own = said[place][torch.from_numpy(row.classes[epoch % 2].astype(np.int64))]
-            assert own.tolist() == pytest.approx(kept.tolist(), abs=0.01)
+            of_kept = predicted[place][torch.from_numpy(row.classes[epoch % 2].astype(np.int64))]
+            assert of_kept.tolist() == pytest.approx(kept.tolist(), abs=0.01)
 
 
 def test_a_view_that_the_teachers_were_not_given_is_refused(digits: Dataset, pico: ClassifierNetwork) -> None:
@@ -98,8 +103,8 @@ def test_several_teachers_probabilities_are_averaged(digits: Dataset, pico: Clas
     other = pico.model.__class__(pico.model.body, normalise=True).eval()
     with torch.inference_mode():
         expected = (pico.model(images).softmax(1) + other(images).softmax(1)) / 2
-    found = soft_labels.predict([pico.model, other], images).exp()
-    assert found.tolist() == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
+    averaged = soft_labels.predict([pico.model, other], images).exp()
+    assert averaged.tolist() == [pytest.approx(row, abs=1e-6) for row in expected.tolist()]
 
 
 def test_what_is_not_kept_is_kept_as_one_sum(digits: Dataset, pico: ClassifierNetwork) -> None:
@@ -110,3 +115,33 @@ def test_what_is_not_kept_is_kept_as_one_sum(digits: Dataset, pico: ClassifierNe
             )
             assert total.tolist() == pytest.approx([1, 1], abs=2e-3)
             assert np.isfinite(row.log_remaining_mass).all()
+
+
+def validation_samples(digits: Dataset) -> list[Sample]:
+    images = digits.images("val")
+    return [Sample(image.name, digits.label(image), partial(preprocess, image, SIZE)) for image in images]
+
+
+def predict(model: nn.Module, images: np.ndarray) -> list[np.ndarray]:
+    return [model(torch.from_numpy(images)).detach().numpy()]
+
+
+def test_a_program_has_the_accuracy_of_its_module(digits: Dataset, pico: ClassifierNetwork) -> None:
+    validation = evaluation.validation(validation_samples(digits))
+    headline, correct = validation.score(partial(predict, pico.model), validation.samples)
+    assert len(correct) == len(digits.images("val"))
+    assert headline == pytest.approx(measure_on_val(digits, SIZE)(pico.model)["top1"])
+    assert headline == np.mean(correct)
+
+
+def test_the_module_is_measured_on_what_it_is_given_in_production(digits: Dataset, pico: ClassifierNetwork) -> None:
+    samples = validation_samples(digits)
+    logits = np.concatenate([predict(pico.model, sample.read())[0] for sample in samples])
+    labels = torch.tensor([sample.label for sample in samples])
+    expected = nn.functional.cross_entropy(torch.from_numpy(logits), labels)
+    assert measure_on_val(digits, SIZE)(pico.model)["nll"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_what_is_not_finite_is_wrong(digits: Dataset) -> None:
+    validation = evaluation.validation(validation_samples(digits))
+    assert validation.headline(lambda _: [np.full((1, 10), np.nan, np.float32)]) == 0

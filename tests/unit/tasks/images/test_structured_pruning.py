@@ -10,9 +10,8 @@ from torch import nn
 from alambique.config.classify import Importance, Network
 from alambique.errors import ConfigurationError
 from alambique.tasks.images import network, structured_pruning
-from alambique.tasks.images.architectures import split_blocks
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.images.network import ClassifierNetwork, split_blocks
 
 NETWORKS = (
     Network(scale=(0.5, 0.25, 256)),
@@ -40,8 +39,8 @@ def test_the_ratio_is_removed_and_the_file_holds_the_narrow_network(
     assert network.macs(wide.model, 32) == before
     network.save(narrow, tmp_path / "narrow.pt")
     network.save(wide, tmp_path / "wide.pt")
-    found = network.load(tmp_path / "narrow.pt").model
-    assert torch.equal(found(IMAGE), narrow.model(IMAGE))
+    loaded = network.load(tmp_path / "narrow.pt").model
+    assert torch.equal(loaded(IMAGE), narrow.model(IMAGE))
     assert (tmp_path / "narrow.pt").stat().st_size < (tmp_path / "wide.pt").stat().st_size
 
 

@@ -46,9 +46,9 @@ def test_a_view_hangs_on_the_name_and_not_on_the_folder(digits: Dataset, tmp_pat
 def test_without_cropping_and_mirroring_a_square_image_is_shown_whole(tmp_path: Path) -> None:
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    found = Views([tmp_path / "x.png"], ["x"], 32, Augment(crop=1.0, flip=0.0)).view(0, 0)
-    assert (found.pixels == pixels).all()
-    assert (found.other, found.share) == (0, 1.0)
+    view = Views([tmp_path / "x.png"], ["x"], 32, Augment(crop=1.0, flip=0.0)).view(0, 0)
+    assert (view.pixels == pixels).all()
+    assert (view.other, view.share) == (0, 1.0)
     mirrored = Views([tmp_path / "x.png"], ["x"], 32, Augment(crop=1.0, flip=1.0)).view(0, 0)
     assert (mirrored.pixels == pixels[:, ::-1]).all()
 
@@ -58,9 +58,9 @@ def test_cutmix_says_how_much_of_each_image_there_is(tmp_path: Path) -> None:
         Image.new("RGB", (64, 64), (grey,) * 3).save(tmp_path / f"{name}.png")
     images = [tmp_path / "black.png", tmp_path / "white.png"]
     drawn = Views(images, ["black", "white"], 32, Augment(mix="cutmix"))
-    seen = [drawn.view(0, number) for number in range(12)]
-    assert any(view.other == 1 for view in seen)
-    for view in seen:
+    mixed_views = [drawn.view(0, number) for number in range(12)]
+    assert any(view.other == 1 for view in mixed_views)
+    for view in mixed_views:
         assert (view.pixels == 0).all(axis=2).mean() == pytest.approx(view.share if view.other == 1 else 1.0)
 
 

@@ -8,11 +8,10 @@ from factories.tiny_bert import NETWORK, TOKENS, build
 from transformers import PreTrainedTokenizerFast
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers import encoding, importance, models, structured_pruning
+from alambique.tasks.transformers import encoding, models, structured_pruning
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.encoding import Encoded
-from alambique.tasks.transformers.importance import Importance
-from alambique.tasks.transformers.prunable import Sizes
+from alambique.tasks.transformers.prunable import Importance, Sizes, measure_importance
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def scores(model: Any, texts: list[Encoded], tokenizer: PreTrainedTokenizerFast)
     arguments = (
         ({"input_ids": batch["ids"], "attention_mask": batch["mask"]}, batch["mask"].bool()) for batch in batches
     )
-    return importance.measure(model, arguments)
+    return measure_importance(model, arguments)
 
 
 @pytest.mark.parametrize(("how", "ratio"), [("width", 0.1), ("width", 0.2), ("depth", 0.3)])

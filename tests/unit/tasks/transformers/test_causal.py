@@ -26,7 +26,7 @@ from alambique.tasks.transformers.checkpoint import MODEL, Network
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.evaluate import empty_past
 from alambique.tasks.transformers.evaluate import encoded as encode_split
-from alambique.tasks.transformers.token_cache import TokenLabels
+from alambique.tasks.transformers.soft_labels import TokenLabels
 
 NOTHING = {"uri": None, "sha256": None, "file": None}
 NETWORK = {"layers": 2, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48}
@@ -242,9 +242,9 @@ def test_evaluations_compare_tokens(home: Home, candidate: Path) -> None:
         config.load(home.root),
         (home.root / layout.evaluation(name) for name in ("teacher-main", "small-onnx-int8")),
     )
-    own = TEXT.relative(first, first, params)  # type: ignore[arg-type]
-    assert own["agreement"] == 1
-    assert own["kl"] == pytest.approx(0, abs=1e-6)
+    with_itself = TEXT.relative(first, first, params)  # type: ignore[arg-type]
+    assert with_itself["agreement"] == 1
+    assert with_itself["kl"] == pytest.approx(0, abs=1e-6)
     relative = TEXT.relative(second, first, params)  # type: ignore[arg-type]
     assert relative["kl"] == pytest.approx(_dense_kl(home, candidate), rel=0.35)
     assert 0 <= relative["agreement"] <= 1
@@ -273,7 +273,7 @@ def test_evaluations_of_other_texts_are_not_compared(home: Home, tmp_path: Path)
 
 
 def test_chat_generates_the_likeliest_tokens_and_computes_each_once(candidate: Path) -> None:
-    generator = chat.open_generator(candidate, 1, temperature=0, seed=0)
+    generator = chat.Generator(candidate, 1, temperature=0, seed=0)
     steps: list[int] = []
     program = generator.program
 
@@ -308,7 +308,7 @@ def test_lines_are_answered_until_the_input_ends(candidate: Path, monkeypatch: p
 def test_a_checkpoint_cannot_chat(home: Home) -> None:
     assert read_json(home.teacher / CARD)["task"] == "text"
     with pytest.raises(DataError, match="is a checkpoint, not an exported candidate"):
-        chat.open_generator(home.teacher, 1, 0, 0)
+        chat.Generator(home.teacher, 1, 0, 0)
 
 
 def test_a_sample_of_the_cache_is_shown_token_by_token(home: Home) -> None:

@@ -28,10 +28,10 @@ def test_equal_seeds_give_equal_weights(intents: Texts, wordpiece: PreTrainedTok
 def test_padding_changes_no_prediction(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
     model = build(wordpiece, intents.classes)
     texts = encoding.encode_labelled(intents, "test", wordpiece, TOKENS)
-    together = dict(predict(model, texts, wordpiece.pad_token_id))
-    for text in texts:
+    together = predict(model, texts, wordpiece.pad_token_id)
+    for text, log_probabilities in zip(texts, together, strict=True):
         alone = models.class_logits(model, torch.from_numpy(text.ids[None])).log_softmax(1)[0]
-        torch.testing.assert_close(together[text.name], alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(log_probabilities, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_checkpoint_comes_back(intents: Texts, wordpiece: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -25,31 +25,35 @@ def recipe(data: Texts, top_k: int = 100) -> ClassRecipe:
     )
 
 
-def soft_labels(data: Texts, made: ClassRecipe, index: int = 0) -> dict[str, ClassLabels]:
+def soft_labels(data: Texts, class_recipe: ClassRecipe, index: int = 0) -> dict[str, ClassLabels]:
     """Soft labels of a teacher that finds every text to be of one class."""
     probabilities = torch.full((len(data.classes),), 0.1 / (len(data.classes) - 1))
     probabilities[index] = 0.9
     texts = [text for split in ("train", "unlabelled") for text in data.texts(split)]
-    return {text.name: keep(text.name, probabilities.log()[None], [checksum(text.text)], made) for text in texts}
+    return {
+        text.name: keep(text.name, probabilities.log()[None], [checksum(text.text)], class_recipe) for text in texts
+    }
 
 
 def test_an_epoch_of_the_control_is_as_long_as_one_of_the_student(
     intents: Texts, wordpiece: PreTrainedTokenizerFast
 ) -> None:
-    made = recipe(intents)
-    distilled = class_objectives.by_soft_labels(intents, wordpiece, TOKENS, soft_labels(intents, made), made, Distill())
-    alone = class_objectives.by_labels(intents, wordpiece, TOKENS, len(distilled.epoch_dataset(0)))  # type: ignore[arg-type]
-    assert len(alone.epoch_dataset(3)) == len(distilled.epoch_dataset(3)) == 36  # type: ignore[arg-type]
-    seen = [alone.epoch_dataset(epoch)[place].name for epoch in range(2) for place in range(36)]
-    assert {seen.count(name) for name in set(seen)} == {3}
+    class_recipe = recipe(intents)
+    distilled = class_objectives.by_soft_labels(
+        intents, wordpiece, TOKENS, soft_labels(intents, class_recipe), class_recipe, Distill()
+    )
+    alone = class_objectives.by_labels(intents, wordpiece, TOKENS, len(distilled.epoch_dataset(0)))
+    assert len(alone.epoch_dataset(3)) == len(distilled.epoch_dataset(3)) == 36
+    names = [alone.epoch_dataset(epoch)[place].name for epoch in range(2) for place in range(36)]
+    assert {names.count(name) for name in set(names)} == {3}
 
 
 def test_the_loss_is_that_of_the_teacher_where_there_is_no_label(
     intents: Texts, wordpiece: PreTrainedTokenizerFast
 ) -> None:
-    made = recipe(intents)
+    class_recipe = recipe(intents)
     objective = class_objectives.by_soft_labels(
-        intents, wordpiece, TOKENS, soft_labels(intents, made), made, Distill(weight=0.5)
+        intents, wordpiece, TOKENS, soft_labels(intents, class_recipe), class_recipe, Distill(weight=0.5)
     )
     samples = objective.epoch_dataset(0)
     model = build(wordpiece, intents.classes)
@@ -63,9 +67,9 @@ def test_the_loss_is_that_of_the_teacher_where_there_is_no_label(
 def test_a_student_learns_the_teachers_class(
     intents: Texts, wordpiece: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    made = recipe(intents)
+    class_recipe = recipe(intents)
     objective = class_objectives.by_soft_labels(
-        intents, wordpiece, TOKENS, soft_labels(intents, made, 7), made, Distill(weight=1.0)
+        intents, wordpiece, TOKENS, soft_labels(intents, class_recipe, 7), class_recipe, Distill(weight=1.0)
     )
     model = build(wordpiece, intents.classes)
     measure = class_soft_labels.measure_in_training(intents, wordpiece, TOKENS)
@@ -75,11 +79,11 @@ def test_a_student_learns_the_teachers_class(
 
 
 def test_a_text_without_soft_labels_is_refused(intents: Texts, wordpiece: PreTrainedTokenizerFast) -> None:
-    made = recipe(intents)
-    cache = soft_labels(intents, made)
+    class_recipe = recipe(intents)
+    cache = soft_labels(intents, class_recipe)
     del cache["unlabelled/000003"]
     with pytest.raises(IntegrityError, match="unlabelled/000003"):
-        class_objectives.by_soft_labels(intents, wordpiece, TOKENS, cache, made, Distill())
+        class_objectives.by_soft_labels(intents, wordpiece, TOKENS, cache, class_recipe, Distill())
 
 
 def test_a_train_text_without_a_label_is_refused(wordpiece: PreTrainedTokenizerFast, tmp_path: Path) -> None:

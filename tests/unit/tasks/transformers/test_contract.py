@@ -27,9 +27,9 @@ def test_a_good_dataset_holds_its_contract(tmp_path: Path) -> None:
         test=[Text("", "c", "cat"), Text("", "f", "dog")],
         unlabelled=[Text("", "g")],
     )
-    found = labelled_facts(data, 1)
-    assert failures(judge(found.tables, found.contract)) == []
-    assert found.counts == {
+    judged = labelled_facts(data, 1)
+    assert failures(judge(judged.tables, judged.contract)) == []
+    assert judged.counts == {
         "texts": {"train": 2, "val": 2, "test": 2, "unlabelled": 1},
         "classes": {"cat": 3, "dog": 3},
     }
@@ -42,9 +42,9 @@ def test_what_breaks_the_contract_is_named(tmp_path: Path) -> None:
         val=[Text("", "b"), Text("", "e", "dog")],
         test=[Text("", "the  same", "cat")],
     )
-    found = labelled_facts(data, 1)
-    said = "\n".join(failures(judge(found.tables, found.contract)))
-    assert "no text is empty: train/000001 (characters: 0)" in said
-    assert "no text is in two splits: train/000000 (found_in: train, test)" in said
-    assert "has a label: val/000000" in said
-    assert "at least 1: val/cat (texts: 0), test/dog (texts: 0)" in said
+    judged = labelled_facts(data, 1)
+    messages = "\n".join(failures(judge(judged.tables, judged.contract)))
+    assert "no text is empty: train/000001 (characters: 0)" in messages
+    assert "no text is in two splits: train/000000 (found_in: train, test)" in messages
+    assert "has a label: val/000000" in messages
+    assert "at least 1: val/cat (texts: 0), test/dog (texts: 0)" in messages

@@ -61,16 +61,16 @@ def test_val_is_split_off_train_by_the_texts_themselves(tmp_path: Path) -> None:
     table(tmp_path / "a" / "test.csv", [("is it lost?", "lost")])
     table(tmp_path / "b" / "train.csv", ROWS[::-1])
     table(tmp_path / "b" / "test.csv", [("is it lost?", "lost")])
-    found = []
+    datasets = []
     for name in ("a", "b"):
         import_labelled(str(tmp_path / name), tmp_path / f"{name}_data")
-        found.append(Texts.load(tmp_path / f"{name}_data"))
-    first, second = ({text.text for text in data.texts("val")} for data in found)
+        datasets.append(Texts.load(tmp_path / f"{name}_data"))
+    first, second = ({text.text for text in data.texts("val")} for data in datasets)
     assert first == second
     assert 0 < len(first) < 20
-    assert len(found[0].texts("train")) == len(ROWS) - len(first)
-    assert found[0].classes == ["arrival", "lost"]
-    assert [text.label for text in found[0].texts("test")] == ["lost"]
+    assert len(datasets[0].texts("train")) == len(ROWS) - len(first)
+    assert datasets[0].classes == ["arrival", "lost"]
+    assert [text.label for text in datasets[0].texts("test")] == ["lost"]
 
 
 def test_one_table_alone_is_split_by_itself(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_a_text_in_two_splits_stays_where_it_is_measured(tmp_path: Path, warned:
         (source / f"{split}.csv").write_text(f"text,label\n{lines}")
     import_labelled(str(source), tmp_path / "data")
     data = Texts.load(tmp_path / "data")
-    found = {split: [text.text for text in data.texts(split)] for split in ("train", "val", "test")}
-    assert found == {"train": ["c"], "val": ["d"], "test": ["A  b", "e", "f"]}
+    kept = {split: [text.text for text in data.texts(split)] for split in ("train", "val", "test")}
+    assert kept == {"train": ["c"], "val": ["d"], "test": ["A  b", "e", "f"]}
     assert warned == [
         "1 texts of val were left out: they stand in another split, too",
         "2 texts of train were left out: they stand in another split, too",

@@ -21,9 +21,9 @@ TALK = (
 
 @pytest.fixture
 def chat_tokenizer(texts: list[Text]) -> PreTrainedTokenizerFast:
-    made = tokenizers.train_bpe([text.text for text in texts], 300)
-    tokenizers.require_template(made, [Text("train/000000", "", None, TALK)])
-    return made
+    tokenizer = tokenizers.train_bpe([text.text for text in texts], 300)
+    tokenizers.require_template(tokenizer, [Text("train/000000", "", None, TALK)])
+    return tokenizer
 
 
 def test_every_token_but_the_first_is_in_one_loss_mask(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -42,12 +42,12 @@ def test_every_token_but_the_first_is_in_one_loss_mask(tokenizer: PreTrainedToke
 def test_of_a_conversation_the_assistants_messages_are_in_the_loss_mask(
     chat_tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    (found,) = sequences.encode([Text("train/000000", "", None, TALK)], chat_tokenizer, 1000)
-    assert chat_tokenizer.decode(found.ids[found.loss_mask]) == "The cat.</s>\nIt slept.</s>\n"
-    assert "<|user|>\nWho purred?" in chat_tokenizer.decode(found.ids)
+    (encoded,) = sequences.encode([Text("train/000000", "", None, TALK)], chat_tokenizer, 1000)
+    assert chat_tokenizer.decode(encoded.ids[encoded.loss_mask]) == "The cat.</s>\nIt slept.</s>\n"
+    assert "<|user|>\nWho purred?" in chat_tokenizer.decode(encoded.ids)
 
 
-def test_a_template_that_rewrites_what_was_said_is_refused(chat_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_template_that_rewrites_earlier_messages_is_refused(chat_tokenizer: PreTrainedTokenizerFast) -> None:
     chat_tokenizer.chat_template = (
         "{{ messages | length }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
     )

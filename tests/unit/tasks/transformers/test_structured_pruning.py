@@ -7,16 +7,15 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers import importance, sequences, structured_pruning
+from alambique.tasks.transformers import sequences, structured_pruning
 from alambique.tasks.transformers.checkpoint import parameters
-from alambique.tasks.transformers.importance import Importance
-from alambique.tasks.transformers.prunable import Sizes, sizes
+from alambique.tasks.transformers.prunable import Importance, Sizes, measure_importance, sizes
 from alambique.tasks.transformers.sequences import TokenSequence
 
 
 def scores(model: PreTrainedModel, texts: list[TokenSequence]) -> Importance:
     ids = sequences.collate(texts)["ids"]
-    return importance.measure(model, [({"input_ids": ids}, torch.ones(ids.shape, dtype=torch.bool))])
+    return measure_importance(model, [({"input_ids": ids}, torch.ones(ids.shape, dtype=torch.bool))])
 
 
 @pytest.mark.parametrize(("how", "ratio"), [("width", 0.2), ("depth", 0.2), ("both", 0.3)])

@@ -14,24 +14,24 @@ STORIES = [f"The {animal} saw a {color} house." for animal in ("cat", "dog", "ow
 
 
 def test_bpe_spells_any_text_and_comes_back(tmp_path: Path) -> None:
-    made = tokenizers.train_bpe(STORIES, 300)
-    said = "Ein Kätzchen 🐈\n"
-    encoded = made(said)["input_ids"]
-    assert encoded[0] == made.bos_token_id
-    assert made.decode(encoded, skip_special_tokens=True) == said
-    made.save_pretrained(tmp_path)
+    tokenizer = tokenizers.train_bpe(STORIES, 300)
+    text = "Ein Kätzchen 🐈\n"
+    encoded = tokenizer(text)["input_ids"]
+    assert encoded[0] == tokenizer.bos_token_id
+    assert tokenizer.decode(encoded, skip_special_tokens=True) == text
+    tokenizer.save_pretrained(tmp_path)
     again = tokenizers.load(tmp_path)
-    assert tokenizers.digest(again) == tokenizers.digest(made)
-    assert tokenizers.difference(again, made) is None
-    assert again(said)["input_ids"] == encoded
+    assert tokenizers.digest(again) == tokenizers.digest(tokenizer)
+    assert tokenizers.difference(again, tokenizer) is None
+    assert again(text)["input_ids"] == encoded
 
 
 def test_wordpiece_is_berts(tmp_path: Path) -> None:
-    made = tokenizers.train_wordpiece(STORIES, 200)
-    words = made.convert_ids_to_tokens(made("The Cat saw")["input_ids"])
+    tokenizer = tokenizers.train_wordpiece(STORIES, 200)
+    words = tokenizer.convert_ids_to_tokens(tokenizer("The Cat saw")["input_ids"])
     assert words == ["[CLS]", "the", "cat", "saw", "[SEP]"]
-    made.save_pretrained(tmp_path)
-    assert tokenizers.digest(tokenizers.load(tmp_path)) == tokenizers.digest(made)
+    tokenizer.save_pretrained(tmp_path)
+    assert tokenizers.digest(tokenizers.load(tmp_path)) == tokenizers.digest(tokenizer)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
@@ -41,14 +41,14 @@ def test_equal_texts_give_an_equal_tokenizer_in_any_process(kind: str) -> None:
         f"print(tokenizers.digest(tokenizers.train_{kind}(sys.argv[1:], 320)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    seen = {
+    digests = {
         subprocess.check_output([sys.executable, "-c", code, *STORIES], env={**environment, "PYTHONHASHSEED": seed})
         for seed in ("1", "2")
     }
-    assert len(seen) == 1
+    assert len(digests) == 1
 
 
-def test_a_difference_is_told_by_content() -> None:
+def test_a_difference_is_described_by_content() -> None:
     first, longer = tokenizers.train_bpe(STORIES, 280), tokenizers.train_bpe(STORIES, 270)
     assert "vocabularies of 280 and 270 tokens differ in 10" in str(tokenizers.difference(first, longer))
     other = tokenizers.train_bpe(STORIES, 280)

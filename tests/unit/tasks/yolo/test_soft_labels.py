@@ -16,8 +16,7 @@ from alambique.config.detect import Params
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, write_json
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.preprocess import preprocess, restore
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe

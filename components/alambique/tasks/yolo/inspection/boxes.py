@@ -9,8 +9,7 @@ from rich.console import Console
 from alambique.errors import DataError
 from alambique.files import write_text
 from alambique.layout import DATA, SOFT_LABELS
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 from alambique.tasks.yolo import pictures
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.inspection import page, terminal

@@ -15,8 +15,7 @@ from alambique.files import write_text
 from alambique.layout import DATA, SOFT_LABELS
 from alambique.report.page import templates
 from alambique.report.pictures import color, load, shown
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
 from alambique.tasks.yolo.pictures import Drawing, draw

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from alambique.errors import IntegrityError, PermanentError
 from alambique.softlabels import schema, writer
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 
 K = 3
 
@@ -96,9 +95,9 @@ def test_every_row_comes_back_as_its_tasks_own(
     cache = Cache.open(write(tmp_path / "cache", rows, recipe), recipe)
     assert sorted(cache) == [row[0] for row in rows]
     for row in rows:
-        found = cache[row[0]]
-        assert type(found) is type(row)
-        for values, expected in zip(found[1:], row[1:], strict=True):
+        cached = cache[row[0]]
+        assert type(cached) is type(row)
+        for values, expected in zip(cached[1:], row[1:], strict=True):
             assert values.dtype == expected.dtype
             assert not values.flags.owndata  # the mapped file itself
             np.testing.assert_array_equal(values, expected)

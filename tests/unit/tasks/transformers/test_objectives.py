@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alambique.softlabels import topk
-from alambique.tasks.transformers import losses
+from alambique.tasks.transformers.objectives import divergence, next_token
 
 KINDS = ["forward", "reverse", "jsd"]
 
@@ -46,8 +46,8 @@ def pair(seed: int, vocabulary: int = 30, scale: float = 3.0) -> tuple[Tensor, T
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_exact_where_every_token_is_kept(kind: str, temperature: float) -> None:
     teacher, student = pair(0)
-    found = losses.divergence(*kept(teacher, student, 30, temperature), kind, 0.3)
-    assert float(found) == pytest.approx(dense(teacher / temperature, student / temperature, kind, 0.3), rel=1e-4)
+    value = divergence(*kept(teacher, student, 30, temperature), kind, 0.3)
+    assert float(value) == pytest.approx(dense(teacher / temperature, student / temperature, kind, 0.3), rel=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,15 +62,15 @@ def test_it_is_a_lower_bound_that_grows_with_what_is_kept(
     seed: int, k: int, temperature: float, kind: str, beta: float
 ) -> None:
     teacher, student = pair(seed)
-    found, more = (float(losses.divergence(*kept(teacher, student, n, temperature), kind, beta)) for n in (k, k + 1))
+    less, more = (float(divergence(*kept(teacher, student, n, temperature), kind, beta)) for n in (k, k + 1))
     whole = dense(teacher / temperature, student / temperature, kind, beta)
-    assert -1e-5 <= found <= more + 1e-5
+    assert -1e-5 <= less <= more + 1e-5
     assert more <= whole * (1 + 1e-4) + 1e-5
 
 
 def test_what_is_missed_is_the_rests_own_divergence() -> None:
     teacher, student = pair(3)
-    found = float(losses.divergence(*kept(teacher, student, 5, 1.0), "forward"))
+    of_kept = float(divergence(*kept(teacher, student, 5, 1.0), "forward"))
     p, q = teacher.double().softmax(-1), student.double().softmax(-1)
     rest = torch.ones_like(p, dtype=torch.bool).scatter(-1, teacher.topk(5, -1).indices, False)
     inside = torch.tensor(
@@ -79,16 +79,16 @@ def test_what_is_missed_is_the_rests_own_divergence() -> None:
             for a, b, r in zip(p, q, rest, strict=True)
         ]
     )
-    assert dense(teacher, student, "forward", 0.5) - found == pytest.approx(float(inside.mean()), abs=1e-4)
+    assert dense(teacher, student, "forward", 0.5) - of_kept == pytest.approx(float(inside.mean()), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_zero_with_no_gradient_where_both_agree(kind: str) -> None:
     teacher, _ = pair(1)
     student = teacher.clone().requires_grad_()
-    found = losses.divergence(*kept(teacher, student, 7, 1.0), kind)
-    found.backward()
-    assert float(found) == pytest.approx(0, abs=1e-5)
+    value = divergence(*kept(teacher, student, 7, 1.0), kind)
+    value.backward()
+    assert float(value) == pytest.approx(0, abs=1e-5)
     assert student.grad is not None
     assert float(student.grad.abs().max()) < 1e-5
 
@@ -97,18 +97,18 @@ def test_it_is_zero_with_no_gradient_where_both_agree(kind: str) -> None:
 def test_sure_students_and_teachers_keep_gradients_finite(kind: str) -> None:
     teacher, student = pair(2, scale=60.0)
     student.requires_grad_()
-    found = losses.divergence(*kept(teacher, student, 4, 1.0), kind)
-    found.backward()
-    assert math.isfinite(float(found))
+    value = divergence(*kept(teacher, student, 4, 1.0), kind)
+    value.backward()
+    assert math.isfinite(float(value))
     assert student.grad is not None
     assert bool(student.grad.isfinite().all())
 
 
 def test_forward_and_reverse_are_the_limits_of_jsd() -> None:
     sides = kept(*pair(4, scale=1.0), 10, 1.0)
-    forward, reverse = (float(losses.divergence(*sides, kind)) for kind in ("forward", "reverse"))
-    assert float(losses.divergence(*sides, "jsd", 1e-4)) / 1e-4 == pytest.approx(forward, rel=0.02)
-    assert float(losses.divergence(*sides, "jsd", 1 - 1e-4)) / 1e-4 == pytest.approx(reverse, rel=0.02)
+    forward, reverse = (float(divergence(*sides, kind)) for kind in ("forward", "reverse"))
+    assert float(divergence(*sides, "jsd", 1e-4)) / 1e-4 == pytest.approx(forward, rel=0.02)
+    assert float(divergence(*sides, "jsd", 1 - 1e-4)) / 1e-4 == pytest.approx(reverse, rel=0.02)
 
 
 def test_next_token_counts_the_loss_mask_alone() -> None:
@@ -117,4 +117,4 @@ def test_next_token_counts_the_loss_mask_alone() -> None:
     loss_mask = torch.zeros(2, 5, dtype=torch.bool)
     loss_mask[0, 2] = loss_mask[1, 4] = True
     expected = -(logits[0, 1].log_softmax(-1)[ids[0, 2]] + logits[1, 3].log_softmax(-1)[ids[1, 4]]) / 2
-    assert float(losses.next_token(logits, ids, loss_mask)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(next_token(logits, ids, loss_mask)) == pytest.approx(float(expected), rel=1e-5)
