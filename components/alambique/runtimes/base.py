@@ -1,14 +1,18 @@
-"""The protocol of a runtime, and what a task hands to it. Imports no runtime and no torch: their functions do."""
+"""What a runtime is and does, and what a task hands to it. Imports no runtime and no torch: their functions do."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from numpy.typing import NDArray
+
+from alambique.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import onnx
@@ -138,8 +142,8 @@ class Budget(NamedTuple):
         return self.fp32 - self.max_drop
 
 
-class Runtime(Protocol):
-    """What one runtime is and does. There is one instance a module; nothing heavy is imported before a call needs it.
+class Runtime(ABC):
+    """A runtime. There is one instance a module; nothing heavy is imported before a call needs it.
 
     Attributes:
         name: in params.yaml and in candidates' names.
@@ -149,23 +153,25 @@ class Runtime(Protocol):
         arithmetic: what its fp32 candidates compute in.
         from_graph: whether its files are made of the ONNX graph.
         batched: whether tensors have the batch as their first dimension.
-        quantizations: kinds of quantization that it has a tool for; empty: none.
+        quantizations: kinds of quantization that it has a tool for.
         accuracy_control: whether it can return single layers to floating point.
     """
 
     name: ClassVar[str]
     file: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    int8_packages: ClassVar[tuple[str, ...]]
-    arithmetic: ClassVar[str]
+    int8_packages: ClassVar[tuple[str, ...]] = ()
+    arithmetic: ClassVar[str] = "float32"
     from_graph: ClassVar[bool]
-    batched: ClassVar[bool]
-    quantizations: ClassVar[tuple[type[Quantization], ...]]
-    accuracy_control: ClassVar[bool]
+    batched: ClassVar[bool] = True
+    quantizations: ClassVar[tuple[type[Quantization], ...]] = ()
+    accuracy_control: ClassVar[bool] = False
 
     def unavailable(self) -> str | None:
         """Why its files cannot be made on this machine, and what to install; None where they can."""
+        return None
 
+    @abstractmethod
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Write the FP32 artifact to `path` (and what belongs beside it), equal bytes for equal weights.
 
@@ -179,6 +185,7 @@ class Runtime(Protocol):
         Raises:
             ConfigurationError: it has no tool for this kind of quantization.
         """
+        raise self.no_quantizer()
 
     def quantize_with_accuracy_control(
         self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
@@ -190,6 +197,26 @@ class Runtime(Protocol):
         Raises:
             ConfigurationError: it has no such tool.
         """
+        raise self.no_quantizer()
 
+    @abstractmethod
     def open(self, path: Path, threads: int) -> Program:
         """The artifact at `path`, loaded and ready, computing with `threads` on the CPU (or on its GPU)."""
+
+    def no_quantizer(self) -> ConfigurationError:
+        """For a kind of quantization, or of accuracy control, that it has no tool for."""
+        return ConfigurationError(f"int8: {self.name} has no quantizer here; take it out of `int8`")
+
+
+def missing(modules: tuple[str, ...], install: str) -> str | None:
+    """That some of these modules cannot be imported, and what to give pip; None where all can."""
+    if absent := [module for module in modules if not _installed(module)]:
+        return f"{' and '.join(absent)} cannot be imported; run `pip install {install}`"
+    return None
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False

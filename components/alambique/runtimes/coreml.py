@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import ClassVar
 from uuid import NAMESPACE_OID, uuid5
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
 from alambique.runtimes.specs import of_module
-from alambique.runtimes.support import Fp32Only, missing
 
 
-class CoreMl(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`. It chooses its own number of threads."""
+class CoreMl(Runtime):
+    """It chooses its own number of threads."""
 
     name: ClassVar = "coreml"
     file: ClassVar = "model.mlpackage"
     packages: ClassVar = ("ultralytics", "coremltools")
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = True
 
     def unavailable(self) -> str | None:
         if platform.system() != "Darwin":

@@ -8,7 +8,7 @@ from alambique.runtimes.base import Exportable, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def of_graph(graph: onnx.ModelProto) -> list[TensorSpec]:
@@ -22,13 +22,12 @@ def of_module(network: Exportable, module: nn.Module) -> list[TensorSpec]:
 
     with torch.inference_mode():
         outputs = module(*network.example)
+    names = (*network.inputs, *network.outputs)
     tensors = (*network.example, *(outputs if isinstance(outputs, tuple) else (outputs,)))
-    return [_of_tensor(name, tensor) for name, tensor in zip((*network.inputs, *network.outputs), tensors, strict=True)]
-
-
-def without_batch(spec: TensorSpec, name: str) -> TensorSpec:
-    """The same without its first dimension, under another name."""
-    return TensorSpec(name, spec.shape[1:], spec.dtype)
+    return [
+        TensorSpec(name, list(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in zip(names, tensors, strict=True)
+    ]
 
 
 def _of_value(value: onnx.ValueInfoProto) -> TensorSpec:
@@ -37,7 +36,3 @@ def _of_value(value: onnx.ValueInfoProto) -> TensorSpec:
     kind = value.type.tensor_type
     shape = [size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim]
     return TensorSpec(value.name, shape, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
-
-
-def _of_tensor(name: str, tensor: Tensor) -> TensorSpec:
-    return TensorSpec(name, list(tensor.shape), str(tensor.dtype).removeprefix("torch."))

@@ -8,23 +8,15 @@ from pathlib import Path
 from typing import ClassVar
 from zipfile import ZipFile
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec
 from alambique.runtimes.specs import of_module
-from alambique.runtimes.support import Fp32Only
 
 
-class TorchScript(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`."""
-
+class TorchScript(Runtime):
     name: ClassVar = "torchscript"
     file: ClassVar = "model.torchscript"
     packages: ClassVar = ("ultralytics",)
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = True
-
-    def unavailable(self) -> str | None:
-        return None
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Write an archive without the names and lines of the source files that it was traced from.

@@ -14,7 +14,7 @@ from factories import tiny_exportables
 from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256
 from alambique.runtimes.base import Exportable, StaticInt8, TensorSpec, Validation
-from alambique.runtimes.registry import RUNTIMES, load
+from alambique.runtimes import RUNTIMES, load
 
 Written = Callable[[str], Path]
 

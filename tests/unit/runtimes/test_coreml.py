@@ -6,7 +6,7 @@ import pytest
 
 from alambique.files import folder_sha256
 from alambique.runtimes.base import Exportable
-from alambique.runtimes.registry import load
+from alambique.runtimes import load
 
 
 @pytest.mark.slow

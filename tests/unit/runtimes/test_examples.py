@@ -6,7 +6,7 @@ import pytest
 
 from alambique import tasks
 from alambique.runtimes import examples
-from alambique.runtimes.registry import RUNTIMES
+from alambique.runtimes import RUNTIMES
 
 FRAGMENTS = {
     path.name.split(".")[0]: path.parent / path.name.split(".")[0]

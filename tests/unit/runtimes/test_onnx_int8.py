@@ -10,7 +10,7 @@ from factories import tiny_exportables
 
 from alambique.files import sha256
 from alambique.runtimes.base import DynamicInt8, Exportable, Quantization, StaticInt8, WeightOnly
-from alambique.runtimes.registry import load
+from alambique.runtimes import load
 
 ONNX = load("onnx")
 OPERATORS = ("Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Sigmoid")

@@ -11,7 +11,7 @@ from factories import tiny_exportables
 from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256
 from alambique.runtimes.base import DynamicInt8, Exportable, StaticInt8, WeightOnly
-from alambique.runtimes.registry import load
+from alambique.runtimes import load
 
 OPENVINO = load("openvino")
 

@@ -9,12 +9,12 @@ import torch
 
 from alambique.config import section
 from alambique.errors import ConfigurationError, DataError
-from alambique.runtimes.registry import RUNTIMES, load, require_available, unavailable
+from alambique.runtimes import RUNTIMES, load, require_available, unavailable
 
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[2:]))  # an import of these fails as if they were not installed
-from alambique.runtimes.registry import unavailable
+from alambique.runtimes import unavailable
 print(unavailable([sys.argv[1]]).get(sys.argv[1]))
 """
 LIGHT = """
