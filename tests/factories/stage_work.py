@@ -27,7 +27,7 @@ from alambique.stages import teacher as teacher_stage
 from alambique.stages.opening import open_program
 from alambique.stages.work import Work
 from alambique.tasks.cards import read_card
-from alambique.tasks.yolo.decoding import rows
+from alambique.tasks.yolo.decoding import rows, with_best_boxes
 
 
 def _work(module: ModuleType, params: Params, target: Path, run: Callable[[], None]) -> Metrics:
@@ -77,8 +77,8 @@ def evaluate(root: Path, params: Params, subject: str, target: Path) -> Metrics:
 
 def load(folder: Path, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A detector's checkpoint or candidate: from one input to its final boxes, (n, 6)."""
-    program, classes = open_program(tasks.load("detect"), folder, threads), len(read_card(folder)["classes"])
-    return lambda pixels: rows("detect", program(pixels), classes)
+    program = with_best_boxes(open_program(tasks.load("detect"), folder, threads), read_card(folder).get("runtime"))
+    return lambda pixels: rows("detect", program(pixels))
 
 
 def recipe(root: Path, params: Params) -> Any:

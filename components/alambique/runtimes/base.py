@@ -115,10 +115,13 @@ class Validation(NamedTuple):
     Attributes:
         samples: the split's.
         score: from a program and some samples to the headline metric over them, and that of each alone.
+        finish: from an opened artifact and its runtime's name to a program with the network's outputs, where a runtime
+            cannot compute all of it.
     """
 
     samples: Sequence[Any]
     score: Callable[[Program, Iterable[Any]], tuple[float, list[float]]]
+    finish: Callable[[Program, str], Program] = lambda program, runtime: program
 
     def headline(self, program: Program) -> float:
         """The headline metric on the whole split, 0 to 1."""

@@ -41,7 +41,8 @@ class AccuracyMeasurement:
         folder = factory.scratch / "trials" / combination.label
         path = factory.make(factory.task.exportable(weights), combination, folder)
         program = runtimes.load(combination.runtime).open(path, torch.get_num_threads())
-        accuracy = self.validations[combination.student].headline(program)
+        validation = self.validations[combination.student]
+        accuracy = validation.headline(validation.finish(program, combination.runtime))
         drop = self.figures.reference - accuracy
         number, headline = len(self.figures.accuracies), factory.params.HEADLINE
         emit(number, **{headline: accuracy}, drop=drop)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from alambique.config.detect import Evaluate as DetectEvaluate
+from alambique.config.detect import Evaluate
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
 from alambique.tasks.yolo import average_precision, confidence, operating_point, parity, production_images
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.decoding import to_shares
-from alambique.tasks.yolo.matching import Evaluate, ImageResult, Predictor, match_images
+from alambique.tasks.yolo.decoding import to_shares, with_best_boxes
+from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
 
 RESULTS = "images.arrow"
 SCHEMA = pa.schema(
@@ -35,7 +35,7 @@ POINTS_SCHEMA = pa.schema(
     }
 )
 
-COCO = DetectEvaluate()
+COCO = Evaluate()
 """What teachers are measured with on val, whatever params.yaml evaluates with: other settings for test train none
 anew."""
 
@@ -104,7 +104,7 @@ def validation(classes: list[str], image_size: int, dataset: YoloDataset, settin
         matched = [result.matched for result in match_images(predictor, list(some))]
         return _map50_95(matched, dataset), [_map50_95([image], dataset) for image in matched]
 
-    return Validation(images, score)
+    return Validation(images, score, with_best_boxes)
 
 
 def compare(artifact: Predictor, checkpoint: Predictor) -> Metrics:

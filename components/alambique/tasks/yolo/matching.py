@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from ultralytics.cfg import get_cfg
 
-from alambique.config import detect, heads
+from alambique.config.detect import Evaluate
 from alambique.errors import DataError
 from alambique.runtimes.base import Program
 from alambique.tasks.yolo import average_precision
@@ -23,8 +23,6 @@ from alambique.tasks.yolo.decoding import Objects, Outputs, decode, known_rows, 
 from alambique.tasks.yolo.heads import HEADS
 from alambique.tasks.yolo.preprocess import Letterbox, preprocess
 from alambique.tasks.yolo.sample_dataset import open_samples
-
-Evaluate = detect.Evaluate | heads.Evaluate
 
 
 class ImageResult(NamedTuple):
@@ -75,7 +73,7 @@ class Predictor(NamedTuple):
 
     def rows(self, outputs: Outputs) -> NDArray[np.float32]:
         """The objects among the network's outputs, with the dataset's classes; see `decoding.known_rows`."""
-        every = rows(self.dataset.head, outputs, len(self.classes))
+        every = rows(self.dataset.head, outputs)
         return known_rows(every, self.classes, self.settings.min_score, self.settings.max_boxes)
 
     def objects(self, outputs: Outputs) -> Objects:

@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import __version__
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 
-from alambique.config import heads
 from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256
@@ -30,7 +29,7 @@ from alambique.tasks.yolo.heads import HEADS
 
 
 def build(
-    network: Network | heads.Network, classes: Sequence[str], seed: int, task: HeadName = "detect", **details: Any
+    network: Network, classes: Sequence[str], seed: int, task: HeadName = "detect", **details: Any
 ) -> DetectionModel:
     """A freshly initialised network.
 

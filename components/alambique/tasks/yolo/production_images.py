@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from alambique.config.detect import Evaluate
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import Objects
-from alambique.tasks.yolo.matching import Evaluate, Predictor
+from alambique.tasks.yolo.matching import Predictor
 from alambique.tasks.yolo.parity import parity
 from alambique.tasks.yolo.preprocess import Letterbox, restore
 

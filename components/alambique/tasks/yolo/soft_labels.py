@@ -105,7 +105,7 @@ def _objects(
     for image in images:
         pixels, letterbox = preprocess(image, recipe.image_size)
         outputs = program(pixels)
-        kept = known_rows(rows(recipe.head, outputs, len(classes)), classes, recipe.min_score, recipe.max_boxes)
+        kept = known_rows(rows(recipe.head, outputs), classes, recipe.min_score, recipe.max_boxes)
         objects = decode(recipe.head, outputs, kept, dataset.kpt_shape, recipe.image_size)
         yield ObjectLabels(
             image=dataset.inside(image),
