@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ultralytics.cfg import get_cfg
+from ultralytics.utils.ops import xywh2xyxy
 
 from alambique.config.detect import Evaluate
 from alambique.errors import DataError
@@ -119,10 +120,8 @@ def _match(detections: Detections, labels: NDArray[np.float64], letterbox: Lette
     Args:
         labels: class, centre x, centre y, width, height in shares of the image, (m, 5).
     """
-    centers, sizes = labels[:, 1:3], labels[:, 3:5]
-    shares = np.hstack([centers - sizes / 2, centers + sizes / 2])
     image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
-    truth = shares * image + np.array([letterbox.left, letterbox.top] * 2)
+    truth = xywh2xyxy(labels[:, 1:]) * image + np.array([letterbox.left, letterbox.top] * 2)
     return average_precision.match(*detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
 
 

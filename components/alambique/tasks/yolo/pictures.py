@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from ultralytics.utils.ops import xywh2xyxy
 
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
@@ -19,7 +20,6 @@ from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
 from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.evaluate import POINTS, RESULTS
-from alambique.tasks.yolo.samples import corners
 
 MOST_LABELS = 8
 """In a fuller picture the names would hide what they name; the colours still tell the classes."""
@@ -73,7 +73,7 @@ def labelled(dataset: YoloDataset, path: Path) -> Drawing:
     sample = dataset.sample(path)
     scores = np.full(len(sample.boxes), np.nan, np.float32)
     classes = sample.targets[:, 0].astype(np.int64)
-    return Drawing(Detections(corners(sample.boxes), scores, classes), sample.points)
+    return Drawing(Detections(xywh2xyxy(sample.boxes), scores, classes), sample.points)
 
 
 def draw(image: Image.Image, drawing: Drawing, head: HeadName, classes: Sequence[str]) -> Image.Image:

@@ -14,6 +14,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
 from alambique.softlabels.key import Recipe
+from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName
 
 
@@ -33,6 +34,12 @@ class BoxLabels(NamedTuple):
     logits: NDArray[np.float16]
     classes: NDArray[np.int16]
     scores: NDArray[np.float16]
+
+    @property
+    def detections(self) -> Detections:
+        """The boxes with their likeliest classes alone."""
+        boxes, scores = self.boxes.astype(np.float32), self.scores.astype(np.float32)
+        return Detections(boxes, scores, self.classes[:, 0].astype(np.int64))
 
 
 class BoxRecipe(Recipe[BoxLabels]):
