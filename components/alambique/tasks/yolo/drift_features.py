@@ -17,7 +17,7 @@ from alambique.tasks.base import DriftFeatures
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.preprocess import preprocess
-from alambique.tasks.yolo.suppression import end_to_end
+from alambique.tasks.yolo.export_head import end_to_end
 
 
 class ImageFeatures(NamedTuple):

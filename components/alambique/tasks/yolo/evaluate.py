@@ -14,7 +14,7 @@ from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
-from alambique.tasks.yolo import average_precision, confidence, operating_point, parity, production_images
+from alambique.tasks.yolo import average_precision, parity, production_images, score_measures
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import to_shares, with_best_boxes
 from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
@@ -81,8 +81,8 @@ def figures(results: Sequence[ImageResult], dataset: YoloDataset, settings: Eval
         "images": len(results),
         **average_precision.summarize(matched, dataset.classes),
         **boxes,
-        **operating_point.at_threshold(matched, dataset.classes, settings.threshold),
-        **confidence.calibration(matched),
+        **score_measures.at_threshold(matched, dataset.classes, settings.threshold),
+        **score_measures.calibration(matched),
     }
 
 
