@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from ultralytics.utils.ops import xywh2xyxy
@@ -15,11 +14,12 @@ from ultralytics.utils.ops import xywh2xyxy
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
 from alambique.report.pictures import Picture, color, load, pick, shown
-from alambique.tasks.yolo import average_precision
+from alambique.tasks.yolo import average_precision, production_images
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
 from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.evaluate import POINTS, RESULTS
+from alambique.tasks.yolo.production_images import read_results
 
 MOST_LABELS = 8
 """In a fuller picture the names would hide what they name; the colours still tell the classes."""
@@ -146,25 +146,18 @@ def _picture(
 def _results(project: Path, subject: str, dataset: YoloDataset, threshold: float) -> dict[str, Drawing]:
     """A network's predictions of each test image from the threshold on."""
     folder = project / evaluation(subject)
-    results = {row["image"]: _confident(row, threshold) for row in _read(folder / RESULTS)}
+    results = {row["image"]: _confident(row, threshold) for row in read_results(folder / RESULTS).to_pylist()}
     if dataset.head == "detect":
         return {name: Drawing(detections) for name, detections in results.items()}
     _, numbers = point_shape(dataset.head, dataset.kpt_shape)
     points = {
         row["image"]: [np.array(values, np.float32).reshape(-1, numbers) for values in row["points"]]
-        for row in _read(folder / POINTS)
+        for row in read_results(folder / POINTS).to_pylist()
     }
     return {name: Drawing(detections, points[name]) for name, detections in results.items()}
 
 
 def _confident(row: dict[str, Any], threshold: float) -> Detections:
-    boxes = np.array(row["boxes"], np.float32).reshape(-1, 4)
-    scores = np.array(row["scores"], np.float32)
-    kept = (scores >= threshold) & np.isfinite(boxes).all(1)
-    return Detections(boxes[kept], scores[kept], np.array(row["classes"], np.int64)[kept])
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    with pa.OSFile(str(path)) as file:
-        rows: list[dict[str, Any]] = pa.ipc.open_file(file).read_all().to_pylist()
-    return rows
+    detections = production_images.detections(row).above(threshold)
+    finite = np.isfinite(detections.boxes).all(1)
+    return Detections(*(column[finite] for column in detections))

@@ -97,25 +97,21 @@ def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
     """
     if not all((folder / RESULTS).exists() for folder in (first, second)):
         return None
-    tables = [_read(folder / RESULTS) for folder in (first, second)]
+    tables = [read_results(folder / RESULTS) for folder in (first, second)]
     if tables[0].column("image") != tables[1].column("image"):
         raise IntegrityError(f"{first} and {second} are about different images: evaluate both anew (`dvc repro`)")
-    one, other = (_detections(table) for table in tables)
-    share: float | None = parity(one, other, settings.threshold)["agreement"]
+    predictions = ([detections(row) for row in table.to_pylist()] for table in tables)
+    share: float | None = parity(*predictions, settings.threshold)["agreement"]
     return share
 
 
-def _read(path: Path) -> pa.Table:
+def read_results(path: Path) -> pa.Table:
+    """The rows of an evaluation's Arrow file."""
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
-def _detections(table: pa.Table) -> list[Detections]:
-    return [
-        Detections(
-            np.array(row["boxes"], np.float32).reshape(-1, 4),
-            np.array(row["scores"], np.float32),
-            np.array(row["classes"], np.int64),
-        )
-        for row in table.to_pylist()
-    ]
+def detections(row: dict[str, Any]) -> Detections:
+    """The predictions of a row of `SCHEMA`, boxes in shares of the image."""
+    boxes, scores = (np.array(row[name], np.float32) for name in ("boxes", "scores"))
+    return Detections(boxes.reshape(-1, 4), scores, np.array(row["classes"], np.int64))

@@ -10,7 +10,7 @@ import pytest
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import paired_bootstrap
-from alambique.tasks.yolo import average_precision, bootstrap, evaluate, weighted_ap
+from alambique.tasks.yolo import average_precision, bootstrap, evaluate
 from alambique.tasks.yolo.average_precision import Matched
 
 CLASSES = 4
@@ -76,8 +76,8 @@ def upstream(images: list[Matched]) -> float | None:
 
 def weighted(folder: Path, weights: np.ndarray) -> float:
     table = pa.ipc.open_file(folder / "images.arrow").read_all()
-    boxes = weighted_ap.truth(table)
-    return weighted_ap.mean_average_precision(weighted_ap.rank(table, boxes.classes), weighted_ap.draw(boxes, weights))
+    boxes = bootstrap.truth(table)
+    return bootstrap.mean_average_precision(bootstrap.rank(table, boxes.classes), bootstrap.draw(boxes, weights))
 
 
 def test_thresholds_met_are_packed_into_bits_without_loss() -> None:

@@ -16,7 +16,7 @@ from alambique.config import detect
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
-from alambique.tasks.yolo import average_precision, weighted_ap
+from alambique.tasks.yolo import average_precision, bootstrap
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.preprocess import preprocess, restore
 
@@ -101,9 +101,9 @@ def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp
 def test_the_rows_are_enough_to_compute_the_map_again(project: Path, tmp_path: Path) -> None:
     metrics = measure(project, "teacher-main", tmp_path / "out")
     table = pa.ipc.open_file(tmp_path / "out/images.arrow").read_all()
-    boxes = weighted_ap.truth(table)
-    once = weighted_ap.draw(boxes, np.ones(table.num_rows, int))
-    assert weighted_ap.mean_average_precision(weighted_ap.rank(table, boxes.classes), once) == metrics["map50_95"]
+    boxes = bootstrap.truth(table)
+    once = bootstrap.draw(boxes, np.ones(table.num_rows, int))
+    assert bootstrap.mean_average_precision(bootstrap.rank(table, boxes.classes), once) == metrics["map50_95"]
 
 
 def test_evaluating_twice_gives_equal_files(project: Path, tmp_path: Path) -> None:
