@@ -1,4 +1,4 @@
-"""What the teachers of detectors know, for people: their soft labels in a terminal and on a page, with pictures.
+"""What teachers know, for people: their soft labels in a terminal and on a page, with pictures.
 
-`command.show` looks at a whole cache, `command.show_image` at one image of it.
+`boxes` shows the cache of a detector, `objects` that of another head; each `show` a whole cache, `show_image` one image.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -58,12 +57,6 @@ class Statistics:
     certainty: dict[str, float] = field(default_factory=dict)
     crowd: dict[str, int] = field(default_factory=dict)
 
-    @classmethod
-    def empty(cls, recipe: BoxRecipe, size: int) -> Self:
-        confidence, spread = np.zeros((2, BINS), np.int64)
-        predicted, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
-        return cls(recipe, size, confidence, spread, predicted, labelled, found)
-
     @property
     def recall(self) -> float | None:
         """The share of the labelled boxes that were found; None where there are none."""
@@ -82,7 +75,8 @@ class Statistics:
 def collect(project: Path, recipe: BoxRecipe, cache: Cache[BoxLabels], data: YoloDataset) -> Statistics:
     """Go through a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
-    statistics = Statistics.empty(recipe, size)
+    histograms, by_class = np.zeros((2, BINS), np.int64), np.zeros((3, len(recipe.classes)), np.int64)
+    statistics = Statistics(recipe, size, *histograms, *by_class)
     for image, row in cache.items():
         statistics.images[image.partition("/")[0]] += 1
         _count(statistics, row)
