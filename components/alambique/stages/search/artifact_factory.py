@@ -1,8 +1,12 @@
-"""Artifacts of any combination before training: size and latency depend on a network's shape alone."""
+"""Artifacts of any combination: before training for their cost, as size and latency depend on a network's shape alone,
+and after a short recovery for their accuracy."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,17 @@ from alambique.errors import ConfigurationError
 from alambique.layout import DATA, checkpoint
 from alambique.process import timing
 from alambique.process.cores import pinned
+from alambique.process.events import EVENTS_FILE
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.runtimes.base import Exportable
+from alambique.stages.iterative_pruning import recover
 from alambique.stages.search.budget_choice import Combination, Cost
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks.base import Calibration, Network, Task
 from alambique.tasks.cards import read_card
+from alambique.tasks.trainer_state import NO_PRIOR
+
+logger = logging.getLogger(__name__)
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of `prune.target`, those that are tried; a network of few channels does not allow all of them."""
@@ -59,6 +69,21 @@ class ArtifactFactory:
         plans = self.task.pruning_plans(full, self.dataset, self.params, [ratio], measured)
         self._sensitivities[student] = plans.sensitivity
         return self.task.prune(full, full, plans.plans[0], self.dataset, self.params)
+
+    def recovered(self, student: str, ratio: float) -> Path:
+        """Folder of the student's checkpoint after a short recovery, trained once; an unpruned student needs none."""
+        if not ratio:
+            return self.distilled(student)
+        folder = self.scratch / "recovered" / student / str(ratio)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            epochs = self.params.budget.epochs
+            logger.info("training %s with %.0f %% pruned, epochs: %d", student, 100 * ratio, epochs)
+            with _without_curve_and_state():
+                network = self.pruned(student, ratio)
+                recover(network, self.project, self.task, self.params, self.dataset, folder, epochs, NO_PRIOR)
+            self.write_card(folder, student)
+        return folder
 
     def calibration(self, student: str) -> Calibration:
         """Inputs to calibrate the student's INT8 on."""
@@ -141,6 +166,16 @@ class ArtifactFactory:
             for runtime in self.params.runtimes
             for precision in (("fp32", "int8") if runtime in self.params.int8 else ("fp32",))
         ]
+
+
+@contextmanager
+def _without_curve_and_state() -> Iterator[None]:
+    """Several trainings in one stage have neither one curve nor one state to go on from."""
+    kept = {name: os.environ.pop(name) for name in (EVENTS_FILE, RESUME_FOLDER) if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _cost(latency: Mapping[str, float], folder: Path) -> Cost:
