@@ -22,7 +22,6 @@ from alambique.stages import export as export_stage
 from alambique.stages import prune as prune_stage
 from alambique.stages import quantize as quantize_stage
 from alambique.stages import soft_labels as soft_labels_stage
-from alambique.stages import students
 from alambique.stages import teacher as teacher_stage
 from alambique.stages.opening import open_program
 from alambique.stages.work import Work
@@ -52,11 +51,11 @@ def soft_labels(root: Path, params: Params, shard: int, target: Path) -> Metrics
 
 
 def distill(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    return _work(students, params, target, lambda: distill_stage.run(root, student, str(seed)))
+    return _work(distill_stage, params, target, lambda: distill_stage.run(root, student, str(seed)))
 
 
 def control(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    return _work(students, params, target, lambda: control_stage.run(root, student, str(seed)))
+    return _work(distill_stage, params, target, lambda: control_stage.run(root, student, str(seed)))
 
 
 def prune(root: Path, params: Params, student: str, target: Path) -> Metrics:
