@@ -64,7 +64,6 @@ class BoxRecipe(Recipe[BoxLabels]):
 
     @property
     def row(self) -> type[BoxLabels]:
-        """The class of its rows."""
         return BoxLabels
 
     def layout(self) -> pa.Schema:
@@ -113,11 +112,9 @@ class ObjectRecipe(Recipe[ObjectLabels]):
 
     @property
     def row(self) -> type[ObjectLabels]:
-        """The class of its rows."""
         return ObjectLabels
 
     def layout(self) -> pa.Schema:
-        """The columns of a shard."""
         return schema.rows(
             boxes=pa.list_(pa.float16(), 4),
             scores=pa.float16(),

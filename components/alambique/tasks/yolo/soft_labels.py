@@ -50,33 +50,25 @@ def recipe(
                 f"a teacher was trained for the classes {card['classes']}, but the dataset's are {dataset.classes}; "
                 "run the teacher stage again (`dvc repro teacher`)"
             )
+    splits = SPLITS if isinstance(settings, detect.SoftLabels) else OBJECT_SPLITS
+    shared: dict[str, Any] = {
+        "teachers": [card["sha256"] for card in cards],
+        "data": {split: dataset.digest(split) for split in splits if dataset.has(split)},
+        "preprocessing": DESCRIPTION,
+        "classes": dataset.classes,
+        **settings.model_dump(exclude={"shards"}),
+    }
     if isinstance(settings, detect.SoftLabels):
-        return _of_boxes(cards, dataset, settings)
+        by_class = settings.combine == "best_per_class"
+        experts = choose_experts(cards, dataset.classes) if by_class else None
+        return BoxRecipe(**shared, experts=experts, image_sizes=[card["image_size"] for card in cards])
     return ObjectRecipe(
-        teachers=[cards[0]["sha256"]],
+        **shared,
         combine="one",
-        data={split: dataset.digest(split) for split in OBJECT_SPLITS if dataset.has(split)},
-        preprocessing=DESCRIPTION,
         top_k=1,
-        classes=dataset.classes,
         head=dataset.head,
         image_size=cards[0]["image_size"],
         numbers=point_shape(dataset.head, dataset.kpt_shape),
-        min_score=settings.min_score,
-        max_boxes=settings.max_boxes,
-    )
-
-
-def _of_boxes(cards: Sequence[Mapping[str, Any]], dataset: YoloDataset, settings: detect.SoftLabels) -> BoxRecipe:
-    by_class = settings.combine == "best_per_class"
-    return BoxRecipe(
-        teachers=[card["sha256"] for card in cards],
-        experts=choose_experts(cards, dataset.classes) if by_class else None,
-        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
-        preprocessing=DESCRIPTION,
-        image_sizes=[card["image_size"] for card in cards],
-        classes=dataset.classes,
-        **settings.model_dump(include={"combine", "top_k", "min_score", "max_boxes"}),
     )
 
 
@@ -128,9 +120,8 @@ def boxes(
     """
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        predictions = [
-            _predict(model, batch, size, recipe) for model, size in zip(models, recipe.image_sizes, strict=True)
-        ]
+        sizes = zip(models, recipe.image_sizes, strict=True)
+        predictions = [_predict(model, batch, size, recipe) for model, size in sizes]
         for image, *by_teacher in zip(batch, *predictions, strict=True):
             single = len(by_teacher) == 1
             fused = by_teacher[0] if single else _best(fuse(by_teacher, recipe.experts), recipe)
@@ -198,7 +189,6 @@ def _row(image: str, fused: TeacherBoxes, recipe: BoxRecipe) -> BoxLabels:
 
 
 def shard_metrics(totals: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, Any]:
-    """The metrics of a shard, from each row's image and `row_totals`."""
     images = len(totals)
     count = int(sum(total["boxes"] for _, total in totals))
     return {
@@ -211,5 +201,4 @@ def shard_metrics(totals: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str
 
 
 def row_totals(row: BoxLabels | ObjectLabels) -> dict[str, float]:
-    """Number of boxes, and the sum of their scores."""
     return {"boxes": row.scores.size, "scores": float(row.scores.sum(dtype=float))}

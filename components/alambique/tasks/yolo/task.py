@@ -355,14 +355,20 @@ class Yolo:
         return []
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import objects
+        from alambique.tasks.yolo.inspection import boxes, objects
 
-        objects.show(project, self.head, output, console)
+        if self.head == "detect":
+            boxes.show(project, output, console)
+        else:
+            objects.show(project, self.head, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import objects
+        from alambique.tasks.yolo.inspection import boxes, objects
 
-        objects.show_image(project, self.head, sample, console)
+        if self.head == "detect":
+            boxes.show_image(project, sample, console)
+        else:
+            objects.show_image(project, self.head, sample, console)
 
 
 class Detect(Yolo):
@@ -372,16 +378,6 @@ class Detect(Yolo):
     measures: ClassVar[Mapping[str, Measure]] = DETECTION
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
-
-    def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import boxes
-
-        boxes.show(project, output, console)
-
-    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import boxes
-
-        boxes.show_image(project, sample, console)
 
 
 class Segment(Yolo):
