@@ -18,7 +18,6 @@ from alambique.errors import DataError
 from alambique.runtimes.base import Program
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName
-from alambique.tasks.yolo.preprocess import Letterbox
 
 MAX_BOXES = 300
 """Of an image at most: `Detect.max_det` of Ultralytics' end-to-end head."""
@@ -165,14 +164,6 @@ def decoded_rows(
     count, numbers = point_shape(head, kpt_shape)
     points = objects.points.reshape(len(objects.scores), count * numbers)
     return np.column_stack((objects.boxes, objects.scores, objects.classes, points)).astype(np.float32)
-
-
-def to_shares(points: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
-    """Points in input pixels as shares of the image, cut at its borders; a third number stays, (n, p, d)."""
-    border = np.array([letterbox.left, letterbox.top], np.float32)
-    size = np.array([letterbox.width, letterbox.height], np.float32)
-    shares = np.clip((points[..., :2] - border) / letterbox.scale / size, 0, 1)
-    return np.concatenate((shares, points[..., 2:]), -1).astype(np.float32)
 
 
 def _outlines(

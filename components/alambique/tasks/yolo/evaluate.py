@@ -15,8 +15,9 @@ from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
 from alambique.tasks.yolo import average_precision, parity, production_images, score_measures
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.decoding import to_shares, with_best_boxes
+from alambique.tasks.yolo.decoding import with_best_boxes
 from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
+from alambique.tasks.yolo.preprocess import to_shares
 
 RESULTS = "images.arrow"
 SCHEMA = pa.schema(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from alambique.errors import DataError
-from alambique.tasks.yolo.decoding import OUTLINE, decode, known_rows, rows, to_shares, with_best_boxes
-from alambique.tasks.yolo.preprocess import Letterbox
+from alambique.tasks.yolo.decoding import OUTLINE, decode, known_rows, rows, with_best_boxes
+from alambique.tasks.yolo.preprocess import Letterbox, to_shares
 
 NAN, INF = float("nan"), float("inf")
 
