@@ -31,8 +31,8 @@ class ExecuTorch(Runtime):
 
     def open(self, path: Path, threads: int) -> Program:
         import torch
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
         from executorch import runtime
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 
         _unsafe_reset_threadpool(threads)
         method = runtime.Runtime.get().load_program(path).load_method("forward")

@@ -13,8 +13,8 @@ from factories import tiny_exportables
 
 from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256
-from alambique.runtimes.base import Exportable, StaticInt8, TensorSpec, Validation
 from alambique.runtimes import RUNTIMES, load
+from alambique.runtimes.base import Exportable, StaticInt8, TensorSpec, Validation
 
 Written = Callable[[str], Path]
 

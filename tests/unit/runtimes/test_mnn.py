@@ -11,8 +11,8 @@ from factories import tiny_exportables
 
 from alambique.errors import ConfigurationError
 from alambique.files import sha256
-from alambique.runtimes.base import DynamicInt8, Exportable, WeightOnly
 from alambique.runtimes import load
+from alambique.runtimes.base import DynamicInt8, Exportable, WeightOnly
 
 MNN = load("mnn")
 pytestmark = pytest.mark.skipif(MNN.unavailable() is not None, reason="MNN is not installed here")

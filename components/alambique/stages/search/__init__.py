@@ -108,9 +108,7 @@ def accuracy(
 ) -> float:
     """Headline metric on val of a combination's artifact, whose student recovers shortly from pruning."""
     weights = factory.recovered(combination.student, combination.share)
-    path = factory.make(
-        factory.task.exportable(weights), combination, factory.scratch / "trials" / combination.label
-    )
+    path = factory.make(factory.task.exportable(weights), combination, factory.scratch / "trials" / combination.label)
     program = runtimes.load(combination.runtime).open(path, torch.get_num_threads())
     validation = validations[combination.student]
     value = validation.headline(validation.finish(program, combination.runtime))

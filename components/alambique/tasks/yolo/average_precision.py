@@ -24,8 +24,11 @@ class Detections(NamedTuple):
 
     def above(self, threshold: float) -> Detections:
         """Those that score at least `threshold`."""
-        kept = self.scores >= threshold
-        return Detections(self.boxes[kept], self.scores[kept], self.classes[kept])
+        return self.take(self.scores >= threshold)
+
+    def take(self, which: NDArray[np.bool_]) -> Detections:
+        """Those where this mask is true, (n,)."""
+        return Detections(self.boxes[which], self.scores[which], self.classes[which])
 
 
 class Matched(NamedTuple):

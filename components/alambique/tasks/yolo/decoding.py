@@ -65,9 +65,7 @@ def rows(head: HeadName, outputs: Outputs) -> NDArray[np.float32]:
     """
     first = outputs[0]
     if first.ndim != 3 or first.shape[0] != 1 or (head == "detect" and first.shape[2] != 6):
-        raise DataError(
-            f"the network puts out {first.shape}, not final boxes (1, n, 6): export an end-to-end network"
-        )
+        raise DataError(f"the network puts out {first.shape}, not final boxes (1, n, 6): export an end-to-end network")
     objects: NDArray[np.float32] = first[0]
     return objects
 

@@ -15,8 +15,8 @@ from alambique.layout import WEIGHTS
 from alambique.tasks.base import DriftFeatures
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo import network
-from alambique.tasks.yolo.preprocess import preprocess
 from alambique.tasks.yolo.export_head import end_to_end
+from alambique.tasks.yolo.preprocess import preprocess
 
 
 def extract(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFeatures:

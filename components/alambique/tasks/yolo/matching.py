@@ -79,7 +79,7 @@ class Predictor(NamedTuple):
         return cls(program, np.array(indices, np.int64), image_size, dataset, settings)
 
     def objects(self, outputs: Outputs) -> tuple[NDArray[np.float32], Objects]:
-        """The objects among the network's outputs, with the dataset's classes: as `decoding.known_rows`, and decoded."""
+        """The objects among the network's outputs, of the dataset's classes: as `decoding.known_rows`, and decoded."""
         dataset, settings = self.dataset, self.settings
         known = known_rows(rows(dataset.head, outputs), self.classes, settings.min_score, settings.max_boxes)
         return known, decode(dataset.head, outputs, known, dataset.kpt_shape, self.image_size)

@@ -159,5 +159,4 @@ def _results(project: Path, subject: str, dataset: YoloDataset, threshold: float
 
 def _confident(row: dict[str, Any], threshold: float) -> Detections:
     detections = production_images.detections(row).above(threshold)
-    finite = np.isfinite(detections.boxes).all(1)
-    return Detections(*(column[finite] for column in detections))
+    return detections.take(np.isfinite(detections.boxes).all(1))

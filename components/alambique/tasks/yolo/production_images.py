@@ -100,8 +100,8 @@ def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
     tables = [read_results(folder / RESULTS) for folder in (first, second)]
     if tables[0].column("image") != tables[1].column("image"):
         raise IntegrityError(f"{first} and {second} are about different images: evaluate both anew (`dvc repro`)")
-    predictions = ([detections(row) for row in table.to_pylist()] for table in tables)
-    share: float | None = parity(*predictions, settings.threshold)["agreement"]
+    one, other = ([detections(row) for row in table.to_pylist()] for table in tables)
+    share: float | None = parity(one, other, settings.threshold)["agreement"]
     return share
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import detect
+from alambique.config.detect import Importance
 from alambique.evaluation.measures import Metrics
 from alambique.process.timing import cpu
 from alambique.tasks.base import PruningPlans
@@ -82,5 +83,5 @@ def _sensitivity(
 
 
 def _scorer(dataset: YoloDataset, params: Any) -> Scorer:
-    importance = getattr(params.prune, "importance", "magnitude")
+    importance: Importance = getattr(params.prune, "importance", "magnitude")
     return scorer(importance, dataset, params.input_size, params.seed)

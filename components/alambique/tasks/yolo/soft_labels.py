@@ -21,9 +21,9 @@ from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import decode, known_rows, point_shape, rows
 from alambique.tasks.yolo.export import open_checkpoint
+from alambique.tasks.yolo.export_head import IOU
 from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore, to_shares
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe, ObjectLabels, ObjectRecipe
-from alambique.tasks.yolo.export_head import IOU
 from alambique.tasks.yolo.teacher_fusion import TeacherBoxes, choose_experts, fuse
 
 SPLITS = ("train", "unlabelled", "val")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.yolo.quantization import calibration_images, describe, float_nodes
 from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.quantization import calibration_images, describe, float_nodes
 
 
 def shown(dataset: YoloDataset, images: list[Path]) -> set[int]:

@@ -16,7 +16,7 @@ from alambique.config.detect import Network
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.chunk_split import SplitBlock, split
 from alambique.tasks.yolo.structured_pruning import shrink
-from alambique.tasks.yolo.widths import build, schedule, narrowings, widths
+from alambique.tasks.yolo.widths import build, narrowings, schedule, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}
 """How many blocks of each family split a convolution's output."""

@@ -22,9 +22,9 @@ from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
 from alambique.stages.opening import open_program
 from alambique.tasks.yolo import class_selection, network
+from alambique.tasks.yolo.export_head import IOU, MAX_BOXES
 from alambique.tasks.yolo.quantization import float_nodes
 from alambique.tasks.yolo.soft_labels import predict_raw
-from alambique.tasks.yolo.export_head import IOU, MAX_BOXES
 
 STEPS = (24 + 8) // 8
 """An epoch's, over labelled and unlabelled images."""

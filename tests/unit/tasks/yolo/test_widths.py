@@ -8,7 +8,7 @@ from ultralytics.nn.tasks import DetectionModel
 from alambique.config.detect import Network, Target
 from alambique.errors import ConfigurationError
 from alambique.tasks.yolo import network
-from alambique.tasks.yolo.widths import Slot, build, schedule, narrowings, widths
+from alambique.tasks.yolo.widths import Slot, build, narrowings, schedule, widths
 
 SMALLEST = (0.50, 0.125, 1024)
 

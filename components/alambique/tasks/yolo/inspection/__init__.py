@@ -1,4 +1,4 @@
 """What teachers know, for people: their soft labels in a terminal and on a page, with pictures.
 
-`boxes` shows the cache of a detector, `objects` that of another head; each `show` a whole cache, `show_image` one image.
+`boxes` is for detectors, `objects` for the other heads; `show` looks at a whole cache, `show_image` at one image of it.
 """

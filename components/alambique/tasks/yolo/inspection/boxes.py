@@ -38,4 +38,6 @@ def show_image(project: Path, image: str, console: Console) -> None:
         DataError: the dataset is not pulled, or the cache has no boxes of such an image.
     """
     (_, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
-    terminal.print_image(row_of(cache, image), pictures.labelled(data, data.root / "images" / image).detections, data.classes, console)
+    terminal.print_image(
+        row_of(cache, image), pictures.labelled(data, data.root / "images" / image).detections, data.classes, console
+    )

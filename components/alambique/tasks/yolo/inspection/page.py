@@ -69,9 +69,7 @@ def _scene(data: YoloDataset, row: BoxLabels) -> dict[str, Any]:
         "source": pictures.data_uri(image),
         "width": image.width,
         "height": image.height,
-        "labelled": [
-            _rectangle(box, image.size, index) for box, index in zip(truth.boxes, truth.classes, strict=True)
-        ],
+        "labelled": [_rectangle(box, image.size, index) for box, index in zip(truth.boxes, truth.classes, strict=True)],
         "predicted": predicted[::-1],
     }
 
