@@ -68,6 +68,31 @@ class Exportable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "graph", cache(self.graph))
 
+    def graph_tensors(self) -> list[TensorSpec]:
+        """Inputs, then outputs, of the ONNX graph, which a runtime that converts it keeps."""
+        from onnx.helper import tensor_dtype_to_np_dtype
+
+        graph = self.graph().graph
+        specs = []
+        for value in (*graph.input, *graph.output):
+            kind = value.type.tensor_type
+            shape = [size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim]
+            specs.append(TensorSpec(value.name, shape, str(tensor_dtype_to_np_dtype(kind.elem_type))))
+        return specs
+
+    def module_tensors(self, module: nn.Module) -> list[TensorSpec]:
+        """Inputs, then outputs, of a torch module, which is run on the example."""
+        import torch
+
+        with torch.inference_mode():
+            outputs = module(*self.example)
+        names = (*self.inputs, *self.outputs)
+        tensors = (*self.example, *(outputs if isinstance(outputs, tuple) else (outputs,)))
+        return [
+            TensorSpec(name, list(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in zip(names, tensors, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class StaticInt8:
@@ -155,7 +180,6 @@ class Runtime(ABC):
         int8_packages: further ones with a part in its INT8 files.
         arithmetic: what its fp32 candidates compute in.
         from_graph: whether its files are made of the ONNX graph.
-        batched: whether tensors have the batch as their first dimension.
         quantizations: kinds of quantization that it has a tool for.
         accuracy_control: whether it can return single layers to floating point.
     """
@@ -166,7 +190,6 @@ class Runtime(ABC):
     int8_packages: ClassVar[tuple[str, ...]] = ()
     arithmetic: ClassVar[str] = "float32"
     from_graph: ClassVar[bool]
-    batched: ClassVar[bool] = True
     quantizations: ClassVar[tuple[type[Quantization], ...]] = ()
     accuracy_control: ClassVar[bool] = False
 

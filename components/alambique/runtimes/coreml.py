@@ -9,7 +9,6 @@ from typing import ClassVar
 from uuid import NAMESPACE_OID, uuid5
 
 from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
-from alambique.runtimes.specs import of_module
 
 
 class CoreMl(Runtime):
@@ -34,7 +33,7 @@ class CoreMl(Runtime):
         model = torch2coreml(module, [tensor], image, classifier_names=None)
         model.save(str(path))
         _rename_items(path / "Manifest.json")
-        given, *outputs = of_module(network, module)
+        given, *outputs = network.module_tensors(module)
         names = [value.name for value in model.get_spec().description.output]  # Core ML's own
         return [given, *(spec._replace(name=name) for spec, name in zip(outputs, names, strict=True))]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
-from alambique.runtimes.specs import of_module
 
 
 class ExecuTorch(Runtime):
@@ -27,7 +26,7 @@ class ExecuTorch(Runtime):
         with tempfile.TemporaryDirectory() as scratch:
             folder = torch2executorch(module, network.example[0], Path(scratch))
             shutil.copyfile(Path(folder) / "model.pte", path)
-        return of_module(network, module)
+        return network.module_tensors(module)
 
     def open(self, path: Path, threads: int) -> Program:
         import torch

@@ -10,7 +10,6 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 
 from alambique.runtimes.base import Array, Exportable, Program, Quantization, Runtime, TensorSpec, WeightOnly, missing
-from alambique.runtimes.specs import of_graph
 
 
 class Mnn(Runtime):
@@ -29,7 +28,7 @@ class Mnn(Runtime):
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         _convert(network, path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         if not isinstance(how, WeightOnly):

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 
 from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
-from alambique.runtimes.specs import of_module
 
 
 class Ncnn(Runtime):
@@ -20,7 +19,6 @@ class Ncnn(Runtime):
     file: ClassVar = "model.param"
     packages: ClassVar = ("ultralytics", "ncnn", "pnnx")
     from_graph: ClassVar = False
-    batched: ClassVar = False
 
     def unavailable(self) -> str | None:
         return missing(("ncnn", "pnnx"), '"alambique[ncnn]"')
@@ -33,7 +31,7 @@ class Ncnn(Runtime):
             folder = Path(torch2ncnn(module, network.example[0], Path(scratch)))
             for suffix in (".param", ".bin"):
                 shutil.copyfile(folder / f"model.ncnn{suffix}", path.with_suffix(suffix))
-        specs = of_module(network, module)
+        specs = network.module_tensors(module)
         names = ["in0", *(f"out{index}" for index in range(len(specs) - 1))]
         return [TensorSpec(name, spec.shape[1:], spec.dtype) for name, spec in zip(names, specs, strict=True)]
 

@@ -22,7 +22,6 @@ from alambique.runtimes.base import (
     Validation,
     WeightOnly,
 )
-from alambique.runtimes.specs import of_graph
 
 
 class OnnxRuntime(Runtime):
@@ -38,7 +37,7 @@ class OnnxRuntime(Runtime):
         import onnx
 
         onnx.save(network.graph(), path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         import onnx

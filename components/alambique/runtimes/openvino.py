@@ -19,7 +19,6 @@ from alambique.runtimes.base import (
     Validation,
     WeightOnly,
 )
-from alambique.runtimes.specs import of_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +36,7 @@ class OpenVino(Runtime):
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         save(convert(network.graph()), path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         from alambique.runtimes import openvino_int8

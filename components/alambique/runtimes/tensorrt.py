@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from alambique.runtimes.base import Array, Exportable, Program, Quantization, Runtime, StaticInt8, TensorSpec, missing
-from alambique.runtimes.specs import of_graph
 
 
 class TensorRt(Runtime):
@@ -30,7 +29,7 @@ class TensorRt(Runtime):
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Build a plan in FP16, with FP32 where the converter finds that half precision would not hold a value."""
         _build(network, path, 16, None)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         """Build a plan in INT8, calibrated on images; Ultralytics keeps the head's outputs in floating point."""

@@ -9,7 +9,6 @@ from typing import ClassVar
 from zipfile import ZipFile
 
 from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec
-from alambique.runtimes.specs import of_module
 
 
 class TorchScript(Runtime):
@@ -30,7 +29,7 @@ class TorchScript(Runtime):
         with tempfile.TemporaryDirectory() as scratch:
             # The archive's own folder is named after its file.
             _copy_without_sources(Path(torch2torchscript(module, network.example, Path(scratch) / path.name)), path)
-        return of_module(network, module)
+        return network.module_tensors(module)
 
     def open(self, path: Path, threads: int) -> Program:
         import torch

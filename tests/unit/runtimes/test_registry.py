@@ -34,7 +34,7 @@ def test_every_runtime_of_params_yaml_is_registered_under_its_name() -> None:
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 
-def test_files_are_told_apart_by_their_names() -> None:
+def test_files_have_distinct_names() -> None:
     assert len({runtime.file for runtime in RUNTIMES.values()}) == len(RUNTIMES)
 
 

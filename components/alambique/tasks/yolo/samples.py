@@ -3,10 +3,9 @@ images without labels, as their teacher sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,10 +25,8 @@ SAME_BOX = 0.5
 VISIBLE = 0.5
 """Visibility from which a teacher's keypoint counts as visible."""
 
-Item = TypeVar("Item")
 
-
-def repeated(samples: Iterable[Item], length: int) -> list[Item]:
+def repeated(samples: Sequence[Sample], length: int) -> list[Sample]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))
 

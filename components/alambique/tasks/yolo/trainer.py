@@ -75,8 +75,7 @@ def train(
         ConfigurationError: the training diverged, or the distillation loss stays at zero.
     """
     before = network.parameters(model)
-    settings = _settings(image_size, epochs, training, seed, suppress=not network.has_one_to_one(model))
-    settings["task"] = model.task
+    settings = _settings(model, image_size, epochs, training, seed)
     states = None
     if file := state_file():
         training_id = trainer_state.fingerprint(model, objective, dataset.root / "images", settings)
@@ -93,13 +92,10 @@ def train(
     return trainer.summary()
 
 
-def _settings(image_size: int, epochs: int, training: Training, seed: int, suppress: bool) -> dict[str, Any]:
-    """Upstream's settings; those not named here stay as upstream has them.
-
-    Args:
-        suppress: whether predictions need suppression, which upstream then does on val.
-    """
+def _settings(model: DetectionModel, image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
+    """Upstream's settings; those not named here stay as upstream has them."""
     return {
+        "task": model.task,
         "imgsz": image_size,
         "epochs": epochs,
         "batch": training.batch,
@@ -114,7 +110,7 @@ def _settings(image_size: int, epochs: int, training: Training, seed: int, suppr
         "workers": training.workers,
         "seed": seed,
         "amp": "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False,
-        "nms": None if suppress else False,  # measure the head that is exported
+        "nms": False if network.has_one_to_one(model) else None,  # measure the head that is exported
         "val": training.patience is not None,
         "patience": training.patience or 0,
         "plots": False,

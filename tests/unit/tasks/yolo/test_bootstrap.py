@@ -120,7 +120,7 @@ def test_a_network_that_finds_nothing_scores_zero(tmp_path: Path) -> None:
     assert weighted(write(tmp_path / "e", [nothing] * 3), np.ones(3, int)) == upstream([nothing] * 3) == 0
 
 
-def test_a_clear_gain_is_told_from_zero_and_a_swap_turns_it_round(tmp_path: Path) -> None:
+def test_the_interval_of_a_clear_gain_excludes_zero_and_a_swap_mirrors_it(tmp_path: Path) -> None:
     images = scenes(80)
     better, worse = (network(images, quality, seed=3) for quality in (0.8, 0.5))
     first, second = write(tmp_path / "better", better), write(tmp_path / "worse", worse)
@@ -135,7 +135,7 @@ def test_a_clear_gain_is_told_from_zero_and_a_swap_turns_it_round(tmp_path: Path
     assert paired_bootstrap.gain(bootstrap.resample, [first], [second]) == result
 
 
-def test_networks_alike_are_not_told_apart(tmp_path: Path) -> None:
+def test_the_interval_of_equal_networks_includes_zero(tmp_path: Path) -> None:
     images = scenes(80)
     first, second = (write(tmp_path / str(seed), network(images, 0.6, seed)) for seed in (1, 2))
     result = paired_bootstrap.gain(bootstrap.resample, [first], [second])

@@ -65,7 +65,7 @@ def test_the_only_class_of_a_dataset_is_enough(copy: Path) -> None:
     assert len(calibration_images(YoloDataset.load(copy), 8, 0)) == 8
 
 
-def test_a_calibration_set_is_told_from_another_by_its_images_and_boxes(copy: Path) -> None:
+def test_calibration_sets_differ_by_their_images_and_boxes(copy: Path) -> None:
     dataset = YoloDataset.load(copy)
     drawn = calibration_images(dataset, 12, 0)
     before = describe(dataset, drawn)
