@@ -42,8 +42,6 @@ class ArtifactFactory:
 
     Args:
         project: the project's root, with the distilled students of the first seed.
-        task: its task.
-        params: its params.yaml.
         scratch: an empty folder.
     """
 

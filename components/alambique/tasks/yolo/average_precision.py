@@ -84,9 +84,6 @@ def unpack(bits: NDArray[np.int16]) -> NDArray[np.bool_]:
 def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
     """Mean average precision over the classes that the images hold.
 
-    Args:
-        images: every image of the split.
-        names: class names by index.
     Returns:
         map50_95, map50, and ap: map50_95 by class name. None where there is no true box to find.
     """

@@ -66,8 +66,6 @@ def scorer(how: Importance, dataset: YoloDataset, image_size: int, seed: int) ->
 
     Args:
         dataset: gradients are those of its labelled train images.
-        image_size: side of the input, pixels.
-        seed: which of them.
     """
     match how:
         case "magnitude":

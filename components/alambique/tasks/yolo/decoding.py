@@ -125,10 +125,7 @@ def decode(
     """Rows as objects with points.
 
     Args:
-        head: the network's.
         outputs: all of the network's; masks need the prototypes.
-        objects: of `known_rows`.
-        kpt_shape: of keypoints.
         image_size: side of the input, pixels.
     """
     count, numbers = point_shape(head, kpt_shape)
@@ -149,9 +146,6 @@ def decoded_rows(
 ) -> NDArray[np.float32]:
     """All objects of a network's outputs, decoded: box, score, class index and the numbers of its points.
 
-    Args:
-        classes: how many the network has.
-        kpt_shape, image_size: as of `decode`.
     Returns:
         (n, 6 + p · d).
     """

@@ -27,8 +27,6 @@ def extract(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFe
 
     Args:
         folder: of the checkpoint, with its card.
-        images: readable ones.
-        settings: hold the threshold.
     Raises:
         IntegrityError: the checkpoint is not what its card says.
     """
@@ -59,7 +57,6 @@ def uncertainty(scores: NDArray[np.float64], threshold: float) -> float:
 
     Args:
         scores: of an image's boxes, (n,).
-        threshold: from which a box counts.
     """
     if not len(scores):
         return 0.0

@@ -105,7 +105,6 @@ def artifact(card: Mapping[str, Any], head: HeadName, runtime: str, tensors: Seq
     """What a candidate's card says of input, output and preprocessing.
 
     Args:
-        card: of the checkpoint.
         tensors: the input, then the outputs, as the runtime declared them.
     """
     image, output, *_ = tensors

@@ -84,8 +84,6 @@ def by_teachers(
     """By `distill.method`; an epoch has as many images in every case.
 
     Args:
-        how: the section `distill`, whose method is not none.
-        cache: soft labels of today's images.
         teachers: folders of checkpoints; features are those of the first.
     Raises:
         IntegrityError: an image has no soft labels.

@@ -51,11 +51,7 @@ def chosen(dataset: YoloDataset) -> list[Path]:
 
 
 def row(image: str, objects: Objects, letterbox: Letterbox) -> dict[str, Any]:
-    """A row of `SCHEMA`.
-
-    Args:
-        image: its path inside data/images.
-    """
+    """A row of `SCHEMA`."""
     return {
         "image": image,
         "boxes": restore(objects.boxes, letterbox).tolist(),

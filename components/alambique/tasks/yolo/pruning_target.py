@@ -57,7 +57,6 @@ def against(full: DetectionModel, target: Target, image_size: int) -> Compare:
 
     Args:
         full: is left as it was.
-        target: what is measured.
         image_size: side of the input, pixels; parameters do not depend on it.
     """
     if target == "latency":

@@ -37,8 +37,6 @@ def with_teacher_targets(
     """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
 
     Args:
-        dataset: of boxes.
-        cache: soft labels by the image's path inside data/images.
         probability: of a teacher's box, which is how much it counts; a person's box counts whole.
         min_label_probability: a teacher's box in an unlabelled image becomes a target from here on.
     Raises:

@@ -34,11 +34,7 @@ class ScoreCalibration:
         self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
 
     def __call__(self, scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The probability that people would have labelled each box, (n,).
-
-        Args:
-            scores, classes: of the teacher's boxes, (n,) each.
-        """
+        """The probability that people would have labelled each box, (n,)."""
         probabilities = np.zeros(len(scores), np.float32)
         for index in np.unique(classes):
             chosen = classes == index
@@ -49,9 +45,6 @@ class ScoreCalibration:
 def fit(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibration:
     """Fit to the labels of val, which neither the teacher nor a student was trained on.
 
-    Args:
-        dataset: of boxes.
-        cache: soft labels by the image's path inside data/images.
     Raises:
         IntegrityError: an image of val has no soft labels.
     """

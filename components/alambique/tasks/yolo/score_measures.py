@@ -44,10 +44,6 @@ def at_threshold(images: Sequence[Matched], names: Sequence[str], threshold: flo
 
     A true box is given to its best-scored detection, so that the matching at a threshold is part of the whole one.
 
-    Args:
-        images: every image of the split.
-        names: class names by index.
-        threshold: score, 0 to 1.
     Returns:
         f1 over all detections, of whichever class; precision and recall by class name. None where there is nothing to
         divide by: no detection, no true box, or for f1 neither.

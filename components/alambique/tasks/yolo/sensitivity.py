@@ -88,10 +88,7 @@ def measure(model: DetectionModel, validation: Validation, scorer: Scorer, image
 
     Args:
         model: is left as it was.
-        validation: its images are drawn from.
-        scorer: which channels are removed.
         image_size: side of the input, pixels.
-        seed: which images.
     Raises:
         DataError: val holds no boxes.
     """

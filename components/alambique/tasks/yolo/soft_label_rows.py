@@ -129,8 +129,6 @@ Row = TypeVar("Row")
 def labels_of(dataset: Dataset, cache: Mapping[str, Row], image: Path) -> Row:
     """An image's soft labels.
 
-    Args:
-        cache: by the image's path inside data/images.
     Raises:
         IntegrityError: there are none.
     """

@@ -39,8 +39,6 @@ def recipe(
 ) -> BoxRecipe | ObjectRecipe:
     """What decides the soft labels of today's images, teachers and parameters.
 
-    Args:
-        cards: of the teachers' checkpoints.
     Raises:
         IntegrityError: a teacher was trained for other classes than today's.
     """
@@ -115,7 +113,6 @@ def boxes(
 
     Args:
         models: the teachers in the recipe's order, in evaluation mode.
-        dataset: of the images.
         recipe: what to keep, and how several teachers' boxes become one's.
     """
     for start in range(0, len(images), BATCH):

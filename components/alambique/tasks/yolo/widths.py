@@ -124,7 +124,6 @@ def schedule(
     Args:
         shares: rising; only the last must be hit.
         image_size: side of the input that the target is measured for, pixels.
-        cost: which layers stay wider than others.
     Raises:
         ConfigurationError: none comes within the target's tolerance of the last; the message names the nearest share.
     """

@@ -21,14 +21,7 @@ from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 
 def render(cache: Cache[BoxLabels], data: YoloDataset, statistics: Statistics, teachers: Sequence[str]) -> str:
-    """The page's HTML: no date, no address of another host.
-
-    Args:
-        cache: whose statistics they are.
-        data: with its images.
-        statistics: of the cache.
-        teachers: their names.
-    """
+    """The page's HTML: no date, no address of another host."""
     environment = templates("alambique.tasks.yolo.inspection", "alambique.report")
     environment.filters["points"] = points
     rows = [{**row._asdict(), "color": pictures.color(index)} for index, row in enumerate(by_class(statistics))]
