@@ -3,6 +3,7 @@ logits, several teachers' fused; of the other heads the one teacher's objects wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.decoding import decode, known_rows, point_shape, rows
+from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.export import open_checkpoint
 from alambique.tasks.yolo.export_head import IOU
+from alambique.tasks.yolo.matching import Predictor
 from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore, to_shares
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe, ObjectLabels, ObjectRecipe
 from alambique.tasks.yolo.teacher_fusion import TeacherBoxes, choose_experts, fuse
@@ -91,18 +93,17 @@ def _objects(
     teacher: Path, dataset: YoloDataset, images: Sequence[Path], recipe: ObjectRecipe
 ) -> Iterator[ObjectLabels]:
     program = open_checkpoint(teacher / WEIGHTS, recipe.head, torch.get_num_threads())
-    classes, (count, numbers) = np.arange(len(dataset.classes)), recipe.numbers
+    kept = detect.Evaluate(min_score=recipe.min_score, max_boxes=recipe.max_boxes)
+    predictor = Predictor.of(program, dataset.classes, recipe.image_size, dataset, kept)
     for image in images:
-        pixels, letterbox = preprocess(image, recipe.image_size)
-        outputs = program(pixels)
-        kept = known_rows(rows(recipe.head, outputs), classes, recipe.min_score, recipe.max_boxes)
-        objects = decode(recipe.head, outputs, kept, dataset.kpt_shape, recipe.image_size)
+        objects, letterbox = predictor.predict(image)
+        points = to_shares(objects.points, letterbox)
         yield ObjectLabels(
             image=dataset.inside(image),
             boxes=restore(objects.boxes, letterbox).astype(np.float16),
             scores=objects.scores.astype(np.float16),
             classes=objects.classes.astype(np.int16),
-            points=to_shares(objects.points, letterbox).reshape(len(kept), count * numbers).astype(np.float16),
+            points=points.reshape(len(points), math.prod(recipe.numbers)).astype(np.float16),
         )
 
 
