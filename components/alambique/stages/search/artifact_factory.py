@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from alambique.runtimes.base import Exportable
 from alambique.stages.iterative_pruning import recover
 from alambique.stages.search.budget_choice import Combination, Cost
 from alambique.stages.work import write_checkpoint_card
-from alambique.tasks.base import Calibration, Network, Task
+from alambique.tasks.base import Network, Task
 from alambique.tasks.cards import read_card
 from alambique.tasks.trainer_state import NO_PRIOR
 
@@ -49,8 +49,8 @@ class ArtifactFactory:
         self.project, self.task, self.params, self.scratch = project, task, params, scratch
         self.dataset = task.dataset(project / DATA)
         self.distilled_network = cache(lambda student: task.load(self.distilled(student)))
+        self.calibration = cache(lambda student: task.calibration(self.distilled(student), self.dataset, params))
         self._sensitivities: dict[str, dict[str, Any] | None] = {}
-        self._calibrations: dict[str, Calibration] = {}
 
     def distilled(self, student: str) -> Path:
         """Folder of the student's checkpoint as it was distilled."""
@@ -82,12 +82,6 @@ class ArtifactFactory:
                 recover(network, self.project, self.task, self.params, self.dataset, folder, epochs, NO_PRIOR)
             self.write_card(folder, student)
         return folder
-
-    def calibration(self, student: str) -> Calibration:
-        """Inputs to calibrate the student's INT8 on."""
-        if student not in self._calibrations:
-            self._calibrations[student] = self.task.calibration(self.distilled(student), self.dataset, self.params)
-        return self._calibrations[student]
 
     def make(self, network: Exportable, combination: Combination, folder: Path, samples: int | None = None) -> Path:
         """Export a network as `combination` says: FP32, or INT8 by plain quantization after training.
@@ -130,10 +124,11 @@ class ArtifactFactory:
             times = timing.measure(runners, settings.warmup, settings.runs)
         torch.set_num_threads(before)  # a runtime on torch has set it for the whole process
         conditions = {"cpu": timing.cpu(), "threads": settings.threads, "cores": cores, "runs": settings.runs}
-        costs = {
-            combination: _cost(timing.summarize(times[combination.label]), path.parent)
-            for combination, path in files.items()
-        }
+        costs = {}
+        for combination, path in files.items():
+            latency = timing.summarize(times[combination.label])
+            size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+            costs[combination] = Cost(latency["p50_ms"], latency["p95_ms"], size / 1e6)
         return costs, conditions
 
     def _runner(self, combination: Combination, path: Path) -> Any:
@@ -174,8 +169,3 @@ def _without_curve_and_state() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _cost(latency: Mapping[str, float], folder: Path) -> Cost:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Cost(latency["p50_ms"], latency["p95_ms"], size / 1e6)
