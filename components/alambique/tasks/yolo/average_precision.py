@@ -47,18 +47,14 @@ class Matched(NamedTuple):
 
 
 def match(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    truth_boxes: NDArray[np.float32],
-    truth_classes: NDArray[np.int64],
+    detections: Detections, truth_boxes: NDArray[np.float32], truth_classes: NDArray[np.int64]
 ) -> Matched:
     """Give each true box to at most one detection, the best-scored first.
 
     Args:
-        boxes, scores, classes: detections by falling score, (n, 4), (n,), (n,).
         truth_boxes, truth_classes: (m, 4), (m,); boxes as x1, y1, x2, y2 in the same units as the detections'.
     """
+    boxes, scores, classes = detections
     if not len(boxes) or not len(truth_boxes):
         return Matched(np.zeros((len(boxes), len(THRESHOLDS)), bool), scores, classes, truth_classes)
     overlaps = box_iou(torch.from_numpy(truth_boxes), torch.from_numpy(boxes))

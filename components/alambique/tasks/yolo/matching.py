@@ -110,7 +110,7 @@ def _match(detections: Detections, labels: NDArray[np.float64], letterbox: Lette
     """
     image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
     truth = xywh2xyxy(labels[:, 1:]) * image + np.array([letterbox.left, letterbox.top] * 2)
-    return average_precision.match(*detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
+    return average_precision.match(detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
 
 
 def _match_by_validator(predictor: Predictor, images: Sequence[Path]) -> Iterator[ImageResult]:

@@ -64,7 +64,7 @@ def agreement(first: Detections, second: Detections) -> float:
     """Share of both networks' boxes that match one of the other by class and half of the area; 1 if neither has any."""
     if not len(first.boxes) and not len(second.boxes):
         return 1.0
-    matched = average_precision.match(*second, first.boxes, first.classes)
+    matched = average_precision.match(second, first.boxes, first.classes)
     return 2 * float(matched.correct[:, 0].sum()) / (len(first.boxes) + len(second.boxes))
 
 

@@ -58,7 +58,7 @@ def fit(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibratio
 
 
 def _match(sample: Sample, labels: BoxLabels) -> Matched:
-    return match(*labels.detections, xywh2xyxy(sample.boxes), sample.targets[:, 0].astype(np.int64))
+    return match(labels.detections, xywh2xyxy(sample.boxes), sample.targets[:, 0].astype(np.int64))
 
 
 def _fit(scores: NDArray[np.float32], labelled: NDArray[np.bool_]) -> IsotonicRegression:

@@ -17,6 +17,7 @@ from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
 from alambique.tasks.yolo import average_precision, bootstrap
+from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.preprocess import preprocess, restore
 
@@ -206,8 +207,8 @@ def test_scores_below_the_minimum_and_boxes_above_the_maximum_are_left_out(proje
 
 def test_average_precision_is_unknown_where_nothing_is_to_be_found() -> None:
     nothing = np.zeros((0, 4), np.float32)
-    box = np.array([[0, 0, 9, 9]], np.float32)
-    image = average_precision.match(box, np.ones(1, np.float32), np.zeros(1, int), nothing, np.zeros(0, int))
+    box = Detections(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, int))
+    image = average_precision.match(box, nothing, np.zeros(0, int))
     assert average_precision.summarize([image], ["cell"]) == {
         "map50_95": None,
         "map50": None,
@@ -218,9 +219,8 @@ def test_average_precision_is_unknown_where_nothing_is_to_be_found() -> None:
 def test_a_true_box_is_found_once_by_the_best_scored_box_of_its_class() -> None:
     truth = np.array([[0, 0, 10, 10]], np.float32)
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 8]], np.float32)
-    image = average_precision.match(
-        boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 0, 0]), truth, np.array([0])
-    )
+    detections = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 0, 0]))
+    image = average_precision.match(detections, truth, np.array([0]))
     # Of another class; 0.8 overlap, which meets the thresholds 0.5 to 0.8; a second finding of the same box.
     assert image.correct[0].sum() == 0
     assert image.correct[1, :6].all() and not image.correct[1, 7:].any()

@@ -97,7 +97,7 @@ def _count(statistics: Statistics, row: BoxLabels) -> None:
 def _compare(statistics: Statistics, row: BoxLabels, truth: Detections) -> None:
     """Count an image's labelled boxes, and those that the teachers have: of the same class, IoU ≥ 0.5."""
     statistics.labelled += np.bincount(truth.classes, minlength=len(statistics.labelled))
-    matched = average_precision.match(*row.detections, truth.boxes, truth.classes)
+    matched = average_precision.match(row.detections, truth.boxes, truth.classes)
     statistics.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(statistics.found))
 
 
