@@ -18,9 +18,6 @@ import torch
 from alambique.runtimes.base import Array, StaticInt8
 from alambique.runtimes.onnx_int8 import float_nodes, prepared, producers_of_tensors, static
 
-Regions = dict[str, set[str]]
-"""By a quantized convolution's name: the names of the nodes of its region."""
-
 RANKING_INPUTS = 8
 """The errors of a layer's quantization differ far less between inputs than between layers."""
 
@@ -47,8 +44,8 @@ def quantize(graph: onnx.ModelProto, how: StaticInt8, path: Path, holds: Callabl
     return sorted(set(candidates) & set().union(*(candidates[name] for name in ranked[:count])))
 
 
-def regions(graph: onnx.ModelProto, tail: set[str]) -> Regions:
-    """The region of each convolution of an FP32 graph outside its `tail`, in the graph's order."""
+def regions(graph: onnx.ModelProto, tail: set[str]) -> dict[str, set[str]]:
+    """The names of the nodes of each region, by its convolution's name, outside an FP32 graph's `tail`, in its order."""
     nodes = {node.name: node for node in graph.graph.node}
     consumers: dict[str, list[str]] = {name: [] for name in nodes}
     producers = producers_of_tensors(graph)
@@ -99,7 +96,7 @@ def to_float(quantized: onnx.ModelProto, graph: onnx.ModelProto, names: set[str]
 def rank(
     quantized: onnx.ModelProto,
     graph: onnx.ModelProto,
-    candidates: Regions,
+    candidates: dict[str, set[str]],
     watched: list[str],
     inputs: Sequence[Array],
 ) -> list[str]:

@@ -20,21 +20,18 @@ from alambique.tasks.yolo import network, samples, score_calibration
 from alambique.tasks.yolo.dataset import Sample, YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
 
-BranchLoss = Callable[..., v8DetectionLoss]
-"""Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
-
-
 class DistillationConfig(NamedTuple):
     """Distillation signals of a training run: cached soft labels, online neck features, or none.
 
     Attributes:
-        loss: of one branch, as `DistillationLoss`, which needs `samples.with_teacher_targets`; None: the head's own.
+        loss: makes that of one branch, as `DistillationLoss`, of the model and how many anchors the assigner may give to
+            a box; needs `samples.with_teacher_targets`. None: the head's own.
         features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
             distillation (`distill_model`): the teacher is online.
         feature_weight: of that, beside the head's loss (`dis`).
     """
 
-    loss: BranchLoss | None = None
+    loss: Callable[..., v8DetectionLoss] | None = None
     features: Path | None = None
     feature_weight: float = 0.0
 
