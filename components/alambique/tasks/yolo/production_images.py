@@ -103,7 +103,7 @@ def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
 
 def read_results(path: Path) -> pa.Table:
     """The rows of an evaluation's Arrow file."""
-    with pa.memory_map(str(path)) as file:
+    with pa.OSFile(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
