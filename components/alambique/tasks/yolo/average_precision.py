@@ -46,9 +46,7 @@ class Matched(NamedTuple):
     truth: NDArray[np.int64]
 
 
-def match(
-    detections: Detections, truth_boxes: NDArray[np.float32], truth_classes: NDArray[np.int64]
-) -> Matched:
+def match(detections: Detections, truth_boxes: NDArray[np.float32], truth_classes: NDArray[np.int64]) -> Matched:
     """Give each true box to at most one detection, the best-scored first.
 
     Args:

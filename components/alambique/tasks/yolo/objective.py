@@ -20,6 +20,7 @@ from alambique.tasks.yolo import network, samples, score_calibration
 from alambique.tasks.yolo.dataset import Sample, YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
 
+
 class DistillationConfig(NamedTuple):
     """Distillation signals of a training run: cached soft labels, online neck features, or none.
 
