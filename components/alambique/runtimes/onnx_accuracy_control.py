@@ -45,7 +45,7 @@ def quantize(graph: onnx.ModelProto, how: StaticInt8, path: Path, holds: Callabl
 
 
 def regions(graph: onnx.ModelProto, tail: set[str]) -> dict[str, set[str]]:
-    """The names of the nodes of each region, by its convolution's name, outside an FP32 graph's `tail`, in its order."""
+    """The names of the nodes of each region, by its convolution's name, outside a graph's `tail`, in its order."""
     nodes = {node.name: node for node in graph.graph.node}
     consumers: dict[str, list[str]] = {name: [] for name in nodes}
     producers = producers_of_tensors(graph)

@@ -25,8 +25,8 @@ class DistillationConfig(NamedTuple):
     """Distillation signals of a training run: cached soft labels, online neck features, or none.
 
     Attributes:
-        loss: makes that of one branch, as `DistillationLoss`, of the model and how many anchors the assigner may give to
-            a box; needs `samples.with_teacher_targets`. None: the head's own.
+        loss: makes that of one branch, as `DistillationLoss`, of the model and how many anchors a box may be given; it
+            needs `samples.with_teacher_targets`. None: the head's own.
         features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
             distillation (`distill_model`): the teacher is online.
         feature_weight: of that, beside the head's loss (`dis`).
