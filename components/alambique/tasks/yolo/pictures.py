@@ -159,4 +159,5 @@ def _results(project: Path, subject: str, dataset: YoloDataset, threshold: float
 
 def _confident(row: dict[str, Any], threshold: float) -> Detections:
     detections = production_images.detections(row).above(threshold)
-    return detections.take(np.isfinite(detections.boxes).all(1))
+    finite: NDArray[np.bool_] = np.all(np.isfinite(detections.boxes), axis=1)
+    return detections.take(finite)
