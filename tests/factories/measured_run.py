@@ -89,7 +89,7 @@ def _found(dataset: YoloDataset, quality: float, chance: np.random.Generator) ->
         seen = chance.random(len(labels)) < quality + 0.3
         boxes = np.clip(truth[seen] + chance.normal(0, 0.02, truth[seen].shape), 0, 1).astype(np.float32)
         scores = np.sort(chance.uniform(0.2, 0.95, len(boxes)))[::-1].astype(np.float32)
-        matched = average_precision.match(boxes, scores, classes[seen], truth, classes)
+        matched = average_precision.match(average_precision.Detections(boxes, scores, classes[seen]), truth, classes)
         rows.append(
             {
                 "image": image.relative_to(dataset.root / "images").as_posix(),

@@ -22,12 +22,11 @@ from alambique.stages import export as export_stage
 from alambique.stages import prune as prune_stage
 from alambique.stages import quantize as quantize_stage
 from alambique.stages import soft_labels as soft_labels_stage
-from alambique.stages import students
 from alambique.stages import teacher as teacher_stage
 from alambique.stages.opening import open_program
 from alambique.stages.work import Work
 from alambique.tasks.cards import read_card
-from alambique.tasks.yolo.decoding import rows
+from alambique.tasks.yolo.decoding import rows, with_best_boxes
 
 
 def _work(module: ModuleType, params: Params, target: Path, run: Callable[[], None]) -> Metrics:
@@ -52,11 +51,11 @@ def soft_labels(root: Path, params: Params, shard: int, target: Path) -> Metrics
 
 
 def distill(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    return _work(students, params, target, lambda: distill_stage.run(root, student, str(seed)))
+    return _work(distill_stage, params, target, lambda: distill_stage.run(root, student, str(seed)))
 
 
 def control(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
-    return _work(students, params, target, lambda: control_stage.run(root, student, str(seed)))
+    return _work(distill_stage, params, target, lambda: control_stage.run(root, student, str(seed)))
 
 
 def prune(root: Path, params: Params, student: str, target: Path) -> Metrics:
@@ -77,8 +76,8 @@ def evaluate(root: Path, params: Params, subject: str, target: Path) -> Metrics:
 
 def load(folder: Path, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A detector's checkpoint or candidate: from one input to its final boxes, (n, 6)."""
-    program, classes = open_program(tasks.load("detect"), folder, threads), len(read_card(folder)["classes"])
-    return lambda pixels: rows("detect", program(pixels), classes)
+    program = with_best_boxes(open_program(tasks.load("detect"), folder, threads), read_card(folder).get("runtime"))
+    return lambda pixels: rows("detect", program(pixels))
 
 
 def recipe(root: Path, params: Params) -> Any:

@@ -40,8 +40,6 @@ TASKS: dict[str, type[Params]] = {
 def load(project: Path) -> Params:
     """Read and check `params.yaml`.
 
-    Args:
-        project: the project's root.
     Raises:
         ConfigurationError: missing, unreadable or invalid; every invalid key is named by its path.
     """

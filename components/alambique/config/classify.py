@@ -73,7 +73,7 @@ class Prune(params.Prune):
     importance: Importance = "magnitude"
 
 
-class Validation(params.Validation):
+class Validation(Section):
     min_images_per_class: Annotated[int, Field(ge=0)] = 1
 
 

@@ -67,36 +67,42 @@ class Quantize(params.StaticQuantize):
     qat_epochs: Annotated[int, Field(ge=0)] = 0
 
 
-class Evaluate(params.Evaluate):
+class Evaluate(Section):
     min_score: Probability = 0.001
     max_boxes: Count = 300
     threshold: Probability = 0.25
 
 
-class Validation(params.Validation):
+class Validation(Section):
     min_boxes_per_class: Annotated[int, Field(ge=0)] = 1
 
 
-class Params(params.Params):
-    """All of a detector's `params.yaml`."""
+class YoloParams(params.Params):
+    """What `params.yaml` of a detector shares with those of the other heads."""
 
     HEADLINE: ClassVar[str] = "map50_95"
     BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
+
+    input_size: Side = 320
+    training: Training = Training()
+    evaluate: Evaluate = Evaluate()
+    validation: Validation = Validation()
+
+
+class Params(YoloParams):
+    """All of a detector's `params.yaml`."""
+
     RUNTIMES: ClassVar[tuple[Runtime, ...]] = get_args(Runtime)
     INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "mnn", "engine")
     SEARCHED: ClassVar[bool] = True
 
     task: Literal["detect"] = "detect"
-    input_size: Side = 320
     networks: Mapping[Name, Student]
     teacher: Mapping[Name, Teacher]
     soft_labels: SoftLabels = SoftLabels()
-    training: Training = Training()
     distill: Distill = Distill()
     prune: Prune = Prune()
     quantize: Quantize = Quantize()
-    evaluate: Evaluate = Evaluate()
-    validation: Validation = Validation()
 
     @property
     def prune_rounds(self) -> int:

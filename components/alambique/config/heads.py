@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alambique.config import detect, params
-from alambique.config.detect import Side, Training, Validation
 from alambique.config.section import Count, Name, Positive, Probability, Runtime
 
 Head = Literal["segment", "pose", "obb"]
@@ -45,25 +44,20 @@ class Evaluate(detect.Evaluate):
     max_boxes: Annotated[int, Field(ge=1, le=300)] = 300
 
 
-class Heads(params.Params):
+class Heads(detect.YoloParams):
     """All of the `params.yaml` of these tasks."""
 
-    HEADLINE: ClassVar[str] = "map50_95"
-    BY_CLASS: ClassVar[tuple[str, ...]] = ("ap", "recall")
     RUNTIMES: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino", "torchscript")
     INT8: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
 
     task: Head
-    input_size: Side = 320
     networks: Mapping[Name, Student]
     teacher: Mapping[Name, Teacher]
     soft_labels: SoftLabels = SoftLabels()
-    training: Training = Training()
     distill: Distill = Distill()
     prune: Prune = Prune()
     quantize: params.StaticQuantize = params.StaticQuantize()
     evaluate: Evaluate = Evaluate()
-    validation: Validation = Validation()
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:

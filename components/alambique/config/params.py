@@ -103,19 +103,11 @@ class StaticQuantize(Quantize):
     images: Count = 128
 
 
-class Evaluate(Section):
-    pass
-
-
 class Benchmark(Section):
     threads: Count = 1
     warmup: Annotated[int, Field(ge=0)] = 10
     runs: Count = 100
     cold_starts: Count = 3
-
-
-class Validation(Section):
-    pass
 
 
 class Promotion(Section):
@@ -209,9 +201,9 @@ class Params(Section):
     prune: Prune = Prune()
     budget: Budget = Budget()
     quantize: Quantize = Quantize()
-    evaluate: Evaluate = Evaluate()
+    evaluate: Section = Section()
     benchmark: Benchmark = Benchmark()
-    validation: Validation = Validation()
+    validation: Section = Section()
     gates: tuple[Gate, ...] = ()
     promotion: Promotion = Promotion()
     retraining: Retraining = Retraining()

@@ -103,7 +103,7 @@ class Quantize(params.Quantize):
     bits: Literal[8, 4] = 8
 
 
-class Evaluate(params.Evaluate):
+class Evaluate(Section):
     top_k: Annotated[int, Field(ge=1, le=4096)] = 20
 
 

@@ -70,7 +70,7 @@ class Prune(params.Prune):
     how: Literal["width", "depth"] = "width"
 
 
-class Validation(params.Validation):
+class Validation(Section):
     min_texts_per_class: Annotated[int, Field(ge=0)] = 1
 
 

@@ -1,14 +1,18 @@
-"""The protocol of a runtime, and what a task hands to it. Imports no runtime and no torch: their functions do."""
+"""What a runtime is and does, and what a task hands to it. Imports no runtime and no torch: their functions do."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from numpy.typing import NDArray
+
+from alambique.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import onnx
@@ -64,6 +68,31 @@ class Exportable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "graph", cache(self.graph))
 
+    def graph_tensors(self) -> list[TensorSpec]:
+        """Inputs, then outputs, of the ONNX graph, which a runtime that converts it keeps."""
+        from onnx.helper import tensor_dtype_to_np_dtype
+
+        graph = self.graph().graph
+        specs = []
+        for value in (*graph.input, *graph.output):
+            kind = value.type.tensor_type
+            shape = [size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim]
+            specs.append(TensorSpec(value.name, shape, str(tensor_dtype_to_np_dtype(kind.elem_type))))
+        return specs
+
+    def module_tensors(self, module: nn.Module) -> list[TensorSpec]:
+        """Inputs, then outputs, of a torch module, which is run on the example."""
+        import torch
+
+        with torch.inference_mode():
+            outputs = module(*self.example)
+        names = (*self.inputs, *self.outputs)
+        tensors = (*self.example, *(outputs if isinstance(outputs, tuple) else (outputs,)))
+        return [
+            TensorSpec(name, list(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in zip(names, tensors, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class StaticInt8:
@@ -111,10 +140,13 @@ class Validation(NamedTuple):
     Attributes:
         samples: the split's.
         score: from a program and some samples to the headline metric over them, and that of each alone.
+        finish: from an opened artifact and its runtime's name to a program with the network's outputs, where a runtime
+            cannot compute all of it.
     """
 
     samples: Sequence[Any]
     score: Callable[[Program, Iterable[Any]], tuple[float, list[float]]]
+    finish: Callable[[Program, str], Program] = lambda program, runtime: program
 
     def headline(self, program: Program) -> float:
         """The headline metric on the whole split, 0 to 1."""
@@ -138,8 +170,8 @@ class Budget(NamedTuple):
         return self.fp32 - self.max_drop
 
 
-class Runtime(Protocol):
-    """What one runtime is and does. There is one instance a module; nothing heavy is imported before a call needs it.
+class Runtime(ABC):
+    """A runtime. There is one instance a module; nothing heavy is imported before a call needs it.
 
     Attributes:
         name: in params.yaml and in candidates' names.
@@ -148,24 +180,24 @@ class Runtime(Protocol):
         int8_packages: further ones with a part in its INT8 files.
         arithmetic: what its fp32 candidates compute in.
         from_graph: whether its files are made of the ONNX graph.
-        batched: whether tensors have the batch as their first dimension.
-        quantizations: kinds of quantization that it has a tool for; empty: none.
+        quantizations: kinds of quantization that it has a tool for.
         accuracy_control: whether it can return single layers to floating point.
     """
 
     name: ClassVar[str]
     file: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    int8_packages: ClassVar[tuple[str, ...]]
-    arithmetic: ClassVar[str]
+    int8_packages: ClassVar[tuple[str, ...]] = ()
+    arithmetic: ClassVar[str] = "float32"
     from_graph: ClassVar[bool]
-    batched: ClassVar[bool]
-    quantizations: ClassVar[tuple[type[Quantization], ...]]
-    accuracy_control: ClassVar[bool]
+    quantizations: ClassVar[tuple[type[Quantization], ...]] = ()
+    accuracy_control: ClassVar[bool] = False
 
     def unavailable(self) -> str | None:
         """Why its files cannot be made on this machine, and what to install; None where they can."""
+        return None
 
+    @abstractmethod
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Write the FP32 artifact to `path` (and what belongs beside it), equal bytes for equal weights.
 
@@ -179,6 +211,7 @@ class Runtime(Protocol):
         Raises:
             ConfigurationError: it has no tool for this kind of quantization.
         """
+        raise self.no_quantizer()
 
     def quantize_with_accuracy_control(
         self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
@@ -190,6 +223,26 @@ class Runtime(Protocol):
         Raises:
             ConfigurationError: it has no such tool.
         """
+        raise self.no_quantizer()
 
+    @abstractmethod
     def open(self, path: Path, threads: int) -> Program:
         """The artifact at `path`, loaded and ready, computing with `threads` on the CPU (or on its GPU)."""
+
+    def no_quantizer(self) -> ConfigurationError:
+        """For a kind of quantization, or of accuracy control, that it has no tool for."""
+        return ConfigurationError(f"int8: {self.name} has no quantizer here; take it out of `int8`")
+
+
+def missing(modules: tuple[str, ...], install: str) -> str | None:
+    """That some of these modules cannot be imported, and what to give pip; None where all can."""
+    if absent := [module for module in modules if not _installed(module)]:
+        return f"{' and '.join(absent)} cannot be imported; run `pip install {install}`"
+    return None
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import ClassVar
 from uuid import NAMESPACE_OID, uuid5
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
-from alambique.runtimes.specs import of_module
-from alambique.runtimes.support import Fp32Only, missing
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
 
 
-class CoreMl(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`. It chooses its own number of threads."""
+class CoreMl(Runtime):
+    """It chooses its own number of threads."""
 
     name: ClassVar = "coreml"
     file: ClassVar = "model.mlpackage"
     packages: ClassVar = ("ultralytics", "coremltools")
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = True
 
     def unavailable(self) -> str | None:
         if platform.system() != "Darwin":
@@ -37,7 +33,7 @@ class CoreMl(Fp32Only):
         model = torch2coreml(module, [tensor], image, classifier_names=None)
         model.save(str(path))
         _rename_items(path / "Manifest.json")
-        given, *outputs = of_module(network, module)
+        given, *outputs = network.module_tensors(module)
         names = [value.name for value in model.get_spec().description.output]  # Core ML's own
         return [given, *(spec._replace(name=name) for spec, name in zip(outputs, names, strict=True))]
 

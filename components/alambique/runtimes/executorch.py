@@ -7,20 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
-from alambique.runtimes.specs import of_module
-from alambique.runtimes.support import Fp32Only, missing
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
 
 
-class ExecuTorch(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`."""
-
+class ExecuTorch(Runtime):
     name: ClassVar = "executorch"
     file: ClassVar = "model.pte"
     packages: ClassVar = ("ultralytics", "executorch")
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = True
 
     def unavailable(self) -> str | None:
         return missing(("executorch",), '"alambique[executorch]"')
@@ -32,15 +26,15 @@ class ExecuTorch(Fp32Only):
         with tempfile.TemporaryDirectory() as scratch:
             folder = torch2executorch(module, network.example[0], Path(scratch))
             shutil.copyfile(Path(folder) / "model.pte", path)
-        return of_module(network, module)
+        return network.module_tensors(module)
 
     def open(self, path: Path, threads: int) -> Program:
         import torch
+        from executorch import runtime
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-        from executorch.runtime import Runtime
 
         _unsafe_reset_threadpool(threads)
-        method = Runtime.get().load_program(path).load_method("forward")
+        method = runtime.Runtime.get().load_program(path).load_method("forward")
 
         def predict(*inputs: Array) -> list[Array]:
             outputs = method.execute([torch.from_numpy(array) for array in inputs])

@@ -9,54 +9,31 @@ from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
-from alambique.runtimes.base import (
-    Array,
-    Budget,
-    Exportable,
-    Program,
-    Quantization,
-    StaticInt8,
-    TensorSpec,
-    Validation,
-    WeightOnly,
-)
-from alambique.runtimes.specs import of_graph
-from alambique.runtimes.support import missing, no_quantizer
+from alambique.runtimes.base import Array, Exportable, Program, Quantization, Runtime, TensorSpec, WeightOnly, missing
 
 
-class Mnn:
-    """See `alambique.runtimes.base.Runtime`.
-
-    Its INT8 is weight-only: convolutions and products keep their weights in 8 bits with a scale for each output
+class Mnn(Runtime):
+    """Its INT8 is weight-only: convolutions and products keep their weights in 8 bits with a scale for each output
     channel, which MNN turns to FP32 when it loads them. Files are smaller; what is computed, and how fast, is FP32.
     """
 
     name: ClassVar = "mnn"
     file: ClassVar = "model.mnn"
     packages: ClassVar = ("onnx", "mnn")
-    int8_packages: ClassVar[tuple[str, ...]] = ()
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = True
-    batched: ClassVar = True
-    quantizations: ClassVar[tuple[type[Quantization], ...]] = (WeightOnly,)
-    accuracy_control: ClassVar = False
+    quantizations: ClassVar = (WeightOnly,)
 
     def unavailable(self) -> str | None:
         return missing(("MNN",), '"alambique[mnn]"')
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         _convert(network, path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         if not isinstance(how, WeightOnly):
-            raise no_quantizer(self.name)
+            raise self.no_quantizer()
         _convert(network, path, "--weightQuantBits", str(how.bits))
-
-    def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
-    ) -> list[str]:
-        raise no_quantizer(self.name)
 
     def open(self, path: Path, threads: int) -> Program:
         from MNN import expr, nn

@@ -9,20 +9,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
-from alambique.runtimes.specs import of_module, without_batch
-from alambique.runtimes.support import Fp32Only, missing
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec, missing
 
 
-class Ncnn(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`. A program takes and gives arrays with a batch of one nevertheless."""
+class Ncnn(Runtime):
+    """A program takes and gives arrays with a batch of one nevertheless."""
 
     name: ClassVar = "ncnn"
     file: ClassVar = "model.param"
     packages: ClassVar = ("ultralytics", "ncnn", "pnnx")
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = False
 
     def unavailable(self) -> str | None:
         return missing(("ncnn", "pnnx"), '"alambique[ncnn]"')
@@ -35,9 +31,9 @@ class Ncnn(Fp32Only):
             folder = Path(torch2ncnn(module, network.example[0], Path(scratch)))
             for suffix in (".param", ".bin"):
                 shutil.copyfile(folder / f"model.ncnn{suffix}", path.with_suffix(suffix))
-        image, *outputs = of_module(network, module)
-        names = (f"out{index}" for index in range(len(outputs)))
-        return [without_batch(image, "in0"), *map(without_batch, outputs, names)]
+        specs = network.module_tensors(module)
+        names = ["in0", *(f"out{index}" for index in range(len(specs) - 1))]
+        return [TensorSpec(name, spec.shape[1:], spec.dtype) for name, spec in zip(names, specs, strict=True)]
 
     def open(self, path: Path, threads: int) -> Program:
         import ncnn

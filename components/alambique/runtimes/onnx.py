@@ -16,35 +16,28 @@ from alambique.runtimes.base import (
     Exportable,
     Program,
     Quantization,
+    Runtime,
     StaticInt8,
     TensorSpec,
     Validation,
     WeightOnly,
 )
-from alambique.runtimes.specs import of_graph
 
 
-class OnnxRuntime:
-    """See `alambique.runtimes.base.Runtime`."""
-
+class OnnxRuntime(Runtime):
     name: ClassVar = "onnx"
     file: ClassVar = "model.onnx"
     packages: ClassVar = ("onnx",)
     int8_packages: ClassVar = ("onnxruntime",)
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = True
-    batched: ClassVar = True
-    quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8, DynamicInt8, WeightOnly)
+    quantizations: ClassVar = (StaticInt8, DynamicInt8, WeightOnly)
     accuracy_control: ClassVar = True
-
-    def unavailable(self) -> str | None:
-        return None
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         import onnx
 
         onnx.save(network.graph(), path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         import onnx

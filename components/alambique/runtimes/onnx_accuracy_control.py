@@ -18,9 +18,6 @@ import torch
 from alambique.runtimes.base import Array, StaticInt8
 from alambique.runtimes.onnx_int8 import float_nodes, prepared, producers_of_tensors, static
 
-Regions = dict[str, set[str]]
-"""By a quantized convolution's name: the names of the nodes of its region."""
-
 RANKING_INPUTS = 8
 """The errors of a layer's quantization differ far less between inputs than between layers."""
 
@@ -28,11 +25,6 @@ RANKING_INPUTS = 8
 def quantize(graph: onnx.ModelProto, how: StaticInt8, path: Path, holds: Callable[[Path], bool]) -> list[str]:
     """Quantize, then return to floating point what costs most, until the artifact holds its accuracy.
 
-    Args:
-        graph: in FP32.
-        how: to quantize it.
-        path: where the artifact goes.
-        holds: whether an artifact is accurate enough.
     Returns:
         the convolutions left in floating point, beside those of `how.float_nodes`, sorted by name.
     """
@@ -52,8 +44,8 @@ def quantize(graph: onnx.ModelProto, how: StaticInt8, path: Path, holds: Callabl
     return sorted(set(candidates) & set().union(*(candidates[name] for name in ranked[:count])))
 
 
-def regions(graph: onnx.ModelProto, tail: set[str]) -> Regions:
-    """The region of each convolution of an FP32 graph outside its `tail`, in the graph's order."""
+def regions(graph: onnx.ModelProto, tail: set[str]) -> dict[str, set[str]]:
+    """The names of the nodes of each region, by its convolution's name, outside a graph's `tail`, in its order."""
     nodes = {node.name: node for node in graph.graph.node}
     consumers: dict[str, list[str]] = {name: [] for name in nodes}
     producers = producers_of_tensors(graph)
@@ -74,15 +66,13 @@ def regions(graph: onnx.ModelProto, tail: set[str]) -> Regions:
 
 
 def to_float(quantized: onnx.ModelProto, graph: onnx.ModelProto, names: set[str]) -> onnx.ModelProto:
-    """The quantized graph with some of its nodes in floating point again.
+    """The quantized graph with the nodes of these names in floating point again.
 
     They get their weights as they were, and what one of them gives to another is not rounded in between. What comes
     from outside stays rounded, as the nodes there need it.
 
     Args:
-        quantized: made of `graph` by inserting quantizers and dequantizers.
-        graph: in FP32.
-        names: of the nodes.
+        quantized: made of `graph`, in FP32, by inserting quantizers and dequantizers.
     """
     result = onnx.ModelProto()
     result.CopyFrom(quantized)
@@ -106,7 +96,7 @@ def to_float(quantized: onnx.ModelProto, graph: onnx.ModelProto, names: set[str]
 def rank(
     quantized: onnx.ModelProto,
     graph: onnx.ModelProto,
-    candidates: Regions,
+    candidates: dict[str, set[str]],
     watched: list[str],
     inputs: Sequence[Array],
 ) -> list[str]:
@@ -116,11 +106,8 @@ def rank(
     first inputs. mAP would not do: a network that is wrecked in two places scores 0 with either of them restored.
 
     Args:
-        quantized, graph: as of `to_float`.
-        candidates: the regions.
         watched: tensors that both graphs have unrounded: those of the float nodes' convolutions, such as a detection
             head's before the best boxes are sorted out, or else the output.
-        inputs: each a batch of one.
     """
     some = inputs[:RANKING_INPUTS]
     exact = _watch(graph, watched, some)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,15 @@ def quantized(graph: onnx.ModelProto, how: Quantization) -> onnx.ModelProto:
         case StaticInt8():
             return static(prepared(graph), how)
         case DynamicInt8():
-            return _dynamic(prepared(graph))
+            # Products and embeddings.
+            return _by_tool(prepared(graph), partial(quantize_dynamic, per_channel=True, weight_type=QuantType.QInt8))
         case WeightOnly():
             return _weight_only(graph, how)
 
 
 def prepared(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as ONNX Runtime wants it before quantization: simplified, with the shapes of its tensors."""
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = (Path(scratch) / f"{name}.onnx" for name in ("source", "target"))
-        onnx.save(graph, source)
-        quant_pre_process(source, target, skip_symbolic_shape=True)
-        return onnx.load(target)
+    return _by_tool(graph, partial(quant_pre_process, skip_symbolic_shape=True))
 
 
 def static(graph: onnx.ModelProto, how: StaticInt8) -> onnx.ModelProto:
@@ -49,23 +47,19 @@ def static(graph: onnx.ModelProto, how: StaticInt8) -> onnx.ModelProto:
         graph: as of `prepared`, with one input.
         how: whose `symmetric` counts for nothing here.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = (Path(scratch) / f"{name}.onnx" for name in ("source", "target"))
-        onnx.save(graph, source)
-        quantize_static(
-            source,
-            target,
-            _Reader(graph.graph.input[0].name, how.inputs),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(how.operators),
-            nodes_to_exclude=float_nodes(graph, how),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # Ranges as they are on average: a single outlier would coarsen them for every image.
-            extra_options={"CalibMovingAverage": True},
-        )
-        return onnx.load(target)
+    tool = partial(
+        quantize_static,
+        calibration_data_reader=_Reader(graph.graph.input[0].name, how.inputs),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(how.operators),
+        nodes_to_exclude=float_nodes(graph, how),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        # Ranges as they are on average: a single outlier would coarsen them for every image.
+        extra_options={"CalibMovingAverage": True},
+    )
+    return _by_tool(graph, tool)
 
 
 def float_nodes(graph: onnx.ModelProto, how: StaticInt8) -> list[str]:
@@ -85,12 +79,12 @@ def producers_of_tensors(graph: onnx.ModelProto) -> dict[str, str]:
     return {output: node.name for node in graph.graph.node for output in node.output}
 
 
-def _dynamic(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A prepared graph with products and embeddings in INT8."""
+def _by_tool(graph: onnx.ModelProto, tool: Callable[[Path, Path], None]) -> onnx.ModelProto:
+    """What a tool that reads one file and writes another makes of a graph."""
     with tempfile.TemporaryDirectory() as scratch:
         source, target = (Path(scratch) / f"{name}.onnx" for name in ("source", "target"))
         onnx.save(graph, source)
-        quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QInt8)
+        tool(source, target)
         return onnx.load(target)
 
 

@@ -13,38 +13,30 @@ from alambique.runtimes.base import (
     Exportable,
     Program,
     Quantization,
+    Runtime,
     StaticInt8,
     TensorSpec,
     Validation,
     WeightOnly,
 )
-from alambique.runtimes.specs import of_graph
-from alambique.runtimes.support import no_quantizer
 
 if TYPE_CHECKING:
     import onnx
     import openvino
 
 
-class OpenVino:
-    """See `alambique.runtimes.base.Runtime`."""
-
+class OpenVino(Runtime):
     name: ClassVar = "openvino"
     file: ClassVar = "model.xml"
     packages: ClassVar = ("onnx", "openvino")
     int8_packages: ClassVar = ("nncf",)
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = True
-    batched: ClassVar = True
-    quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8, WeightOnly)
+    quantizations: ClassVar = (StaticInt8, WeightOnly)
     accuracy_control: ClassVar = True
-
-    def unavailable(self) -> str | None:
-        return None
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         save(convert(network.graph()), path)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         from alambique.runtimes import openvino_int8
@@ -56,7 +48,7 @@ class OpenVino:
             case WeightOnly():
                 save(openvino_int8.weight_only(model, how), path)
             case _:
-                raise no_quantizer(self.name)
+                raise self.no_quantizer()
 
     def quantize_with_accuracy_control(
         self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget

@@ -6,23 +6,18 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from alambique.runtimes.base import Array, Budget, Exportable, Program, Quantization, StaticInt8, TensorSpec, Validation
-from alambique.runtimes.specs import of_graph
-from alambique.runtimes.support import missing, no_quantizer
+from alambique.runtimes.base import Array, Exportable, Program, Quantization, Runtime, StaticInt8, TensorSpec, missing
 
 
-class TensorRt:
-    """See `alambique.runtimes.base.Runtime`. What the GPU does is no matter of threads."""
+class TensorRt(Runtime):
+    """What the GPU does is no matter of threads."""
 
     name: ClassVar = "engine"
     file: ClassVar = "model.engine"
     packages: ClassVar = ("ultralytics", "onnx", "nvidia-modelopt", "tensorrt")
-    int8_packages: ClassVar[tuple[str, ...]] = ()
     arithmetic: ClassVar = "float16"
     from_graph: ClassVar = True
-    batched: ClassVar = True
-    quantizations: ClassVar[tuple[type[Quantization], ...]] = (StaticInt8,)
-    accuracy_control: ClassVar = False
+    quantizations: ClassVar = (StaticInt8,)
 
     def unavailable(self) -> str | None:
         import torch
@@ -34,7 +29,7 @@ class TensorRt:
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Build a plan in FP16, with FP32 where the converter finds that half precision would not hold a value."""
         _build(network, path, 16, None)
-        return of_graph(network.graph())
+        return network.graph_tensors()
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
         """Build a plan in INT8, calibrated on images; Ultralytics keeps the head's outputs in floating point."""
@@ -42,17 +37,10 @@ class TensorRt:
         from torch.utils.data import DataLoader
 
         if not isinstance(how, StaticInt8):
-            raise no_quantizer(self.name)
+            raise self.no_quantizer()
         # Its calibrators divide by 255, as its datasets hold bytes.
         batches: Any = [{"img": torch.from_numpy(image[0]) * 255} for image in how.inputs]
         _build(network, path, 8, DataLoader(batches))
-
-    def quantize_with_accuracy_control(
-        self, network: Exportable, how: StaticInt8, path: Path, validation: Validation, budget: Budget
-    ) -> list[str]:
-        """The same as `quantize`: TensorRT has no search for the layers that cost most."""
-        self.quantize(network, how, path)
-        return []
 
     def open(self, path: Path, threads: int) -> Program:
         """The copies to the GPU and back are part of the program."""

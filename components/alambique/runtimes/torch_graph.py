@@ -23,8 +23,6 @@ def to_onnx(
     Args:
         module: in evaluation mode.
         example: its inputs; sizes that are free have to differ from each other here.
-        inputs, outputs: names of the tensors.
-        opset: of the graph.
         dynamic_shapes: of each input, its free dimensions, as `torch.export` takes them; None: all are fixed.
     """
     with warnings.catch_warnings(), torch.inference_mode():

@@ -8,23 +8,14 @@ from pathlib import Path
 from typing import ClassVar
 from zipfile import ZipFile
 
-from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
-from alambique.runtimes.specs import of_module
-from alambique.runtimes.support import Fp32Only
+from alambique.runtimes.base import Array, Exportable, Program, Runtime, TensorSpec
 
 
-class TorchScript(Fp32Only):
-    """See `alambique.runtimes.base.Runtime`."""
-
+class TorchScript(Runtime):
     name: ClassVar = "torchscript"
     file: ClassVar = "model.torchscript"
     packages: ClassVar = ("ultralytics",)
-    arithmetic: ClassVar = "float32"
     from_graph: ClassVar = False
-    batched: ClassVar = True
-
-    def unavailable(self) -> str | None:
-        return None
 
     def write(self, network: Exportable, path: Path) -> list[TensorSpec]:
         """Write an archive without the names and lines of the source files that it was traced from.
@@ -38,7 +29,7 @@ class TorchScript(Fp32Only):
         with tempfile.TemporaryDirectory() as scratch:
             # The archive's own folder is named after its file.
             _copy_without_sources(Path(torch2torchscript(module, network.example, Path(scratch) / path.name)), path)
-        return of_module(network, module)
+        return network.module_tensors(module)
 
     def open(self, path: Path, threads: int) -> Program:
         import torch

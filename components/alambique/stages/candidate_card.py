@@ -25,10 +25,8 @@ def write_candidate_card(
     """Lay an example of its use beside the artifact in `target`, and describe all of it in card.json.
 
     Args:
-        candidate: what it is.
         source: card of the pruned checkpoint that the artifact was made of.
         target: holds the artifact's files and what belongs beside them, and nothing else.
-        tensors: the artifact's inputs, then its outputs.
         details: more that belongs on the card and among the metrics.
     Returns:
         the stage's metrics: what the card says in plain numbers.

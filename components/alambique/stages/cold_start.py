@@ -50,10 +50,6 @@ class Start(NamedTuple):
 def measure(task: str, folder: Path, threads: int) -> Start:
     """Start an artifact in a fresh interpreter.
 
-    Args:
-        task: as in params.yaml.
-        folder: of the candidate or champion.
-        threads: the engine computes with.
     Raises:
         TransientError: the child did not answer, or ended without an answer.
     """

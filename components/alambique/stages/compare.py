@@ -30,7 +30,7 @@ def run(project: Path) -> None:
     """
     params = config.load(project)
     board = compare(project, params)
-    found = search.read(project) if params.budget.asked else None
+    choice = search.read(project) if params.budget.asked else None
     with fresh_folder(project / REPORT) as target:
         write_json(target / "leaderboard.json", board)
         task = tasks.load(params.task)
@@ -39,7 +39,7 @@ def run(project: Path) -> None:
             task.pictures(project, params, board),
             task.plots(project, params, board),
             gates.configured(params),
-            found,
+            choice,
             sensitivities(project, params),
         )
         write_text(target / "report.html", html)
@@ -59,8 +59,8 @@ def compare(project: Path, params: Params) -> Leaderboard:
         for name, metrics in evaluations.items()
         if metrics.get(params.HEADLINE) is not None and metrics.get("data") == data
     }
-    seen = [name for name, metrics in evaluations.items() if metrics.get("field")]
-    teachers = [name for name in seen if EvaluationTarget.parse(name).kind == "teacher"]
+    with_production = [name for name, metrics in evaluations.items() if metrics.get("field")]
+    teachers = [name for name in with_production if EvaluationTarget.parse(name).kind == "teacher"]
     board = build.leaderboard(
         params,
         headline=params.HEADLINE,
@@ -75,7 +75,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
         agreements={
             (name, teacher): task.agreement(project / evaluation(name), project / evaluation(teacher), params)
-            for name, teacher in product(seen, teachers)
+            for name, teacher in product(with_production, teachers)
         },
     )
     for row in board["rows"]:

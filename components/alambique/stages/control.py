@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alambique.stages.students import train_student
+from alambique.stages.distill import train_student
 
 
 def run(project: Path, student: str, seed: str) -> None:

@@ -2,15 +2,60 @@
 
 Reads   data/, soft_labels/, models/teacher/, inputs/students/
 Writes  models/distilled/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/distill/<student>-<seed>.json
+
+Its control (`stages.control`) is the same network with the same start, seed and number of steps. What the distilled
+student does better is what the teacher and the unlabelled samples are worth.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from alambique.stages.students import train_student
+from alambique.config import Params
+from alambique.data.inputs import given
+from alambique.evaluation.measures import Metrics
+from alambique.layout import DATA, INPUTS, checkpoint
+from alambique.stages import objectives
+from alambique.stages.work import costs, produce, teacher_sha256s, write_checkpoint_card
+from alambique.tasks.base import Task
+from alambique.tasks.trainer_state import NO_PRIOR
 
 
 def run(project: Path, student: str, seed: str) -> None:
     """Train `student` on labels where there are any, and on the teachers' soft labels everywhere."""
     train_student(project, student, int(seed), "distilled", f"distill/{student}-{seed}")
+
+
+def train_student(project: Path, student: str, seed: int, kind: Literal["distilled", "control"], metrics: str) -> None:
+    """Train `student` with `seed` into models/<kind>/<seed>/<student>/.
+
+    Raises:
+        IntegrityError: the cache is damaged, or was made from other samples or by other teachers than today's.
+    """
+
+    def work(task: Task, params: Params, target: Path) -> Metrics:
+        dataset = task.dataset(project / DATA)
+        weights, source = given(project / INPUTS / "students", student)
+        network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
+        if kind == "distilled":
+            objective = objectives.by_method(task, network, dataset, params, project)
+            teachers = teacher_sha256s(project, params)
+        else:
+            objective, teachers = objectives.by_labels(task, network, dataset, params), []
+        metrics = task.train(
+            network, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR
+        )
+        card = write_checkpoint_card(
+            task,
+            target,
+            params,
+            kind=kind,
+            data=dataset.digest("train"),
+            student=student,
+            teachers=teachers,
+            source=source,
+        )
+        return {**metrics, **costs(card)}
+
+    produce(project, checkpoint(student, kind, seed), metrics, work)

@@ -76,10 +76,6 @@ def within_budget(
     """Quantize until an artifact holds the budget, or nothing is left to try.
 
     Args:
-        runtime: whose artifacts.
-        network: in FP32.
-        how: it is quantized.
-        validation: measures each artifact.
         max_drop: of the headline metric against FP32, 0 to 1.
         scratch: an empty folder, for the artifacts.
         retrain: trains the student for INT8 and returns it; None: never.
@@ -133,12 +129,7 @@ def missed(attempts: QuantizationAttempts) -> str:
 
 
 def report(name: str, headline: str, attempts: QuantizationAttempts) -> dict[str, Any]:
-    """What metrics and card say of the budget; warns where it is missed, since only gates reject.
-
-    Args:
-        name: of the candidate.
-        headline: name of the task's headline metric.
-    """
+    """What metrics and card say of the budget; warns where it is missed, since only gates reject."""
     best, budget = attempts.best, attempts.budget
     within = best.headline >= budget.floor
     if best.float_layers:

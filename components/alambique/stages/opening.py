@@ -13,9 +13,6 @@ from alambique.tasks.cards import read_card
 def open_program(task: Task, folder: Path, threads: int) -> Program:
     """A checkpoint or candidate, verified, loaded and ready.
 
-    Args:
-        folder: holds card.json and the files it names.
-        threads: that the runtime computes with.
     Raises:
         IntegrityError: a file is not what the card says.
         DataError: the card's runtime is unknown here.

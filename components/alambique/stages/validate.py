@@ -33,8 +33,8 @@ def run(project: Path) -> None:
     with fresh_folder(project / VALIDATION) as target:
         results = judge(facts.tables, facts.contract, docs=target / "data_docs")
         write_json(target / "result.json", results)
-    found = failures(results)
-    write_json(project / VERDICT, {**facts.counts, "success": not found, "failures": found})
+    failed = failures(results)
+    write_json(project / VERDICT, {**facts.counts, "success": not failed, "failures": failed})
 
 
 def require_valid(project: Path) -> None:

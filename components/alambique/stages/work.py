@@ -22,7 +22,6 @@ def produce(project: Path, out: Path, metrics: str, work: Work) -> None:
     """Do a stage's `work` into its folder `out`, then write its metrics.
 
     Args:
-        project: the project's root.
         out: the stage's out, relative to the root; it appears only if `work` returns.
         metrics: name of the metrics file, without suffix, below metrics/.
         work: called with the task, the parameters and the empty folder to fill.
@@ -53,7 +52,6 @@ def write_checkpoint_card(
     Args:
         kind: teacher, distilled, control or pruned.
         data: digest of the split it was trained on.
-        student: its name, if it is one.
         teachers: SHA-256 of each teacher checkpoint whose soft labels it was trained on.
         source: where its first weights came from; None: initialised at random.
         figures: measured on val.

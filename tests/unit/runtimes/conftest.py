@@ -7,8 +7,8 @@ import pytest
 from factories import tiny_exportables
 
 from alambique.process.environment import prepare
+from alambique.runtimes import load
 from alambique.runtimes.base import Exportable, TensorSpec
-from alambique.runtimes.registry import load
 
 prepare()
 

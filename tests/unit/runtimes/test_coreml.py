@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from alambique.files import folder_sha256
+from alambique.runtimes import load
 from alambique.runtimes.base import Exportable
-from alambique.runtimes.registry import load
 
 
 @pytest.mark.slow

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from alambique import tasks
-from alambique.runtimes import examples
-from alambique.runtimes.registry import RUNTIMES
+from alambique.runtimes import RUNTIMES, examples
 
 FRAGMENTS = {
     path.name.split(".")[0]: path.parent / path.name.split(".")[0]

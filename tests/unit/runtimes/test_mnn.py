@@ -11,8 +11,8 @@ from factories import tiny_exportables
 
 from alambique.errors import ConfigurationError
 from alambique.files import sha256
+from alambique.runtimes import load
 from alambique.runtimes.base import DynamicInt8, Exportable, WeightOnly
-from alambique.runtimes.registry import load
 
 MNN = load("mnn")
 pytestmark = pytest.mark.skipif(MNN.unavailable() is not None, reason="MNN is not installed here")
@@ -21,7 +21,7 @@ ALONE = """
 import sys
 from pathlib import Path
 from factories import tiny_exportables
-from alambique.runtimes.registry import load
+from alambique.runtimes import load
 load("mnn").write(tiny_exportables.exportable(tiny_exportables.Classifier()), Path(sys.argv[1]))
 print([name for name in sys.modules if name.startswith("MNN.tools")])
 """

@@ -10,10 +10,10 @@ import pytest
 from factories import tiny_exportables
 
 from alambique.files import folder_sha256
+from alambique.runtimes import load
 from alambique.runtimes.base import Array, Budget, Exportable, Program, StaticInt8, Validation
 from alambique.runtimes.onnx_accuracy_control import fewest, rank, regions, to_float
 from alambique.runtimes.onnx_int8 import float_nodes, prepared, static
-from alambique.runtimes.registry import load
 
 OPERATORS = ("Add", "Conv", "Mul", "Sigmoid")
 HOW = StaticInt8(tiny_exportables.images(8), OPERATORS, tiny_exportables.last_convolution)

@@ -9,8 +9,8 @@ import pytest
 from factories import tiny_exportables
 
 from alambique.files import sha256
+from alambique.runtimes import load
 from alambique.runtimes.base import DynamicInt8, Exportable, Quantization, StaticInt8, WeightOnly
-from alambique.runtimes.registry import load
 
 ONNX = load("onnx")
 OPERATORS = ("Conv", "Gemm", "MatMul", "Mul", "ReduceMean", "Sigmoid")

@@ -10,8 +10,8 @@ from factories import tiny_exportables
 
 from alambique.errors import ConfigurationError
 from alambique.files import folder_sha256
+from alambique.runtimes import load
 from alambique.runtimes.base import DynamicInt8, Exportable, StaticInt8, WeightOnly
-from alambique.runtimes.registry import load
 
 OPENVINO = load("openvino")
 

@@ -9,12 +9,12 @@ import torch
 
 from alambique.config import section
 from alambique.errors import ConfigurationError, DataError
-from alambique.runtimes.registry import RUNTIMES, load, require_available, unavailable
+from alambique.runtimes import RUNTIMES, load, require_available, unavailable
 
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[2:]))  # an import of these fails as if they were not installed
-from alambique.runtimes.registry import unavailable
+from alambique.runtimes import unavailable
 print(unavailable([sys.argv[1]]).get(sys.argv[1]))
 """
 LIGHT = """
@@ -34,7 +34,7 @@ def test_every_runtime_of_params_yaml_is_registered_under_its_name() -> None:
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 
-def test_files_are_told_apart_by_their_names() -> None:
+def test_files_have_distinct_names() -> None:
     assert len({runtime.file for runtime in RUNTIMES.values()}) == len(RUNTIMES)
 
 

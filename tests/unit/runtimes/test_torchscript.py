@@ -12,7 +12,7 @@ from pathlib import Path
 from factories import tiny_exportables
 from alambique.process.environment import prepare
 prepare()
-from alambique.runtimes.registry import load
+from alambique.runtimes import load
 {indirection}
 write(tiny_exportables.exportable(tiny_exportables.Classifier()), Path(sys.argv[1]))
 """

@@ -19,9 +19,8 @@ from alambique.runtimes.base import Budget, Exportable, StaticInt8
 from alambique.stages.int8_budget import Int8Artifact, QuantizationAttempts, report, within_budget
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.evaluate import validation as validation_of
-from alambique.tasks.yolo.float_nodes import float_nodes
 from alambique.tasks.yolo.preprocess import preprocess
-from alambique.tasks.yolo.quantization import OPERATORS
+from alambique.tasks.yolo.quantization import OPERATORS, float_nodes
 
 SIZE = 64
 SENSITIVE = {"/stem/Conv", "/middle/Conv"}

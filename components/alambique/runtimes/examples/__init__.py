@@ -19,10 +19,8 @@ def render(runtime: str, fragments: Path, **values: Any) -> str:
     """An example of a task's artifact on a runtime.
 
     Args:
-        runtime: its name.
         fragments: path of the task's fragments without their ends, as `folder/detect`; they can include and extend
             others of their folder.
-        values: further ones for the fragments.
     """
     environment = Environment(  # noqa: S701 - what is rendered is Python
         loader=FileSystemLoader([Path(__file__).parent, fragments.parent]),

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.files import write_json
 from alambique.layout import CHOICE, SEARCH
+from alambique.process.events import emit
 from alambique.report import search as report
+from alambique.runtimes.base import Validation
 from alambique.stages.opening import open_program
-from alambique.stages.search.accuracy import AccuracyMeasurement
 from alambique.stages.search.artifact_factory import ArtifactFactory
 from alambique.stages.search.budget_choice import RULE, Combination, Figures
 from alambique.stages.search.sampler import Measurement, explore
@@ -83,7 +85,7 @@ def search(project: Path, task: Task, params: Params, target: Path) -> Metrics:
         costs, conditions = factory.costs()
         figures = Figures(params.budget, costs, max(unpruned.values()))
         logger.info("%d of %d combinations are within latency and size", len(figures.affordable(costs)), len(costs))
-        measure = AccuracyMeasurement(factory, validations, figures)
+        measure = partial(accuracy, factory, validations, figures)
         trials = explore(figures, measure, params.budget.trials, params.seed)
     choice = describe(figures, trials, params)
     write_json(target / CHOICE.name, {**choice, "unpruned": unpruned, "benchmark": conditions})
@@ -99,6 +101,24 @@ def search(project: Path, task: Task, params: Params, target: Path) -> Metrics:
         "trials": len(trials),
         "trainings": choice["trainings"],
     }
+
+
+def accuracy(
+    factory: ArtifactFactory, validations: Mapping[str, Validation], figures: Figures, combination: Combination
+) -> float:
+    """Headline metric on val of a combination's artifact, whose student recovers shortly from pruning."""
+    weights = factory.recovered(combination.student, combination.share)
+    path = factory.make(factory.task.exportable(weights), combination, factory.scratch / "trials" / combination.label)
+    program = runtimes.load(combination.runtime).open(path, torch.get_num_threads())
+    validation = validations[combination.student]
+    value = validation.headline(validation.finish(program, combination.runtime))
+    number, headline, drop = len(figures.accuracies), factory.params.HEADLINE, figures.reference - value
+    emit(number, **{headline: value}, drop=drop)
+    logger.info(
+        "trial %d: %s: %s %.4f on val, %.4f below the best unpruned",
+        *(number + 1, combination.label, headline, value, drop),
+    )
+    return value
 
 
 def describe(figures: Figures, trials: Sequence[Measurement], params: Params) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Artifacts of any combination before training: size and latency depend on a network's shape alone."""
+"""Artifacts of any combination: before training for their cost, as size and latency depend on a network's shape alone,
+and after a short recovery for their accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,18 @@ from alambique.errors import ConfigurationError
 from alambique.layout import DATA, checkpoint
 from alambique.process import timing
 from alambique.process.cores import pinned
+from alambique.process.events import EVENTS_FILE
+from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.runtimes.base import Exportable
+from alambique.stages.iterative_pruning import recover
 from alambique.stages.search.budget_choice import Combination, Cost
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks import Task
-from alambique.tasks.base import Calibration, Network
+from alambique.tasks.base import Network
 from alambique.tasks.cards import read_card
+from alambique.tasks.trainer_state import NO_PRIOR
+
+logger = logging.getLogger(__name__)
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Of `prune.target`, those that are tried; a network of few channels does not allow all of them."""
@@ -33,8 +43,6 @@ class ArtifactFactory:
 
     Args:
         project: the project's root, with the distilled students of the first seed.
-        task: its task.
-        params: its params.yaml.
         scratch: an empty folder.
     """
 
@@ -42,8 +50,8 @@ class ArtifactFactory:
         self.project, self.task, self.params, self.scratch = project, task, params, scratch
         self.dataset = task.dataset(project / DATA)
         self.distilled_network = cache(lambda student: task.load(self.distilled(student)))
+        self.calibration = cache(lambda student: task.calibration(self.distilled(student), self.dataset, params))
         self._sensitivities: dict[str, dict[str, Any] | None] = {}
-        self._calibrations: dict[str, Calibration] = {}
 
     def distilled(self, student: str) -> Path:
         """Folder of the student's checkpoint as it was distilled."""
@@ -61,11 +69,20 @@ class ArtifactFactory:
         self._sensitivities[student] = plans.sensitivity
         return self.task.prune(full, full, plans.plans[0], self.dataset, self.params)
 
-    def calibration(self, student: str) -> Calibration:
-        """Inputs to calibrate the student's INT8 on."""
-        if student not in self._calibrations:
-            self._calibrations[student] = self.task.calibration(self.distilled(student), self.dataset, self.params)
-        return self._calibrations[student]
+    def recovered(self, student: str, ratio: float) -> Path:
+        """Folder of the student's checkpoint after a short recovery, trained once; an unpruned student needs none."""
+        if not ratio:
+            return self.distilled(student)
+        folder = self.scratch / "recovered" / student / str(ratio)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            epochs = self.params.budget.epochs
+            logger.info("training %s with %.0f %% pruned, epochs: %d", student, 100 * ratio, epochs)
+            with _without_curve_and_state():
+                network = self.pruned(student, ratio)
+                recover(network, self.project, self.task, self.params, self.dataset, folder, epochs, NO_PRIOR)
+            self.write_card(folder, student)
+        return folder
 
     def make(self, network: Exportable, combination: Combination, folder: Path, samples: int | None = None) -> Path:
         """Export a network as `combination` says: FP32, or INT8 by plain quantization after training.
@@ -108,10 +125,11 @@ class ArtifactFactory:
             times = timing.measure(runners, settings.warmup, settings.runs)
         torch.set_num_threads(before)  # a runtime on torch has set it for the whole process
         conditions = {"cpu": timing.cpu(), "threads": settings.threads, "cores": cores, "runs": settings.runs}
-        costs = {
-            combination: _cost(timing.summarize(times[combination.label]), path.parent)
-            for combination, path in files.items()
-        }
+        costs = {}
+        for combination, path in files.items():
+            latency = timing.summarize(times[combination.label])
+            size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+            costs[combination] = Cost(latency["p50_ms"], latency["p95_ms"], size / 1e6)
         return costs, conditions
 
     def _runner(self, combination: Combination, path: Path) -> Any:
@@ -144,6 +162,11 @@ class ArtifactFactory:
         ]
 
 
-def _cost(latency: Mapping[str, float], folder: Path) -> Cost:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Cost(latency["p50_ms"], latency["p95_ms"], size / 1e6)
+@contextmanager
+def _without_curve_and_state() -> Iterator[None]:
+    """Several trainings in one stage have neither one curve nor one state to go on from."""
+    kept = {name: os.environ.pop(name) for name in (EVENTS_FILE, RESUME_FOLDER) if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

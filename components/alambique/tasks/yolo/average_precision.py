@@ -24,8 +24,11 @@ class Detections(NamedTuple):
 
     def above(self, threshold: float) -> Detections:
         """Those that score at least `threshold`."""
-        kept = self.scores >= threshold
-        return Detections(self.boxes[kept], self.scores[kept], self.classes[kept])
+        return self.take(self.scores >= threshold)
+
+    def take(self, which: NDArray[np.bool_]) -> Detections:
+        """Those where this mask is true, (n,)."""
+        return Detections(self.boxes[which], self.scores[which], self.classes[which])
 
 
 class Matched(NamedTuple):
@@ -43,19 +46,13 @@ class Matched(NamedTuple):
     truth: NDArray[np.int64]
 
 
-def match(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    truth_boxes: NDArray[np.float32],
-    truth_classes: NDArray[np.int64],
-) -> Matched:
+def match(detections: Detections, truth_boxes: NDArray[np.float32], truth_classes: NDArray[np.int64]) -> Matched:
     """Give each true box to at most one detection, the best-scored first.
 
     Args:
-        boxes, scores, classes: detections by falling score, (n, 4), (n,), (n,).
         truth_boxes, truth_classes: (m, 4), (m,); boxes as x1, y1, x2, y2 in the same units as the detections'.
     """
+    boxes, scores, classes = detections
     if not len(boxes) or not len(truth_boxes):
         return Matched(np.zeros((len(boxes), len(THRESHOLDS)), bool), scores, classes, truth_classes)
     overlaps = box_iou(torch.from_numpy(truth_boxes), torch.from_numpy(boxes))
@@ -81,9 +78,6 @@ def unpack(bits: NDArray[np.int16]) -> NDArray[np.bool_]:
 def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
     """Mean average precision over the classes that the images hold.
 
-    Args:
-        images: every image of the split.
-        names: class names by index.
     Returns:
         map50_95, map50, and ap: map50_95 by class name. None where there is no true box to find.
     """

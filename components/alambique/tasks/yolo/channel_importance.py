@@ -52,14 +52,12 @@ def bn_scale() -> Scorer:
     return Scorer(tp.importance.BNScaleImportance())
 
 
-def taylor(batches: Iterable[Batch]) -> Scorer:
+def taylor(dataset: YoloDataset, image_size: int, seed: int) -> Scorer:
     """By the first-order change of the loss if a weight were zero, |w · ∂L/∂w| (Molchanov et al. 2019, eq. 8).
 
     Of convolutions alone: torch-pruning 1.6.1 leaves the scales of batch norm out.
-
-    Args:
-        batches: as of `labelled_batches`; each is drawn once for every network that is scored.
     """
+    batches = list(labelled_batches(dataset, image_size, seed))
     return Scorer(tp.importance.GroupTaylorImportance(), partial(accumulate_gradients, batches=batches))
 
 
@@ -68,8 +66,6 @@ def scorer(how: Importance, dataset: YoloDataset, image_size: int, seed: int) ->
 
     Args:
         dataset: gradients are those of its labelled train images.
-        image_size: side of the input, pixels.
-        seed: which of them.
     """
     match how:
         case "magnitude":
@@ -77,7 +73,7 @@ def scorer(how: Importance, dataset: YoloDataset, image_size: int, seed: int) ->
         case "bn_scale":
             return bn_scale()
         case "taylor":
-            return taylor(list(labelled_batches(dataset, image_size, seed)))
+            return taylor(dataset, image_size, seed)
 
 
 def labelled_batches(dataset: YoloDataset, image_size: int, seed: int) -> Iterator[Batch]:

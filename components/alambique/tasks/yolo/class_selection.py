@@ -20,7 +20,6 @@ def select(model: DetectionModel, classes: list[str]) -> DetectionModel:
     the very numbers that they were.
 
     Args:
-        model: a detector.
         classes: the dataset's class names; matched exactly, letter by letter.
     Raises:
         DataError: the model lacks one of them, or has it twice.
@@ -46,8 +45,6 @@ def select(model: DetectionModel, classes: list[str]) -> DetectionModel:
 def require_same_head(model: DetectionModel, dataset: YoloDataset, weights: Path) -> None:
     """Refuse a network whose outputs beyond boxes are not the dataset's.
 
-    Args:
-        weights: the file it was loaded from, for the message.
     Raises:
         DataError: it is no detector and has other classes, or has keypoints of another shape.
     """

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ultralytics.utils import ops
 
 from alambique.errors import DataError
+from alambique.runtimes.base import Program
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName
-from alambique.tasks.yolo.preprocess import Letterbox
 
 MAX_BOXES = 300
 """Of an image at most: `Detect.max_det` of Ultralytics' end-to-end head."""
@@ -57,31 +57,32 @@ def point_shape(head: HeadName, kpt_shape: tuple[int, int]) -> tuple[int, int]:
     return {"detect": (0, 2), "segment": (OUTLINE, 2), "pose": kpt_shape, "obb": (4, 2)}[head]
 
 
-def rows(head: HeadName, outputs: Outputs, classes: int) -> NDArray[np.float32]:
+def rows(head: HeadName, outputs: Outputs) -> NDArray[np.float32]:
     """The rows of a network's first output, one an object: box, score, class index and the rest, (n, 6 + …).
 
-    Args:
-        classes: how many the network has.
     Raises:
         DataError: the output is none of final objects.
     """
     first = outputs[0]
-    if first.ndim != 3 or first.shape[0] != 1:
-        raise DataError(_no_rows(first))
-    given: NDArray[np.float32] = first[0]
-    if head != "detect":
-        return given
-    if given.shape[1] == 4 + classes and (given.shape[1] != 6 or not _whole(given[:, 5])):
-        return best(given)
-    if given.shape[1] != 6:
-        raise DataError(_no_rows(first))
-    return given
+    if first.ndim != 3 or first.shape[0] != 1 or (head == "detect" and first.shape[2] != 6):
+        raise DataError(f"the network puts out {first.shape}, not final boxes (1, n, 6): export an end-to-end network")
+    objects: NDArray[np.float32] = first[0]
+    return objects
+
+
+def with_best_boxes(program: Program, runtime: str | None) -> Program:
+    """A detector's artifact whose output is its final boxes: ncnn cannot choose them, so its files put out all places.
+
+    Args:
+        runtime: the artifact's; None for a checkpoint.
+    """
+    if runtime != "ncnn":
+        return program
+    return lambda *inputs: [best(program(*inputs)[0][0])[np.newaxis]]
 
 
 def best(places: NDArray[np.float32]) -> NDArray[np.float32]:
     """The boxes of the highest scores, as Ultralytics' end-to-end head chooses them (`Detect.get_topk_index`).
-
-    ncnn cannot choose them, so that its files put out all places.
 
     Args:
         places: of the one-to-one branch, decoded, (places, 4 + classes): x1, y1, x2, y2, a score for each class.
@@ -98,23 +99,23 @@ def best(places: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def known_rows(
-    given: NDArray[np.float32], classes: NDArray[np.int64], min_score: float, max_boxes: int
+    objects: NDArray[np.float32], classes: NDArray[np.int64], min_score: float, max_boxes: int
 ) -> NDArray[np.float32]:
     """The rows that are an object of a known class, by falling score, with that class's index.
 
     A broken artifact may put out anything: what is no box of a known class counts as not found, and gates reject it.
 
     Args:
-        given: as of `rows`.
+        objects: as of `rows`.
         classes: the dataset's index of each of the network's classes, −1 for those that it does not have.
         min_score, max_boxes: as in params.yaml.
     """
-    given = given[np.isfinite(given).all(axis=1)]
-    numbers = np.rint(given[:, 5])
-    given = given[(given[:, 4] > min_score) & (numbers >= 0) & (numbers < len(classes))]
-    given = given[np.argsort(-given[:, 4], kind="stable")]
-    given[:, 5] = classes[np.rint(given[:, 5]).astype(np.int64)]
-    known: NDArray[np.float32] = given[given[:, 5] >= 0][:max_boxes]
+    objects = objects[np.isfinite(objects).all(axis=1)]
+    numbers = np.rint(objects[:, 5])
+    objects = objects[(objects[:, 4] > min_score) & (numbers >= 0) & (numbers < len(classes))]
+    objects = objects[np.argsort(-objects[:, 4], kind="stable")]
+    objects[:, 5] = classes[np.rint(objects[:, 5]).astype(np.int64)]
+    known: NDArray[np.float32] = objects[objects[:, 5] >= 0][:max_boxes]
     return known
 
 
@@ -124,10 +125,7 @@ def decode(
     """Rows as objects with points.
 
     Args:
-        head: the network's.
         outputs: all of the network's; masks need the prototypes.
-        objects: of `known_rows`.
-        kpt_shape: of keypoints.
         image_size: side of the input, pixels.
     """
     count, numbers = point_shape(head, kpt_shape)
@@ -148,36 +146,16 @@ def decoded_rows(
 ) -> NDArray[np.float32]:
     """All objects of a network's outputs, decoded: box, score, class index and the numbers of its points.
 
-    Args:
-        classes: how many the network has.
-        kpt_shape, image_size: as of `decode`.
     Returns:
         (n, 6 + p · d).
     """
-    every = rows(head, outputs, classes)
+    every = rows(head, outputs)
     if head == "detect":
         return every
     objects = decode(head, outputs, known_rows(every, np.arange(classes), 0.0, len(every)), kpt_shape, image_size)
     count, numbers = point_shape(head, kpt_shape)
     points = objects.points.reshape(len(objects.scores), count * numbers)
     return np.column_stack((objects.boxes, objects.scores, objects.classes, points)).astype(np.float32)
-
-
-def to_shares(points: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
-    """Points in input pixels as shares of the image, cut at its borders; a third number stays, (n, p, d)."""
-    border = np.array([letterbox.left, letterbox.top], np.float32)
-    size = np.array([letterbox.width, letterbox.height], np.float32)
-    shares = np.clip((points[..., :2] - border) / letterbox.scale / size, 0, 1)
-    return np.concatenate((shares, points[..., 2:]), -1).astype(np.float32)
-
-
-def _whole(numbers: NDArray[np.float32]) -> bool:
-    """Whether these are class indices; with two classes the second's scores stand in the same column."""
-    return bool((numbers == np.rint(numbers)).all())
-
-
-def _no_rows(output: NDArray[np.float32]) -> str:
-    return f"the network puts out {output.shape}, not final boxes (1, n, 6): export an end-to-end network"
 
 
 def _outlines(

@@ -117,7 +117,7 @@ def run(work: Callable[[], Result], processes: int) -> Result:
 
 
 def _start(folder: Path, rank: int, processes: int, port: int, descriptor: int) -> subprocess.Popen[bytes]:
-    own = {
+    variables = {
         "RANK": rank,
         "LOCAL_RANK": rank,
         "WORLD_SIZE": processes,
@@ -131,7 +131,7 @@ def _start(folder: Path, rank: int, processes: int, port: int, descriptor: int) 
     return subprocess.Popen(
         [sys.executable, "-m", __name__, str(folder / "job.pt")],
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **{name: str(value) for name, value in own.items()}},
+        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
         pass_fds=(descriptor,),
         start_new_session=True,
     )

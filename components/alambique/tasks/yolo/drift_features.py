@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from alambique.config.detect import Evaluate
 from alambique.layout import WEIGHTS
 from alambique.tasks.base import DriftFeatures
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo import network
+from alambique.tasks.yolo.export_head import end_to_end
 from alambique.tasks.yolo.preprocess import preprocess
-from alambique.tasks.yolo.suppression import end_to_end
-
-
-class ImageFeatures(NamedTuple):
-    """The features of one image.
-
-    Attributes:
-        embedding: (d,)
-        confidence, boxes, uncertainty: see `extract`.
-        counts: boxes of each class, (classes,).
-    """
-
-    embedding: NDArray[np.float64]
-    confidence: float
-    boxes: int
-    counts: NDArray[np.float64]
-    uncertainty: float
 
 
 def extract(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFeatures:
@@ -44,24 +27,25 @@ def extract(folder: Path, images: Sequence[Path], settings: Evaluate) -> DriftFe
 
     Args:
         folder: of the checkpoint, with its card.
-        images: readable ones.
-        settings: hold the threshold.
     Raises:
         IntegrityError: the checkpoint is not what its card says.
     """
     card = read_card(folder)
     model = end_to_end(network.load(folder / WEIGHTS))
-    features: list[Tensor] = []
-    _last_of_backbone(model).register_forward_hook(lambda _, __, output: features.append(output.mean((2, 3))[0]))
+    embeddings: list[NDArray[np.float32]] = []
+    last_of_backbone: nn.Module = model.model[len(model.yaml["backbone"]) - 1]
+    last_of_backbone.register_forward_hook(lambda _, __, output: embeddings.append(output.mean((2, 3))[0].numpy()))
     classes: list[str] = card["classes"]
-    rows = []
+    predictions = []
     for image in images:
         pixels, _ = preprocess(image, card["image_size"])
         with torch.inference_mode():
             output = model(torch.from_numpy(pixels))
         boxes = (output[0] if isinstance(output, tuple) else output)[0].numpy()
-        rows.append(_of_image(boxes, features.pop().numpy(), len(classes), settings.threshold))
-    return _table(rows, classes)
+        predictions.append(_of_image(boxes, len(classes), settings.threshold))
+    confidence, number, counts, doubts = (np.array(column, np.float64) for column in zip(*predictions, strict=True))
+    numbers = {"confidence": confidence, "boxes": number}
+    return DriftFeatures(np.array(embeddings, np.float64), numbers, counts, classes, doubts)
 
 
 def uncertainty(scores: NDArray[np.float64], threshold: float) -> float:
@@ -73,7 +57,6 @@ def uncertainty(scores: NDArray[np.float64], threshold: float) -> float:
 
     Args:
         scores: of an image's boxes, (n,).
-        threshold: from which a box counts.
     """
     if not len(scores):
         return 0.0
@@ -83,25 +66,16 @@ def uncertainty(scores: NDArray[np.float64], threshold: float) -> float:
     return float(np.mean(1 - np.abs(considered - threshold) / np.maximum(reach, 1e-9)))
 
 
-def _last_of_backbone(model: Any) -> nn.Module:
-    layer: nn.Module = model.model[len(model.yaml["backbone"]) - 1]
-    return layer
-
-
 def _of_image(
-    boxes: NDArray[np.float32], embedding: NDArray[np.float32], classes: int, threshold: float
-) -> ImageFeatures:
-    """Args: boxes: x1, y1, x2, y2, score, class index, (n, 6)."""
+    boxes: NDArray[np.float32], classes: int, threshold: float
+) -> tuple[float, int, NDArray[np.int64], float]:
+    """An image's confidence, number of boxes, boxes of each class, (classes,), and uncertainty; see `extract`.
+
+    Args:
+        boxes: x1, y1, x2, y2, score, class index, (n, 6).
+    """
     scores = boxes[:, 4].astype(np.float64)
     counted = scores >= threshold
-    counts = np.bincount(np.rint(boxes[counted, 5]).astype(np.int64), minlength=classes).astype(np.float64)
+    counts = np.bincount(np.rint(boxes[counted, 5]).astype(np.int64), minlength=classes)
     confidence = scores[counted].mean() if counted.any() else scores.max(initial=0.0)
-    return ImageFeatures(
-        embedding.astype(np.float64), float(confidence), int(counted.sum()), counts, uncertainty(scores, threshold)
-    )
-
-
-def _table(rows: Sequence[ImageFeatures], classes: list[str]) -> DriftFeatures:
-    columns: Any = zip(*rows, strict=True)
-    embeddings, confidence, boxes, counts, uncertainties = (np.array(column, np.float64) for column in columns)
-    return DriftFeatures(embeddings, {"confidence": confidence, "boxes": boxes}, counts, classes, uncertainties)
+    return float(confidence), int(counted.sum()), counts, uncertainty(scores, threshold)

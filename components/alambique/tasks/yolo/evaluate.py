@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from alambique.config.detect import Evaluate as DetectEvaluate
+from alambique.config.detect import Evaluate
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
-from alambique.tasks.yolo import average_precision, confidence, operating_point, parity, production_images
+from alambique.tasks.yolo import average_precision, parity, production_images, score_measures
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.decoding import to_shares
-from alambique.tasks.yolo.matching import Evaluate, ImageResult, Predictor, match_images
+from alambique.tasks.yolo.decoding import with_best_boxes
+from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
+from alambique.tasks.yolo.preprocess import to_shares
 
 RESULTS = "images.arrow"
 SCHEMA = pa.schema(
@@ -35,7 +35,7 @@ POINTS_SCHEMA = pa.schema(
     }
 )
 
-COCO = DetectEvaluate()
+COCO = Evaluate()
 """What teachers are measured with on val, whatever params.yaml evaluates with: other settings for test train none
 anew."""
 
@@ -52,10 +52,18 @@ def measure(predictor: Predictor, split: str) -> Measurement:
     dataset, settings = predictor.dataset, predictor.settings
     results = on_split(predictor, split)
     metrics = figures(results, dataset, settings)
-    rows = production_images.predict(predictor)
-    if rows:
-        metrics["field"] = production_images.summarize(rows, settings)
-    return Measurement(metrics, partial(_write, results, dataset, settings, rows))
+    production = production_images.predict(predictor)
+    if production:
+        metrics["field"] = production_images.summarize(production, settings)
+
+    def write(folder: Path) -> None:
+        write_results(folder / RESULTS, [_row(result, dataset) for result in results])
+        if dataset.head != "detect":
+            write_results(folder / POINTS, [_points(result, dataset, settings) for result in results], POINTS_SCHEMA)
+        if production:
+            write_results(folder / production_images.RESULTS, production, production_images.SCHEMA)
+
+    return Measurement(metrics, write)
 
 
 def on_split(predictor: Predictor, split: str) -> list[ImageResult]:
@@ -81,8 +89,8 @@ def figures(results: Sequence[ImageResult], dataset: YoloDataset, settings: Eval
         "images": len(results),
         **average_precision.summarize(matched, dataset.classes),
         **boxes,
-        **operating_point.at_threshold(matched, dataset.classes, settings.threshold),
-        **confidence.calibration(matched),
+        **score_measures.at_threshold(matched, dataset.classes, settings.threshold),
+        **score_measures.calibration(matched),
     }
 
 
@@ -99,12 +107,16 @@ def validation(classes: list[str], image_size: int, dataset: YoloDataset, settin
     if not any(len(dataset.boxes(image)) for image in images):
         raise DataError(f"{dataset.root}: val holds no boxes; artifacts are measured there: add labelled images")
 
+    def map50_95(matched: list[average_precision.Matched]) -> float:
+        value: float | None = average_precision.summarize(matched, dataset.classes)["map50_95"]
+        return value or 0.0
+
     def score(program: Program, some: Iterable[Path]) -> tuple[float, list[float]]:
         predictor = Predictor.of(program, classes, image_size, dataset, settings)
         matched = [result.matched for result in match_images(predictor, list(some))]
-        return _map50_95(matched, dataset), [_map50_95([image], dataset) for image in matched]
+        return map50_95(matched), [map50_95([image]) for image in matched]
 
-    return Validation(images, score)
+    return Validation(images, score, with_best_boxes)
 
 
 def compare(artifact: Predictor, checkpoint: Predictor) -> Metrics:
@@ -120,21 +132,6 @@ def write_results(path: Path, rows: list[dict[str, Any]], schema: pa.Schema = SC
     """Write an images.arrow: one row of `SCHEMA` for each test image, in the order of their paths."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema))
-
-
-def _map50_95(matched: list[average_precision.Matched], dataset: YoloDataset) -> float:
-    value: float | None = average_precision.summarize(matched, dataset.classes)["map50_95"]
-    return value or 0.0
-
-
-def _write(
-    results: Sequence[ImageResult], dataset: YoloDataset, settings: Evaluate, rows: list[dict[str, Any]], folder: Path
-) -> None:
-    write_results(folder / RESULTS, [_row(result, dataset) for result in results])
-    if dataset.head != "detect":
-        write_results(folder / POINTS, [_points(result, dataset, settings) for result in results], POINTS_SCHEMA)
-    if rows:
-        write_results(folder / production_images.RESULTS, rows, production_images.SCHEMA)
 
 
 def _row(result: ImageResult, dataset: YoloDataset) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.modules import Attention, Detect
 
@@ -23,9 +23,8 @@ from alambique.layout import WEIGHTS
 from alambique.runtimes.base import Array, Exportable, Program, TensorSpec
 from alambique.tasks.yolo import network, upstream
 from alambique.tasks.yolo.dataset import HeadName
-from alambique.tasks.yolo.export_head import final_objects
+from alambique.tasks.yolo.export_head import end_to_end, final_objects
 from alambique.tasks.yolo.preprocess import DESCRIPTION
-from alambique.tasks.yolo.suppression import end_to_end
 
 OPSET = 17
 """ONNX Runtime's static quantization refuses 21 and above; runtimes of the last four years read this one."""
@@ -82,7 +81,7 @@ def to_module(weights: Path, image_size: int, head: HeadName, runtime: str) -> n
             layer.export, layer.format = True, runtime
     model(torch.zeros(1, 3, image_size, image_size))  # computes the anchors, which become constants
     if runtime == "ncnn":
-        model.model[-1].postprocess = _unchanged
+        model.model[-1].postprocess = lambda places: places
     module: nn.Module = model
     return module
 
@@ -106,15 +105,14 @@ def artifact(card: Mapping[str, Any], head: HeadName, runtime: str, tensors: Seq
     """What a candidate's card says of input, output and preprocessing.
 
     Args:
-        card: of the checkpoint.
         tensors: the input, then the outputs, as the runtime declared them.
     """
-    image, output = (_described(tensor) for tensor in tensors[:2])
+    image, output, *_ = tensors
     meaning = PLACES if runtime == "ncnn" else output_meaning(head, tuple(card.get("kpt_shape", (0, 0))))
     return {
         "image_size": card["image_size"],
-        "input": image,
-        "output": {**meaning, **output},
+        "input": image._asdict(),
+        "output": {**meaning, **output._asdict()},
         "preprocessing": DESCRIPTION,
     }
 
@@ -150,11 +148,3 @@ def output_meaning(head: HeadName, kpt_shape: tuple[int, ...]) -> dict[str, Any]
         "units": f"boxes in input pixels; {order}. The second output holds the prototypes, (1, k, size/4, size/4): an "
         "object's mask is where their weighted sum is above 0, inside its box",
     }
-
-
-def _described(tensor: TensorSpec) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
-
-
-def _unchanged(places: Tensor) -> Tensor:
-    return places

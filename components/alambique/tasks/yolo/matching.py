@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ultralytics.cfg import get_cfg
+from ultralytics.utils.ops import xywh2xyxy
 
-from alambique.config import detect, heads
+from alambique.config.detect import Evaluate
 from alambique.errors import DataError
 from alambique.runtimes.base import Program
 from alambique.tasks.yolo import average_precision
@@ -23,8 +24,6 @@ from alambique.tasks.yolo.decoding import Objects, Outputs, decode, known_rows, 
 from alambique.tasks.yolo.heads import HEADS
 from alambique.tasks.yolo.preprocess import Letterbox, preprocess
 from alambique.tasks.yolo.sample_dataset import open_samples
-
-Evaluate = detect.Evaluate | heads.Evaluate
 
 
 class ImageResult(NamedTuple):
@@ -71,44 +70,32 @@ class Predictor(NamedTuple):
         Raises:
             DataError: they share none.
         """
-        return cls(program, class_indices(classes, dataset.classes), image_size, dataset, settings)
+        known = dataset.classes
+        indices = [known.index(name) if name in known else -1 for name in classes]
+        if max(indices, default=-1) < 0:
+            raise DataError(
+                f"the network has the classes {classes}, none of the dataset's {known}: it is another task's network"
+            )
+        return cls(program, np.array(indices, np.int64), image_size, dataset, settings)
 
-    def rows(self, outputs: Outputs) -> NDArray[np.float32]:
-        """The objects among the network's outputs, with the dataset's classes; see `decoding.known_rows`."""
-        every = rows(self.dataset.head, outputs, len(self.classes))
-        return known_rows(every, self.classes, self.settings.min_score, self.settings.max_boxes)
-
-    def objects(self, outputs: Outputs) -> Objects:
-        """The same, decoded."""
-        return decode(self.dataset.head, outputs, self.rows(outputs), self.dataset.kpt_shape, self.image_size)
+    def objects(self, outputs: Outputs) -> tuple[NDArray[np.float32], Objects]:
+        """The objects among the network's outputs, of the dataset's classes: as `decoding.known_rows`, and decoded."""
+        dataset, settings = self.dataset, self.settings
+        known = known_rows(rows(dataset.head, outputs), self.classes, settings.min_score, settings.max_boxes)
+        return known, decode(dataset.head, outputs, known, dataset.kpt_shape, self.image_size)
 
     def predict(self, image: Path) -> tuple[Objects, Letterbox]:
         """An image's objects, and where it lies in the input."""
         pixels, letterbox = preprocess(image, self.image_size)
-        return self.objects(self.program(pixels)), letterbox
-
-
-def class_indices(network: list[str], dataset: list[str]) -> NDArray[np.int64]:
-    """The dataset's index of each of the network's classes, by name; −1 for one that the dataset does not have.
-
-    Raises:
-        DataError: they share none.
-    """
-    indices = [dataset.index(name) if name in dataset else -1 for name in network]
-    if max(indices, default=-1) < 0:
-        raise DataError(
-            f"the network has the classes {network}, none of the dataset's {dataset}: it is another task's network"
-        )
-    return np.array(indices, np.int64)
+        _, objects = self.objects(self.program(pixels))
+        return objects, letterbox
 
 
 def match_images(predictor: Predictor, images: Sequence[Path]) -> Iterator[ImageResult]:
     """Predict images of the dataset, one after the other, and compare with their labels."""
-    by = _match_boxes if predictor.dataset.head == "detect" else _match_by_validator
-    return by(predictor, images)
-
-
-def _match_boxes(predictor: Predictor, images: Sequence[Path]) -> Iterator[ImageResult]:
+    if predictor.dataset.head != "detect":
+        yield from _match_by_validator(predictor, images)
+        return
     for image in images:
         objects, letterbox = predictor.predict(image)
         matched = _match(objects.detections, predictor.dataset.boxes(image), letterbox)
@@ -121,11 +108,9 @@ def _match(detections: Detections, labels: NDArray[np.float64], letterbox: Lette
     Args:
         labels: class, centre x, centre y, width, height in shares of the image, (m, 5).
     """
-    centers, sizes = labels[:, 1:3], labels[:, 3:5]
-    shares = np.hstack([centers - sizes / 2, centers + sizes / 2])
     image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
-    truth = shares * image + np.array([letterbox.left, letterbox.top] * 2)
-    return average_precision.match(*detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
+    truth = xywh2xyxy(labels[:, 1:]) * image + np.array([letterbox.left, letterbox.top] * 2)
+    return average_precision.match(detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
 
 
 def _match_by_validator(predictor: Predictor, images: Sequence[Path]) -> Iterator[ImageResult]:
@@ -156,17 +141,18 @@ def _validator(predictor: Predictor, opened: Any, scratch: Path) -> Any:
 
 
 def _validated(predictor: Predictor, validator: Any, batch: dict[str, Any]) -> tuple[Objects, Matched, Matched]:
-    head, size = predictor.dataset.head, predictor.image_size
     outputs = predictor.program(np.ascontiguousarray(batch["img"].numpy()))
-    known = predictor.rows(outputs)
-    objects = decode(head, outputs, known, predictor.dataset.kpt_shape, size)
+    known, objects = predictor.objects(outputs)
     raw: Any = [torch.from_numpy(known)[None], *map(torch.from_numpy, outputs[1:])]
     (prediction,) = validator.postprocess(raw if len(raw) > 1 else raw[0])
     prepared = validator._prepare_batch(0, batch)
     truth = prepared["cls"].numpy().astype(np.int64)
     right = validator._process_batch(validator._prepare_pred(prediction), prepared)
-    matched = [Matched(right[key], objects.scores, objects.classes, truth) for key in (HEADS[head].matches, "tp")]
-    return objects, matched[0], matched[1]
+    matched, boxes = (
+        Matched(right[key], objects.scores, objects.classes, truth)
+        for key in (HEADS[predictor.dataset.head].matches, "tp")
+    )
+    return objects, matched, boxes
 
 
 def _letterbox(batch: dict[str, Any]) -> Letterbox:

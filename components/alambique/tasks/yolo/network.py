@@ -19,7 +19,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import __version__
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load
 
-from alambique.config import heads
 from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.files import sha256
@@ -30,15 +29,13 @@ from alambique.tasks.yolo.heads import HEADS
 
 
 def build(
-    network: Network | heads.Network, classes: Sequence[str], seed: int, task: HeadName = "detect", **details: Any
+    network: Network, classes: Sequence[str], seed: int, task: HeadName = "detect", **details: Any
 ) -> DetectionModel:
     """A freshly initialised network.
 
     Args:
-        network: family and compound scale.
         classes: their names, in index order.
         seed: equal seeds give equal weights; the global generator is left as it was.
-        task: says which head.
         details: what its class is given besides: data_kpt_shape, of a pose.
     """
     head = HEADS[task]
@@ -99,7 +96,6 @@ def save(model: DetectionModel, path: Path, image_size: int) -> None:
 
     Args:
         model: is left as it was.
-        path: the file to write.
         image_size: side of the input that the model was trained for, pixels.
     """
     model = deepcopy(model).half().cpu().eval().requires_grad_(False)
@@ -151,12 +147,7 @@ def macs(model: DetectionModel, image_size: int) -> int:
 
 
 def describe(folder: Path, image_size: int, task: HeadName) -> dict[str, Any]:
-    """What the card of the checkpoint at `folder`/weights.pt says of the network.
-
-    Args:
-        image_size: side of the input, pixels.
-        task: says which head.
-    """
+    """What the card of the checkpoint at `folder`/weights.pt says of the network."""
     weights = folder / WEIGHTS
     model = load(weights, task)
     keypoints = {"kpt_shape": list(kpt_shape(model))} if task == "pose" else {}

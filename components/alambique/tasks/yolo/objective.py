@@ -12,31 +12,27 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 from ultralytics.utils.torch_utils import unwrap_model
 
-from alambique.config import heads
-from alambique.config.detect import Distill
+from alambique.config import detect, heads
 from alambique.files import sha256
 from alambique.layout import WEIGHTS
 from alambique.softlabels.reader import Cache
 from alambique.tasks.yolo import network, samples, score_calibration
 from alambique.tasks.yolo.dataset import Sample, YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
-from alambique.tasks.yolo.pseudo_labels import pseudo_labelled
-
-BranchLoss = Callable[..., v8DetectionLoss]
-"""Makes the loss of one branch, given the model and how many anchors the assigner may give to a box."""
 
 
 class DistillationConfig(NamedTuple):
     """Distillation signals of a training run: cached soft labels, online neck features, or none.
 
     Attributes:
-        loss: of one branch, as `DistillationLoss`, which needs `samples.with_teacher_targets`; None: the head's own.
+        loss: makes that of one branch, as `DistillationLoss`, of the model and how many anchors a box may be given; it
+            needs `samples.with_teacher_targets`. None: the head's own.
         features: weights of a teacher whose neck's features are matched at every batch, by Ultralytics' own
             distillation (`distill_model`): the teacher is online.
         feature_weight: of that, beside the head's loss (`dis`).
     """
 
-    loss: BranchLoss | None = None
+    loss: Callable[..., v8DetectionLoss] | None = None
     features: Path | None = None
     feature_weight: float = 0.0
 
@@ -81,13 +77,11 @@ def by_labels(dataset: YoloDataset, length: int | None = None) -> Objective:
 
 
 def by_teachers(
-    dataset: YoloDataset, how: Distill | heads.Distill, cache: Cache[Any], teachers: Sequence[Path]
+    dataset: YoloDataset, how: detect.Distill | heads.Distill, cache: Cache[Any], teachers: Sequence[Path]
 ) -> Objective:
     """By `distill.method`; an epoch has as many images in every case.
 
     Args:
-        how: the section `distill`, whose method is not none.
-        cache: soft labels of today's images.
         teachers: folders of checkpoints; features are those of the first.
     Raises:
         IntegrityError: an image has no soft labels.
@@ -95,7 +89,7 @@ def by_teachers(
     objective = by_labels(dataset, dataset.size("train") + dataset.size("unlabelled"))
     if isinstance(how, heads.Distill):
         if how.method in {"pseudo", "hybrid"}:
-            objective = Objective(dataset.samples("train") + pseudo_labelled(dataset, cache, how.min_score))
+            objective = Objective(dataset.samples("train") + samples.pseudo_labelled(dataset, cache, how.min_score))
     elif how.method in {"soft", "hybrid"}:
         objective = _by_soft_labels(dataset, how, cache)
     if how.method in {"feature", "hybrid"}:
@@ -104,7 +98,7 @@ def by_teachers(
     return objective
 
 
-def _by_soft_labels(dataset: YoloDataset, how: Distill, cache: Cache[Any]) -> Objective:
+def _by_soft_labels(dataset: YoloDataset, how: detect.Distill, cache: Cache[Any]) -> Objective:
     probability = score_calibration.fit(dataset, cache)
     targets = samples.with_teacher_targets(dataset, cache, probability, how.min_label_probability)
     loss = partial(DistillationLoss, temperature=how.temperature, weight=how.weight, anneal=how.anneal)

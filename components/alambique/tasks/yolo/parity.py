@@ -7,7 +7,7 @@ true does not matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +22,6 @@ IMAGES = 32
 are enough; the checkpoint, on PyTorch, is the slowest of all that is evaluated."""
 
 MIN_IOU = 0.5
-
-
-class Pairs(NamedTuple):
-    """Which detection of one network is which of another's, p pairs.
-
-    Attributes:
-        first, second: places among the detections of each, (p,).
-    """
-
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
 
 
 def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], threshold: float) -> dict[str, Any]:
@@ -50,11 +39,11 @@ def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], thr
     partners = total = 0
     for one, other in zip(artifact, checkpoint, strict=True):
         first, second = one.above(threshold), other.above(threshold)
-        same = pairs(first, second)
-        partners += 2 * len(same.first)
+        rows, columns = pairs(first, second)
+        partners += 2 * len(rows)
         total += len(first.scores) + len(second.scores)
-        scores.extend(np.abs(first.scores[same.first] - second.scores[same.second]).tolist())
-        boxes.extend(np.abs(first.boxes[same.first] - second.boxes[same.second]).ravel().tolist())
+        scores.extend(np.abs(first.scores[rows] - second.scores[columns]).tolist())
+        boxes.extend(np.abs(first.boxes[rows] - second.boxes[columns]).ravel().tolist())
     return {
         "samples": len(artifact),
         "max_score_difference": max(scores, default=None),
@@ -63,10 +52,14 @@ def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], thr
     }
 
 
-def pairs(first: Detections, second: Detections) -> Pairs:
-    """The one-to-one matching of greatest overlap in sum; of one class and an IoU of at least `MIN_IOU` each."""
+def pairs(first: Detections, second: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The one-to-one matching of greatest overlap in sum; of one class and an IoU of at least `MIN_IOU` each.
+
+    Returns:
+        places among the detections of each, (p,) and (p,).
+    """
     overlaps = box_iou(torch.from_numpy(first.boxes), torch.from_numpy(second.boxes)).numpy()
     overlaps[(first.classes[:, None] != second.classes[None]) | (overlaps < MIN_IOU)] = 0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     matched = overlaps[rows, columns] > 0
-    return Pairs(rows[matched], columns[matched])
+    return rows[matched], columns[matched]

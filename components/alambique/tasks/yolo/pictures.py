@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from ultralytics.utils.ops import xywh2xyxy
 
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
 from alambique.report.pictures import Picture, color, load, pick, shown
-from alambique.tasks.yolo import average_precision
+from alambique.tasks.yolo import average_precision, production_images
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
 from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.evaluate import POINTS, RESULTS
-from alambique.tasks.yolo.samples import corners
+from alambique.tasks.yolo.production_images import read_results
 
 MOST_LABELS = 8
 """In a fuller picture the names would hide what they name; the colours still tell the classes."""
@@ -64,7 +64,7 @@ def agreement(first: Detections, second: Detections) -> float:
     """Share of both networks' boxes that match one of the other by class and half of the area; 1 if neither has any."""
     if not len(first.boxes) and not len(second.boxes):
         return 1.0
-    matched = average_precision.match(*second, first.boxes, first.classes)
+    matched = average_precision.match(second, first.boxes, first.classes)
     return 2 * float(matched.correct[:, 0].sum()) / (len(first.boxes) + len(second.boxes))
 
 
@@ -73,7 +73,7 @@ def labelled(dataset: YoloDataset, path: Path) -> Drawing:
     sample = dataset.sample(path)
     scores = np.full(len(sample.boxes), np.nan, np.float32)
     classes = sample.targets[:, 0].astype(np.int64)
-    return Drawing(Detections(corners(sample.boxes), scores, classes), sample.points)
+    return Drawing(Detections(xywh2xyxy(sample.boxes), scores, classes), sample.points)
 
 
 def draw(image: Image.Image, drawing: Drawing, head: HeadName, classes: Sequence[str]) -> Image.Image:
@@ -146,25 +146,18 @@ def _picture(
 def _results(project: Path, subject: str, dataset: YoloDataset, threshold: float) -> dict[str, Drawing]:
     """A network's predictions of each test image from the threshold on."""
     folder = project / evaluation(subject)
-    results = {row["image"]: _confident(row, threshold) for row in _read(folder / RESULTS)}
+    results = {row["image"]: _confident(row, threshold) for row in read_results(folder / RESULTS).to_pylist()}
     if dataset.head == "detect":
         return {name: Drawing(detections) for name, detections in results.items()}
     _, numbers = point_shape(dataset.head, dataset.kpt_shape)
     points = {
         row["image"]: [np.array(values, np.float32).reshape(-1, numbers) for values in row["points"]]
-        for row in _read(folder / POINTS)
+        for row in read_results(folder / POINTS).to_pylist()
     }
     return {name: Drawing(detections, points[name]) for name, detections in results.items()}
 
 
 def _confident(row: dict[str, Any], threshold: float) -> Detections:
-    boxes = np.array(row["boxes"], np.float32).reshape(-1, 4)
-    scores = np.array(row["scores"], np.float32)
-    kept = (scores >= threshold) & np.isfinite(boxes).all(1)
-    return Detections(boxes[kept], scores[kept], np.array(row["classes"], np.int64)[kept])
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    with pa.OSFile(str(path)) as file:
-        rows: list[dict[str, Any]] = pa.ipc.open_file(file).read_all().to_pylist()
-    return rows
+    detections = production_images.detections(row).above(threshold)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(detections.boxes), axis=1)
+    return detections.take(finite)

@@ -104,7 +104,12 @@ def restore(boxes: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.floa
     Returns:
         x1, y1, x2, y2 as shares of the image's width and height, cut at its borders, (n, 4).
     """
-    border = np.array([letterbox.left, letterbox.top] * 2, np.float32)
-    size = np.array([letterbox.width, letterbox.height] * 2, np.float32)
-    shares: NDArray[np.float32] = np.clip((boxes - border) / letterbox.scale / size, 0, 1)
-    return shares
+    return to_shares(boxes.reshape(-1, 2, 2), letterbox).reshape(-1, 4)
+
+
+def to_shares(points: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
+    """Points in input pixels as shares of the image, cut at its borders; a third number stays, (n, p, d)."""
+    border = np.array([letterbox.left, letterbox.top], np.float32)
+    size = np.array([letterbox.width, letterbox.height], np.float32)
+    shares = np.clip((points[..., :2] - border) / letterbox.scale / size, 0, 1)
+    return np.concatenate((shares, points[..., 2:]), -1).astype(np.float32)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from alambique.config.detect import Evaluate
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import Objects
-from alambique.tasks.yolo.matching import Evaluate, Predictor
+from alambique.tasks.yolo.matching import Predictor
 from alambique.tasks.yolo.parity import parity
 from alambique.tasks.yolo.preprocess import Letterbox, restore
 
@@ -50,11 +51,7 @@ def chosen(dataset: YoloDataset) -> list[Path]:
 
 
 def row(image: str, objects: Objects, letterbox: Letterbox) -> dict[str, Any]:
-    """A row of `SCHEMA`.
-
-    Args:
-        image: its path inside data/images.
-    """
+    """A row of `SCHEMA`."""
     return {
         "image": image,
         "boxes": restore(objects.boxes, letterbox).tolist(),
@@ -96,25 +93,21 @@ def agreement(first: Path, second: Path, settings: Evaluate) -> float | None:
     """
     if not all((folder / RESULTS).exists() for folder in (first, second)):
         return None
-    tables = [_read(folder / RESULTS) for folder in (first, second)]
+    tables = [read_results(folder / RESULTS) for folder in (first, second)]
     if tables[0].column("image") != tables[1].column("image"):
         raise IntegrityError(f"{first} and {second} are about different images: evaluate both anew (`dvc repro`)")
-    one, other = (_detections(table) for table in tables)
+    one, other = ([detections(row) for row in table.to_pylist()] for table in tables)
     share: float | None = parity(one, other, settings.threshold)["agreement"]
     return share
 
 
-def _read(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as file:
+def read_results(path: Path) -> pa.Table:
+    """The rows of an evaluation's Arrow file."""
+    with pa.OSFile(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
-def _detections(table: pa.Table) -> list[Detections]:
-    return [
-        Detections(
-            np.array(row["boxes"], np.float32).reshape(-1, 4),
-            np.array(row["scores"], np.float32),
-            np.array(row["classes"], np.int64),
-        )
-        for row in table.to_pylist()
-    ]
+def detections(row: dict[str, Any]) -> Detections:
+    """The predictions of a row of `SCHEMA`, boxes in shares of the image."""
+    boxes, scores = (np.array(row[name], np.float32) for name in ("boxes", "scores"))
+    return Detections(boxes.reshape(-1, 4), scores, np.array(row["classes"], np.int64))

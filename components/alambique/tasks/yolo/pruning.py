@@ -8,11 +8,12 @@ from typing import Any
 from ultralytics.nn.tasks import DetectionModel
 
 from alambique.config import detect
+from alambique.config.detect import Importance
 from alambique.evaluation.measures import Metrics
 from alambique.process.timing import cpu
 from alambique.tasks.base import PruningPlans
 from alambique.tasks.yolo import network, pruning_target, sensitivity, widths
-from alambique.tasks.yolo.channel_importance import Scorer, magnitude, scorer
+from alambique.tasks.yolo.channel_importance import Scorer, scorer
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.evaluate import COCO, validation
 from alambique.tasks.yolo.sensitivity import Sensitivity
@@ -39,14 +40,16 @@ def plans(
     """
     result = _sensitivity(model, dataset, params, measured)
     chosen = widths.schedule(model, params.prune.target, ratios, params.input_size, sensitivity.layer_cost(result))
-    return PruningPlans([_as_plan(plan) for plan in chosen], result and result.content())
+    rows = [[[*slot, width] for slot, width in plan.items()] for plan in chosen]
+    return PruningPlans(rows, result and result.content())
 
 
 def narrow(
     model: DetectionModel, full: DetectionModel, plan: list[Any], dataset: YoloDataset, params: Any
 ) -> DetectionModel:
     """A network with the plan's widths and the most important channels of `model`; see `Task.prune`."""
-    return shrink(model, widths.build(full, _as_widths(plan)), _scorer(dataset, params))
+    chosen: Widths = {Slot(layer, part): width for layer, part, width in plan}
+    return shrink(model, widths.build(full, chosen), _scorer(dataset, params))
 
 
 def removed(full: DetectionModel, pruned: DetectionModel, params: Any) -> Metrics:
@@ -61,13 +64,10 @@ def removed(full: DetectionModel, pruned: DetectionModel, params: Any) -> Metric
     if how.ratio == 0:
         return {**options, "target": how.target, "removed": 0.0}
     costs = pruning_target.against(full, how.target, params.input_size)(pruned)
-    timed = {"latency_ms_before": costs.full, "latency_ms": costs.narrow, "cpu": cpu()}
-    return {
-        **options,
-        "target": how.target,
-        "removed": costs.removed,
-        **(timed if how.target == "latency" else {}),
-    }
+    metrics = {**options, "target": how.target, "removed": costs.removed}
+    if how.target == "latency":
+        metrics |= {"latency_ms_before": costs.full, "latency_ms": costs.narrow, "cpu": cpu()}
+    return metrics
 
 
 def _sensitivity(
@@ -83,14 +83,5 @@ def _sensitivity(
 
 
 def _scorer(dataset: YoloDataset, params: Any) -> Scorer:
-    if not isinstance(params.prune, detect.Prune):
-        return magnitude()
-    return scorer(params.prune.importance, dataset, params.input_size, params.seed)
-
-
-def _as_plan(chosen: Widths) -> list[Any]:
-    return [[*slot, width] for slot, width in chosen.items()]
-
-
-def _as_widths(plan: list[Any]) -> Widths:
-    return {Slot(layer, part): width for layer, part, width in plan}
+    importance: Importance = getattr(params.prune, "importance", "magnitude")
+    return scorer(importance, dataset, params.input_size, params.seed)

@@ -57,18 +57,13 @@ def against(full: DetectionModel, target: Target, image_size: int) -> Compare:
 
     Args:
         full: is left as it was.
-        target: what is measured.
         image_size: side of the input, pixels; parameters do not depend on it.
     """
-    if target == "parameters":
-        return _counted(full, network.parameters)
-    if target == "macs":
-        return _counted(full, partial(network.macs, image_size=image_size))
-    program = _on_onnx(full, image_size)
-    return lambda narrow: _timed(program, _on_onnx(narrow, image_size), image_size)
-
-
-def _counted(full: DetectionModel, count: Callable[[DetectionModel], int]) -> Compare:
+    if target == "latency":
+        program = _on_onnx(full, image_size)
+        return lambda narrow: _timed(program, _on_onnx(narrow, image_size), image_size)
+    macs = partial(network.macs, image_size=image_size)
+    count: Callable[[DetectionModel], int] = macs if target == "macs" else network.parameters
     before = count(full)
     return lambda narrow: Costs(before, count(narrow))
 

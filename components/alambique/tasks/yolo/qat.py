@@ -146,9 +146,6 @@ def train(
 
     Args:
         model: the student; gets the trained weights.
-        objective: that it was recovered by.
-        calibration: inputs to measure the ranges on.
-        dataset: val is measured at the end.
         runtime: whose arithmetic is simulated.
         folder: for weights.pt, of stock layers alone, and curves.csv.
     """

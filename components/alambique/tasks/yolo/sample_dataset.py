@@ -60,7 +60,6 @@ def open_samples(samples: Sequence[Sample], dataset: YoloDataset, **settings: An
     """Samples as Ultralytics' trainers and validators read them.
 
     Args:
-        dataset: that they are of.
         settings: of `YOLODataset`: imgsz, batch_size, augment, hyp.
     """
     return SampleDataset(samples, data=dataset.described(), task=dataset.head, **settings)

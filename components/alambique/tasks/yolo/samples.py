@@ -1,17 +1,20 @@
-"""What detectors are trained on when they are distilled by soft labels: boxes with the teachers' class logits."""
+"""What is trained on beside labels: a detector's boxes with the teachers' class logits, and the other heads' objects in
+images without labels, as their teacher sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import box_iou
+from ultralytics.utils.ops import xywh2xyxy, xyxy2xywh
 
 from alambique.tasks.yolo.dataset import Sample, YoloDataset
-from alambique.tasks.yolo.soft_label_rows import BoxLabels, labels_of
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, ObjectLabels, labels_of
 
 LabelProbability = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.float32]]
 """From scores and classes of a teacher's boxes, (n,) each, to the probability that people would label each, (n,)."""
@@ -19,10 +22,11 @@ LabelProbability = Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray
 SAME_BOX = 0.5
 """IoU from which a teacher's box and a labelled one are about the same object."""
 
-Item = TypeVar("Item")
+VISIBLE = 0.5
+"""Visibility from which a teacher's keypoint counts as visible."""
 
 
-def repeated(samples: Iterable[Item], length: int) -> list[Item]:
+def repeated(samples: Sequence[Sample], length: int) -> list[Sample]:
     """The samples over and over, up to `length`: as many steps an epoch as another training has."""
     return list(islice(cycle(samples), length))
 
@@ -33,8 +37,6 @@ def with_teacher_targets(
     """The labelled train images, each box with the logits of the teacher's box there, and then the unlabelled ones.
 
     Args:
-        dataset: of boxes.
-        cache: soft labels by the image's path inside data/images.
         probability: of a teacher's box, which is how much it counts; a person's box counts whole.
         min_label_probability: a teacher's box in an unlabelled image becomes a target from here on.
     Raises:
@@ -52,15 +54,14 @@ def with_teacher_targets(
     return samples
 
 
-def corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centre x, centre y, width, height as x1, y1, x2, y2, (n, 4)."""
-    centre, extent = boxes[:, :2], boxes[:, 2:]
-    return np.hstack((centre - extent / 2, centre + extent / 2))
+def pseudo_labelled(dataset: YoloDataset, cache: Mapping[str, ObjectLabels], min_score: float) -> list[Sample]:
+    """The unlabelled images with the teacher's objects that score at least `min_score`.
 
-
-def centres(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x1, y1, x2, y2 as centre x, centre y, width, height, (n, 4)."""
-    return np.hstack(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]))
+    Raises:
+        IntegrityError: an image has no soft labels.
+    """
+    images = dataset.images("unlabelled")
+    return [_with_objects(dataset, image, labels_of(dataset, cache, image), min_score) for image in images]
 
 
 def _pseudo_labelled(
@@ -70,14 +71,15 @@ def _pseudo_labelled(
     kept = likely >= min_label_probability
     best = labels.classes[kept, :1].astype(np.float32)
     targets = np.hstack((best, likely[kept, None], _dense(labels, classes)[kept]))
-    return Sample(image, centres(labels.boxes[kept].astype(np.float32)), targets)
+    return Sample(image, xyxy2xywh(labels.boxes[kept].astype(np.float32)), targets)
 
 
 def _matching(sample: Sample, labels: BoxLabels, classes: int) -> NDArray[np.float32]:
     """Logits of the teacher's box at each labelled one, (n, classes): the closest of its class, or else the closest."""
     logits = np.full((len(sample.boxes), classes), np.nan, np.float32)
     if len(sample.boxes) and len(labels.boxes):
-        overlap = _iou(corners(sample.boxes), labels.boxes.astype(np.float32))
+        pair = (xywh2xyxy(sample.boxes), labels.boxes.astype(np.float32))
+        overlap = np.nan_to_num(box_iou(*map(torch.from_numpy, pair)).numpy())
         rank = overlap + (labels.classes[None, :, 0] == sample.targets[:, :1])  # an IoU is at most 1
         rank[overlap < SAME_BOX] = 0
         matched = rank.max(1) > 0
@@ -92,11 +94,22 @@ def _dense(labels: BoxLabels, classes: int) -> NDArray[np.float32]:
     return dense
 
 
-def _iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of x1, y1, x2, y2 boxes: (n, 4) and (m, 4) give (n, m)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = (high - low).clip(0).prod(2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (first, second)]
-    union: NDArray[np.float32] = common / (areas[0][:, None] + areas[1][None] - common).clip(1e-12)
-    return union
+def _with_objects(dataset: YoloDataset, image: Path, labels: ObjectLabels, min_score: float) -> Sample:
+    kept = labels.scores >= min_score
+    points = labels.points[kept].astype(np.float32)
+    if dataset.head == "pose":
+        points = _keypoints(points.reshape(-1, *dataset.kpt_shape))
+        corners = labels.boxes[kept].astype(np.float32)
+    else:
+        points = points.reshape(len(points), points.shape[1] // 2, 2)
+        corners = np.hstack((points.min(1), points.max(1))).reshape(-1, 4)
+    return Sample(image, xyxy2xywh(corners), labels.classes[kept, None].astype(np.float32), list(points))
+
+
+def _keypoints(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As labels have them: 2 for a keypoint that is visible, 0 for one that is not labelled."""
+    if points.shape[2] == 2:
+        visibility = np.ones((*points.shape[:2], 1), np.float32)
+    else:
+        visibility = np.where(points[..., 2:] >= VISIBLE, np.float32(2), np.float32(0))
+    return np.concatenate((points[..., :2], visibility), -1)

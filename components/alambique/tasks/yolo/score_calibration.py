@@ -6,15 +6,15 @@ about one in ten of the large ones. One threshold for all then teaches that smal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
+from ultralytics.utils.ops import xywh2xyxy
 
 from alambique.tasks.yolo.average_precision import Matched, match
-from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.samples import corners
+from alambique.tasks.yolo.dataset import Sample, YoloDataset
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, labels_of
 
 MIN_BOXES = 10
@@ -34,11 +34,7 @@ class ScoreCalibration:
         self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
 
     def __call__(self, scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The probability that people would have labelled each box, (n,).
-
-        Args:
-            scores, classes: of the teacher's boxes, (n,) each.
-        """
+        """The probability that people would have labelled each box, (n,)."""
         probabilities = np.zeros(len(scores), np.float32)
         for index in np.unique(classes):
             chosen = classes == index
@@ -49,13 +45,10 @@ class ScoreCalibration:
 def fit(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibration:
     """Fit to the labels of val, which neither the teacher nor a student was trained on.
 
-    Args:
-        dataset: of boxes.
-        cache: soft labels by the image's path inside data/images.
     Raises:
         IntegrityError: an image of val has no soft labels.
     """
-    images = list(_matches(dataset, cache))
+    images = [_match(dataset.sample(image), labels_of(dataset, cache, image)) for image in dataset.images("val")]
     scores, classes, labelled = (
         np.concatenate(column)
         for column in zip(*((image.scores, image.classes, image.correct[:, 0]) for image in images), strict=True)
@@ -64,16 +57,8 @@ def fit(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibratio
     return ScoreCalibration([(scores[classes == index], labelled[classes == index]) for index in indices])
 
 
-def _matches(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> Iterable[Matched]:
-    for image in dataset.images("val"):
-        labels, rows = labels_of(dataset, cache, image), dataset.boxes(image).astype(np.float32)
-        yield match(
-            labels.boxes.astype(np.float32),
-            labels.scores.astype(np.float32),
-            labels.classes[:, 0].astype(np.int64),
-            corners(rows[:, 1:]),
-            rows[:, 0].astype(np.int64),
-        )
+def _match(sample: Sample, labels: BoxLabels) -> Matched:
+    return match(labels.detections, xywh2xyxy(sample.boxes), sample.targets[:, 0].astype(np.int64))
 
 
 def _fit(scores: NDArray[np.float32], labelled: NDArray[np.bool_]) -> IsotonicRegression:

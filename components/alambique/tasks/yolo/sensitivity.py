@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,10 +88,7 @@ def measure(model: DetectionModel, validation: Validation, scorer: Scorer, image
 
     Args:
         model: is left as it was.
-        validation: its images are drawn from.
-        scorer: which channels are removed.
         image_size: side of the input, pixels.
-        seed: which images.
     Raises:
         DataError: val holds no boxes.
     """
@@ -115,17 +112,13 @@ def measure(model: DetectionModel, validation: Validation, scorer: Scorer, image
 
 def _candidates(full: Widths, slot: Slot) -> list[int]:
     """The widths nearest to the ratios, widest first, each once."""
-    steps = [plan[slot] for plan in _alone(full, slot)]
-    nearest = [min(steps, key=lambda width: abs(1 - width / full[slot] - ratio)) for ratio in RATIOS if steps]
-    return list(dict.fromkeys(nearest))
-
-
-def _alone(full: Widths, slot: Slot) -> Iterator[Widths]:
-    """The networks in which `slot` alone is narrower."""
+    steps = []
     plan = narrower(full, full, slot)
     while plan:
-        yield plan
+        steps.append(plan[slot])
         plan = narrower(plan, full, slot)
+    nearest = [min(steps, key=lambda width: abs(1 - width / full[slot] - ratio)) for ratio in RATIOS if steps]
+    return list(dict.fromkeys(nearest))
 
 
 def _program(model: DetectionModel, image_size: int) -> Program:

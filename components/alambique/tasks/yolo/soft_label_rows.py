@@ -14,6 +14,7 @@ from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
 from alambique.softlabels.key import Recipe
+from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName
 
 
@@ -33,6 +34,12 @@ class BoxLabels(NamedTuple):
     logits: NDArray[np.float16]
     classes: NDArray[np.int16]
     scores: NDArray[np.float16]
+
+    @property
+    def detections(self) -> Detections:
+        """The boxes with their likeliest classes alone."""
+        boxes, scores = self.boxes.astype(np.float32), self.scores.astype(np.float32)
+        return Detections(boxes, scores, self.classes[:, 0].astype(np.int64))
 
 
 class BoxRecipe(Recipe[BoxLabels]):
@@ -57,7 +64,6 @@ class BoxRecipe(Recipe[BoxLabels]):
 
     @property
     def row(self) -> type[BoxLabels]:
-        """The class of its rows."""
         return BoxLabels
 
     def layout(self) -> pa.Schema:
@@ -106,11 +112,9 @@ class ObjectRecipe(Recipe[ObjectLabels]):
 
     @property
     def row(self) -> type[ObjectLabels]:
-        """The class of its rows."""
         return ObjectLabels
 
     def layout(self) -> pa.Schema:
-        """The columns of a shard."""
         return schema.rows(
             boxes=pa.list_(pa.float16(), 4),
             scores=pa.float16(),
@@ -125,8 +129,6 @@ Row = TypeVar("Row")
 def labels_of(dataset: Dataset, cache: Mapping[str, Row], image: Path) -> Row:
     """An image's soft labels.
 
-    Args:
-        cache: by the image's path inside data/images.
     Raises:
         IntegrityError: there are none.
     """

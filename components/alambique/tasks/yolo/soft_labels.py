@@ -3,6 +3,7 @@ logits, several teachers' fused; of the other heads the one teacher's objects wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.decoding import decode, known_rows, point_shape, rows, to_shares
+from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.export import open_checkpoint
-from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore
+from alambique.tasks.yolo.export_head import IOU
+from alambique.tasks.yolo.matching import Predictor
+from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore, to_shares
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe, ObjectLabels, ObjectRecipe
-from alambique.tasks.yolo.suppression import IOU
 from alambique.tasks.yolo.teacher_fusion import TeacherBoxes, choose_experts, fuse
 
 SPLITS = ("train", "unlabelled", "val")
@@ -39,8 +41,6 @@ def recipe(
 ) -> BoxRecipe | ObjectRecipe:
     """What decides the soft labels of today's images, teachers and parameters.
 
-    Args:
-        cards: of the teachers' checkpoints.
     Raises:
         IntegrityError: a teacher was trained for other classes than today's.
     """
@@ -50,33 +50,25 @@ def recipe(
                 f"a teacher was trained for the classes {card['classes']}, but the dataset's are {dataset.classes}; "
                 "run the teacher stage again (`dvc repro teacher`)"
             )
+    splits = SPLITS if isinstance(settings, detect.SoftLabels) else OBJECT_SPLITS
+    shared: dict[str, Any] = {
+        "teachers": [card["sha256"] for card in cards],
+        "data": {split: dataset.digest(split) for split in splits if dataset.has(split)},
+        "preprocessing": DESCRIPTION,
+        "classes": dataset.classes,
+        **settings.model_dump(exclude={"shards"}),
+    }
     if isinstance(settings, detect.SoftLabels):
-        return _of_boxes(cards, dataset, settings)
+        by_class = settings.combine == "best_per_class"
+        experts = choose_experts(cards, dataset.classes) if by_class else None
+        return BoxRecipe(**shared, experts=experts, image_sizes=[card["image_size"] for card in cards])
     return ObjectRecipe(
-        teachers=[cards[0]["sha256"]],
+        **shared,
         combine="one",
-        data={split: dataset.digest(split) for split in OBJECT_SPLITS if dataset.has(split)},
-        preprocessing=DESCRIPTION,
         top_k=1,
-        classes=dataset.classes,
         head=dataset.head,
         image_size=cards[0]["image_size"],
         numbers=point_shape(dataset.head, dataset.kpt_shape),
-        min_score=settings.min_score,
-        max_boxes=settings.max_boxes,
-    )
-
-
-def _of_boxes(cards: Sequence[Mapping[str, Any]], dataset: YoloDataset, settings: detect.SoftLabels) -> BoxRecipe:
-    by_class = settings.combine == "best_per_class"
-    return BoxRecipe(
-        teachers=[card["sha256"] for card in cards],
-        experts=choose_experts(cards, dataset.classes) if by_class else None,
-        data={split: dataset.digest(split) for split in SPLITS if dataset.has(split)},
-        preprocessing=DESCRIPTION,
-        image_sizes=[card["image_size"] for card in cards],
-        classes=dataset.classes,
-        **settings.model_dump(include={"combine", "top_k", "min_score", "max_boxes"}),
     )
 
 
@@ -101,18 +93,17 @@ def _objects(
     teacher: Path, dataset: YoloDataset, images: Sequence[Path], recipe: ObjectRecipe
 ) -> Iterator[ObjectLabels]:
     program = open_checkpoint(teacher / WEIGHTS, recipe.head, torch.get_num_threads())
-    classes, (count, numbers) = np.arange(len(dataset.classes)), recipe.numbers
+    kept = detect.Evaluate(min_score=recipe.min_score, max_boxes=recipe.max_boxes)
+    predictor = Predictor.of(program, dataset.classes, recipe.image_size, dataset, kept)
     for image in images:
-        pixels, letterbox = preprocess(image, recipe.image_size)
-        outputs = program(pixels)
-        kept = known_rows(rows(recipe.head, outputs, len(classes)), classes, recipe.min_score, recipe.max_boxes)
-        objects = decode(recipe.head, outputs, kept, dataset.kpt_shape, recipe.image_size)
+        objects, letterbox = predictor.predict(image)
+        points = to_shares(objects.points, letterbox)
         yield ObjectLabels(
             image=dataset.inside(image),
             boxes=restore(objects.boxes, letterbox).astype(np.float16),
             scores=objects.scores.astype(np.float16),
             classes=objects.classes.astype(np.int16),
-            points=to_shares(objects.points, letterbox).reshape(len(kept), count * numbers).astype(np.float16),
+            points=points.reshape(len(points), math.prod(recipe.numbers)).astype(np.float16),
         )
 
 
@@ -123,14 +114,12 @@ def boxes(
 
     Args:
         models: the teachers in the recipe's order, in evaluation mode.
-        dataset: of the images.
         recipe: what to keep, and how several teachers' boxes become one's.
     """
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        predictions = [
-            _predict(model, batch, size, recipe) for model, size in zip(models, recipe.image_sizes, strict=True)
-        ]
+        sizes = zip(models, recipe.image_sizes, strict=True)
+        predictions = [_predict(model, batch, size, recipe) for model, size in sizes]
         for image, *by_teacher in zip(batch, *predictions, strict=True):
             single = len(by_teacher) == 1
             fused = by_teacher[0] if single else _best(fuse(by_teacher, recipe.experts), recipe)
@@ -198,7 +187,6 @@ def _row(image: str, fused: TeacherBoxes, recipe: BoxRecipe) -> BoxLabels:
 
 
 def shard_metrics(totals: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str, Any]:
-    """The metrics of a shard, from each row's image and `row_totals`."""
     images = len(totals)
     count = int(sum(total["boxes"] for _, total in totals))
     return {
@@ -211,5 +199,4 @@ def shard_metrics(totals: Sequence[tuple[str, Mapping[str, float]]]) -> dict[str
 
 
 def row_totals(row: BoxLabels | ObjectLabels) -> dict[str, float]:
-    """Number of boxes, and the sum of their scores."""
     return {"boxes": row.scores.size, "scores": float(row.scores.sum(dtype=float))}

@@ -289,24 +289,24 @@ class Yolo:
         return (np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32),)
 
     def measure(self, folder: Path, program: Program, dataset: YoloDataset, split: str, params: Any) -> Measurement:
+        from alambique.tasks.cards import read_card
+        from alambique.tasks.yolo.decoding import with_best_boxes
         from alambique.tasks.yolo.evaluate import measure
 
-        return measure(self._predictor(folder, program, dataset, params), split)
+        card = read_card(folder)
+        program = with_best_boxes(program, card.get("runtime"))
+        return measure(_predictor(card, program, dataset, params), split)
 
     def parity(
         self, folder: Path, artifact: Program, checkpoint: Program, dataset: YoloDataset, params: Any
     ) -> Metrics:
+        from alambique.tasks.cards import read_card
+        from alambique.tasks.yolo.decoding import with_best_boxes
         from alambique.tasks.yolo.evaluate import compare
 
-        predictors = (self._predictor(folder, program, dataset, params) for program in (artifact, checkpoint))
-        return compare(*predictors)
-
-    def _predictor(self, folder: Path, program: Program, dataset: YoloDataset, params: Any) -> Predictor:
-        from alambique.tasks.cards import read_card
-        from alambique.tasks.yolo.matching import Predictor
-
         card = read_card(folder)
-        return Predictor.of(program, card["classes"], card["image_size"], dataset, params.evaluate)
+        programs = (with_best_boxes(artifact, card["runtime"]), checkpoint)
+        return compare(*(_predictor(card, program, dataset, params) for program in programs))
 
     def resample(self, evaluations: Sequence[Path]) -> Resampled:
         from alambique.tasks.yolo.bootstrap import resample
@@ -339,10 +339,10 @@ class Yolo:
     def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
         from alambique import runtimes
         from alambique.tasks.cards import read_card
-        from alambique.tasks.yolo.decoding import decoded_rows
+        from alambique.tasks.yolo.decoding import decoded_rows, with_best_boxes
 
         card = read_card(folder)
-        program = runtimes.open_candidate(folder, card, threads)
+        program = with_best_boxes(runtimes.open_candidate(folder, card, threads), card["runtime"])
         shape, classes, size = _kpt_shape(card), len(card["classes"]), card["image_size"]
         return lambda image: decoded_rows(self.head, program(image), classes, shape, size)[np.newaxis]
 
@@ -355,14 +355,20 @@ class Yolo:
         return []
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import objects
+        from alambique.tasks.yolo.inspection import boxes, objects
 
-        objects.show(project, self.head, output, console)
+        if self.head == "detect":
+            boxes.show(project, output, console)
+        else:
+            objects.show(project, self.head, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import objects
+        from alambique.tasks.yolo.inspection import boxes, objects
 
-        objects.show_image(project, self.head, sample, console)
+        if self.head == "detect":
+            boxes.show_image(project, sample, console)
+        else:
+            objects.show_image(project, self.head, sample, console)
 
 
 class Detect(Yolo):
@@ -372,16 +378,6 @@ class Detect(Yolo):
     measures: ClassVar[Mapping[str, Measure]] = DETECTION
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
-
-    def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import boxes
-
-        boxes.show(project, output, console)
-
-    def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.yolo.inspection import boxes
-
-        boxes.show_image(project, sample, console)
 
 
 class Segment(Yolo):
@@ -403,6 +399,12 @@ class Obb(Yolo):
     head: ClassVar[HeadName] = "obb"
     about: ClassVar[str] = "find objects in images by boxes that are turned: YOLO26"
     measures: ClassVar[Mapping[str, Measure]] = ORIENTED_BOXES
+
+
+def _predictor(card: Card, program: Program, dataset: YoloDataset, params: Any) -> Predictor:
+    from alambique.tasks.yolo.matching import Predictor
+
+    return Predictor.of(program, card["classes"], card["image_size"], dataset, params.evaluate)
 
 
 def _kpt_shape(card: Card) -> tuple[int, int]:

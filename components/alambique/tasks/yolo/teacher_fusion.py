@@ -92,7 +92,6 @@ def choose_experts(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
 
     Args:
         cards: of the teachers' checkpoints, all measured on one val split.
-        classes: the dataset's names.
     """
     # A class without a box in val has no average precision, whoever is asked.
     return [max(range(len(cards)), key=lambda number: cards[number]["val_ap"][name] or 0.0) for name in classes]
@@ -109,9 +108,7 @@ def _clusters(every: TeacherBoxes, owners: Tensor, teachers: int) -> list[list[i
     """The boxes that are about the same object, together, each cluster by falling score; at most one of each teacher.
 
     Args:
-        every: the boxes of all teachers.
         owners: the number of the teacher that each box is of, (n,).
-        teachers: how many there are.
     """
     clusters: list[list[int]] = []
     means, classes = torch.empty_like(every.boxes), torch.empty_like(every.classes)  # of each cluster

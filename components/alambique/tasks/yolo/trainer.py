@@ -75,8 +75,7 @@ def train(
         ConfigurationError: the training diverged, or the distillation loss stays at zero.
     """
     before = network.parameters(model)
-    settings = _settings(image_size, epochs, training, seed, suppress=not network.has_one_to_one(model))
-    settings["task"] = model.task
+    settings = _settings(model, image_size, epochs, training, seed)
     states = None
     if file := state_file():
         training_id = trainer_state.fingerprint(model, objective, dataset.root / "images", settings)
@@ -93,13 +92,10 @@ def train(
     return trainer.summary()
 
 
-def _settings(image_size: int, epochs: int, training: Training, seed: int, suppress: bool) -> dict[str, Any]:
-    """Upstream's settings; those not named here stay as upstream has them.
-
-    Args:
-        suppress: whether predictions need suppression, which upstream then does on val.
-    """
+def _settings(model: DetectionModel, image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
+    """Upstream's settings; those not named here stay as upstream has them."""
     return {
+        "task": model.task,
         "imgsz": image_size,
         "epochs": epochs,
         "batch": training.batch,
@@ -114,7 +110,7 @@ def _settings(image_size: int, epochs: int, training: Training, seed: int, suppr
         "workers": training.workers,
         "seed": seed,
         "amp": "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False,
-        "nms": None if suppress else False,  # measure the head that is exported
+        "nms": False if network.has_one_to_one(model) else None,  # measure the head that is exported
         "val": training.patience is not None,
         "patience": training.patience or 0,
         "plots": False,
@@ -166,14 +162,8 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     def get_dataloader(self, dataset_path: str, batch_size: int, rank: int, mode: str) -> DataLoader[Any]:
         augment = mode == "train"
-        dataset = open_samples(
-            self.samples[mode],
-            self.dataset,
-            imgsz=self.args.imgsz,
-            batch_size=batch_size,
-            augment=augment,
-            hyp=self.args,
-        )
+        settings = {"imgsz": self.args.imgsz, "batch_size": batch_size, "augment": augment, "hyp": self.args}
+        dataset = open_samples(self.samples[mode], self.dataset, **settings)
         loader: DataLoader[Any] = build_dataloader(
             dataset, batch_size, self.args.workers, shuffle=augment, rank=rank, device=self.device
         )
@@ -186,13 +176,10 @@ class SampleTrainer(distributed.ParallelTrainer):
         model.criterion = self.distillation.criterion(model)
         if self.states and (state := self.states.read()):
             trainer_state.restore(self, state)
-            self._report_resumed(self.states.path)
-
-    def _report_resumed(self, source: Path) -> None:
-        if RANK in {-1, 0}:
-            log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, source)
-            for epoch, row in enumerate([*self.before, *self.curves]):
-                events.emit(epoch, **row)  # subscribers of this try have not received them
+            if RANK in {-1, 0}:
+                log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, self.states.path)
+                for epoch, row in enumerate([*self.before, *self.curves]):
+                    events.emit(epoch, **row)  # subscribers of this try have not received them
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
@@ -236,12 +223,8 @@ class SampleTrainer(distributed.ParallelTrainer):
         if self.best_average and RANK in {-1, 0}:
             self.ema.ema.load_state_dict(self.best_average["ema"])
             self.metrics = self.best_average["metrics"]
-            log.info(
-                "epoch %d of %d was the best on val: mAP50-95 %.4f",
-                self.stopper.best_epoch,
-                len(self.curves),
-                self.map50_95,
-            )
+            best, epochs = self.stopper.best_epoch, len(self.curves)
+            log.info("epoch %d of %d was the best on val: mAP50-95 %.4f", best, epochs, self.map50_95)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Called after each epoch, on every rank, before `save_metrics`."""

@@ -43,17 +43,17 @@ def widths(model: DetectionModel) -> Widths:
     SPPF and C2PSA put out what they are given, and the detection head is as wide as its first input, but for what
     makes the prototypes of masks.
     """
-    found: Widths = {}
+    channels: Widths = {}
     for index, layer in enumerate(model.model[:-1]):
         if isinstance(layer, Conv):
-            found[Slot(index, "out")] = layer.conv.out_channels
+            channels[Slot(index, "out")] = layer.conv.out_channels
         elif isinstance(layer, C2f):
-            found[Slot(index, "out")] = layer.cv2.conv.out_channels
-            if not _has_attention(layer):
-                found[Slot(index, "hidden")] = layer.c
+            channels[Slot(index, "out")] = layer.cv2.conv.out_channels
+            if not any(isinstance(block, torch.nn.Sequential) for block in layer.m):  # which holds attention
+                channels[Slot(index, "hidden")] = layer.c
     if isinstance(head := model.model[-1], Segment):
-        found[Slot(head.i, "hidden")] = head.npr
-    return found
+        channels[Slot(head.i, "hidden")] = head.npr
+    return channels
 
 
 def build(model: DetectionModel, chosen: Widths) -> DetectionModel:
@@ -94,7 +94,7 @@ def architecture(model: DetectionModel, chosen: Widths) -> dict[str, Any]:
 
 
 def proportional(slot: Slot, removed: float) -> float:
-    """The cost of uniform widths: the removed fraction, whatever the layer."""
+    """The cost of uniform widths."""
     return removed
 
 
@@ -116,13 +116,6 @@ def narrower(plan: Widths, full: Widths, slot: Slot) -> Widths | None:
     return {**plan, slot: left} if left > 0 else None
 
 
-def choose(
-    model: DetectionModel, target: Target, share: float, image_size: int, cost: LayerCost = proportional
-) -> Widths:
-    """The widths which remove `share` of the `target` of `model`; see `schedule`."""
-    return schedule(model, target, [share], image_size, cost)[0]
-
-
 def schedule(
     model: DetectionModel, target: Target, shares: Sequence[float], image_size: int, cost: LayerCost = proportional
 ) -> list[Widths]:
@@ -131,7 +124,6 @@ def schedule(
     Args:
         shares: rising; only the last must be hit.
         image_size: side of the input that the target is measured for, pixels.
-        cost: which layers stay wider than others.
     Raises:
         ConfigurationError: none comes within the target's tolerance of the last; the message names the nearest share.
     """
@@ -158,10 +150,6 @@ def schedule(
             "the student"
         )
     return [plans[index] for index in chosen[1:]]
-
-
-def _has_attention(layer: C2f) -> bool:
-    return any(isinstance(inner, torch.nn.Sequential) for inner in layer.m)
 
 
 def _step(slot: Slot, full: Widths) -> int:

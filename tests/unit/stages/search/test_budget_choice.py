@@ -78,7 +78,7 @@ def test_the_fastest_within_a_drop_is_chosen() -> None:
     assert known.choose(known.costs) == of(0.3, "int8")
 
 
-def test_equally_accurate_ones_are_told_apart_by_latency() -> None:
+def test_latency_decides_between_equally_accurate_ones() -> None:
     maps = {of(0.3): 0.55, of(0.0, "int8"): 0.55}
     known = figures(maps, latency_p95_ms=8.0)
     assert known.choose(known.costs) == of(0.0, "int8")
@@ -110,7 +110,7 @@ def test_where_none_is_affordable_the_nearest_exceeds_its_worse_limit_least() ->
     assert known.open() == []
 
 
-def test_limits_that_are_only_together_out_of_reach_are_told_beside_what_each_allows() -> None:
+def test_limits_that_are_only_together_out_of_reach_are_reported_with_what_each_allows() -> None:
     costs = {of(0.0): Cost(4.0, 5.0, 4.0), of(0.0, "int8"): Cost(8.0, 9.0, 1.0)}
     known = Figures(Budget(latency_p95_ms=6.0, size_mb=2.0), costs, 0.6)
     chosen = known.choose(costs)

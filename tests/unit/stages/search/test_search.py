@@ -23,7 +23,7 @@ from alambique.stages.opening import open_program
 from alambique.stages.search import artifact_factory
 from alambique.stages.search.artifact_factory import ArtifactFactory
 from alambique.tasks.yolo import network, sensitivity
-from alambique.tasks.yolo.widths import choose, widths
+from alambique.tasks.yolo.widths import schedule, widths
 
 DISTILLED = checkpoint("pico", "distilled", 0)
 
@@ -148,7 +148,7 @@ def test_an_untrained_artifact_has_the_widths_that_pruning_will_choose(
 ) -> None:
     wide = network.load(root / DISTILLED / "weights.pt")
     full, ratios = widths(wide), (0.25, 0.5, 0.75)
-    fragile = choose(wide, "macs", 0.15, 64)
+    fragile = schedule(wide, "macs", [0.15], 64)[0]
     left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
     measured = sensitivity.Sensitivity(0.5, left)  # what uniform pruning narrows shall be what is fragile
     monkeypatch.setattr(sensitivity, "measure", lambda *_: measured)  # a student of one epoch finds nothing to lose

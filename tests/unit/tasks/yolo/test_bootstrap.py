@@ -10,7 +10,7 @@ import pytest
 
 from alambique.errors import DataError, IntegrityError
 from alambique.evaluation import paired_bootstrap
-from alambique.tasks.yolo import average_precision, bootstrap, evaluate, weighted_ap
+from alambique.tasks.yolo import average_precision, bootstrap, evaluate
 from alambique.tasks.yolo.average_precision import Matched
 
 CLASSES = 4
@@ -76,8 +76,8 @@ def upstream(images: list[Matched]) -> float | None:
 
 def weighted(folder: Path, weights: np.ndarray) -> float:
     table = pa.ipc.open_file(folder / "images.arrow").read_all()
-    boxes = weighted_ap.truth(table)
-    return weighted_ap.mean_average_precision(weighted_ap.rank(table, boxes.classes), weighted_ap.draw(boxes, weights))
+    boxes = bootstrap.truth(table)
+    return bootstrap.mean_average_precision(bootstrap.rank(table, boxes.classes), bootstrap.draw(boxes, weights))
 
 
 def test_thresholds_met_are_packed_into_bits_without_loss() -> None:
@@ -120,7 +120,7 @@ def test_a_network_that_finds_nothing_scores_zero(tmp_path: Path) -> None:
     assert weighted(write(tmp_path / "e", [nothing] * 3), np.ones(3, int)) == upstream([nothing] * 3) == 0
 
 
-def test_a_clear_gain_is_told_from_zero_and_a_swap_turns_it_round(tmp_path: Path) -> None:
+def test_the_interval_of_a_clear_gain_excludes_zero_and_a_swap_mirrors_it(tmp_path: Path) -> None:
     images = scenes(80)
     better, worse = (network(images, quality, seed=3) for quality in (0.8, 0.5))
     first, second = write(tmp_path / "better", better), write(tmp_path / "worse", worse)
@@ -135,7 +135,7 @@ def test_a_clear_gain_is_told_from_zero_and_a_swap_turns_it_round(tmp_path: Path
     assert paired_bootstrap.gain(bootstrap.resample, [first], [second]) == result
 
 
-def test_networks_alike_are_not_told_apart(tmp_path: Path) -> None:
+def test_the_interval_of_equal_networks_includes_zero(tmp_path: Path) -> None:
     images = scenes(80)
     first, second = (write(tmp_path / str(seed), network(images, 0.6, seed)) for seed in (1, 2))
     result = paired_bootstrap.gain(bootstrap.resample, [first], [second])

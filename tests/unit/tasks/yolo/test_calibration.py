@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from alambique.errors import ConfigurationError, DataError
-from alambique.tasks.yolo.calibration import calibration_images, describe
 from alambique.tasks.yolo.dataset import YoloDataset
+from alambique.tasks.yolo.quantization import calibration_images, describe, float_nodes
 
 
 def shown(dataset: YoloDataset, images: list[Path]) -> set[int]:
@@ -65,7 +65,7 @@ def test_the_only_class_of_a_dataset_is_enough(copy: Path) -> None:
     assert len(calibration_images(YoloDataset.load(copy), 8, 0)) == 8
 
 
-def test_a_calibration_set_is_told_from_another_by_its_images_and_boxes(copy: Path) -> None:
+def test_calibration_sets_differ_by_their_images_and_boxes(copy: Path) -> None:
     dataset = YoloDataset.load(copy)
     drawn = calibration_images(dataset, 12, 0)
     before = describe(dataset, drawn)
@@ -77,3 +77,15 @@ def test_a_calibration_set_is_told_from_another_by_its_images_and_boxes(copy: Pa
     assert describe(dataset, drawn[1:])["calibration_digest"] != before["calibration_digest"]
     drawn[0].write_bytes(drawn[1].read_bytes())
     assert describe(dataset, drawn)["calibration_digest"] != before["calibration_digest"]
+
+
+def test_float_nodes_reaches_back_to_the_last_convolutions_and_no_further() -> None:
+    producers = {
+        "stem": ("Conv", []),
+        "act": ("Sigmoid", ["stem"]),
+        "boxes": ("Conv", ["act"]),
+        "scores": ("Convolution", ["act"]),
+        "sigmoid": ("Sigmoid", ["scores"]),
+        "join": ("Concat", ["boxes", "sigmoid", "anchors"]),
+    }
+    assert float_nodes(producers, "join") == ["boxes", "join", "scores", "sigmoid"]

@@ -87,7 +87,7 @@ def owner(given: dict[str, Tensor], image: int, centre: tuple[float, float]) -> 
     raise LookupError(centre)
 
 
-def test_the_divergence_is_the_mean_over_the_taught_boxes(model: DetectionModel) -> None:
+def test_the_divergence_is_the_mean_over_the_boxes_with_teacher_logits(model: DetectionModel) -> None:
     given = batch()
     given[TEACHER][1] = torch.nan
     outputs = dict(model(given["img"])["one2one"])
@@ -159,7 +159,7 @@ def test_a_box_counts_by_its_weight(model: DetectionModel) -> None:
     assert loss([1.0, 0.5, 0.0])[1].item() == pytest.approx((alone[0][1] + 0.5 * alone[1][1]).item(), rel=1e-4)
 
 
-def test_a_faded_teacher_is_told_of_but_not_heard(model: DetectionModel) -> None:
+def test_an_annealed_divergence_is_reported_but_not_minimised(model: DetectionModel) -> None:
     given = {**batch(), PROGRESS: 1.0}
     outputs = model(given["img"])["one2one"]
     losses, items = DistillationLoss(model, 2.0, 0.5, anneal=0.5, tal_topk=7, tal_topk2=1).loss(outputs, given)

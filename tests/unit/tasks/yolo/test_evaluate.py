@@ -16,7 +16,8 @@ from alambique.config import detect
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
-from alambique.tasks.yolo import average_precision, weighted_ap
+from alambique.tasks.yolo import average_precision, bootstrap
+from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.preprocess import preprocess, restore
 
@@ -101,9 +102,9 @@ def test_every_test_image_has_a_row_of_boxes_inside_the_image(project: Path, tmp
 def test_the_rows_are_enough_to_compute_the_map_again(project: Path, tmp_path: Path) -> None:
     metrics = measure(project, "teacher-main", tmp_path / "out")
     table = pa.ipc.open_file(tmp_path / "out/images.arrow").read_all()
-    boxes = weighted_ap.truth(table)
-    once = weighted_ap.draw(boxes, np.ones(table.num_rows, int))
-    assert weighted_ap.mean_average_precision(weighted_ap.rank(table, boxes.classes), once) == metrics["map50_95"]
+    boxes = bootstrap.truth(table)
+    once = bootstrap.draw(boxes, np.ones(table.num_rows, int))
+    assert bootstrap.mean_average_precision(bootstrap.rank(table, boxes.classes), once) == metrics["map50_95"]
 
 
 def test_evaluating_twice_gives_equal_files(project: Path, tmp_path: Path) -> None:
@@ -206,8 +207,8 @@ def test_scores_below_the_minimum_and_boxes_above_the_maximum_are_left_out(proje
 
 def test_average_precision_is_unknown_where_nothing_is_to_be_found() -> None:
     nothing = np.zeros((0, 4), np.float32)
-    box = np.array([[0, 0, 9, 9]], np.float32)
-    image = average_precision.match(box, np.ones(1, np.float32), np.zeros(1, int), nothing, np.zeros(0, int))
+    box = Detections(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, int))
+    image = average_precision.match(box, nothing, np.zeros(0, int))
     assert average_precision.summarize([image], ["cell"]) == {
         "map50_95": None,
         "map50": None,
@@ -218,9 +219,8 @@ def test_average_precision_is_unknown_where_nothing_is_to_be_found() -> None:
 def test_a_true_box_is_found_once_by_the_best_scored_box_of_its_class() -> None:
     truth = np.array([[0, 0, 10, 10]], np.float32)
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 8]], np.float32)
-    image = average_precision.match(
-        boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 0, 0]), truth, np.array([0])
-    )
+    detections = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 0, 0]))
+    image = average_precision.match(detections, truth, np.array([0]))
     # Of another class; 0.8 overlap, which meets the thresholds 0.5 to 0.8; a second finding of the same box.
     assert image.correct[0].sum() == 0
     assert image.correct[1, :6].all() and not image.correct[1, 7:].any()

@@ -16,7 +16,7 @@ from alambique.config.detect import Network
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.chunk_split import SplitBlock, split
 from alambique.tasks.yolo.structured_pruning import shrink
-from alambique.tasks.yolo.widths import build, choose, narrowings, widths
+from alambique.tasks.yolo.widths import build, narrowings, schedule, widths
 
 BLOCKS = {"yolo26": 9, "yolo11": 9, "yolov8": 8}
 """How many blocks of each family split a convolution's output."""
@@ -83,7 +83,7 @@ def test_a_pruned_network_of_every_scale_has_the_chosen_widths(family: str, scal
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_wanted_share_of_macs_is_removed(family: str) -> None:
     wide = wide_network(family)
-    narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
+    narrow = shrink(wide, build(wide, schedule(wide, "macs", [0.3], 64)[0]))
     assert 1 - network.macs(narrow, 64) / network.macs(wide, 64) == pytest.approx(0.3, abs=0.03)
 
 
@@ -93,7 +93,7 @@ def test_a_pruned_checkpoint_is_trained_further_without_this_package(
 ) -> None:
     monkeypatch.setattr("ultralytics.utils.callbacks.add_integration_callbacks", lambda _: None)
     wide = wide_network(family)
-    narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
+    narrow = shrink(wide, build(wide, schedule(wide, "macs", [0.3], 64)[0]))
     network.save(narrow, tmp_path / "weights.pt", 64)
     assert b"alambique" not in (tmp_path / "weights.pt").read_bytes()
     shutil.copytree(scenes, tmp_path / "data")  # upstream writes beside the labels

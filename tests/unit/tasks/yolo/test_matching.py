@@ -96,7 +96,7 @@ def test_what_is_not_found_is_missing(data: YoloDataset) -> None:
     assert all(not len(answer.boxes) for _, answer, _, _, _ in results)
 
 
-def test_a_class_is_told_by_its_name(data: YoloDataset) -> None:
+def test_classes_are_matched_by_name(data: YoloDataset) -> None:
     for path, answer, right, _, _ in matched(data, data.classes[::-1]):
         named = sorted(9 - data.sample(path).targets[:, 0].astype(int))
         assert sorted(answer.classes) == named

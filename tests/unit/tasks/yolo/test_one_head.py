@@ -22,9 +22,9 @@ from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
 from alambique.stages.opening import open_program
 from alambique.tasks.yolo import class_selection, network
-from alambique.tasks.yolo.float_nodes import float_nodes
+from alambique.tasks.yolo.export_head import IOU, MAX_BOXES
+from alambique.tasks.yolo.quantization import float_nodes
 from alambique.tasks.yolo.soft_labels import predict_raw
-from alambique.tasks.yolo.suppression import IOU, MAX_BOXES
 
 STEPS = (24 + 8) // 8
 """An epoch's, over labelled and unlabelled images."""
@@ -88,7 +88,7 @@ def test_soft_labels_hold_each_object_once(root: Path, family: str) -> None:
         assert (overlap < IOU + 0.02).all()  # the cache holds half precision
 
 
-def test_a_student_is_taught_for_as_many_steps_as_its_control(root: Path, family: str, tmp_path: Path) -> None:
+def test_a_student_is_trained_for_as_many_steps_as_its_control(root: Path, family: str, tmp_path: Path) -> None:
     (tmp_path / "control").mkdir()
     distilled = distill(root, asked(family), "pico", 0, tmp_path)
     controlled = control(root, asked(family), "pico", 0, tmp_path / "control")
@@ -102,7 +102,7 @@ def test_a_student_is_taught_for_as_many_steps_as_its_control(root: Path, family
     network.verify_loadable(tmp_path / "weights.pt")
 
 
-def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_path: Path, scenes: Path) -> None:
+def test_a_student_is_distilled_from_a_teacher_of_another_family(family: str, tmp_path: Path, scenes: Path) -> None:
     root = tiny_detection.project(tmp_path / "project", scenes)
     checkpoints.checkpoint(root)
     labels = {"min_score": 0.0, "max_boxes": 5}
@@ -117,7 +117,7 @@ def test_a_student_is_taught_by_a_teacher_of_another_family(family: str, tmp_pat
     network.verify_loadable(root / DISTILLED / "weights.pt")
 
 
-def test_a_yolo26_is_taught_by_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
+def test_a_yolo26_is_distilled_from_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
     how = {"epochs": 1, "min_label_probability": 0.0, "method": "hybrid"}
     given = asked(family, networks={"pico": tiny_detection.NETWORK.model_dump()}, distill=how)
     metrics = distill(root, given, "pico", 0, tmp_path)

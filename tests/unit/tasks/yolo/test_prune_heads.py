@@ -63,7 +63,7 @@ def test_a_slot_of_a_head_can_be_narrowed_alone(head: HeadName) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_a_pruned_network_trains(head: HeadName) -> None:
     model = trained(head)
-    narrow = shrink(model, widths.build(model, widths.choose(model, "macs", 0.3, 64))).train()
+    narrow = shrink(model, widths.build(model, widths.schedule(model, "macs", [0.3], 64)[0])).train()
     answer = narrow(torch.rand(2, 3, 64, 64))  # also what only training needs has lost the same channels
     assert set(answer) == {"one2many", "one2one"}
     assert network.macs(narrow, 64) == pytest.approx(0.7 * network.macs(model, 64), rel=0.05)

@@ -5,7 +5,7 @@ import pytest
 
 from alambique.errors import IntegrityError
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.pseudo_labels import pseudo_labelled
+from alambique.tasks.yolo.samples import pseudo_labelled
 from alambique.tasks.yolo.soft_label_rows import ObjectLabels
 
 

@@ -30,9 +30,8 @@ from alambique.tasks.trainer_state import State, StateFile
 from alambique.tasks.yolo import network, qat
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.export import to_onnx
-from alambique.tasks.yolo.float_nodes import float_nodes
 from alambique.tasks.yolo.preprocess import preprocess
-from alambique.tasks.yolo.quantization import OPERATORS
+from alambique.tasks.yolo.quantization import OPERATORS, float_nodes
 
 PRUNED = checkpoint("pico", "pruned")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

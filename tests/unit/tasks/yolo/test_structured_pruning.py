@@ -14,7 +14,7 @@ from alambique.tasks.yolo import network
 from alambique.tasks.yolo.channel_importance import magnitude
 from alambique.tasks.yolo.chunk_split import SplitBlock, join, split
 from alambique.tasks.yolo.structured_pruning import remove_channels, shrink
-from alambique.tasks.yolo.widths import Slot, build, choose, widths
+from alambique.tasks.yolo.widths import Slot, build, schedule, widths
 
 
 def wide_network(scale: str | tuple[float, float, int] = SMALLEST) -> DetectionModel:
@@ -39,7 +39,7 @@ def test_joining_the_halves_gives_the_state_back() -> None:
 
 def test_stock_network_computes_what_the_pruned_one_did() -> None:
     wide = wide_network()
-    narrow = build(wide, choose(wide, "macs", 0.4, 64)).eval()
+    narrow = build(wide, schedule(wide, "macs", [0.4], 64)[0]).eval()
     pruned = split(wide)
     shapes = {name: module.out_channels for name, module in split(narrow).named_modules() if hasattr(module, "groups")}
     remove_channels(pruned, shapes, magnitude())
@@ -65,13 +65,13 @@ def test_channels_without_weight_go_first_and_change_nothing() -> None:
 def test_shrinking_leaves_the_wide_network_as_it_was() -> None:
     wide = wide_network()
     before = deepcopy(wide.state_dict())
-    shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
+    shrink(wide, build(wide, schedule(wide, "macs", [0.3], 64)[0]))
     assert all(torch.equal(before[name], tensor) for name, tensor in wide.state_dict().items())
 
 
 def test_pruned_checkpoint_is_stock_and_rebuilds_itself_from_its_own_yaml(tmp_path: Path) -> None:
     wide = wide_network()
-    narrow = shrink(wide, build(wide, choose(wide, "macs", 0.3, 64)))
+    narrow = shrink(wide, build(wide, schedule(wide, "macs", [0.3], 64)[0]))
     network.save(narrow, tmp_path / "weights.pt", 64)
     assert b"alambique" not in (tmp_path / "weights.pt").read_bytes()
     network.verify_loadable(tmp_path / "weights.pt")

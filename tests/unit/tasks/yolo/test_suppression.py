@@ -9,7 +9,7 @@ from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import xywh2xyxy, xyxy2xywh
 
 from alambique.tasks.yolo import network
-from alambique.tasks.yolo.suppression import IOU, MAX_BOXES, MIN_SCORE, Expectation, end_to_end, suppress
+from alambique.tasks.yolo.export_head import IOU, MAX_BOXES, MIN_SCORE, Expectation, end_to_end, suppress
 
 
 def crowded(places: int = 2000, classes: int = 4) -> Tensor:

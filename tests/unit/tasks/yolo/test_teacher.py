@@ -92,7 +92,7 @@ def test_the_card_tells_how_good_the_teacher_is_on_val(
 def test_a_pruned_student_may_teach(tmp_path: Path, scenes: Path) -> None:
     root = project(tmp_path, scenes)
     student = network.build(NETWORK, CLASSES, 7)
-    pruned = widths.build(student, widths.choose(student, "macs", 0.3, 64))
+    pruned = widths.build(student, widths.schedule(student, "macs", [0.3], 64)[0])
     network.save(pruned, root / GIVEN, image_size=64)
     index(root)
     _, card = make(root, **FETCH)

@@ -8,7 +8,7 @@ from ultralytics.nn.tasks import DetectionModel
 from alambique.config.detect import Network, Target
 from alambique.errors import ConfigurationError
 from alambique.tasks.yolo import network
-from alambique.tasks.yolo.widths import Slot, build, choose, narrowings, widths
+from alambique.tasks.yolo.widths import Slot, build, narrowings, schedule, widths
 
 SMALLEST = (0.50, 0.125, 1024)
 
@@ -59,14 +59,14 @@ def test_what_attention_works_on_is_never_narrowed() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
 def test_the_wanted_share_of_macs_is_removed_within_the_tolerance(share: float) -> None:
     model = fresh(SMALLEST)
-    narrow = build(model, choose(model, "macs", share, 64))
+    narrow = build(model, schedule(model, "macs", [share], 64)[0])
     assert 1 - network.macs(narrow, 64) / network.macs(model, 64) == pytest.approx(share, abs=0.03)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_the_wanted_share_of_parameters_is_removed_within_the_tolerance(share: float) -> None:
     model = fresh(SMALLEST)
-    narrow = build(model, choose(model, "parameters", share, 64))
+    narrow = build(model, schedule(model, "parameters", [share], 64)[0])
     assert 1 - network.parameters(narrow) / network.parameters(model) == pytest.approx(share, abs=0.03)
 
 
@@ -79,4 +79,4 @@ def test_the_wanted_share_of_parameters_is_removed_within_the_tolerance(share: f
 )
 def test_a_share_out_of_reach_is_refused_with_the_nearest_one(target: Target, refusal: str) -> None:
     with pytest.raises(ConfigurationError, match=refusal):
-        choose(fresh(SMALLEST), target, 0.99, 64)
+        schedule(fresh(SMALLEST), target, [0.99], 64)

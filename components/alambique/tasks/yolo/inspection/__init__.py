@@ -1,4 +1,4 @@
-"""What the teachers of detectors know, for people: their soft labels in a terminal and on a page, with pictures.
+"""What teachers know, for people: their soft labels in a terminal and on a page, with pictures.
 
-`command.show` looks at a whole cache, `command.show_image` at one image of it.
+`boxes` is for detectors, `objects` for the other heads; `show` looks at a whole cache, `show_image` at one image of it.
 """

@@ -6,16 +6,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alambique.errors import DataError
 from alambique.files import write_text
-from alambique.layout import DATA, SOFT_LABELS
-from alambique.softlabels.reader import Cache, read_recipe
+from alambique.layout import DATA
 from alambique.tasks.yolo import pictures
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.inspection import page, terminal
 from alambique.tasks.yolo.inspection.statistics import collect
-from alambique.tasks.yolo.inspection.summary import teacher_names
-from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
+from alambique.tasks.yolo.inspection.summary import open_cache, row_of, teacher_names
+from alambique.tasks.yolo.soft_label_rows import BoxRecipe
 
 
 def show(project: Path, output: Path, console: Console) -> None:
@@ -25,7 +23,7 @@ def show(project: Path, output: Path, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled.
     """
-    (recipe, cache), data = _open(project), YoloDataset.load(project / DATA)
+    (recipe, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
     statistics, teachers = collect(project, recipe, cache, data), teacher_names(project, recipe)
     terminal.print_inspection(statistics, teachers, console)
     write_text(output, page.render(cache, data, statistics, teachers))
@@ -39,15 +37,7 @@ def show_image(project: Path, image: str, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled, or the cache has no boxes of such an image.
     """
-    (_, cache), data = _open(project), YoloDataset.load(project / DATA)
-    row = cache.get(image)
-    if row is None:
-        raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
-    terminal.print_image(row, pictures.labelled(data, data.root / "images" / image).detections, data.classes, console)
-
-
-def _open(project: Path) -> tuple[BoxRecipe, Cache[BoxLabels]]:
-    """The cache as it lies there, and how it was made."""
-    folder = project / SOFT_LABELS
-    recipe = read_recipe(folder, BoxRecipe)
-    return recipe, Cache.open(folder, recipe)
+    (_, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
+    terminal.print_image(
+        row_of(cache, image), pictures.labelled(data, data.root / "images" / image).detections, data.classes, console
+    )

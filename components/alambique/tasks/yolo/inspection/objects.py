@@ -10,14 +10,13 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from alambique.errors import DataError
 from alambique.files import write_text
-from alambique.layout import DATA, SOFT_LABELS
+from alambique.layout import DATA
 from alambique.report.page import templates
 from alambique.report.pictures import color, load, shown
-from alambique.softlabels.reader import Cache, read_recipe
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
+from alambique.tasks.yolo.inspection.summary import open_cache, row_of
 from alambique.tasks.yolo.pictures import Drawing, draw
 from alambique.tasks.yolo.soft_label_rows import ObjectLabels, ObjectRecipe
 
@@ -34,8 +33,7 @@ def show(project: Path, head: HeadName, output: Path, console: Console) -> None:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled.
     """
-    recipe, cache = _open(project)
-    data = YoloDataset.load(project / DATA, head)
+    (recipe, cache), data = open_cache(project, ObjectRecipe), YoloDataset.load(project / DATA, head)
     counts: Counter[int] = Counter(int(index) for row in cache.values() for index in row.classes)
     scores = np.concatenate([row.scores for row in cache.values()])
     facts = {
@@ -67,21 +65,13 @@ def show_image(project: Path, head: HeadName, image: str, console: Console) -> N
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled, or the cache knows no such image.
     """
-    recipe, cache = _open(project)
-    data = YoloDataset.load(project / DATA, head)
-    if (row := cache.get(image)) is None:
-        raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
+    (recipe, cache), data = open_cache(project, ObjectRecipe), YoloDataset.load(project / DATA, head)
+    row: ObjectLabels = row_of(cache, image)
     table = Table("class", "score", "box", f"{recipe.numbers[0]} points", title=image)
     for box, score, index, points in zip(row.boxes, row.scores, row.classes, row.points, strict=True):
         words = (" ".join(f"{value:.3f}" for value in values) for values in (box, points))
         table.add_row(data.classes[index], f"{score:.3f}", *words)
     console.print(table)
-
-
-def _open(project: Path) -> tuple[ObjectRecipe, Cache[ObjectLabels]]:
-    folder = project / SOFT_LABELS
-    recipe = read_recipe(folder, ObjectRecipe)
-    return recipe, Cache.open(folder, recipe)
 
 
 def _shown(data: YoloDataset, row: ObjectLabels, recipe: ObjectRecipe) -> Markup:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -58,12 +57,6 @@ class Statistics:
     certainty: dict[str, float] = field(default_factory=dict)
     crowd: dict[str, int] = field(default_factory=dict)
 
-    @classmethod
-    def empty(cls, recipe: BoxRecipe, size: int) -> Self:
-        confidence, spread = np.zeros((2, BINS), np.int64)
-        predicted, labelled, found = np.zeros((3, len(recipe.classes)), np.int64)
-        return cls(recipe, size, confidence, spread, predicted, labelled, found)
-
     @property
     def recall(self) -> float | None:
         """The share of the labelled boxes that were found; None where there are none."""
@@ -82,7 +75,8 @@ class Statistics:
 def collect(project: Path, recipe: BoxRecipe, cache: Cache[BoxLabels], data: YoloDataset) -> Statistics:
     """Go through a project's cache once."""
     size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
-    statistics = Statistics.empty(recipe, size)
+    histograms, by_class = np.zeros((2, BINS), np.int64), np.zeros((3, len(recipe.classes)), np.int64)
+    statistics = Statistics(recipe, size, *histograms, *by_class)
     for image, row in cache.items():
         statistics.images[image.partition("/")[0]] += 1
         _count(statistics, row)
@@ -103,13 +97,8 @@ def _count(statistics: Statistics, row: BoxLabels) -> None:
 def _compare(statistics: Statistics, row: BoxLabels, truth: Detections) -> None:
     """Count an image's labelled boxes, and those that the teachers have: of the same class, IoU ≥ 0.5."""
     statistics.labelled += np.bincount(truth.classes, minlength=len(statistics.labelled))
-    matched = average_precision.match(*likeliest(row), truth.boxes, truth.classes)
+    matched = average_precision.match(row.detections, truth.boxes, truth.classes)
     statistics.found += np.bincount(matched.classes[matched.correct[:, 0]], minlength=len(statistics.found))
-
-
-def likeliest(row: BoxLabels) -> Detections:
-    """The boxes with their likeliest classes alone."""
-    return Detections(row.boxes.astype(np.float32), row.scores.astype(np.float32), row.classes[:, 0].astype(np.int64))
 
 
 def owners(row: BoxLabels, truth: Detections) -> list[int | None]:

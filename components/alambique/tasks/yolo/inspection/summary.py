@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from alambique.errors import DataError
 from alambique.files import read_json
-from alambique.layout import CARD, TEACHERS
+from alambique.layout import CARD, SOFT_LABELS, TEACHERS
+from alambique.softlabels.key import Recipe
+from alambique.softlabels.reader import Cache
+from alambique.softlabels.shards import read_recipe
 from alambique.tasks.yolo.inspection.statistics import Statistics
 from alambique.tasks.yolo.samples import SAME_BOX
 from alambique.tasks.yolo.soft_label_rows import BoxRecipe
+
+Kind = TypeVar("Kind", bound=Recipe[Any])
 
 
 class ClassRow(NamedTuple):
@@ -36,12 +42,7 @@ class ClassRow(NamedTuple):
 
 
 def facts(statistics: Statistics, teachers: Sequence[str]) -> dict[str, str]:
-    """What the cache is.
-
-    Args:
-        statistics: what was found in it.
-        teachers: their names.
-    """
+    """What the cache is, and by which teachers."""
     images, boxes = statistics.images.total(), int(statistics.predicted.sum())
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(statistics.images.items()))
     lines = {
@@ -67,24 +68,40 @@ def _kept(recipe: BoxRecipe) -> str:
 
 def by_class(statistics: Statistics) -> list[ClassRow]:
     """A row per class, in index order."""
-    recalls = _shares(statistics.found, statistics.labelled)
     total = max(int(statistics.predicted.sum()), 1)
-    columns = zip(
-        statistics.recipe.classes, statistics.labelled.tolist(), recalls, statistics.predicted.tolist(), strict=True
-    )
+    counts = (column.tolist() for column in (statistics.labelled, statistics.found, statistics.predicted))
     return [
-        ClassRow(name, labelled, recall, predicted, predicted / total) for name, labelled, recall, predicted in columns
+        ClassRow(name, labelled, found / labelled if labelled else None, predicted, predicted / total)
+        for name, labelled, found, predicted in zip(statistics.recipe.classes, *counts, strict=True)
     ]
-
-
-def _shares(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> list[float | None]:
-    return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
 
 
 def probabilities(logits: NDArray[np.float16], kept: NDArray[np.int16], classes: Sequence[str]) -> str:
     """A box's class probabilities, the likeliest first: RBC 0.83 · WBC 0.012."""
     probabilities = expit(logits.astype(np.float32))
     return " · ".join(f"{classes[index]} {value:.2g}" for index, value in zip(kept, probabilities, strict=True))
+
+
+def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
+    """How a project's cache was made, and the cache as it lies there.
+
+    Raises:
+        IntegrityError: it is not pulled, unfinished or damaged.
+    """
+    recipe = read_recipe(project / SOFT_LABELS, kind)
+    return recipe, Cache.open(project / SOFT_LABELS, recipe)
+
+
+def row_of(cache: Cache[Any], image: str) -> Any:
+    """The row of an image.
+
+    Raises:
+        DataError: the cache knows no such image.
+    """
+    row = cache.get(image)
+    if row is None:
+        raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
+    return row
 
 
 def teacher_names(project: Path, recipe: BoxRecipe) -> list[str]:

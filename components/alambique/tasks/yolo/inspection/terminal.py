@@ -23,13 +23,7 @@ BAR = 36
 
 
 def print_inspection(statistics: Statistics, teachers: Sequence[str], console: Console) -> None:
-    """Print what the cache is, how sure its teachers are, and class by class what they see.
-
-    Args:
-        statistics: of the cache.
-        teachers: their names.
-        console: where to.
-    """
+    """Print what the cache is, how sure its teachers are, and class by class what they see."""
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has no width of its own
     about = Table.grid(padding=(0, 2))

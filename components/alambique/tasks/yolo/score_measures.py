@@ -1,7 +1,7 @@
-"""Precision, recall and F1 at the threshold a detector is deployed with.
+"""What average precision does not show, as it ranks detections and does not care for their scores.
 
-Average precision ranks detections and does not care for their scores: an artifact which halves them all keeps its mAP,
-and finds half as much where it is used.
+An artifact which halves all scores keeps its mAP, and finds half as much where it is used. So precision, recall and F1
+are measured at the threshold of deployment, and how far a score is the probability that its detection is right.
 """
 
 from __future__ import annotations
@@ -12,7 +12,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alambique.evaluation.calibration import expected_calibration_error
 from alambique.tasks.yolo.average_precision import Matched
+
+FLOOR = 0.05
+"""A network fills its output with detections of the lowest scores: rightly so, and by their number they would make any
+network look calibrated."""
+
+
+def calibration(images: Sequence[Matched]) -> dict[str, float | None]:
+    """Calibration of the scores at IoU 0.50, over every image of the split.
+
+    A detection is right when it finds a labelled box, so that precision takes the place of accuracy (Küppers et al.
+    2020, Multivariate Confidence Calibration for Object Detection).
+
+    Returns:
+        ece, of the detections that score at least `FLOOR`; confidence: mean score of all the right detections, which
+        falls with the scores where mAP does not. None where there is no such detection.
+    """
+    scores = np.concatenate([image.scores for image in images]).astype(np.float64)
+    right = np.concatenate([image.correct[:, 0] for image in images])
+    sure = scores >= FLOOR
+    return {
+        "ece": expected_calibration_error(scores[sure], right[sure]),
+        "confidence": float(scores[right].mean()) if right.any() else None,
+    }
 
 
 def at_threshold(images: Sequence[Matched], names: Sequence[str], threshold: float) -> dict[str, Any]:
@@ -20,10 +44,6 @@ def at_threshold(images: Sequence[Matched], names: Sequence[str], threshold: flo
 
     A true box is given to its best-scored detection, so that the matching at a threshold is part of the whole one.
 
-    Args:
-        images: every image of the split.
-        names: class names by index.
-        threshold: score, 0 to 1.
     Returns:
         f1 over all detections, of whichever class; precision and recall by class name. None where there is nothing to
         divide by: no detection, no true box, or for f1 neither.
