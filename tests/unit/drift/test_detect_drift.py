@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -93,7 +92,7 @@ def promote_what_joined(world: World) -> None:
     ledger = Ledger(origin, "tiny-onnx")
     state = ledger.read()
     assert state is not None
-    entry = replace(state.champion, tag="runs/r2", digest="e" * 64)
+    entry = state.champion.model_copy(update={"tag": "runs/r2", "digest": "e" * 64})
     ledger.move(State(entry, state.champion), state.sha, "Promote")
 
 
@@ -110,7 +109,7 @@ def test_the_same_batch_has_the_same_verdict_on_another_machine(world: World, al
     other = world.request.model_copy(
         update={"deployment": world.deployment.model_copy(update={"home": world.deployment.home / "other"})}
     )
-    first, second = (compare_newest(request).folder for request in (world.request, other))
+    (_, first), (_, second) = (compare_newest(request) for request in (world.request, other))
     assert first is not None and second is not None and first != second
     for name in ("drift.json", "report.html"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
