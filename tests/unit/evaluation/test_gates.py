@@ -15,7 +15,7 @@ from alambique.config.params import Budget
 from alambique.evaluation import gates
 from alambique.messages import Check, Decisions, Version
 from alambique.registry import gate_command as registered
-from alambique.registry import terminal
+from alambique.report import checks
 
 NAME = "pico-onnx-int8"
 DIGEST = "a" * 64
@@ -376,7 +376,7 @@ def test_table_shows_reasons_and_challengers() -> None:
     rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
     decision = registered.decide(version(), rows, [FLOOR])
     text = io.StringIO()
-    terminal.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
+    checks.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
     for words in (
         "r1",
         f"{NAME} → tiny-onnx 1",
