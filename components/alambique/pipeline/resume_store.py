@@ -79,12 +79,9 @@ class RemoteState:
 
 @contextmanager
 def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
-    """Have an earlier try's state in `folder`; keep what is left there on the remote, until the block ends well.
+    """Have an earlier try's state in `folder`, the stage's; keep what is left there on the remote until the block ends
+    well.
 
-    Args:
-        repo: its default remote is meant.
-        key: of the stage.
-        folder: the stage's; made if need be.
     Raises:
         TransientError: the remote is out of reach at the beginning; later on that is a warning.
     """
