@@ -14,14 +14,7 @@ from alambique.demo.stories import write_splits
 
 
 class Grammar(NamedTuple):
-    """What texts are made of.
-
-    Attributes:
-        slots: words that may stand in the place of each {slot}.
-        intents: texts of each intent, with slots.
-        beginnings, ends: what is said before and after a text.
-        synonyms: another word for a word.
-    """
+    """What texts are made of: those of each intent, with {slots}, and what may stand in, before, after or for them."""
 
     slots: dict[str, list[str]]
     intents: dict[str, list[str]]

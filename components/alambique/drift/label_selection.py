@@ -20,13 +20,7 @@ NEIGHBOURS = 5
 
 
 class Choice(NamedTuple):
-    """An image worth labelling.
-
-    Attributes:
-        place: in the batch.
-        uncertainty: 0 to 1.
-        why: in words.
-    """
+    """An image worth labelling, by its place in the batch; the uncertainty is 0 to 1."""
 
     place: int
     uncertainty: float

@@ -116,12 +116,7 @@ def _thumbnail(fetched: Fetched, index: int, words: str) -> tuple[str, str]:
 
 
 def _histogram_plot(reference: NDArray[np.float64], batch: NDArray[np.float64], label: str) -> str:
-    """Histograms of a statistic over common bins, in shares of either set; an <svg> element.
-
-    Args:
-        reference, batch: (n,) and (m,).
-        label: of the x axis.
-    """
+    """Histograms of a statistic, (n,) and (m,), over common bins, in shares of either set; an <svg> element."""
     edges = _edges(np.concatenate([reference, batch]))
     with plot(3.7, 2.3, "y") as (figure, axes):
         for sample, color in ((reference, REFERENCE), (batch, BATCH)):
@@ -134,11 +129,7 @@ def _histogram_plot(reference: NDArray[np.float64], batch: NDArray[np.float64], 
 
 
 def _scatter_plot(reference: NDArray[np.float64], batch: NDArray[np.float64]) -> str:
-    """Embeddings projected on the first two principal components of both sets together; an <svg> element.
-
-    Args:
-        reference, batch: (n, d) and (m, d).
-    """
+    """Embeddings, (n, d) and (m, d), on the first two principal components of both sets together; an <svg> element."""
     vectors = standardised(np.concatenate([reference, batch]))
     analysis = PCA(2, svd_solver="full").fit(vectors)
     places = analysis.transform(vectors)
