@@ -104,8 +104,8 @@ def test_an_entry_from_before_reasons_were_kept_is_read(ledger: Ledger, tmp_path
     write_json(tmp_path / "ledger.json", content)
     git("commit", "--quiet", "--all", "--message", "Promote 1, as it was written before", cwd=tmp_path)
     git("push", "--quiet", ledger.origin, f"HEAD:{ledger.ref}", cwd=tmp_path)
-    found = ledger.read()
-    assert found and found.champion == state.champion
+    old = ledger.read()
+    assert old and old.champion == state.champion
 
 
 def test_the_action_keeps_its_name_in_the_file() -> None:
