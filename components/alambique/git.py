@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alambique.errors import AlambiqueError, TransientError
@@ -40,3 +43,23 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
     transient = ("Could not resolve host", "Connection", "timed out", "early EOF", "unable to access")
     kind = TransientError if any(text in message for text in transient) else AlambiqueError
     raise kind(f"git {arguments[0]} failed in {cwd or Path.cwd()}: {message}")
+
+
+@contextmanager
+def fetched(origin: str, ref: str, *options: str) -> Iterator[tuple[Path, str | None]]:
+    """A throw-away repository with a ref of `origin` checked out, and its commit; empty and None without such a ref.
+
+    Args:
+        options: of `git fetch`.
+    Raises:
+        TransientError, AlambiqueError: as `git`.
+    """
+    with tempfile.TemporaryDirectory(prefix="alambique-git-") as name:
+        folder = Path(name)
+        git("init", "--quiet", cwd=folder)
+        if not git("ls-remote", origin, ref, cwd=folder):
+            yield folder, None
+            return
+        git("fetch", "--quiet", *options, origin, ref, cwd=folder)
+        git("checkout", "--quiet", "--detach", "FETCH_HEAD", cwd=folder)
+        yield folder, git("rev-parse", "HEAD", cwd=folder)

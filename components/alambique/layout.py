@@ -110,7 +110,7 @@ class EvaluationTarget(NamedTuple):
         if self.kind == "candidate":
             return CANDIDATES / self.name
         if self.kind == "champion":
-            return INPUTS / "champions" / str(self.runtime)
+            return champion(str(self.runtime))
         if self.kind == "teacher":
             return teacher(self.name.removeprefix("teacher-"))
         return checkpoint(str(self.student), self.kind, self.seed)
@@ -125,8 +125,7 @@ def evaluation_targets(
 ) -> Iterator[EvaluationTarget]:
     """All evaluation targets of a run: the teachers, each student's checkpoints and candidates, the champions.
 
-    Args:
-        int8: runtimes that students are also quantized for.
+    Students are also quantized for the runtimes in `int8`.
     """
     runtimes, seeds = tuple(runtimes), tuple(seeds)
     for name in teachers:
@@ -151,10 +150,7 @@ def teacher(name: str) -> Path:
 def checkpoint(student: str, kind: Kind, seed: int | None = None) -> Path:
     """Folder of a student's checkpoint: weights.pt, card.json, curves.csv.
 
-    Args:
-        student: its name.
-        kind: control, distilled or pruned.
-        seed: of its training; None for the pruned one, which is made from the first seed's student.
+    The pruned one, which is made from the first seed's student, has no seed.
     """
     folder = Path("models") / kind
     # All students of a seed are in one folder: a stage that needs all of them depends on that.

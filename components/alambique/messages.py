@@ -239,11 +239,7 @@ class PublishRequest(Request):
 
 
 class Published(Message):
-    """The champions that devices get now.
-
-    Attributes:
-        releases: the URL of each model's release, by model; models without a champion are left out.
-    """
+    """The champions that devices get now: the URL of each model's release, by model; none where it has no champion."""
 
     releases: dict[str, str]
 
@@ -265,11 +261,7 @@ class Arrivals(Message):
 
 
 class IngestRequest(Request):
-    """Merge what is new at `deployment.arrivals` into the dataset.
-
-    Attributes:
-        by: what started it, for the record.
-    """
+    """Merge what is new at `deployment.arrivals` into the dataset; the record names `by` as what started it."""
 
     by: str
 

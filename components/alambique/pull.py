@@ -26,8 +26,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,11 +54,7 @@ class File(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Pull once, and print one line: the release at TARGET, or why it could not be changed.
-
-    Returns:
-        the exit code: 0, or 1 where TARGET stays as it was.
-    """
+    """Pull once, and print one line: the release at TARGET, or why it stays as it was, and then the exit code is 1."""
     parser = argparse.ArgumentParser(prog="alambique pull", description="Bring the published champion to this device.")
     parser.add_argument("url", metavar="URL", help="s3://bucket/prefix/MODEL")
     parser.add_argument("target", metavar="TARGET", help="the link that leads to the model's folder")
@@ -86,7 +81,8 @@ def pull(url: str, target: Path) -> str:
     _linked(target, releases)  # before anything is made
     source = _Source(url)
     releases.mkdir(parents=True, exist_ok=True)
-    with _locked(releases / "lock"):
+    with (releases / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one pull at a time; the kernel releases the lock of a killed process
         before, pointer = _linked(target, releases), source.pointer()
         release: str = pointer["manifest"]
         _remove(releases.glob("partial*"))  # of a pull that was killed
@@ -173,16 +169,14 @@ class _Source:
 
 def _complete(releases: Path, release: str, source: _Source) -> int:
     """Complete the folder of a release; returns the number of bytes downloaded, without the manifest."""
-    folder, fetched = releases / release, 0
-    known = _read(folder / MANIFEST)
+    folder, partial, fetched = releases / release, releases / "partial", 0
+    known = (folder / MANIFEST).read_bytes() if (folder / MANIFEST).is_file() else b""
     manifest = known if hashlib.sha256(known).hexdigest() == release else source.manifest(release)
-    local_files = list(_present(releases))
+    on_device = sorted(releases.glob("*/**/*"))  # of all releases: an equal file is copied instead of downloaded
     for file in source.files(manifest):
         if _is(folder / file.name, file):
             continue
-        partial = releases / "partial"
-        same = next((path for path in local_files if _is(path, file)), None)
-        if same:
+        if same := next((path for path in on_device if _is(path, file)), None):
             shutil.copyfile(same, partial)
         else:
             source.fetch(release, file, partial)
@@ -190,15 +184,9 @@ def _complete(releases: Path, release: str, source: _Source) -> int:
         _check(partial, file, f"{source.url}/{release}/{file.name}")
         _put(partial, folder / file.name)
     if manifest != known:
-        partial = releases / "partial"
         partial.write_bytes(manifest)
         _put(partial, folder / MANIFEST)
     return fetched
-
-
-def _present(releases: Path) -> Iterator[Path]:
-    """All files of all releases on this device, to copy equal ones instead of downloading them."""
-    return (path for path in sorted(releases.glob("*/**/*")) if path.is_file())
 
 
 def _is(path: Path, file: File) -> bool:
@@ -259,14 +247,6 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink()
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock the file: one pull at a time; the kernel releases the lock of a killed process."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _sync(folder: Path) -> None:
     """Write a folder's entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -274,10 +254,6 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
 
 
 def _sha256(path: Path) -> str:

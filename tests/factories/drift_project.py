@@ -61,7 +61,15 @@ def record(root: Path, data: Path) -> None:
     git("init", "--quiet", "--bare", "--initial-branch=main", origin)
     git("tag", TAG, cwd=project)
     git("push", "--quiet", origin, "HEAD:refs/heads/main", TAG, cwd=project)
-    entry = Entry("tiny-onnx", "1", "pico-onnx-int8", TAG, "d" * 64, "g" * 64, "test")
+    entry = Entry(
+        model="tiny-onnx",
+        version="1",
+        candidate="pico-onnx-int8",
+        tag=TAG,
+        digest="d" * 64,
+        gate_digest="g" * 64,
+        by="test",
+    )
     Ledger(origin, "tiny-onnx").move(State(entry), None, "Promote")
 
 

@@ -22,12 +22,8 @@ __all__ = [
 
 _MODULES = {
     "AlambiqueTaskGroup": "task_group",
-    "DistillDag": "dags",
-    "IngestDag": "dags",
     "Project": "project",
-    "PromoteDag": "dags",
-    "RollbackDag": "dags",
-    "WatchDriftDag": "dags",
+    **dict.fromkeys(("DistillDag", "IngestDag", "PromoteDag", "RollbackDag", "WatchDriftDag"), "dags"),
 }
 
 

@@ -1,4 +1,7 @@
-"""The DAGs. Their files in a project name the project and the schedule; everything else is here."""
+"""The DAGs. Their files in a project name the project and the schedule; everything else is here.
+
+Each takes the project's `root`, and further arguments of Airflow's DAG; `dag_id` is <project>_<what it does>.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +49,7 @@ OPTIONAL = ["string", "null"]
 class IngestDag(DAG):
     """Merges new data into the dataset when some arrives; does nothing unless alambique.yaml says where, `arrivals`.
 
-    Args:
-        root: the project's root.
-        interval: seconds between two looks at it.
-        arguments: of Airflow's DAG; `dag_id` is <project>_ingest.
+    Airflow looks there every `interval` seconds.
     """
 
     def __init__(self, root: Path, *, interval: float = 60, **arguments: Any) -> None:
@@ -66,13 +66,7 @@ class IngestDag(DAG):
 
 
 class WatchDriftDag(DAG):
-    """Looks for drift in production images; does nothing unless alambique.yaml says where they are, `production`.
-
-    Args:
-        root: the project's root.
-        schedule: as Airflow's.
-        arguments: of Airflow's DAG; `dag_id` is <project>_watch_drift.
-    """
+    """Looks for drift in production images; does nothing unless alambique.yaml says where they are, `production`."""
 
     def __init__(self, root: Path, *, schedule: Any = "@hourly", **arguments: Any) -> None:
         project = Project.load(root)
@@ -91,11 +85,6 @@ class DistillDag(DAG):
     """cooldown → snapshot → changes → the stages of dvc.yaml → register → gate → record, which may name a challenger.
 
     A run that asset events started waits for the cooldown; one for which nothing changed ends at `no_new_data`.
-
-    Args:
-        root: the project's root.
-        schedule: as Airflow's.
-        arguments: of Airflow's DAG; `dag_id` is <project>_distill.
     """
 
     def __init__(self, root: Path, *, schedule: Any = None, **arguments: Any) -> None:
@@ -120,12 +109,8 @@ class DistillDag(DAG):
 class PromoteDag(DAG):
     """Makes a challenger champion; started by hand, those of the recorded run that the param `tag` names.
 
-    With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI.
-
-    Args:
-        root: the project's root.
-        notifiers: told when a person is asked, such as Airflow's `SmtpNotifier`.
-        arguments: of Airflow's DAG; `dag_id` is <project>_promote.
+    With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI; `notifiers`, such as
+    Airflow's `SmtpNotifier`, are told then.
     """
 
     def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:
@@ -149,12 +134,7 @@ class PromoteDag(DAG):
 
 
 class RollbackDag(DAG):
-    """Makes the previous champion of the param `model` its champion again. Started by hand only.
-
-    Args:
-        root: the project's root.
-        arguments: of Airflow's DAG; `dag_id` is <project>_rollback.
-    """
+    """Makes the previous champion of the param `model` its champion again. Started by hand only."""
 
     def __init__(self, root: Path, **arguments: Any) -> None:
         project = Project.load(root)

@@ -17,9 +17,6 @@ class AlambiqueTaskGroup(TaskGroup):
     Each student's stages are a task group of their own: `distill@pico` is the task `pico.distill`, `quantize@pico-onnx`
     is `pico.quantize-onnx`, and `soft_labels@0` is `soft_labels-0`.
 
-    Args:
-        project: what to build from.
-        run: a snapshot's output.
     Attributes:
         results: every stage's output, by the stage's name.
     """

@@ -9,8 +9,7 @@ inputs             the weights that a run starts from, checked against their ind
 store              listing and downloading files of an S3 prefix or a folder
 arrivals           verb `arrivals`: which files there are new; the records of earlier ingestions
 staging            a batch of new files, downloaded and checked before it may join
-near_duplicates    perceptual hashes of images
-merge              puts a checked batch into the dataset's splits
+merge              puts a checked batch into the dataset's splits, near-duplicates into the same one
 
 Each task's own contract is in its folder of `tasks/`; the verb `ingest` is `runs.ingest`.
 """

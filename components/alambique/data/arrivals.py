@@ -68,12 +68,7 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class Record:
-    """One ingestion.
-
-    Attributes:
-        source: the URL that its files' keys are relative to.
-        by: who started it.
-    """
+    """One ingestion, started by `by`, of files whose keys are relative to the URL `source`."""
 
     source: str
     by: str

@@ -19,19 +19,10 @@ MIN_SIDE = 10
 
 
 def suites(classes: int, min_boxes_per_class: int) -> Suites:
-    """Rules on a dataset: on its files, and that every split and class is there.
-
-    Args:
-        classes: how many classes the dataset names.
-        min_boxes_per_class: in each labelled split.
-    """
+    """Rules on a dataset that names so many classes: on its files, and that every split and class is there."""
     files = file_suites(classes)
     return {
-        "images": [
-            every_split("images"),
-            *files["images"],
-            one_split("image"),
-        ],
+        "images": [every_split("images"), *files["images"], one_split("image")],
         "boxes": files["boxes"],
         "counts": [enough_by_class("boxes", min_boxes_per_class)],
     }

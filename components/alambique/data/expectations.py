@@ -53,27 +53,23 @@ def judge(tables: Mapping[str, pd.DataFrame], contract: Suites, docs: Path | Non
 
 def failures(results: dict[str, Any]) -> list[str]:
     """One line per failed expectation of `judge`'s results: what was expected, then the offenders by name."""
-    return [
-        f"{expectation['expectation_config']['notes']}: {_offenders(expectation)}"
-        for table in results.values()
-        for expectation in table["results"]
-        if not expectation["success"]
-    ]
+    return [f"{failed['expectation_config']['notes']}: {_offenders(failed)}" for failed in _failed(results)]
 
 
 def offenders(results: dict[str, Any]) -> dict[str, list[str]]:
     """By `path` in the manifest, the notes of the expectations that the file does not meet."""
     reasons: dict[str, list[str]] = {}
-    for table in results.values():
-        for expectation in table["results"]:
-            if not expectation["success"]:
-                config = expectation["expectation_config"]
-                column, notes = config["kwargs"]["column"], config["notes"]
-                for row in expectation["result"]["unexpected_index_list"]:
-                    reason = f"{notes} ({column}: {row[column]})"
-                    if reason not in reasons.setdefault(row["path"], []):
-                        reasons[row["path"]].append(reason)
+    for failed in _failed(results):
+        column, notes = failed["expectation_config"]["kwargs"]["column"], failed["expectation_config"]["notes"]
+        for row in failed["result"]["unexpected_index_list"]:
+            reason = f"{notes} ({column}: {row[column]})"
+            if reason not in reasons.setdefault(row["path"], []):
+                reasons[row["path"]].append(reason)
     return reasons
+
+
+def _failed(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [result for table in results.values() for result in table["results"] if not result["success"]]
 
 
 def _run(context: Any, source: Any, table: str, rows: pd.DataFrame, expectations: list[Any]) -> dict[str, Any]:

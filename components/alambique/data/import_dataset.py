@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,6 @@ KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
 """Keys of keypoints in a data.yaml: their shape, which become each other when mirrored, and the OKS deviations."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A dataset as it is described: each split's images, the class names by index, and what keypoints are, if any."""
-
-    file: Path
-    classes: list[str]
-    splits: dict[str, Pairs]
-    keypoints: dict[str, Any]
-
-
 def import_dataset(data: str, target: Path) -> None:
     """Copy the dataset `data` to `target`.
 
@@ -42,22 +31,20 @@ def import_dataset(data: str, target: Path) -> None:
         DataError: what is wrong with it, and where.
         TransientError: Ultralytics' dataset could not be downloaded.
     """
-    source = describe(data)
-    for split, pairs in source.splits.items():
-        _copy(pairs, target, split)
-    content = {split: f"images/{split}" for split in source.splits} | {"names": dict(enumerate(source.classes))}
-    content |= source.keypoints
-    (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def describe(data: str) -> Source:
-    """Find the images and labels of a dataset; see `import_dataset`.
-
-    Raises:
-        DataError: a split is missing, names nothing, or has no labels.
-    """
     file, content = _read(data)
-    base = _base(file, content)
+    splits = _splits(file, content)
+    classes = class_names(content.get("names"), file)
+    for split, pairs in splits.items():
+        _copy(pairs, target, split)
+    description = {split: f"images/{split}" for split in splits} | {"names": dict(enumerate(classes))}
+    description |= {key: content[key] for key in KEYPOINTS if key in content}
+    (target / "data.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def _splits(file: Path, content: dict[str, Any]) -> dict[str, Pairs]:
+    """The images and labels of each split that a data.yaml names; a `path` in it that does not exist is ignored."""
+    path = file.parent / Path(str(content.get("path") or ".")).expanduser()
+    base = path if path.is_dir() else file.parent
     splits = {}
     for split in SPLITS:
         if value := content.get(split):
@@ -66,8 +53,7 @@ def describe(data: str) -> Source:
             splits[split] = {image: label_of(image) for image in images}
     for split in LABELLED:
         _check(split, splits.get(split), file)
-    keypoints = {key: content[key] for key in KEYPOINTS if key in content}
-    return Source(file, class_names(content.get("names"), file), splits, keypoints)
+    return splits
 
 
 def label_of(image: Path) -> Path:
@@ -109,12 +95,6 @@ def _download(name: str) -> tuple[Path, dict[str, Any]]:
     except (OSError, SyntaxError, TypeError) as error:
         raise TransientError(f"Ultralytics cannot provide the dataset {name}: {error}") from error
     return Path(content["yaml_file"]), {**content, "path": str(content["path"])}
-
-
-def _base(file: Path, content: dict[str, Any]) -> Path:
-    """The folder that splits are relative to; a `path` that does not exist here is ignored."""
-    path = file.parent / Path(str(content.get("path") or ".")).expanduser()
-    return path if path.is_dir() else file.parent
 
 
 def _find(base: Path, place: str, split: str, file: Path) -> Path:

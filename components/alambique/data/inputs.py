@@ -27,11 +27,9 @@ class Weights:
 
 
 def given(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
-    """Path and URI of the weights of one index entry, checked; both None where the entry names no weights.
+    """Path and URI of the weights of one entry of the index in `folder`, checked; both None where it names no weights.
 
     Args:
-        folder: inputs/teachers or inputs/students, with its index.json.
-        name: of the entry.
         pinned: the SHA-256 that params.yaml pins.
     Raises:
         IntegrityError: the file differs from the index or from `pinned`.

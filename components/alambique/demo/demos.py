@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from alambique.demo.digits import Digits
-from alambique.demo.intents import INTENTS, Intents
+from alambique.demo.intents import GRAMMAR, Intents
 from alambique.demo.scenes import Scenes
 from alambique.demo.stories import Stories
 
 
-class Dataset(Protocol):
-    """A generated dataset."""
-
-    def write(self, target: Path) -> None:
-        """Write it into the new folder `target`, in a form that `Task.import_dataset` takes."""
-
-
 class Demo(NamedTuple):
-    """A task's demo; `setting` describes it to the person who waits for it."""
+    """A task's demo: a dataset that `Task.import_dataset` takes, and a description for the person who waits for it."""
 
-    dataset: Dataset
+    dataset: Digits | Intents | Scenes | Stories
     setting: str
 
 
@@ -54,7 +46,7 @@ DEMOS = {
     ),
     "text_classify": Demo(
         ASKED,
-        f"Questions to a bank made by a grammar, of {len(INTENTS)} intents: {ASKED.train} labelled, "
+        f"Questions to a bank made by a grammar, of {len(GRAMMAR.intents)} intents: {ASKED.train} labelled, "
         f"{ASKED.unlabelled:,} unlabelled. The teacher is a BERT trained on the labelled ones. The student has a "
         "fifth of its parameters and learns from the labels and from what the teacher makes of every question; its "
         "control sees the labels alone, from the same start and for as many steps.\n",

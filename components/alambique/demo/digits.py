@@ -46,8 +46,8 @@ class Digits:
             count: int = getattr(self, split)
             for index in range(count):
                 label = index % len(DIGITS)
-                own = pool[source.target[pool] == label]
-                digit = own[index // len(DIGITS) % len(own)]
+                of_class = pool[source.target[pool] == label]
+                digit = of_class[index // len(DIGITS) % len(of_class)]
                 folder = target / split if split == "unlabelled" else target / split / DIGITS[label]
                 folder.mkdir(parents=True, exist_ok=True)
                 self._picture(source.images[digit], generator).save(folder / f"{index:05d}.png")

@@ -24,10 +24,9 @@ from alambique.runs.results import fetch, show
 def demo(project: Path, task: str) -> None:
     """Lay out the demo's project where it is missing, run its DAGs, and say what came out.
 
-    Args:
-        task: what its students do.
-        project: the project's folder. A second run there trains nothing: it measures the champion that the first one
-            made, and one after it ends at once.
+    A second run in the same folder trains nothing: it measures the champion that the first one made, and one after it
+    ends at once.
+
     Raises:
         ConfigurationError: the task has no demo, or the folder's project is of another.
         AlambiqueError: a DAG failed.
@@ -40,8 +39,8 @@ def demo(project: Path, task: str) -> None:
     if not (project / "alambique.yaml").exists():
         console.print(f"Laying out a project in {project}", highlight=False)
         lay_out(project, task)
-    elif (found := config.load(project).task) != task:
-        raise ConfigurationError(f"{project} holds a project of the task {found}; choose another folder for {task}")
+    elif (other := config.load(project).task) != task:
+        raise ConfigurationError(f"{project} holds a project of the task {other}; choose another folder for {task}")
     run_dag(project, "distill")
     fetch(project)
     if read_json(project / DECISIONS)["challengers"]:

@@ -76,11 +76,11 @@ def story(chance: Random) -> str:
     thing, use = chance.choice(THINGS)
     place, hidden = chance.choice(PLACES)
     color, weather, feeling = chance.choice(COLORS), chance.choice(WEATHER), chance.choice(FEELINGS)
-    mine = "his" if he == "he" else "her"
+    his = "his" if he == "he" else "her"
     parts = [
         chance.choice(
             (
-                f"One {weather[0]} day {name} went to the {place} with {mine} {animal}.",
+                f"One {weather[0]} day {name} went to the {place} with {his} {animal}.",
                 f"{name} had a {color} {thing} and a little {animal}. It was a {weather[0]} day.",
                 f"There was once a {animal} that lived with {name}. One {weather[0]} day they went to the {place}.",
             )

@@ -5,13 +5,12 @@ production_batch    the newest production images, downloaded and checked
 reference           what they are compared with: features of the champion's dataset
 features            the features of either side, and their storage
 image_statistics    statistics of the pixels: add a drift statistic here
-comparisons         which statistics are compared, and by which test
+comparisons         which statistics are compared, and by which test; effect sizes: stability index, KL divergence
 two_sample_tests    Kolmogorov-Smirnov, MMD and chi-squared tests, and the correction for their number: add a test here
-effect_sizes        population stability index, KL divergence of the classes
 performance         the headline metric on labelled production images
 label_selection     which images to label first
 verdict             drift.json, and the verdict in words
-page, plots         the verdict's page
+page                the verdict's page
 dvc_files           single files of a DVC-tracked folder
 mlflow_log, command the verdict in MLflow, and in a terminal
 """

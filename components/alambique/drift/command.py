@@ -25,13 +25,7 @@ NO_VERDICT = {
 
 
 def run(project: Path, console: Console | None = None) -> None:
-    """Compare the newest production images, and print the verdict.
-
-    Args:
-        console: where to; by default standard output.
-    Raises:
-        as `detect_drift.drift`.
-    """
+    """Compare the newest production images, and print the verdict; raises as `detect_drift.drift`."""
     console = console or Console()
     if not console.is_terminal:
         console.width = WIDTH  # a pipe has no width of its own
@@ -50,11 +44,7 @@ def run(project: Path, console: Console | None = None) -> None:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """One line a signal.
-
-    Args:
-        result: the content of drift.json.
-    """
+    """One line for each signal in `result`, the content of drift.json."""
     lines = Table(title=result["project"], title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("signal", "of", "test"):
         lines.add_column(column, no_wrap=True)

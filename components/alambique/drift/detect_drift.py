@@ -6,7 +6,7 @@ A verdict is stored in `home` under a key of its inputs: a check every hour comp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from alambique import config, tasks
 from alambique.config import Params
@@ -32,13 +32,6 @@ from alambique.messages import Drift, DriftRequest, Ingested
 from alambique.pipeline import dvc_repository
 
 
-class DriftResult(NamedTuple):
-    """The verb's result, and the folder of the verdict's files, if there is a verdict."""
-
-    message: Drift
-    folder: Path | None = None
-
-
 def drift(request: DriftRequest) -> Drift:
     """Compare the newest production images with the reference; if they drifted they join the dataset without labels.
 
@@ -47,28 +40,29 @@ def drift(request: DriftRequest) -> Drift:
         IntegrityError: the DVC remote lacks data of the champion's run.
         TransientError: a service is out of reach.
     """
-    return compare_newest(request).message
+    message, _ = compare_newest(request)
+    return message
 
 
-def compare_newest(request: DriftRequest) -> DriftResult:
-    """`drift`, with the folder of its files."""
+def compare_newest(request: DriftRequest) -> tuple[Drift, Path | None]:
+    """`drift`, and the folder of the verdict's files; None without a verdict."""
     deployment = request.deployment
     store = open_store(_production_url(deployment))
     with dvc_repository.cloned(deployment, deployment.branch, "drift") as project:
         params = config.load(project)
         tasks.require(params.task, "drift")
         if (entry := reference.present(params, deployment.origin)) is None:
-            return DriftResult(Drift(verdict="no_champion", n=0))
+            return Drift(verdict="no_champion", n=0), None
         pairs = production_batch.newest(store.items(), params.drift.window)
         name = verdict.identity(entry, store.url, pairs, params)
         folder = deployment.home.absolute() / "drift" / name
         if not (folder / verdict.RESULT).exists():
             if len(pairs) < params.drift.min_images:
-                return DriftResult(Drift(verdict="too_few", n=len(pairs)))
+                return Drift(verdict="too_few", n=len(pairs)), None
             champion = reference.check_out(project, entry)
             fetched = production_batch.fetch(store, pairs, project.parent / "batch", champion.classes)
             if len(fetched.staged) < params.drift.min_images:
-                return DriftResult(Drift(verdict="too_few", n=len(fetched.staged)))
+                return Drift(verdict="too_few", n=len(fetched.staged)), None
             _judge(name, folder, champion, fetched, deployment, params)
     result = read_json(folder / verdict.RESULT)
     joined = _join(deployment, store, pairs, result, request.by)
@@ -80,7 +74,7 @@ def compare_newest(request: DriftRequest) -> DriftResult:
         report=report,
         ingested=joined,
     )
-    return DriftResult(message, folder)
+    return message, folder
 
 
 def _production_url(deployment: Deployment) -> str:
@@ -98,8 +92,8 @@ def _judge(
     network_features = task.drift_features(champion.project / champion.checkpoint, fetched.images, params)
     batch = Batch(fetched.statistics, network_features)
     signals = comparisons.compare(training, batch, params.drift.false_alarms)
-    familiar = production is not None and not comparisons.any_drifted(
-        comparisons.compare(production, batch, params.drift.false_alarms)
+    familiar = production is not None and not any(
+        signal.drifted for signal in comparisons.compare(production, batch, params.drift.false_alarms)
     )
     measured = performance.measure(champion, fetched, champion.project.parent, task, params)
     result = verdict.content(name, champion, training, fetched, signals, familiar, measured, params)

@@ -20,13 +20,7 @@ NEIGHBOURS = 5
 
 
 class Choice(NamedTuple):
-    """An image worth labelling.
-
-    Attributes:
-        place: in the batch.
-        uncertainty: 0 to 1.
-        why: in words.
-    """
+    """An image worth labelling, by its place in the batch; the uncertainty is 0 to 1."""
 
     place: int
     uncertainty: float
@@ -66,14 +60,11 @@ def worth_labelling(
     chosen = []
     for _ in range(min(most, len(candidates))):
         furthest = int(distances.argmax())
-        place, distance = int(candidates[furthest]), float(from_reference[furthest])
-        chosen.append(Choice(place, float(uncertainty[place]), _why(float(uncertainty[place]), distance, usual)))
+        place = int(candidates[furthest])
+        why = "the champion is unsure" if uncertainty[place] >= 0.5 else "the champion is less sure than elsewhere"
+        if from_reference[furthest] > usual:  # further than 95 % of the reference's own images are from each other
+            why += ", and nothing in the reference is similar"
+        chosen.append(Choice(place, float(uncertainty[place]), why))
         distances = np.minimum(distances, np.linalg.norm(new - new[furthest], axis=1))
         distances[furthest] = -1
     return chosen
-
-
-def _why(uncertainty: float, distance: float, usual: float) -> str:
-    """Args: distance: from the nearest image of the reference; usual: 95 % of the reference's own are nearer."""
-    unsure = "the champion is unsure" if uncertainty >= 0.5 else "the champion is less sure than elsewhere"
-    return f"{unsure}, and nothing in the reference is similar" if distance > usual else unsure

@@ -10,11 +10,8 @@ from alambique.registry.tracking import Child, start_run
 
 
 def log(tracking_uri: str | None, result: dict[str, Any], folder: Path) -> str | None:
-    """Log a verdict once: its figures as metrics, and its files.
+    """Log a verdict, the content of drift.json, once: its figures as metrics, and the files in `folder`.
 
-    Args:
-        result: the content of drift.json.
-        folder: of the verdict's files.
     Returns:
         the URL of the report on an MLflow server; None without a server.
     Raises:

@@ -91,21 +91,11 @@ def check_out(project: Path, entry: Entry) -> Champion:
     return Champion(entry, project, folder, card["image_size"], card["classes"], data_hash(project))
 
 
-class References(NamedTuple):
-    """The references of a batch.
-
-    Attributes:
-        training: the dataset without production images that joined it.
-        production: those, if there are at least `MIN_IMAGES`.
-    """
-
-    training: Reference
-    production: Reference | None
-
-
-def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> References:
+def load(champion: Champion, deployment: Deployment, task: Task, params: Params) -> tuple[Reference, Reference | None]:
     """The champion's references, from `home` if they were computed before.
 
+    Returns:
+        its dataset without the production images that joined it; and these, if there are at least `MIN_IMAGES`.
     Raises:
         DataError: none of the training images can be read.
         IntegrityError, TransientError: the DVC remote lacks an image, or is out of reach.
@@ -116,7 +106,7 @@ def load(champion: Champion, deployment: Deployment, task: Task, params: Params)
     if not (folder / TRAINING_FILE).exists():
         _compute(champion, task, params, folder)
     production = features.load(folder / PRODUCTION_FILE) if (folder / PRODUCTION_FILE).exists() else None
-    return References(features.load(folder / TRAINING_FILE), production)
+    return features.load(folder / TRAINING_FILE), production
 
 
 def _compute(champion: Champion, task: Task, params: Params, folder: Path) -> None:

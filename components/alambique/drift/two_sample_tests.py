@@ -53,7 +53,9 @@ def maximum_mean_discrepancy(first: NDArray[np.float64], second: NDArray[np.floa
     first, second = (_at_most(LARGEST, sample, chance) for sample in (first, second))
     kernel = _kernel(np.concatenate([first, second]))
     n, m = len(first), len(second)
-    inside, touched, total = _sums(kernel, _memberships(n, m, permutations, chance))
+    members = _memberships(n, m, permutations, chance)
+    inside = np.einsum("ij,ij->i", members @ kernel, members)  # the kernel's sum within the first sample,
+    touched, total = members @ kernel.sum(axis=1), float(kernel.sum())  # from it to all rows, and over all
     across, outside = touched - inside, total - 2 * touched + inside
     values = inside / (n * (n - 1)) + outside / (m * (m - 1)) - 2 * across / (n * m)
     return _ranked(values)
@@ -103,29 +105,18 @@ def standardised(pooled: NDArray[np.float64], like: NDArray[np.float64] | None =
     return np.where(spread > 0, (pooled - like.mean(axis=0)) / np.where(spread > 0, spread, 1), 0)
 
 
-def whitened(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Vectors, (N, d), along their principal directions, all of the same variance but for `RIDGE`."""
-    directions, lengths, _ = np.linalg.svd(standardised(pooled), full_matrices=False)
-    scaled: NDArray[np.float64] = directions * lengths / np.sqrt(lengths**2 / len(pooled) + RIDGE)
-    return scaled
-
-
 def _kernel(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian, without its diagonal, (N, N)."""
-    vectors = whitened(pooled)
+    """Gaussian, without its diagonal, (N, N), of vectors, (N, d), that are whitened first.
+
+    Along their principal directions all then have the same variance but for `RIDGE`.
+    """
+    directions, lengths, _ = np.linalg.svd(standardised(pooled), full_matrices=False)
+    vectors = directions * lengths / np.sqrt(lengths**2 / len(pooled) + RIDGE)
     squares = cdist(vectors, vectors, "sqeuclidean")
     width = np.median(squares[np.triu_indices(len(squares), 1)]) or 1.0
     kernel: NDArray[np.float64] = np.exp(-squares / width)
     np.fill_diagonal(kernel, 0)
     return kernel
-
-
-def _sums(
-    kernel: NDArray[np.float64], members: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Sums of the kernel within the first sample, from it to all rows, and over all; for each row of `members`."""
-    inside = np.einsum("ij,ij->i", members @ kernel, members)
-    return inside, members @ kernel.sum(axis=1), float(kernel.sum())
 
 
 def _memberships(n: int, m: int, permutations: int, chance: np.random.Generator) -> NDArray[np.float64]:

@@ -2,9 +2,7 @@
 
 measures           names, units and directions of a task's figures
 paired_bootstrap   confidence intervals of differences in the headline metric
-latency            confidence intervals of differences in latency
-build              joins all metrics files into the leaderboard
+build              joins all metrics files into the leaderboard: differences in latency, Pareto fronts
 leaderboard        the format of leaderboard.json, and queries on it (columns, references, ranking)
-pareto             Pareto front of accuracy, latency and size
 gates              what a candidate must satisfy: add a gate here, and its parameters in `config.gate_config`
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import le
 from typing import Any, cast, get_args, get_type_hints
+
+import numpy as np
 
 from alambique.config.gate_config import Reference
 from alambique.config.params import Params
-from alambique.evaluation import latency, pareto
 from alambique.evaluation.leaderboard import (
     SCHEMA,
     THROUGHPUT,
@@ -24,6 +26,7 @@ from alambique.evaluation.leaderboard import (
 )
 from alambique.evaluation.measures import Interval
 from alambique.evaluation.measures import Measure as TaskMeasure
+from alambique.evaluation.paired_bootstrap import LEVEL, RESAMPLES, SEED
 from alambique.layout import Candidate, EvaluationTarget, evaluation_targets
 
 
@@ -93,7 +96,7 @@ def leaderboard(
         "teacher": teacher["subject"],
         "distillation_gain": {student: _gain(gains[student]) for student in params.students},
         "pareto": {
-            runtime: pareto.front((row for row in rows.values() if row["runtime"] == runtime), headline)
+            runtime: pareto_front((row for row in rows.values() if row["runtime"] == runtime), headline)
             for runtime in params.runtimes
         },
         "rows": list(rows.values()),
@@ -151,20 +154,52 @@ def _compare(
             continue
         pair = (row["subject"], other["subject"])
         if pair in intervals:
-            row["deltas"][name] = _delta(intervals[pair])
+            value, low, high, _, images = intervals[pair]
+            row["deltas"][name] = {"value": value, "low": low, "high": high, "n": images}
         if times.keys() >= set(pair):
-            row["latency_deltas"][name] = latency.difference(times[pair[0]], times[pair[1]])
+            row["latency_deltas"][name] = latency_difference(times[pair[0]], times[pair[1]])
     if row["kind"] == "candidate" and (checkpoint := references["checkpoint"]):
         row["parameters"] = checkpoint["parameters"] if row["parameters"] is None else row["parameters"]
         row["macs"] = checkpoint["macs"] if row["macs"] is None else row["macs"]
 
 
+def latency_difference(first: Sequence[float], second: Sequence[float]) -> Delta:
+    """Median of `first` minus that of `second`, with its percentile interval: a bootstrap paired over rounds.
+
+    Every round of the benchmark times each artifact once, so that a slow phase of the machine affects all of them and
+    cancels out in the difference of two that are resampled together.
+
+    Args:
+        first, second: milliseconds, those of a round at the same place.
+    """
+    times = np.array([first, second])  # (2, rounds)
+    rounds = times.shape[1]
+    drawn = np.random.default_rng(SEED).integers(rounds, size=(RESAMPLES, rounds))
+    medians = np.median(times[:, drawn], axis=2)  # (2, resamples)
+    low, high = np.quantile(medians[0] - medians[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = float(np.median(times[0]) - np.median(times[1]))
+    return {"value": value, "low": float(low), "high": float(high), "n": rounds}
+
+
+def pareto_front(rows: Iterable[Row], headline: str) -> list[str]:
+    """Names of the rows that no other row dominates: as good in headline, median latency and size, and better in one.
+
+    A row that lacks one of these figures is left out.
+    """
+    costs: dict[str, tuple[float, float, float]] = {}  # each better when lower
+    for row in rows:
+        accuracy, latency, size = row["metrics"][headline], row["latency_p50_ms"], row["size_mb"]
+        if accuracy is not None and latency is not None and size is not None:
+            costs[row["subject"]] = (-accuracy, latency, size)
+    return [
+        target
+        for target, cost in costs.items()
+        if not any(other != cost and all(map(le, other, cost)) for other in costs.values())
+    ]
+
+
 def _gain(interval: Interval | None) -> Gain | None:
     return None if interval is None else cast("Gain", interval._asdict())
-
-
-def _delta(interval: Interval) -> Delta:
-    return {"value": interval.value, "low": interval.low, "high": interval.high, "n": interval.images}
 
 
 def _parity(figures: Mapping[str, Any] | None) -> Parity | None:

@@ -153,11 +153,7 @@ def _compare(gate: NotWorseThan, row: Row, board: Leaderboard) -> Check:
 
 
 def _compare_figures(gate: NotWorseThan, row: Row, board: Leaderboard, value: float, known: float) -> Check:
-    """The verdict on two known figures.
-
-    Args:
-        value, known: the candidate's figure and the reference's.
-    """
+    """The verdict on two known figures, the candidate's `value` and the reference's."""
     name = f"{gate.metric} not worse than {gate.reference}"
     sign = 1 if _lower_is_better(gate.metric, board) else -1  # of a loss
     bound, delta = known + sign * gate.margin, _delta(gate, row, board)

@@ -20,7 +20,7 @@
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
-      "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the Pareto front, see `evaluation.pareto`
+      "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the front, see `evaluation.build.pareto_front`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
 
@@ -248,10 +248,7 @@ def reference(name: Reference, row: Row, rows: Collection[Row], headline: str) -
 def rank(rows: Iterable[Row], objective: str, headline: str) -> list[Row]:
     """Rows from best to worst by `objective` (accuracy, latency or size), then by the other two, then by name.
 
-    A row without the objective's metric comes last.
-
-    Args:
-        headline: the measure that is the accuracy.
+    The accuracy is the measure `headline`. A row without the objective's metric comes last.
     """
     accuracy, latency, size = (headline, -1), ("latency_p50_ms", 1), ("size_mb", 1)
     order = {

@@ -44,7 +44,6 @@ def intervals(
     """The headline metric of the first of each pair minus that of the second.
 
     Args:
-        resample: the task's.
         evaluations: folders of evaluations by name; all are resampled at once, so that more pairs cost nothing.
         pairs: two of these names each.
     """
@@ -59,7 +58,6 @@ def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> I
     """The headline metric of `first` minus that of `second`, paired over seeds as well.
 
     Args:
-        resample: the task's.
         first, second: folders of evaluations, one a seed, those of a seed at the same place.
     """
     seeds = len(first)

@@ -41,9 +41,10 @@ def check(project: Path) -> None:
     config.load(project)
     committed, expanded = graph.read(project).stages, expand(project).stages
     differences = [_difference(name, committed.get(name), expanded.get(name)) for name in sorted(committed | expanded)]
-    if found := [difference for difference in differences if difference]:
+    if changes := [difference for difference in differences if difference]:
         raise ConfigurationError(
-            f"{graph.FILE} is not what dvc.yaml expands to: {'; '.join(found)}; run `alambique graph write` and commit"
+            f"{graph.FILE} is not what dvc.yaml expands to: {'; '.join(changes)}; "
+            "run `alambique graph write` and commit"
         )
 
 

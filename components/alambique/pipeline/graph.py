@@ -94,7 +94,7 @@ def lies_in(path: str, folder: str) -> bool:
 
 
 def _producers_of(stage: Stage, producers: Mapping[str, str]) -> tuple[str, ...]:
-    found = set()
+    names = set()
     for dep in stage.deps:
         for out, producer in producers.items():
             if lies_in(dep, out):
@@ -103,8 +103,8 @@ def _producers_of(stage: Stage, producers: Mapping[str, str]) -> tuple[str, ...]
                     "`.dvc` files, never on paths inside one"
                 )
             if out == dep or lies_in(out, dep):
-                found.add(producer)
-    return tuple(sorted(found))
+                names.add(producer)
+    return tuple(sorted(names))
 
 
 def read(project: Path) -> Graph:

@@ -48,14 +48,14 @@ class Inputs:
 
         A folder's own hash in the entry says nothing here: DVC hashes what lies in it, bookkeeping included.
         """
-        found = {dep.get("path"): dep.get("md5") for dep in entry.get("deps", ())}
+        hashes = {dep.get("path"): dep.get("md5") for dep in entry.get("deps", ())}
         if canonical(entry.get("cmd")) != canonical(self.cmd):
             return f"its command is {entry.get('cmd')!r}, not {self.cmd!r}"
-        if found.keys() != self.deps.keys():
-            return f"its deps are {sorted(map(str, found))}, not {sorted(self.deps)}"
+        if hashes.keys() != self.deps.keys():
+            return f"its deps are {sorted(map(str, hashes))}, not {sorted(self.deps)}"
         for path, value in self.deps.items():
-            if isinstance(value, str) and found[path] != value:
-                return f"its dep {path} has hash {found[path]}, not {value}"
+            if isinstance(value, str) and hashes[path] != value:
+                return f"its dep {path} has hash {hashes[path]}, not {value}"
         if canonical(_filled(entry.get("params", {}))) != canonical(_filled(self.params)):
             return "its params are others"
         outs = {out.get("path"): out.get("md5") for out in entry.get("outs", ())}

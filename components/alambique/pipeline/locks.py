@@ -79,19 +79,15 @@ class Store:
         """
         if self.filesystem.protocol == "local":
             create_bytes(Path(path), content)
-        else:
-            _create_remote(self.filesystem.fs, path, content)
-
-
-def _create_remote(filesystem: Any, path: str, content: bytes) -> None:
-    try:
-        filesystem.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
-    except OSError as error:
-        # Only Amazon's own answer names the condition that failed, and s3fs knows the case by that name.
-        answer = getattr(error.__cause__, "response", {})
-        if answer.get("Error", {}).get("Code") == "PreconditionFailed":
-            raise FileExistsError(path) from error
-        raise
+            return
+        try:
+            self.filesystem.fs.pipe_file(path, content, mode="create")  # on S3, a put with If-None-Match: *
+        except OSError as error:
+            # Only Amazon's own answer names the condition that failed, and s3fs knows the case by that name.
+            answer = getattr(error.__cause__, "response", {})
+            if answer.get("Error", {}).get("Code") == "PreconditionFailed":
+                raise FileExistsError(path) from error
+            raise
 
 
 def _parse(content: bytes, inputs: Inputs, path: str) -> LockEntry:

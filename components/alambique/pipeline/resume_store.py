@@ -79,30 +79,27 @@ class RemoteState:
 
 @contextmanager
 def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
-    """Have an earlier try's state in `folder`; keep what is left there on the remote, until the block ends well.
+    """Have an earlier try's state in `folder`, the stage's; keep what is left there on the remote until the block ends
+    well.
 
-    Args:
-        repo: its default remote is meant.
-        key: of the stage.
-        folder: the stage's; made if need be.
     Raises:
         TransientError: the remote is out of reach at the beginning; later on that is a warning.
     """
     remote = repo.cloud.get_remote()
     state = RemoteState(remote.fs, remote.fs.join(remote.path, "resume", key))
     file = folder / STATE
-    found = state.get(file)
+    exists = state.get(file)
     ended = Event()
     thread = Thread(target=_follow, args=(state, file, ended), name="alambique-resume", daemon=True)
     thread.start()
     try:
         yield
-        found = found or file.exists()
+        exists = exists or file.exists()
         shutil.rmtree(folder)  # so that nothing is left to be uploaded
     finally:
         ended.set()
         thread.join()
-    if found:
+    if exists:
         with _forgiving("remove"):
             state.remove()
 
@@ -111,10 +108,10 @@ def _follow(state: RemoteState, file: Path, ended: Event) -> None:
     sent, last = _stamp(file), False
     while not last:
         last = ended.wait(SECONDS)
-        if (found := _stamp(file)) not in (None, sent):
+        if (stamp := _stamp(file)) not in (None, sent):
             with _forgiving("upload"):
                 state.put(file)
-                sent = found
+                sent = stamp
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

@@ -15,12 +15,7 @@ Result = TypeVar("Result")
 
 
 def measure(runners: Mapping[str, Callable[[], object]], warmup: int, runs: int) -> dict[str, list[float]]:
-    """Milliseconds of every counted run, by name; all runners once a round.
-
-    Args:
-        warmup: rounds that are not counted.
-        runs: rounds that are.
-    """
+    """Milliseconds of every run, by name; all runners once a round, of which the first `warmup` are not counted."""
     times = round_robin({name: partial(_milliseconds, runner) for name, runner in runners.items()}, warmup + runs)
     return {name: values[warmup:] for name, values in times.items()}
 

@@ -12,5 +12,5 @@ ledger                   who is champion, and its columns (`Entry`)
 promotion, aliases       verbs `promote` and `rollback`, and MLflow's aliases that follow the ledger
 run_artifacts            artifacts and checkpoints of recorded runs and champions, downloaded by DVC
 publishing               verb `publish`: champions on S3 for devices (`alambique.pull`)
-cli_actions, terminal    `alambique rollback` and `alambique publish`; decisions printed in a terminal
+cli_actions              `alambique rollback` and `alambique publish`
 """

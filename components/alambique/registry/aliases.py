@@ -43,8 +43,8 @@ def mark(tracking_uri: str | None, decisions: Decisions) -> None:
             verdict = "passed" if decision.passed else "rejected"
             client.set_model_version_tag(version.model, version.version, GATE, verdict)
             client.set_model_version_tag(version.model, version.version, REASONS, reasons(decision))
-    for model in sorted({decision.version.model for decision in decisions.decisions}):
-        _set(tracking_uri, model, {"challenger": challengers.get(model)})
+        for model in sorted({decision.version.model for decision in decisions.decisions}):
+            _set(client, model, {"challenger": challengers.get(model)})
 
 
 def reasons(decision: Decision) -> str:
@@ -70,20 +70,15 @@ def sync_aliases(tracking_uri: str | None, model: str, state: State) -> None:
         if not known:
             return
         _tag(client, model, state, known)
-        challenger = _present(client.get_registered_model(model).aliases).get("challenger")
-    entries = {"champion": state.champion, "previous": state.previous}
-    targets = {alias: entry.version if entry and entry.version in known else None for alias, entry in entries.items()}
-    if challenger == state.champion.version:
-        targets["challenger"] = None
-    _set(tracking_uri, model, targets)
+        entries = {"champion": state.champion, "previous": state.previous}
+        targets = {name: entry.version if entry and entry.version in known else None for name, entry in entries.items()}
+        if _aliases(client, model).get("challenger") == state.champion.version:
+            targets["challenger"] = None
+        _set(client, model, targets)
 
 
 def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the ledger's last change into the tags of the versions it concerns.
-
-    Args:
-        known: tags of every version registered in MLflow.
-    """
+    """Write the ledger's last change into the tags of the versions it concerns, unless `known` says they have them."""
     champion, previous = state.champion, state.previous
     change = {BY: champion.by, AT: str(state.at), WHY: champion.why}
     tags_by_version = {champion.version: {**change, ACTION: champion.action, GATE_DIGEST: champion.gate_digest}}
@@ -117,15 +112,18 @@ def verify(tracking_uri: str | None, version: Version) -> None:
         )
 
 
-def _set(tracking_uri: str, model: str, targets: Mapping[str, str | None]) -> None:
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
-        present = _present(client.get_registered_model(model).aliases)
-        for alias, version in targets.items():
-            if version is None and alias in present:
-                client.delete_registered_model_alias(model, alias)
-            elif version is not None and present.get(alias) != version:
-                _retry_once(client.set_registered_model_alias, model, alias, version)
+def _set(client: MlflowClient, model: str, targets: Mapping[str, str | None]) -> None:
+    present = _aliases(client, model)
+    for alias, version in targets.items():
+        if version is None and alias in present:
+            client.delete_registered_model_alias(model, alias)
+        elif version is not None and present.get(alias) != version:
+            _retry_once(client.set_registered_model_alias, model, alias, version)
+
+
+def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
+    """Version of each alias of a registered model."""
+    return {alias: str(version) for alias, version in client.get_registered_model(model).aliases.items()}
 
 
 def _retry_once(write: Callable[..., None], *arguments: str) -> None:
@@ -139,7 +137,3 @@ def _retry_once(write: Callable[..., None], *arguments: str) -> None:
         write(*arguments)
     except MlflowException:
         write(*arguments)
-
-
-def _present(aliases: Mapping[str, object]) -> dict[str, str]:
-    return {alias: str(version) for alias, version in aliases.items()}

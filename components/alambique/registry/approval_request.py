@@ -37,23 +37,16 @@ def propose(request: ProposeRequest) -> Proposal:
         target = Path(name) / LEADERBOARD.name
         run_artifacts.get(deployment.origin, request.tag, LEADERBOARD, target)
         board = leaderboard.load(target)
-    head = [*_sources(report, board, deployment.tracking_uri), "", *comparison(report, board)]
-    head += list(_conflicts(report, deployment.origin))
+    head = [f"Run `{report.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."]
+    if link := _link(board["project"], report.decisions.run_id, deployment.tracking_uri):
+        head.append(f"[The run in MLflow]({link})")
+    head += ["", *comparison(report, board), *_conflicts(report, deployment.origin)]
     challengers = report.decisions.challengers
     decisions = [decision for decision in report.decisions.decisions if decision.version in challengers]
     body = _within_limit("\n".join(head), decisions, request.tag)
-    return Proposal(tag=request.tag, judgement=report.sha256, subject=_title(report), body=body)
-
-
-def _title(report: GateReport) -> str:
-    promotions = [f"{version.candidate} to champion of {version.model}" for version in report.decisions.challengers]
-    return f"Promote {' and '.join(promotions)}?" if promotions else f"{report.tag} has no challenger"
-
-
-def _sources(report: GateReport, board: Leaderboard, tracking_uri: str | None) -> Iterator[str]:
-    yield f"Run `{report.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."
-    if link := _link(board["project"], report.decisions.run_id, tracking_uri):
-        yield f"[The run in MLflow]({link})"
+    promotions = [f"{version.candidate} to champion of {version.model}" for version in challengers]
+    subject = f"Promote {' and '.join(promotions)}?" if promotions else f"{report.tag} has no challenger"
+    return Proposal(tag=request.tag, judgement=report.sha256, subject=subject, body=body)
 
 
 def _link(project: str, run_id: str, tracking_uri: str | None) -> str | None:

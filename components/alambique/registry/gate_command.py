@@ -14,8 +14,9 @@ from alambique.evaluation import gates, leaderboard
 from alambique.evaluation.leaderboard import Leaderboard, rank
 from alambique.layout import REPORT
 from alambique.messages import Decision, Decisions, GateRequest, Version
-from alambique.registry import aliases, terminal
+from alambique.registry import aliases
 from alambique.registry.checkout import LEADERBOARD, checked_out
+from alambique.report import checks
 
 
 def gate(request: GateRequest) -> Decisions:
@@ -37,7 +38,7 @@ def gate(request: GateRequest) -> Decisions:
         champions=champions,
     )
     aliases.mark(request.deployment.tracking_uri, decisions)
-    terminal.show(decisions)
+    checks.show(decisions)
     return decisions
 
 

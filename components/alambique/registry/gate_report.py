@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 from alambique.errors import ConfigurationError
 from alambique.files import sha256
-from alambique.git import git
+from alambique.git import fetched
 from alambique.layout import DECISIONS
 from alambique.messages import Decisions
 from alambique.pipeline import dvc_repository
@@ -36,13 +34,9 @@ def read_gate_report(origin: str, tag: str) -> GateReport:
         ConfigurationError: there is no such tag, or no run was recorded at it.
         TransientError: the origin is out of reach.
     """
-    with tempfile.TemporaryDirectory(prefix="alambique-promotion-") as name:
-        folder = Path(name)
-        git("init", "--quiet", cwd=folder)
-        if not git("ls-remote", origin, f"refs/tags/{tag}", cwd=folder):
+    with fetched(origin, f"refs/tags/{tag}", "--depth=1") as (folder, commit):
+        if commit is None:
             raise ConfigurationError(f"{origin} has no tag {tag}; `git ls-remote --tags` lists the recorded runs")
-        git("fetch", "--quiet", "--depth=1", origin, f"refs/tags/{tag}", cwd=folder)
-        git("checkout", "--quiet", "--detach", "FETCH_HEAD", cwd=folder)
         path = folder / DECISIONS
         if not path.is_file():
             raise ConfigurationError(f"{tag} holds no {DECISIONS}: it is not a recorded run; give the tag of one")

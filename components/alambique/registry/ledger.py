@@ -9,25 +9,23 @@ To add a column, add an attribute to `Entry`, with a default: entries of older c
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import read_json, write_json
-from alambique.git import git
+from alambique.git import fetched, git
 
 LEDGER = "ledger.json"
 RACES = ("stale info", "cannot lock ref", "failed to update ref", "already exists", "fetch first")
 """Git's messages when the ref is not, or no longer, at the commit that the lease names."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(BaseModel):
     """One row of the ledger: a version that is, or was, champion.
 
     Attributes:
@@ -41,6 +39,8 @@ class Entry:
         action: how it became champion: promoted, or restored by a rollback; "deed" in ledger.json.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
     model: str
     version: str
     candidate: str
@@ -49,21 +49,7 @@ class Entry:
     gate_digest: str
     by: str
     why: str = ""  # entries of older commits have neither this nor the next
-    action: Literal["promoted", "restored"] = "promoted"
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The entry that `to_json` gave."""
-        known = dict(content)
-        if "deed" in known:
-            known["action"] = known.pop("deed")
-        return cls(**known)
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry as ledger.json holds it."""
-        content = asdict(self)
-        content["deed"] = content.pop("action")
-        return content
+    action: Literal["promoted", "restored"] = Field(default="promoted", alias="deed")
 
 
 @dataclass(frozen=True)
@@ -79,16 +65,6 @@ class State:
     previous: Entry | None = None
     sha: str | None = None
     at: str | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One commit of the ledger: its date (ISO 8601), its subject, which names who decided, and the reason."""
-
-    sha: str
-    date: str
-    message: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -108,13 +84,13 @@ class Ledger:
         Raises:
             TransientError: origin is out of reach.
         """
-        with self._checked_out() as (folder, sha):
+        with fetched(self.origin, self.ref) as (folder, sha):
             if sha is None:
                 return None
             content: dict[str, Any] = read_json(folder / LEDGER)
             at = _date(folder)
-        previous = content["previous"]
-        return State(Entry.from_json(content["champion"]), Entry.from_json(previous) if previous else None, sha, at)
+        champion, previous = Entry.model_validate(content["champion"]), content["previous"]
+        return State(champion, Entry.model_validate(previous) if previous else None, sha, at)
 
     def move(self, new: State, expected: str | None, message: str) -> State:
         """Write `new`, if the ledger is still at the commit `expected` (None: it does not exist yet).
@@ -127,11 +103,12 @@ class Ledger:
             ConflictError: somebody else moved the ledger since it was read.
             TransientError: origin is out of reach.
         """
-        with self._checked_out() as (folder, sha):
+        with fetched(self.origin, self.ref) as (folder, sha):
             if sha != expected:
                 raise self._conflict(expected)
-            previous = new.previous.to_json() if new.previous else None
-            write_json(folder / LEDGER, {"schema": 1, "champion": new.champion.to_json(), "previous": previous})
+            entries = {"champion": new.champion, "previous": new.previous}
+            content = {name: entry and entry.model_dump(by_alias=True) for name, entry in entries.items()}
+            write_json(folder / LEDGER, {"schema": 1, **content})
             git("add", LEDGER, cwd=folder)
             words = ("--message", message, "--message", new.champion.why)
             git("-c", "commit.gpgsign=false", "commit", "--quiet", *words, cwd=folder)
@@ -146,31 +123,10 @@ class Ledger:
                 raise
             return State(new.champion, new.previous, git("rev-parse", "HEAD", cwd=folder), _date(folder))
 
-    def history(self) -> list[Change]:
-        """Every change, newest first."""
-        with self._checked_out() as (folder, sha):
-            if sha is None:
-                return []
-            commits = git("log", "-z", "--format=format:%H%x09%cI%x09%B", cwd=folder).split("\0")
-        changes = []
-        for commit in commits:
-            sha, date, words = commit.split("\t", 2)
-            message, _, why = words.partition("\n")
-            changes.append(Change(sha, date, message, why.strip()))
-        return changes
-
-    @contextmanager
-    def _checked_out(self) -> Iterator[tuple[Path, str | None]]:
-        """A throw-away repository with the ref checked out, and its commit; both empty before the first promotion."""
-        with tempfile.TemporaryDirectory(prefix="alambique-ledger-") as name:
-            folder = Path(name)
-            git("init", "--quiet", cwd=folder)
-            if not git("ls-remote", self.origin, self.ref, cwd=folder):
-                yield folder, None
-                return
-            git("fetch", "--quiet", self.origin, self.ref, cwd=folder)
-            git("checkout", "--quiet", "--detach", "FETCH_HEAD", cwd=folder)
-            yield folder, git("rev-parse", "HEAD", cwd=folder)
+    def commits(self) -> list[str]:
+        """The commit of every change, oldest first."""
+        with fetched(self.origin, self.ref) as (folder, sha):
+            return git("log", "--reverse", "--format=%H", cwd=folder).split() if sha else []
 
     def _conflict(self, expected: str | None) -> ConflictError:
         return ConflictError(

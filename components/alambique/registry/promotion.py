@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from alambique.config.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError, TransientError
 from alambique.layout import CANDIDATES, DECISIONS
@@ -51,7 +49,7 @@ def rollback(request: RollbackRequest) -> Promoted:
     state = ledger.read()
     if state is None or state.previous is None:
         raise ConfigurationError(f"{request.model} has no previous champion in {ledger.origin} to go back to")
-    back = replace(state.previous, by=request.by, why=request.why, action="restored")
+    back = state.previous.model_copy(update={"by": request.by, "why": request.why, "action": "restored"})
     try:
         moved = ledger.move(State(back, state.champion), state.sha, _message("Roll back to", back))
         _sync_aliases(request.deployment.tracking_uri, ledger, moved)

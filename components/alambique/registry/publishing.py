@@ -32,8 +32,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ def _publish(place: _Place, ledger: Ledger, deployment: Deployment) -> str | Non
     for _ in range(TRIES):
         # The pointer first: the ledger read afterwards holds the commit that the pointer names.
         pointer = place.read(POINTER)
-        state, history = ledger.read(), [change.sha for change in reversed(ledger.history())]
+        state, history = ledger.read(), ledger.commits()
         if state is None:
             return None
         if pointer and (other := _commit(pointer, place)) not in history:
@@ -103,28 +103,21 @@ def _upload(place: _Place, entry: Entry, deployment: Deployment) -> str:
     with scratch(deployment.home.absolute() / "workspaces", "publish") as workspace:
         artifact = workspace / entry.candidate
         run_artifacts.fetch_artifact(entry, workspace / "none", deployment.origin, artifact)
+        paths = sorted(path for path in artifact.rglob("*") if path.is_file())
+        files = {path.relative_to(artifact).as_posix(): path for path in paths}
+        listed = [{"name": name, "size": path.stat().st_size, "sha256": sha256(path)} for name, path in files.items()]
+        content = {"schema": SCHEMA, **_identity(entry), "gate_digest": entry.gate_digest, "files": listed}
         manifest = workspace / MANIFEST
-        manifest.write_text(json_text(_manifest(entry, artifact)))
+        manifest.write_text(json_text(content))
         release = sha256(manifest)
-        for path in sorted(path for path in artifact.rglob("*") if path.is_file()):
-            place.create(f"{release}/{path.relative_to(artifact).as_posix()}", path)
-        place.create(f"{release}/{MANIFEST}", manifest)
+        for name, path in {**files, MANIFEST: manifest}.items():  # the manifest last
+            place.create(f"{release}/{name}", path)
     return release
-
-
-def _manifest(entry: Entry, artifact: Path) -> dict[str, Any]:
-    files = [
-        {"name": path.relative_to(artifact).as_posix(), "size": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(artifact.rglob("*"))
-        if path.is_file()
-    ]
-    return {"schema": SCHEMA, **_identity(entry), "gate_digest": entry.gate_digest, "files": files}
 
 
 def _identity(entry: Entry) -> dict[str, str]:
     """The part that champion.json and manifest.json share."""
-    known = asdict(entry)
-    return {name: known[name] for name in ("model", "version", "candidate", "tag", "digest")}
+    return entry.model_dump(include={"model", "version", "candidate", "tag", "digest"})
 
 
 def _commit(pointer: _Object, place: _Place) -> str:
@@ -159,16 +152,9 @@ class _Place:
 
     def read(self, name: str) -> _Object | None:
         """A small object; None if there is none."""
-        from botocore.exceptions import ClientError
-
         with reaching(f"{self.url}/{name}"):
-            try:
-                answer = self.s3.get_object(**self._key(name))
-                return _Object(answer["Body"].read(), answer["ETag"])
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "NoSuchKey":
-                    return None
-                raise
+            answer = self._request("get_object", name, {"NoSuchKey"})
+            return None if answer is None else _Object(answer["Body"].read(), answer["ETag"])
 
     def create(self, name: str, path: Path) -> None:
         """Upload an immutable file, unless it is there already.
@@ -191,35 +177,21 @@ class _Place:
 
     def put(self, name: str, content: bytes, condition: Mapping[str, str]) -> bool:
         """Upload a small object if `condition` holds; False if it does not. S3 verifies the checksum."""
-        from botocore.exceptions import ClientError
-
         hashed = hashlib.sha256(content)
-        request = {
-            **self._key(name),
-            "Body": content,
+        checksums = {
             "Metadata": {"sha256": hashed.hexdigest()},
             "ChecksumSHA256": base64.b64encode(hashed.digest()).decode(),
         }
         with reaching(f"{self.url}/{name}"):
-            try:
-                self.s3.put_object(**request, **condition)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in PRECONDITION_FAILED:
-                    return False
-                raise
-        return True
+            answer = self._request("put_object", name, PRECONDITION_FAILED, Body=content, **checksums, **condition)
+        return answer is not None
 
     def _holds(self, name: str, size: int, digest: str) -> bool:
         """Whether the file was uploaded; its SHA-256 is in the object's metadata."""
-        from botocore.exceptions import ClientError
-
         with reaching(f"{self.url}/{name}"):
-            try:
-                answer = self.s3.head_object(**self._key(name))
-            except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    return False
-                raise
+            answer = self._request("head_object", name, {"404"})  # the answer to HEAD has no body with a better code
+        if answer is None:
+            return False
         actual = (answer["ContentLength"], answer["Metadata"].get("sha256", "unknown"))
         if actual != (size, digest):
             raise IntegrityError(
@@ -228,5 +200,16 @@ class _Place:
             )
         return True
 
-    def _key(self, name: str) -> dict[str, str]:
-        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{name}"}
+    def _request(self, method: str, name: str, refusals: Set[str], **parameters: Any) -> dict[str, Any] | None:
+        """S3's answer to a request about an object; None if it is one of these error codes."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer: dict[str, Any] = getattr(self.s3, method)(
+                Bucket=self.bucket, Key=f"{self.prefix}/{name}", **parameters
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in refusals:
+                return None
+            raise
+        return answer

@@ -27,12 +27,8 @@ def champion(model: str, origin: str | None) -> Entry | None:
 
 
 def pin_revision(uri: str, project: str, origin: str | None) -> str:
-    """`champion:<runtime>` with the recorded run of the present champion and the checkpoint's folder in it.
+    """`champion:<runtime>` with the recorded run of the project's present champion and the checkpoint's folder in it.
 
-    Args:
-        uri: champion:<runtime>.
-        project: registered models are named <project>-<runtime>.
-        origin: git URL of the ledger; None: there is no champion.
     Raises:
         ConfigurationError: there is no champion yet.
         TransientError: origin is out of reach.

@@ -3,7 +3,7 @@
 page, report.html.j2      the run's report; sections in other templates: artifacts, production, search
 verdict, figures          sentences about distillation, and how numbers are written
 plots, pictures           inline SVG plots, test samples with predictions
-artifacts, search         the rows of these sections; `search` is also the format of search/choice.json
-checks                    the gates' verdicts in a terminal (`alambique gate`)
+search                    the search for a budget in words, and the format of search/choice.json
+checks                    the gates' verdicts and decisions in a terminal (`alambique gate`, the verb `gate`)
 terminal                  the leaderboard in a terminal
 """

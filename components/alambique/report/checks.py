@@ -14,9 +14,10 @@ from rich.table import Table
 from alambique import config
 from alambique.evaluation import gates, leaderboard
 from alambique.layout import REPORT
-from alambique.messages import Check
+from alambique.messages import Check, Decisions
 
 LOG_WIDTH = 160
+OUTCOMES = {True: "passed", False: "rejected"}
 
 
 class Verdict(NamedTuple):
@@ -36,8 +37,6 @@ class Verdict(NamedTuple):
 def explain(project: Path, console: Console | None = None) -> None:
     """Judge the candidates of a project's report by its params.yaml, and print every verdict.
 
-    Args:
-        console: where to; by default standard output.
     Raises:
         DataError: there is no leaderboard yet.
         IntegrityError: another version wrote it.
@@ -45,23 +44,34 @@ def explain(project: Path, console: Console | None = None) -> None:
     """
     board, params = leaderboard.load(project / REPORT / "leaderboard.json"), config.load(project)
     judged = gates.judge_all(board, gates.configured(params))
-    console = console or wide_console()
+    console = console or _wide_console()
     verdicts = [
-        Verdict(name, f"[bold]{name}[/]", "passed" if all(check.passed for check in checks) else "rejected", checks)
-        for name, checks in judged
+        Verdict(judgement.candidate, f"[bold]{judgement.candidate}[/]", OUTCOMES[judgement.passed], judgement.checks)
+        for judgement in judged
     ]
-    show(f"Gates of {board['project']}, as params.yaml asks for them", verdicts, console)
+    _show(f"Gates of {board['project']}, as params.yaml asks for them", verdicts, console)
     passed = sum(candidate.passed for candidate in judged)
     console.print(f"{passed} of {len(judged)} candidates pass every gate", highlight=False)
 
 
-def wide_console() -> Console:
+def show(decisions: Decisions, console: Console | None = None) -> None:
+    """Print the verb `gate`'s decisions: every verdict, and which candidates are challengers."""
+    verdicts = []
+    for decision in decisions.decisions:
+        version = decision.version
+        outcome = "challenger" if version in decisions.challengers else OUTCOMES[decision.passed]
+        heading = f"[bold]{version.candidate}[/] → {version.model} {version.version}"
+        verdicts.append(Verdict(version.candidate, heading, outcome, decision.checks))
+    _show(f"Gates of run {decisions.run_id}", verdicts, console or _wide_console())
+
+
+def _wide_console() -> Console:
     """Standard output; of fixed width if it is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
-def show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
+def _show(title: str, verdicts: Sequence[Verdict], console: Console) -> None:
     """Print one line a check, grouped by candidate, and below the reasons why candidates are rejected."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("gate")  # shrinks first in a narrow terminal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -12,13 +12,14 @@ from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
 from alambique.report import checks, plots, search
-from alambique.report.artifacts import artifacts
 from alambique.report.figures import count, in_unit, number, points, signed, singular
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 from alambique.report.verdict import interval, outcome, scope, verdict
 
 SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}
+EXPORTS = {"pruned", "candidate", "champion"}
+"""The kinds of artifacts measured on their runtimes, and of the checkpoint that they were exported from."""
 
 
 class Step(NamedTuple):
@@ -28,15 +29,6 @@ class Step(NamedTuple):
     row: Row
     before: str | None
     change: float | None
-
-
-class DistillationResult(NamedTuple):
-    """Distilled against control of a student: the rows of every seed, the gain, and a sentence about it."""
-
-    student: str
-    verdict: str
-    gain: Gain | None
-    trials: list[tuple[Row, Row]]
 
 
 def render(
@@ -50,7 +42,6 @@ def render(
     """The page's HTML: no date, no address of another host.
 
     Args:
-        board: the leaderboard.
         pictures: test samples with predictions; without any the section is left out.
         task_plots: the task's own plots, title and <svg> element; without any the section is left out.
         configured: the gates of params.yaml, whose verdicts the page shows.
@@ -61,29 +52,19 @@ def render(
     deployable = [row for row in board["rows"] if row["kind"] in {"candidate", "champion"} and row["present"]]
     best = rows.get(board["best"] or "")
     head, *others = columns(board)
+    label = board["measures"][head]["label"]
     by_class = list(board["by_class"])
+    lowest = by_class[-1] if by_class else ""
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    formats = (
-        points,
-        signed,
-        number,
-        count,
-        interval,
-        in_unit,
-        checks.figure,
-        singular,
-        timed,
-        tone,
-        outcome,
-        estimate,
-    )
-    environment.filters |= {function.__name__: function for function in formats}
+    numbers = (points, signed, number, count, interval, in_unit, checks.figure, estimate)
+    words = (singular, timed, tone, outcome)
+    environment.filters |= {function.__name__: function for function in (*numbers, *words)}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
         head=head,
-        label=board["measures"][head]["label"],
+        label=label,
         others=others,
         unshown=[name for name in board["measures"] if name not in {head, *others}],
         described=[
@@ -91,22 +72,26 @@ def render(
         ],
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
-        distillation=[distillation_result(student, board, rows) for student in board["students"]],
+        distillation=list(_distillation(board, rows, label)),
         scope=scope(len(board["seeds"]), board["images"], board["samples"]),
         students={student: steps(student, board, rows) for student in board["students"]},
-        artifacts=artifacts(board["rows"], by_class[-1] if by_class else None),
-        lowest=board["by_class"][by_class[-1]] if by_class else None,
+        artifacts=[
+            (row, weakest(row["by_class"].get(lowest, {})))
+            for row in board["rows"]
+            if row["kind"] in EXPORTS and row["present"]
+        ],
+        lowest=board["by_class"].get(lowest),
         boxed=any(row["parity"] and row["parity"]["max_output_difference"] is not None for row in board["rows"]),
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         on_production=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, configured),
         difference=checks.interval,
         search=choice,
-        search_result=search.verdict(choice, board["measures"][head]["label"]) if choice else [],
+        search_result=search.verdict(choice, label) if choice else [],
         search_limits=search.limits(choice["budget"]) if choice else "",
         fronts=fronts,
         sensitivities=[
-            (student, Markup(plots.pruning_costs(drops, board["measures"][head]["label"])))  # noqa: S704  as below
+            (student, Markup(plots.pruning_costs(drops, label)))  # noqa: S704  as below
             for student, drops in (sensitivities or {}).items()
         ],
         scatters=[
@@ -125,11 +110,20 @@ def render(
     )
 
 
-def distillation_result(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> DistillationResult:
-    """See `DistillationResult`."""
-    gain, label = board["distillation_gain"][student], board["measures"][board["headline"]]["label"]
-    trials = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
-    return DistillationResult(student, verdict(student, gain, label), gain, trials)
+def weakest(figures: Mapping[str, float | None]) -> tuple[str, float] | None:
+    """The class with the lowest figure, the first of several, and the figure; None if none is known."""
+    known = [(name, value) for name, value in figures.items() if value is not None]
+    return min(known, key=lambda entry: entry[1], default=None)
+
+
+def _distillation(
+    board: Leaderboard, rows: Mapping[str, Row], label: str
+) -> Iterator[tuple[str, Gain | None, str, list[tuple[Row, Row]]]]:
+    """Of each student the gain, a sentence about it, and the rows of control and distilled, a pair a seed."""
+    for student in board["students"]:
+        gain = board["distillation_gain"][student]
+        pairs = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
+        yield student, gain, verdict(student, gain, label), pairs
 
 
 def templates(*packages: str) -> Environment:

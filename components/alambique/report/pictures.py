@@ -61,9 +61,5 @@ def data_uri(image: Image.Image) -> str:
 
 
 def shown(image: Image.Image, alt: str) -> Markup:
-    """The image as an <img> element.
-
-    Args:
-        alt: alternative text.
-    """
+    """The image as an <img> element with the alternative text `alt`."""
     return Markup('<img src="{}" alt="{}">').format(data_uri(image), alt)

@@ -43,22 +43,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class Plot(NamedTuple):
-    """An empty plot in the page's style."""
-
-    figure: Figure
-    axes: Axes
-
-
 @contextmanager
-def plot(width: float, height: float, grid: Literal["both", "x", "y"] = "both") -> Iterator[Plot]:
-    """A plot to be drawn on and, by `svg`, written inside the block; its size is in inches at 72 pixels each."""
+def plot(width: float, height: float, grid: Literal["both", "x", "y"] = "both") -> Iterator[tuple[Figure, Axes]]:
+    """A plot in the page's style, to be drawn on and, by `svg`, written in the block; inches at 72 pixels each."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(axis=grid, linewidth=0.8)
         axes.set_axisbelow(True)
-        yield Plot(figure, axes)
+        yield figure, axes
 
 
 class Axis(NamedTuple):

@@ -15,12 +15,7 @@ WIDTH = 100
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) -> None:
-    """Print one line for each evaluation target, and a sentence about distillation.
-
-    Args:
-        leaderboard: the content of report/leaderboard.json.
-        console: where to; by default standard output.
-    """
+    """Print one line for each evaluation target, and a sentence about distillation."""
     console = console or Console()
     rows = table(leaderboard)
     if not console.is_terminal:  # a pipe has no width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,8 +18,6 @@ OF_MODEL = (
     *("config.json", "generation_config.json", "*.safetensors", "model.safetensors.index.json"),
     *OF_TOKENIZER,
 )
-COMMIT = 40
-"""Hexadecimal digits of a commit, which never changes."""
 
 
 def is_folder(uri: str) -> bool:
@@ -51,8 +50,7 @@ def pin_revision(uri: str) -> str:
 
 def immutable(uri: str) -> bool:
     """Whether a reference names a commit of the hub."""
-    _, _, revision = uri.removeprefix(TOKENIZER).removeprefix(HUB).partition("@")
-    return HUB in uri and len(revision) == COMMIT and set(revision) <= set("0123456789abcdef")
+    return re.fullmatch(rf"({TOKENIZER})?{HUB}[^@]*@[0-9a-f]{{40}}", uri) is not None
 
 
 def fetch(uri: str, target: Path) -> None:

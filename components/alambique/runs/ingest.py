@@ -9,13 +9,13 @@ from __future__ import annotations
 import getpass
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from alambique import config, tasks
 from alambique.config.deployment import Deployment
 from alambique.data import arrivals
-from alambique.data.arrivals import FileOutcome, Pair, Record
+from alambique.data.arrivals import FileOutcome, Record
 from alambique.data.dataset import IMAGE_SUFFIXES, Dataset
 from alambique.data.merge import History, Merger
 from alambique.data.staging import stage
@@ -41,12 +41,8 @@ def ingest(request: IngestRequest) -> Ingested:
         ConfigurationError: `arrivals` is not set, or access is refused.
         TransientError: a service is out of reach, or the branch moved meanwhile.
     """
-    deployment = request.deployment
-    store = open_store(arrivals.arrivals_url(deployment))
-    with dvc_repository.cloned(deployment, deployment.branch, "ingest") as workspace:
-        records = arrivals.load(workspace)
-        batch = arrivals.pending(store.url, store.items(), records)
-        return _join(workspace, deployment, store, batch, records, request.by)
+    store = open_store(arrivals.arrivals_url(request.deployment))
+    return _join(request.deployment, store, store.items(), request.by)
 
 
 def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item], by: str) -> Ingested:
@@ -56,11 +52,8 @@ def join_unlabelled(deployment: Deployment, store: Store, items: Sequence[Item],
         items: images; those that joined before, and other files, are skipped.
         by: who started it, for the record.
     """
-    with dvc_repository.cloned(deployment, deployment.branch, "ingest") as workspace:
-        images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
-        records = arrivals.load(workspace)
-        batch = arrivals.pending(store.url, images, records)
-        return _join(workspace, deployment, store, batch, records, by, from_production=True)
+    images = [item for item in items if PurePosixPath(item.key).suffix.lower() in IMAGE_SUFFIXES]
+    return _join(deployment, store, images, by, from_production=True)
 
 
 def run(project: Path) -> str:
@@ -75,31 +68,30 @@ def run(project: Path) -> str:
 
 
 def _join(
-    workspace: Path,
-    deployment: Deployment,
-    store: Store,
-    batch: list[Pair],
-    records: list[Record],
-    by: str,
-    from_production: bool = False,
+    deployment: Deployment, store: Store, items: Iterable[Item], by: str, from_production: bool = False
 ) -> Ingested:
-    if not batch:
-        return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
-    params = config.load(workspace)
-    tasks.require(params.task, "ingest")
-    root = _dataset(workspace, deployment)
-    staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
-    history = _history(records, store.url)
-    merger = Merger(root, params.ingest, history, from_production)
-    record = Record(store.url, by, merger.merge(staged))
-    _report(record)
-    if _added(record.outcomes):
-        _version(workspace, deployment)
-    changed = [versioning.DATA_FILE, record.save(workspace).as_posix()]
-    revision = versioning.commit(workspace, deployment.branch, changed, _message(record))
-    versioning.tag(workspace, revision)
-    quarantined = sum(outcome.outcome == "quarantined" for outcome in record.outcomes)
-    return Ingested(batch=record.batch, revision=revision, added=_added(record.outcomes), quarantined=quarantined)
+    """Merge those of the store's files that are new, and commit, tag and push the dataset."""
+    with dvc_repository.cloned(deployment, deployment.branch, "ingest") as workspace:
+        records = arrivals.load(workspace)
+        batch = arrivals.pending(store.url, items, records)
+        if not batch:
+            return Ingested(batch=None, revision=git("rev-parse", "HEAD", cwd=workspace))
+        params = config.load(workspace)
+        tasks.require(params.task, "ingest")
+        root = _dataset(workspace, deployment)
+        staged = stage(store, batch, workspace.parent / "batch", Dataset.load(root).classes)
+        merger = Merger(root, params.ingest, _history(records, store.url), from_production)
+        record = Record(store.url, by, merger.merge(staged))
+        quarantined = [outcome for outcome in record.outcomes if outcome.outcome == "quarantined"]
+        for outcome in quarantined:
+            log.warning("quarantined %s: %s", next(iter(outcome.versions)), outcome.reason)
+        added = _added(record.outcomes)
+        if added:
+            _version(workspace, deployment)
+        changed = [versioning.DATA_FILE, record.save(workspace).as_posix()]
+        revision = versioning.commit(workspace, deployment.branch, changed, _message(record))
+        versioning.tag(workspace, revision)
+        return Ingested(batch=record.batch, revision=revision, added=added, quarantined=len(quarantined))
 
 
 def _dataset(workspace: Path, deployment: Deployment) -> Path:
@@ -133,12 +125,6 @@ def _history(records: Sequence[Record], source: str) -> History:
 
 def _added(outcomes: Sequence[FileOutcome]) -> dict[str, int]:
     return dict(Counter(str(outcome.path).partition("/")[0] for outcome in outcomes if outcome.outcome in JOINED))
-
-
-def _report(record: Record) -> None:
-    for outcome in record.outcomes:
-        if outcome.outcome == "quarantined":
-            log.warning("quarantined %s: %s", next(iter(outcome.versions)), outcome.reason)
 
 
 def _message(record: Record) -> str:

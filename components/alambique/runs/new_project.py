@@ -108,11 +108,11 @@ def _import(data: str, target: Path, params: Params) -> None:
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make relative paths of weights absolute: a scheduled run has no working folder."""
-    owners = [(teacher, "weights") for teacher in (overrides.get("teacher") or {}).values()]
-    owners += [(network, "weights") for network in (overrides.get("networks") or {}).values()]
-    for section, key in owners:
-        if section and section.get(key) and (path := folder / Path(section[key]).expanduser()).exists():
-            section[key] = str(path.resolve())
+    for owners in (overrides.get("teacher") or {}, overrides.get("networks") or {}):
+        for owner in owners.values():
+            weights = (owner or {}).get("weights")
+            if weights and (path := folder / Path(weights).expanduser()).exists():
+                owner["weights"] = str(path.resolve())
     return overrides
 
 

@@ -71,13 +71,7 @@ class _Sources:
 
 
 def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], sources: _Sources) -> None:
-    """Write a folder of weights with its index.
-
-    Args:
-        target: inputs/teachers or inputs/students.
-        asked: URI and pinned sha256 by name.
-        sources: to download from.
-    """
+    """Write inputs/teachers or inputs/students with its index; `asked` has URI and pinned sha256 by name."""
     index: dict[str, Any] = read_json(target / INDEX) if (target / INDEX).exists() else {}
     with fresh_folder(target) as folder:
         entries = {}
@@ -97,7 +91,7 @@ def _champions(target: Path, params: Params, origin: str | None) -> None:
                 index[runtime] = None
                 continue
             run_artifacts.fetch_artifact(entry, target / runtime, origin, folder / runtime)
-            index[runtime] = {name: asdict(entry)[name] for name in ("model", "version", "tag", "digest")}
+            index[runtime] = entry.model_dump(include={"model", "version", "tag", "digest"})
         write_json(folder / INDEX, index)
 
 
@@ -115,7 +109,8 @@ def _take(
     if uri is None:
         return Weights()
     uri = sources.pin_revision(uri)
-    if previous and _same(uri, pin, previous[0]):
+    immutable = uri.startswith(CHAMPION) or weight_sources.immutable(uri)
+    if previous and previous[0].uri == uri and (immutable or (pin and previous[0].sha256 == pin)):
         copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile
         copy(previous[1], target)
     else:
@@ -127,8 +122,3 @@ def _take(
             "find out who replaced it, or pin the new bytes"
         )
     return Weights(uri, actual, target.name)
-
-
-def _same(uri: str, pin: str | None, previous: Weights) -> bool:
-    immutable = uri.startswith(CHAMPION) or weight_sources.immutable(uri)
-    return previous.uri == uri and (immutable or (pin is not None and previous.sha256 == pin))

@@ -15,8 +15,8 @@ from alambique.git import git
 from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decisions
 from alambique.pipeline.transfer import pull
-from alambique.registry import terminal
 from alambique.registry.ledger import Ledger
+from alambique.report import checks
 from alambique.report.terminal import print_leaderboard
 
 
@@ -37,7 +37,7 @@ def show(project: Path, console: Console) -> None:
     """Print the leaderboard, the gates' decisions if there are any, and the champions."""
     print_leaderboard(leaderboard.load(project / REPORT / "leaderboard.json"), console)
     if (path := project / DECISIONS).exists():
-        terminal.show(Decisions.model_validate(read_json(path)), console)
+        checks.show(Decisions.model_validate(read_json(path)), console)
     params = config.load(project)
     origin = Deployment.load(project).origin
     for runtime in params.runtimes:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from alambique.data import store
 from alambique.errors import ConfigurationError, DataError, TransientError
-from alambique.files import folder_sha256, sha256
 from alambique.registry.client import connect, reachable
 from alambique.runs import huggingface
 
@@ -17,7 +16,7 @@ MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/
 ASSET = re.compile(r"[\w.-]+\.pt")
 
 
-def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
+def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> None:
     """Copy the weights behind `uri` to the file `target`, or to the folder, if they are one.
 
     Args:
@@ -25,8 +24,6 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
             Ultralytics asset such as yolo26n.pt, or a folder: see `huggingface`.
         target: in an existing folder.
         tracking_uri: the MLflow of models:/.
-    Returns:
-        sha256 of the bytes; of a folder `files.folder_sha256`.
     Raises:
         ConfigurationError: `uri` is none of these.
         DataError: there is nothing there.
@@ -34,8 +31,7 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
     """
     if huggingface.is_folder(uri):
         huggingface.fetch(uri, target)
-        return folder_sha256(target)
-    if uri.startswith(store.S3):
+    elif uri.startswith(store.S3):
         store.download(uri, target)
     elif uri.startswith("models:/"):
         _model(pin_revision(uri, tracking_uri), target, tracking_uri)
@@ -43,7 +39,6 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> str:
         _asset(uri, target)
     else:
         _file(uri, target)
-    return sha256(target)
 
 
 def pin_revision(uri: str, tracking_uri: str | None) -> str:

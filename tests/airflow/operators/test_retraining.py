@@ -87,14 +87,10 @@ def test_other_runs_do_not_wait(origin: Path, run_type: str) -> None:
 
 
 def test_a_lock_is_known_to_be_of_one_run_by_its_tag(origin: Path) -> None:
-    recorded = last_lock_commit(str(origin), "refs/heads/main")
-    assert recorded is not None
-    assert recorded.recorded
+    assert last_lock_commit(str(origin), "refs/heads/main") == (RECORDED, True)
     git("--git-dir", str(origin), "tag", "--delete", "runs/r1")
     git("--git-dir", str(origin), "tag", "data/r1", "main~1")
-    by_hand = last_lock_commit(str(origin), "refs/heads/by-hand")
-    assert by_hand is not None
-    assert (by_hand.date, by_hand.recorded) == (RECORDED, False)
+    assert last_lock_commit(str(origin), "refs/heads/by-hand") == (RECORDED, False)
 
 
 GRAPH = Graph.of(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from alambique.data.dataset import Dataset
-from alambique.data.import_dataset import describe, import_dataset, label_of
+from alambique.data.import_dataset import import_dataset, label_of
 from alambique.errors import DataError
 
 
@@ -48,14 +48,16 @@ def test_a_roboflow_export_arrives_in_the_canonical_layout(roboflow: Path, scene
     assert content_of(tmp_path / "data") == content_of(scenes)
 
 
-def test_a_stale_path_of_another_machine_is_passed_over(dataset: Path) -> None:
+def test_a_stale_path_of_another_machine_is_passed_over(dataset: Path, tmp_path: Path) -> None:
     rewrite(dataset, path="/nowhere/datasets/digits")
-    assert len(describe(str(dataset)).splits["train"]) == 24
+    import_dataset(str(dataset), tmp_path / "imported")
+    assert len(Dataset.load(tmp_path / "imported").images("train")) == 24
 
 
 def test_path_is_where_splits_are(dataset: Path, tmp_path: Path) -> None:
     file = rewrite(dataset, path=str(dataset)).rename(tmp_path / "elsewhere.yaml")
-    assert len(describe(str(file)).splits["val"]) == 8
+    import_dataset(str(file), tmp_path / "imported")
+    assert len(Dataset.load(tmp_path / "imported").images("val")) == 8
 
 
 def test_a_split_may_be_a_list_file_and_a_list_of_folders(dataset: Path, scenes: Path, tmp_path: Path) -> None:
@@ -86,46 +88,46 @@ def test_only_the_last_folder_named_images_becomes_labels() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_missing_split_is_named_with_what_to_do(dataset: Path, split: str) -> None:
+def test_a_missing_split_is_named_with_what_to_do(dataset: Path, split: str, tmp_path: Path) -> None:
     rewrite(dataset, **{split: None})
     with pytest.raises(DataError, match=f"names no `{split}` split.*add `{split}: images/{split}`"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
-def test_a_folder_that_is_not_there_is_named(dataset: Path) -> None:
+def test_a_folder_that_is_not_there_is_named(dataset: Path, tmp_path: Path) -> None:
     rewrite(dataset, val="images/validation")
     with pytest.raises(DataError, match="val: images/validation is not in"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
-def test_a_split_without_images_is_named(dataset: Path) -> None:
+def test_a_split_without_images_is_named(dataset: Path, tmp_path: Path) -> None:
     shutil.rmtree(dataset / "images/val")
     (dataset / "images/val").mkdir()
     with pytest.raises(DataError, match="val: no images"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
-def test_a_split_without_labels_is_named_with_where_they_would_be(dataset: Path) -> None:
+def test_a_split_without_labels_is_named_with_where_they_would_be(dataset: Path, tmp_path: Path) -> None:
     shutil.rmtree(dataset / "labels/test")
     with pytest.raises(DataError, match=r"test: none of 8 images has labels.*labels/test/00000.txt"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
-def test_a_listed_image_that_is_not_there_is_named(dataset: Path) -> None:
+def test_a_listed_image_that_is_not_there_is_named(dataset: Path, tmp_path: Path) -> None:
     (dataset / "val.txt").write_text("images/val/nothing.png\n")
     rewrite(dataset, val="val.txt")
     with pytest.raises(DataError, match=r"lists images/val/nothing.png, which is not there"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
-def test_a_dataset_without_names_is_refused(dataset: Path) -> None:
+def test_a_dataset_without_names_is_refused(dataset: Path, tmp_path: Path) -> None:
     rewrite(dataset, names=None)
     with pytest.raises(DataError, match="names"):
-        describe(str(dataset))
+        import_dataset(str(dataset), tmp_path / "imported")
 
 
 def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no"):
-        describe(str(tmp_path / "nothing"))
+        import_dataset(str(tmp_path / "nothing"), tmp_path / "imported")
     with pytest.raises(DataError, match=r"holds no data.yaml"):
-        describe(str(tmp_path))
+        import_dataset(str(tmp_path), tmp_path / "imported")

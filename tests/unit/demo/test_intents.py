@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alambique.demo.intents import INTENTS, Intents
+from alambique.demo.intents import GRAMMAR, Intents
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -28,5 +28,5 @@ def test_equal_seeds_ask_equal_questions_and_none_twice(tmp_path: Path) -> None:
 def test_only_what_is_labelled_says_its_intent_and_each_as_often(tmp_path: Path) -> None:
     Intents(train=24, val=12, test=36, unlabelled=12).write(tmp_path / "asked")
     labels = [row["label"] for row in read(tmp_path / "asked" / "test.jsonl")]
-    assert {labels.count(intent) for intent in INTENTS} == {3}
+    assert {labels.count(intent) for intent in GRAMMAR.intents} == {3}
     assert not any("label" in row for row in read(tmp_path / "asked" / "unlabelled.jsonl"))

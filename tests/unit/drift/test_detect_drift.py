@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -41,9 +40,9 @@ def change_params(world: World, tmp_path: Path, **changes: object) -> None:
 
 def test_images_like_the_champions_have_not_drifted(world: World, alike: list[Path]) -> None:
     put(world, alike[:60])
-    found = drift(world.request)
-    assert (found.verdict, found.n, found.signals, found.ingested) == ("no_drift", 60, [], None)
-    folder = Path(str(found.report)).parent
+    message = drift(world.request)
+    assert (message.verdict, message.n, message.signals, message.ingested) == ("no_drift", 60, [], None)
+    folder = Path(str(message.report)).parent
     assert {path.name for path in folder.iterdir()} == {"drift.json", "report.html"}
     assert folder.parent == world.deployment.home / "drift"
     assert not list((world.deployment.home / "workspaces").glob("drift-*"))
@@ -53,11 +52,11 @@ def test_images_like_the_champions_have_not_drifted(world: World, alike: list[Pa
 
 def test_darker_images_have_and_join_the_dataset_once(world: World, alike: list[Path]) -> None:
     put(world, alike[:60], 0.5)
-    found, folder = compare_newest(world.request)
-    assert found.verdict == "drift"
-    assert "brightness" in found.signals
-    assert found.ingested is not None and sum(found.ingested.added.values()) >= 50
-    assert set(found.ingested.added) == {"unlabelled"}
+    message, folder = compare_newest(world.request)
+    assert message.verdict == "drift"
+    assert "brightness" in message.signals
+    assert message.ingested is not None and sum(message.ingested.added.values()) >= 50
+    assert set(message.ingested.added) == {"unlabelled"}
     rows = list(csv.DictReader((Path(str(folder)) / "to_label.csv").open()))
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, len(rows) + 1)]
     assert {row["key"] for row in rows} <= {path.name for path in alike[:60]}
@@ -74,8 +73,8 @@ def test_what_the_champion_learned_from_the_field_is_drift_no_more(world: World,
     for path in world.production.iterdir():
         path.unlink()
     put(world, alike[40:100], 0.5)
-    found, folder = compare_newest(world.request)
-    assert (found.verdict, found.signals, found.ingested) == ("no_drift", [], None)
+    message, folder = compare_newest(world.request)
+    assert (message.verdict, message.signals, message.ingested) == ("no_drift", [], None)
     result = read_json(Path(str(folder)) / "drift.json")
     assert result["familiar"] is True
     assert "brightness" in {signal["name"] for signal in result["signals"] if signal["drifted"]}
@@ -93,7 +92,7 @@ def promote_what_joined(world: World) -> None:
     ledger = Ledger(origin, "tiny-onnx")
     state = ledger.read()
     assert state is not None
-    entry = replace(state.champion, tag="runs/r2", digest="e" * 64)
+    entry = state.champion.model_copy(update={"tag": "runs/r2", "digest": "e" * 64})
     ledger.move(State(entry, state.champion), state.sha, "Promote")
 
 
@@ -110,7 +109,7 @@ def test_the_same_batch_has_the_same_verdict_on_another_machine(world: World, al
     other = world.request.model_copy(
         update={"deployment": world.deployment.model_copy(update={"home": world.deployment.home / "other"})}
     )
-    first, second = (compare_newest(request).folder for request in (world.request, other))
+    (_, first), (_, second) = (compare_newest(request) for request in (world.request, other))
     assert first is not None and second is not None and first != second
     for name in ("drift.json", "report.html"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -134,8 +133,8 @@ def test_what_cannot_be_read_is_passed_over(world: World, alike: list[Path]) -> 
     (world.production / "notes.txt").write_text("no image either")
     with (world.production / "huge.jpg").open("wb") as file:
         file.truncate(300 * 2**20)
-    found, folder = compare_newest(world.request)
-    assert (found.verdict, found.n) == ("no_drift", 50)
+    message, folder = compare_newest(world.request)
+    assert (message.verdict, message.n) == ("no_drift", 50)
     assert read_json(Path(str(folder)) / "drift.json")["batch"] == {"images": 50, "unreadable": 4}
 
 
@@ -158,9 +157,9 @@ def test_without_enough_images_that_the_network_never_saw_only_pixels_count(
     monkeypatch.setattr("alambique.drift.reference.MIN_IMAGES", 61)
     put(world, alike[:60])
     _, folder = compare_newest(world.request)
-    found = read_json(Path(str(folder)) / "drift.json")
-    assert found["reference"]["compared"] is False
-    assert {signal["source"] for signal in found["signals"]} == {"image"}
+    result = read_json(Path(str(folder)) / "drift.json")
+    assert result["reference"]["compared"] is False
+    assert {signal["source"] for signal in result["signals"]} == {"image"}
     assert "60 images, and" in (Path(str(folder)) / "report.html").read_text()
 
 
@@ -179,8 +178,8 @@ def test_a_damaged_image_of_the_reference_is_an_error(recorded: Path, world: Wor
 def dvc_object(recorded: Path, remote: Path, name: str) -> Path:
     from alambique.drift.dvc_files import files
 
-    with files(recorded / "project", Path("data")) as found:
-        oid = found.hashes[name].value
+    with files(recorded / "project", Path("data")) as tracked:
+        oid = tracked.hashes[name].value
     return remote / "files" / "md5" / oid[:2] / oid[2:]
 
 
@@ -222,8 +221,8 @@ def test_images_in_a_bucket_are_judged_too(world: World, alike: list[Path], tmp_
         for path in alike[:50]:
             client().upload_file(str(path), "bucket", f"field/{path.name}")
         deployment = world.deployment.model_copy(update={"production": "s3://bucket/field"})
-        found = drift(world.request.model_copy(update={"deployment": deployment}))
-    assert (found.verdict, found.n) == ("no_drift", 50)
+        message = drift(world.request.model_copy(update={"deployment": deployment}))
+    assert (message.verdict, message.n) == ("no_drift", 50)
 
 
 def test_a_project_that_watches_nothing_says_so(world: World) -> None:

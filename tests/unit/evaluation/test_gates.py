@@ -15,7 +15,7 @@ from alambique.config.params import Budget
 from alambique.evaluation import gates
 from alambique.messages import Check, Decisions, Version
 from alambique.registry import gate_command as registered
-from alambique.registry import terminal
+from alambique.report import checks
 
 NAME = "pico-onnx-int8"
 DIGEST = "a" * 64
@@ -304,8 +304,8 @@ def test_a_check_says_how_many_samples_it_rests_on(metric: str, n: int | None) -
 
 def test_all_candidates_of_a_leaderboard_are_judged() -> None:
     board: Any = leaderboard([row("teacher-main"), row(NAME), row("nano-onnx-fp32", map50_95=0.1), absent("onnx")])
-    found = {each.candidate: each.passed for each in gates.judge_all(board, [FLOOR])}
-    assert found == {NAME: True, "nano-onnx-fp32": False}
+    passed = {verdict.candidate: verdict.passed for verdict in gates.judge_all(board, [FLOOR])}
+    assert passed == {NAME: True, "nano-onnx-fp32": False}
 
 
 def decide(rows: list[dict[str, Any]], *wanted: Gate, of: Version | None = None) -> tuple[bool, list[str]]:
@@ -333,10 +333,9 @@ def test_a_candidate_measured_on_other_data_is_refused_even_without_a_comparison
 
 
 def choose(objective: str, champions: dict[str, str], *rows: dict[str, Any]) -> list[str]:
-    versions = [version(each["subject"], each["digest"]) for each in rows]
     board: Any = leaderboard(list(rows))
-    decisions = [registered.decide(each, board, [FLOOR]) for each in versions]
-    return [each.candidate for each in registered.challengers(decisions, board, objective, champions)]
+    decisions = [registered.decide(version(row["subject"], row["digest"]), board, [FLOOR]) for row in rows]
+    return [challenger.candidate for challenger in registered.challengers(decisions, board, objective, champions)]
 
 
 ACCURATE = row("pico-onnx-fp32", digest="1" * 64, map50_95=0.7, latency_p50_ms=9.0, size_mb=4.0)
@@ -376,7 +375,7 @@ def test_table_shows_reasons_and_challengers() -> None:
     rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
     decision = registered.decide(version(), rows, [FLOOR])
     text = io.StringIO()
-    terminal.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
+    checks.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
     for words in (
         "r1",
         f"{NAME} → tiny-onnx 1",

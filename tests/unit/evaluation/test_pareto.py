@@ -4,7 +4,7 @@ from typing import Any
 
 from factories.finished_run import row
 
-from alambique.evaluation.pareto import front
+from alambique.evaluation.build import pareto_front
 
 
 def point(name: str, accuracy: float | None, latency: float | None, size: float | None) -> Any:
@@ -12,7 +12,7 @@ def point(name: str, accuracy: float | None, latency: float | None, size: float 
 
 
 def names(*rows: Any) -> list[str]:
-    return [subject.removesuffix("-onnx-fp32") for subject in front(rows, "map50_95")]
+    return [subject.removesuffix("-onnx-fp32") for subject in pareto_front(rows, "map50_95")]
 
 
 def test_what_another_beats_in_everything_is_not_on_the_front() -> None:

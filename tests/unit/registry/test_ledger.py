@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,15 @@ from alambique.registry.ledger import Entry, Ledger, State
 
 
 def entry(version: str, by: str = "ann") -> Entry:
-    return Entry("tiny-onnx", version, "pico-onnx-int8", f"runs/{version}", version * 64, "9" * 64, by)
+    return Entry(
+        model="tiny-onnx",
+        version=version,
+        candidate="pico-onnx-int8",
+        tag=f"runs/{version}",
+        digest=version * 64,
+        gate_digest="9" * 64,
+        by=by,
+    )
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def ledger(origin: str) -> Ledger:
 
 def test_there_is_no_state_before_the_first_promotion(ledger: Ledger) -> None:
     assert ledger.read() is None
-    assert ledger.history() == []
+    assert ledger.commits() == []
 
 
 def test_a_move_is_what_everybody_reads_next(ledger: Ledger) -> None:
@@ -46,11 +53,12 @@ def test_a_stale_reader_cannot_move(ledger: Ledger) -> None:
     assert state and state.champion.version == "2"
 
 
-def test_history_says_what_was_done_newest_first(ledger: Ledger) -> None:
+def test_the_refs_history_says_what_was_done(ledger: Ledger) -> None:
     first = ledger.move(State(entry("1")), None, "Promote 1, decided by ann")
     second = ledger.move(State(entry("2")), first.sha, "Promote 2, decided by bob")
-    assert [change.message for change in ledger.history()] == ["Promote 2, decided by bob", "Promote 1, decided by ann"]
-    assert [change.sha for change in ledger.history()] == [second.sha, first.sha]
+    messages = git("log", "--reverse", "--format=%s", ledger.ref, cwd=Path(ledger.origin)).splitlines()
+    assert messages == ["Promote 1, decided by ann", "Promote 2, decided by bob"]
+    assert ledger.commits() == [first.sha, second.sha]
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -66,7 +74,7 @@ def test_of_many_promoters_at_once_one_wins(ledger: Ledger, exists: bool) -> Non
     with ThreadPoolExecutor(12) as pool:
         winners = [state for state in pool.map(attempt, range(12)) if state]
     assert winners == [ledger.read()]
-    assert len(ledger.history()) == 1 + exists
+    assert len(ledger.commits()) == 1 + exists
 
 
 def test_an_unreachable_origin_is_no_conflict(tmp_path: Path) -> None:
@@ -96,14 +104,15 @@ def test_an_entry_from_before_reasons_were_kept_is_read(ledger: Ledger, tmp_path
     write_json(tmp_path / "ledger.json", content)
     git("commit", "--quiet", "--all", "--message", "Promote 1, as it was written before", cwd=tmp_path)
     git("push", "--quiet", ledger.origin, f"HEAD:{ledger.ref}", cwd=tmp_path)
-    found = ledger.read()
-    assert found and found.champion == state.champion
+    old = ledger.read()
+    assert old and old.champion == state.champion
 
 
 def test_the_action_keeps_its_name_in_the_file() -> None:
-    content = replace(entry("1"), action="restored").to_json()
-    assert content["deed"] == "restored"
-    assert Entry.from_json(content) == replace(entry("1"), action="restored")
+    restored = entry("1").model_copy(update={"action": "restored"})
+    content = restored.model_dump(by_alias=True)
+    assert content["deed"] == "restored" and "action" not in content
+    assert Entry.model_validate(content) == restored
 
 
 def test_the_ledger_is_a_ref_of_its_own(ledger: Ledger) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,16 @@ def deployment(two_runs: str, server: None, tmp_path: Path) -> Deployment:
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What publishers asked of S3."""
-    seen: list[str] = []
-    make = publishing.client
+    calls: list[str] = []
+    connect = publishing.client
 
     def client() -> Any:
-        made = make()
-        made.meta.events.register("before-call.s3", lambda model, **_: seen.append(model.name))
-        return made
+        s3 = connect()
+        s3.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+        return s3
 
     monkeypatch.setattr(publishing, "client", client)
-    return seen
+    return calls
 
 
 def promote_(deployment: Deployment, run_id: str) -> Version:
@@ -133,9 +132,9 @@ def test_a_champion_is_published_and_reaches_a_device(deployment: Deployment, tm
         "sequence": 1,
     }
     content = json.loads(manifest)
-    listed = {each.pop("name"): each for each in content.pop("files")}
+    listed = {file.pop("name"): file for file in content.pop("files")}
     assert content.pop("schema") == 1
-    assert content.items() <= asdict(state.champion).items()
+    assert content.items() <= state.champion.model_dump().items()
     assert content.keys() >= {"gate_digest", "digest", "tag"}
     assert listed.keys() == {"model.onnx", "card.json"}
     for name, known in listed.items():
@@ -249,20 +248,20 @@ def test_of_many_publishers_while_the_ledger_moves_none_moves_the_pointer_back(
         files = ["--request", str(request), "--result", str(tmp_path / f"{index}.json")]
         return subprocess.Popen([sys.executable, "-m", "alambique.verbs", "publish", *files], text=True)
 
-    publishers, seen = [start(index) for index in range(8)], [1]
+    publishers, sequences = [start(index) for index in range(8)], [1]
     while any(publisher.poll() is None for publisher in publishers):
         rollback(RollbackRequest(deployment=deployment, model=MODEL, by="carol"))
         time.sleep(0.5)
-        seen.append(pointer(deployment)["sequence"])
+        sequences.append(pointer(deployment)["sequence"])
     assert [publisher.returncode for publisher in publishers] == [0] * 8
-    assert seen == sorted(seen) and len(set(seen)) > 2
+    assert sequences == sorted(sequences) and len(set(sequences)) > 2
     last = start(8)
     assert last.wait() == 0
     state = Ledger(deployment.origin, MODEL).read()
-    found = pointer(deployment)
-    assert state and (found["commit"], found["digest"]) == (state.sha, state.champion.digest)
-    assert found["sequence"] == len(Ledger(deployment.origin, MODEL).history()) > seen[-1]
-    newest = f"{deployment.releases}/{MODEL}/{found['manifest']}"
+    published = pointer(deployment)
+    assert state and (published["commit"], published["digest"]) == (state.sha, state.champion.digest)
+    assert published["sequence"] == len(Ledger(deployment.origin, MODEL).commits()) > sequences[-1]
+    newest = f"{deployment.releases}/{MODEL}/{published['manifest']}"
     assert Published(**read_json(tmp_path / "8.json")).releases == {MODEL: newest}
 
 

@@ -108,3 +108,12 @@ def test_a_log_is_as_wide_as_the_measures_ask_for(board: Leaderboard) -> None:
     print_leaderboard(board, Console(file=stream))
     assert "tales: 40 test texts" in stream.getvalue()
     assert "measure 8" in stream.getvalue() and "…" not in stream.getvalue()
+
+
+def test_the_class_that_is_found_least_is_the_weakest() -> None:
+    assert page.weakest({"red": 0.9, "white": 0.4, "platelet": 0.6}) == ("white", 0.4)
+
+
+def test_a_class_that_no_test_image_holds_is_not_the_weakest() -> None:
+    assert page.weakest({"red": 0.9, "white": None}) == ("red", 0.9)
+    assert page.weakest({"white": None}) is page.weakest({}) is None

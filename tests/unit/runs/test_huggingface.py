@@ -11,21 +11,20 @@ from alambique.runs import huggingface, weight_sources
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "given"
-    made.mkdir()
+    folder = tmp_path / "given"
+    folder.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "modeling_evil.py", "README.md", "pytorch.bin"):
-        (made / name).write_text(json.dumps({"name": name}))
-    return made
+        (folder / name).write_text(json.dumps({"name": name}))
+    return folder
 
 
 def test_a_folder_comes_without_code_and_pickles(folder: Path, tmp_path: Path) -> None:
-    digest = weight_sources.fetch(str(folder), tmp_path / "taken")
+    weight_sources.fetch(str(folder), tmp_path / "taken")
     assert {path.name for path in (tmp_path / "taken").iterdir()} == {
         "config.json",
         "model.safetensors",
         "tokenizer.json",
     }
-    assert len(digest) == 64
 
 
 def test_a_tokenizer_comes_alone(folder: Path, tmp_path: Path) -> None:

@@ -111,7 +111,15 @@ def origin(tmp_path: Path) -> str:
 
 
 def promote(origin: str, digest: str) -> None:
-    entry = Entry("demo-onnx", "3", "pico-onnx-fp32", "runs/r1", digest, "0" * 64, "a test")
+    entry = Entry(
+        model="demo-onnx",
+        version="3",
+        candidate="pico-onnx-fp32",
+        tag="runs/r1",
+        digest=digest,
+        gate_digest="0" * 64,
+        by="a test",
+    )
     Ledger(origin, "demo-onnx").move(State(entry), None, "Promote")
 
 

@@ -68,11 +68,7 @@ class VerbOperator(BaseOperator):
 
 
 class AssetOperator(VerbOperator):
-    """The base of what may add an event to an asset, with which Airflow starts other DAGs.
-
-    Args:
-        asset: the asset.
-    """
+    """The base of what may add an event to `asset`, with which Airflow starts other DAGs."""
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
         # An asset as an outlet has an event at every success; through an alias only where one is added.

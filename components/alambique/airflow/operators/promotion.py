@@ -76,11 +76,7 @@ class PromoteApprovedOperator(VerbOperator):
 
 
 class PublishOperator(VerbOperator):
-    """Puts new champions where devices fetch them from; returns `messages.Published`.
-
-    Args:
-        promoted: the output of the task that made them champions.
-    """
+    """Puts the champions that the task `promoted` made where devices fetch them; returns `messages.Published`."""
 
     verb, request, result = "publish", messages.PublishRequest, messages.Published
 
@@ -93,12 +89,7 @@ class PublishOperator(VerbOperator):
 
 
 class RollbackOperator(VerbOperator):
-    """Makes a model's previous champion its champion again; returns `messages.Promoted`.
-
-    Args:
-        model: the registered model, <project>-<runtime>.
-        why: the reason, for the record.
-    """
+    """Makes a model's previous champion its champion again; returns `messages.Promoted`."""
 
     verb, request, result = "rollback", messages.RollbackRequest, messages.Promoted
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,21 +23,10 @@ from alambique.pipeline.graph import Graph
 LOCK = "dvc.lock"
 
 
-@dataclass(frozen=True)
-class LockCommit:
-    """A commit that changed dvc.lock.
+def last_lock_commit(origin: str, revision: str) -> tuple[datetime, bool] | None:
+    """When dvc.lock was changed last, up to the commit `revision`, and whether by a recorded run; None: there is none.
 
-    Attributes:
-        date: when it was committed.
-        recorded: whether it is a recorded run, so that all entries of its lock belong together.
-    """
-
-    date: datetime
-    recorded: bool
-
-
-def last_lock_commit(origin: str, revision: str) -> LockCommit | None:
-    """The newest commit up to `revision` that changed dvc.lock; None: there is no lock yet.
+    All entries of a recorded run's lock belong together.
 
     Raises:
         TransientError: the origin is out of reach.
@@ -51,17 +39,14 @@ def last_lock_commit(origin: str, revision: str) -> LockCommit | None:
     if not line:
         return None
     date, _, tags = line.partition("\t")
-    return LockCommit(datetime.fromisoformat(date), bool(tags))
+    return datetime.fromisoformat(date), bool(tags)
 
 
 class CooldownOperator(BaseOperator):
     """Lets a run that asset events started wait until some hours after the last recorded one; no others.
 
-    While it waits it takes no worker's slot. Marked a success in Airflow's UI, it lets the run begin at once.
-
-    Args:
-        deployment: where the project runs; its texts may be Jinja templates.
-        hours: after the newest commit that changed dvc.lock on the branch.
+    While it waits, `hours` after the newest commit that changed dvc.lock on the branch, it takes no worker's slot.
+    Marked a success in Airflow's UI, it lets the run begin at once.
     """
 
     template_fields: Sequence[str] = ("deployment",)
@@ -85,19 +70,15 @@ class CooldownOperator(BaseOperator):
         last = last_lock_commit(self.deployment["origin"], f"refs/heads/{self.deployment['branch']}")
         if last is None:
             return None
-        end = min(last.date, now) + timedelta(hours=self.hours)  # a clock that is wrong must not add to the wait
+        changed_at, _ = last
+        end = min(changed_at, now) + timedelta(hours=self.hours)  # a clock that is wrong must not add to the wait
         return end if end > now else None
 
 
 class ChangesOperator(BaseBranchOperator):
     """Goes to the task `unchanged` and skips all else after it if the committed dvc.lock holds every stage's result.
 
-    The run's param `force`, if true, lets everything run all the same.
-
-    Args:
-        deployment, graph: as of the stages.
-        run: the snapshot's output.
-        unchanged: id of a task directly after this one.
+    The run's param `force`, if true, lets everything run all the same. `run` is the snapshot's output.
     """
 
     template_fields: Sequence[str] = ("deployment", "run")
@@ -113,17 +94,14 @@ class ChangesOperator(BaseBranchOperator):
         with permanent_errors_fail():
             run = messages.Run.model_validate(self.run)
             refuse_another_graph(run, self.graph)
-            to_run = changed(self.graph, run, recorded=self._recorded(run))
+            _, recorded = last_lock_commit(self.deployment["origin"], run.revision) or (None, False)
+            to_run = changed(self.graph, run, recorded=recorded)
         if to_run:
             self.log.info("dvc.lock does not hold the results of %s", ", ".join(to_run))
         elif not context["params"].get("force"):
             self.log.info("nothing changed since the last recorded run")
             return [self.unchanged]
         return sorted(self.downstream_task_ids - {self.unchanged})
-
-    def _recorded(self, run: Run) -> bool:
-        last = last_lock_commit(self.deployment["origin"], run.revision)
-        return last is not None and last.recorded
 
 
 def changed(graph: Graph, run: Run, *, recorded: bool) -> list[str]:

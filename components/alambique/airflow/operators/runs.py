@@ -1,4 +1,8 @@
-"""What surrounds the stages of a run: snapshot, register, gate, record; or its end when nothing changed."""
+"""What surrounds the stages of a run: snapshot, register, gate, record; or its end when nothing changed.
+
+Of their arguments, `run` is the snapshot's output, `stages` every stage's by name, `registered` the register task's,
+and `decisions` the gate task's.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,7 @@ from alambique.airflow.operators.base import AssetOperator, Output, VerbOperator
 
 
 class SnapshotOperator(VerbOperator):
-    """Freezes what the run starts from; returns a `messages.Run`.
-
-    Args:
-        digest: of the graph that the DAG was built from.
-    """
+    """Freezes what the run starts from, with the graph of this digest; returns a `messages.Run`."""
 
     verb, request, result = "snapshot", messages.SnapshotRequest, messages.Run
 
@@ -29,11 +29,7 @@ class SnapshotOperator(VerbOperator):
 
 
 class UnchangedOperator(VerbOperator):
-    """Ends a run for which nothing changed; returns `messages.Unchanged`.
-
-    Args:
-        run: the snapshot's output.
-    """
+    """Ends a run for which nothing changed; returns `messages.Unchanged`."""
 
     verb, request, result = "unchanged", messages.UnchangedRequest, messages.Unchanged
 
@@ -42,12 +38,7 @@ class UnchangedOperator(VerbOperator):
 
 
 class RegisterOperator(VerbOperator):
-    """Registers every candidate; returns `messages.Registered`.
-
-    Args:
-        run: the snapshot's output.
-        stages: every stage's output, by name.
-    """
+    """Registers every candidate; returns `messages.Registered`."""
 
     verb, request, result = "register", messages.RunRequest, messages.Registered
 
@@ -56,12 +47,7 @@ class RegisterOperator(VerbOperator):
 
 
 class GateOperator(VerbOperator):
-    """Judges every candidate; returns `messages.Decisions`. A candidate's failure is an answer, not an error.
-
-    Args:
-        run, stages: as of `RegisterOperator`.
-        registered: the register task's output.
-    """
+    """Judges every candidate; returns `messages.Decisions`. A candidate's failure is an answer, not an error."""
 
     verb, request, result = "gate", messages.GateRequest, messages.Decisions
 
@@ -78,10 +64,6 @@ class RecordOperator(AssetOperator):
     """Keeps the run in git, and adds an event with its tag to the asset if it has a challenger.
 
     Returns `messages.Recorded`.
-
-    Args:
-        run, stages: as of `RegisterOperator`.
-        decisions: the gate task's output.
     """
 
     verb, request, result = "record", messages.RecordRequest, messages.Recorded

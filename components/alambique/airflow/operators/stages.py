@@ -20,8 +20,7 @@ class StageOperator(VerbOperator):
     A stage whose result the committed dvc.lock already holds costs no ML process.
 
     Args:
-        graph: the pipeline that the DAG was built from.
-        stage: its name in `graph`.
+        graph: the pipeline that the DAG was built from, with `stage` in it.
         run: the snapshot's output.
         upstream: outputs of the stages whose outs this one depends on, by name.
     """

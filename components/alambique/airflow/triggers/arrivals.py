@@ -24,10 +24,7 @@ class ArrivalsTrigger(BaseEventTrigger):
 
     It looks by the verb `arrivals`. Whatever goes wrong is logged, and it goes on looking. It remembers nothing beyond
     its process: after a restart it fires again for what is still new, which the ingestion then finds, or has already.
-
-    Args:
-        deployment: where the project runs, as JSON; it holds no secret.
-        interval: seconds between two looks.
+    Between two looks it waits `interval` seconds.
     """
 
     def __init__(self, deployment: dict[str, Any], interval: float = 60) -> None:
@@ -40,7 +37,7 @@ class ArrivalsTrigger(BaseEventTrigger):
         return path, {"deployment": self.deployment, "interval": self.interval}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        seen, complaint = None, None
+        last_digest, complaint = None, None
         while True:
             pause = self.interval
             try:
@@ -54,9 +51,9 @@ class ArrivalsTrigger(BaseEventTrigger):
                 self.log.warning("looking for new data failed, and goes on: %s: %s", type(error).__name__, error)
             else:
                 complaint = None
-                if arrivals.new and arrivals.digest != seen:
+                if arrivals.new and arrivals.digest != last_digest:
                     yield TriggerEvent(arrivals.model_dump(mode="json"))  # type: ignore[no-untyped-call]
-                seen = arrivals.digest
+                last_digest = arrivals.digest
             await asyncio.sleep(pause)
 
     async def _look(self) -> Arrivals:
