@@ -14,7 +14,6 @@ from factories.airflow_project import environment, lay_out, make_origin, stand_i
 from alambique.local.services import runner_environment
 from alambique.pipeline import expansion
 
-
 STAGES = {
     "teacher": {"cmd": "true", "deps": ["data"], "outs": ["models/teacher"]},
     "control": {"cmd": "true", "deps": ["data"], "outs": ["models/control"]},

@@ -18,7 +18,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, checkpoint
 from alambique.stages import objectives
 from alambique.stages.work import costs, produce, teacher_sha256s, write_checkpoint_card
-from alambique.tasks.base import Task
+from alambique.tasks import Task
 from alambique.tasks.trainer_state import NO_PRIOR
 
 

@@ -14,8 +14,7 @@ from alambique.errors import DataError
 from alambique.files import read_json
 from alambique.layout import CARD, SOFT_LABELS, TEACHERS
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.reader import Cache
-from alambique.softlabels.shards import read_recipe
+from alambique.softlabels.reader import Cache, read_recipe
 from alambique.tasks.yolo.inspection.statistics import Statistics
 from alambique.tasks.yolo.samples import SAME_BOX
 from alambique.tasks.yolo.soft_label_rows import BoxRecipe
