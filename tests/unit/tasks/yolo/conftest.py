@@ -19,14 +19,13 @@ from alambique.tasks.yolo.dataset import YoloDataset
 
 prepare()
 
-HEADS = ("segment", "pose", "obb")
 NETWORK = {"family": "yolo26", "scale": [0.34, 0.0625, 256]}
 NOTHING = {"uri": None, "sha256": None, "file": None}
 
 
-@pytest.fixture(scope="session", params=HEADS)
+@pytest.fixture(scope="session", params=["segment", "pose", pytest.param("obb", marks=pytest.mark.slow)])
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> YoloDataset:
-    """Tiny scenes of each head."""
+    """Tiny scenes of each head; that of turned boxes goes through test_contract.py every day."""
     root = tmp_path_factory.mktemp(request.param) / "data"
     head_datasets.write(request.param, root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
     return YoloDataset.load(root, request.param)
