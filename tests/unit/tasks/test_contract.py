@@ -251,8 +251,8 @@ def test_exports_compute_what_their_checkpoint_does(run: Run) -> None:
             noise = run.task.noise(read_card(folder))
             outputs = open_program(run.task, folder, 1)(*noise), run.task.program(source, 1)(*noise)
             for artifact, checkpoint in zip(*outputs, strict=True):
-                # Sorted, since detections of nearly the same score come in any order; and which of them are the last to be
-                # kept may differ, a row or two of 84.
+                # Sorted, since detections of nearly the same score come in any order; and which of them are the last to
+                # be kept may differ, a row or two of 84.
                 assert artifact.shape == checkpoint.shape
                 equal = np.isclose(np.sort(artifact, None), np.sort(checkpoint, None), rtol=1e-2, atol=1e-3)
                 assert equal.mean() > (0.9 if run.params.task in BARELY_TRAINED else 0.9999)
