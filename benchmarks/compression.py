@@ -23,8 +23,7 @@ import typer
 from alambique import layout, tasks
 from alambique.files import read_json
 from alambique.layout import Candidate
-from alambique.process.cores import pinned
-from alambique.process.timing import measure, summarize
+from alambique.process.timing import measure, pinned, summarize
 from alambique.stages.benchmark import runner
 from benchmarks import common, student_yolo26n
 from benchmarks.common import Row

@@ -42,7 +42,7 @@ from alambique.config.detect import Network, Params
 from alambique.files import write_json
 from alambique.layout import DATA, INPUTS, WEIGHTS
 from alambique.softlabels import writer
-from alambique.stages import objectives
+from alambique.stages.distill import distillation_objective
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks import Task
 from alambique.tasks.cards import read_card
@@ -152,7 +152,7 @@ def _train(task: Task, project: Path, params: Params, target: Path) -> None:
         teachers = [project / layout.teacher(name) for name in params.teachers]
         objective = task.distillation_objective(model, dataset, params, cast("Any", {}), teachers)
     else:
-        objective = objectives.by_method(task, model, dataset, params, project)
+        objective = distillation_objective(task, model, dataset, params, project)
     task.train(model, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR)
 
 

@@ -33,8 +33,7 @@ from alambique.data.dataset import Dataset
 from alambique.layout import DATA, WEIGHTS, Candidate
 from alambique.process.timing import round_robin
 from alambique.stages.export import export
-from alambique.stages.opening import open_program
-from alambique.stages.work import write_checkpoint_card
+from alambique.stages.work import open_program, write_checkpoint_card
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import YoloDataset
 from benchmarks import common, datasets

@@ -19,8 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 import yaml
 
-from alambique.demo.demos import SCENES
-from alambique.demo.run import run_dag
+from alambique.demo.run import SCENES, run_dag
 from alambique.demo.scenes import Scenes
 from alambique.files import read_json
 from alambique.layout import DECISIONS

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alambique.process.exit_code import errors_exit
+from alambique.process.environment import errors_exit
 
 
 class ErrorsExit(TyperGroup):
@@ -138,7 +138,7 @@ def pull(
 @app.command()
 def drift(project: InProject = Path()) -> None:
     """Judge whether the newest images at `production` of alambique.yaml differ from those of the champion."""
-    from alambique.drift.command import run
+    from alambique.drift.detect_drift import run
     from alambique.process.environment import prepare
 
     prepare()

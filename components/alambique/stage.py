@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alambique.errors import ConfigurationError
-from alambique.process.environment import configure_logging, prepare
-from alambique.process.exit_code import errors_exit
+from alambique.process.environment import configure_logging, errors_exit, prepare
 from alambique.process.resume_dir import kept_on_laptop
 
 STAGES = (

@@ -15,8 +15,7 @@ from alambique import messages
 from alambique.files import write_text
 from alambique.messages import Message
 from alambique.process import lifeline
-from alambique.process.environment import prepare
-from alambique.process.exit_code import errors_exit
+from alambique.process.environment import errors_exit, prepare
 
 
 class Verb(NamedTuple):

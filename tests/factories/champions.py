@@ -12,10 +12,10 @@ import yaml
 from PIL import Image
 
 from alambique import config, runtimes, tasks
-from alambique.data.images import LABELLED
+from alambique.data.dataset import LABELLED
 from alambique.files import read_json, write_json
 from alambique.layout import CARD, DATA, Candidate
-from alambique.stages.candidate_card import write_candidate_card
+from alambique.stages.export import write_candidate_card
 from alambique.tasks.transformers import checkpoint, models, tokenizers
 from alambique.tasks.transformers.checkpoint import Network
 

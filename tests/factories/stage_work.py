@@ -23,8 +23,7 @@ from alambique.stages import prune as prune_stage
 from alambique.stages import quantize as quantize_stage
 from alambique.stages import soft_labels as soft_labels_stage
 from alambique.stages import teacher as teacher_stage
-from alambique.stages.opening import open_program
-from alambique.stages.work import Work
+from alambique.stages.work import Work, open_program
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo.decoding import rows, with_best_boxes
 

@@ -4,7 +4,6 @@ params          the sections of params.yaml that all tasks share
 detect, heads, classify, text, text_classify    each task's own sections
 gate_config     the gates' parameters; their verdicts are in `evaluation.gates`
 section         the models' base class and common types
-renamed         old keys, refused with their new names
 deployment      alambique.yaml: where a project runs
 """
 
@@ -20,7 +19,6 @@ from pydantic import ValidationError
 
 from alambique.config import classify, detect, heads, text, text_classify
 from alambique.config.params import Params
-from alambique.config.renamed import renamed
 from alambique.errors import ConfigurationError
 
 __all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
@@ -35,6 +33,16 @@ TASKS: dict[str, type[Params]] = {
     "obb": heads.Obb,
 }
 """The model of each task's params.yaml."""
+
+RENAMED = {
+    "arriving": "ingest",
+    "arriving.max_bad": "ingest.max_invalid_fraction",
+    "distill.fade": "distill.anneal",
+    "distill.min_trust": "distill.min_label_probability",
+    "networks.*.start": "networks.*.weights",
+    "prune.share": "prune.ratio",
+}
+"""Old key → new key; * is any name. An old key is refused with its new name."""
 
 
 def load(project: Path) -> Params:
@@ -51,7 +59,7 @@ def parse(content: Any, source: str) -> Params:
     task = content.get("task", "detect") if isinstance(content, dict) else "detect"
     if task not in TASKS:
         raise ConfigurationError(f"{source}: task: there is no task {task!r}; the tasks are {', '.join(TASKS)}")
-    if isinstance(content, dict) and (lines := renamed(content)):
+    if isinstance(content, dict) and (lines := _renamed(content)):
         raise ConfigurationError("\n".join(f"{source}: {line}" for line in lines))
     try:
         # As JSON, since only there strict types let a list be a tuple: YAML has no tuples.
@@ -84,3 +92,24 @@ def describe(error: ValidationError, source: str) -> str:
         value = "" if isinstance(item["input"], dict) else f" (got {shown})"
         lines.append(f"{source}: {path}: {message}{value}")
     return "\n".join(lines)
+
+
+def _renamed(content: Any) -> list[str]:
+    """One line for each old key in the content of a params.yaml, with its new name."""
+    networks = content.get("networks")
+    networks = networks if isinstance(networks, dict) else {}
+    lines = []
+    for old, new in RENAMED.items():
+        for name in networks if "*" in old else ["*"]:
+            key = old.replace("*", name)
+            if _holds(content, key.split(".")):
+                lines.append(f"{key}: this key is {new.replace('*', name)} now; rename it")
+    return lines
+
+
+def _holds(content: Any, path: list[str]) -> bool:
+    for key in path:
+        if not isinstance(content, dict) or key not in content:
+            return False
+        content = content[key]
+    return True

@@ -1,6 +1,6 @@
 """Datasets: reading them, checking them, and merging new files into them.
 
-images, dataset    datasets in the layout of YOLO, read-only: images, and images with boxes
+dataset            datasets in the layout of YOLO, read-only: images, and images with boxes
 import_dataset     any YOLO data.yaml, or a dataset that Ultralytics downloads, copied into that layout
 manifest           facts about every file, as tables
 contract           the data contract of images and boxes: Great Expectations' rules on these tables

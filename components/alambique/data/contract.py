@@ -11,8 +11,8 @@ from typing import Any
 
 import great_expectations.expectations as gxe
 
+from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.expectations import Suites
-from alambique.data.images import LABELLED, SPLITS
 
 MIN_SIDE = 10
 """Pixels. Ultralytics drops smaller images without failing, and the splits would no longer be what they say."""

@@ -1,6 +1,6 @@
 """Drift: whether production images still have the distribution that the champion was trained on. Detection only so far.
 
-detect_drift        verb `drift`, from the newest images to the verdict
+detect_drift        verb `drift` and `alambique drift`, from the newest images to the verdict
 production_batch    the newest production images, downloaded and checked
 reference           what they are compared with: features of the champion's dataset
 features            the features of either side, and their storage
@@ -9,8 +9,6 @@ comparisons         which statistics are compared, and by which test; effect siz
 two_sample_tests    Kolmogorov-Smirnov, MMD and chi-squared tests, and the correction for their number: add a test here
 performance         the headline metric on labelled production images
 label_selection     which images to label first
-verdict             drift.json, and the verdict in words
+verdict             drift.json, the verdict in words and in MLflow
 page                the verdict's page
-dvc_files           single files of a DVC-tracked folder
-mlflow_log, command the verdict in MLflow, and in a terminal
 """

@@ -5,8 +5,14 @@ A verdict is stored in `home` under a key of its inputs: a check every hour comp
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from alambique import config, tasks
 from alambique.config import Params
@@ -16,7 +22,6 @@ from alambique.data.store import Item, Store, open_store
 from alambique.drift import (
     comparisons,
     label_selection,
-    mlflow_log,
     page,
     performance,
     production_batch,
@@ -30,6 +35,12 @@ from alambique.errors import ConfigurationError
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.messages import Drift, DriftRequest, Ingested
 from alambique.pipeline import dvc_repository
+from alambique.report.terminal import WIDTH
+
+NO_VERDICT = {
+    "no_champion": "There is no champion yet to compare with: run the distill DAG, and promote a challenger",
+    "too_few": "{n} readable images are too few for a verdict; `drift.min_images` of params.yaml says how many do",
+}
 
 
 def drift(request: DriftRequest) -> Drift:
@@ -66,7 +77,7 @@ def compare_newest(request: DriftRequest) -> tuple[Drift, Path | None]:
             _judge(name, folder, champion, fetched, deployment, params)
     result = read_json(folder / verdict.RESULT)
     joined = _join(deployment, store, pairs, result, request.by)
-    report = mlflow_log.log(deployment.tracking_uri, result, folder) or str(folder / verdict.PAGE)
+    report = verdict.log_to_mlflow(deployment.tracking_uri, result, folder) or str(folder / verdict.PAGE)
     message = Drift(
         verdict=result["verdict"],
         n=result["batch"]["images"],
@@ -115,3 +126,38 @@ def _join(deployment: Deployment, store: Store, pairs: list[Pair], result: dict[
 
     items: list[Item] = [pair.image for pair in pairs if pair.image]
     return join_unlabelled(deployment, store, items, by)
+
+
+def run(project: Path, console: Console | None = None) -> None:
+    """Compare the newest production images, and print the verdict; raises as `detect_drift.drift`."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    message, folder = compare_newest(DriftRequest(deployment=Deployment.load(project), by=getpass.getuser()))
+    if folder is None:
+        console.print(NO_VERDICT[message.verdict].format(n=message.n), highlight=False)
+        return
+    result = read_json(folder / verdict.RESULT)
+    console.print(table(result))
+    console.print(escape(verdict.sentence(result)), highlight=False)
+    if joined := message.ingested:
+        count = sum(joined.added.values())
+        console.print(f"{count} of them joined the dataset without labels", highlight=False)
+        console.print(f"Images to label first: {folder / verdict.TO_LABEL}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {message.report}", highlight=False, soft_wrap=True)
+
+
+def table(result: dict[str, Any]) -> Table:
+    """One line for each signal in `result`, the content of drift.json."""
+    lines = Table(title=result["project"], title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for column in ("signal", "of", "test"):
+        lines.add_column(column, no_wrap=True)
+    for column in ("statistic", "p", "adjusted", "effect"):
+        lines.add_column(column, justify="right", no_wrap=True)
+    lines.add_column("verdict", no_wrap=True)
+    for signal in result["signals"]:
+        effect = "" if signal["effect"] is None else f"{signal['measure']} {signal['effect']:.3g}"
+        figures = (f"{signal[name]:.3g}" for name in ("statistic", "p", "adjusted"))
+        drifted = "[red]drifted[/]" if signal["drifted"] else ""
+        lines.add_row(signal["name"], signal["source"], signal["test"], *figures, effect, drifted)
+    return lines

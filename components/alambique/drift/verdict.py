@@ -1,4 +1,4 @@
-"""The verdict on a batch: the content of drift.json, a sentence, and the list of images to label."""
+"""The verdict on a batch: drift.json, a sentence, the list of images to label, and a run in MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from alambique.drift.performance import Performance
 from alambique.drift.production_batch import Fetched
 from alambique.drift.reference import MIN_IMAGES, Champion
 from alambique.files import write_text
+from alambique.registry.client import connect, forgiving, reachable
 from alambique.registry.ledger import Entry
+from alambique.registry.tracking import Child, start_run
 
 RESULT, PAGE, TO_LABEL = "drift.json", "report.html", "to_label.csv"
 SCHEMA = 1
@@ -109,3 +111,51 @@ def write_list(path: Path, choices: Sequence[Choice], fetched: Fetched) -> None:
     for rank, choice in enumerate(choices, 1):
         writer.writerow([rank, fetched.items[choice.place].key, f"{choice.uncertainty:.4f}", choice.why])
     write_text(path, stream.getvalue())
+
+
+def log_to_mlflow(tracking_uri: str | None, result: dict[str, Any], folder: Path) -> str | None:
+    """Log a verdict as a run of the project's experiment, once: its figures as metrics, and the files in `folder`.
+
+    Returns:
+        the URL of the report on an MLflow server; None without a server.
+    Raises:
+        TransientError: MLflow is out of reach.
+    """
+    if tracking_uri is None:
+        return None
+    champion = result["champion"]
+    tags = {
+        "alambique.drift": result["verdict"],
+        "alambique.champion": champion["tag"],
+        "alambique.candidate": champion["candidate"],
+        "alambique.data": champion["data"],
+    }
+    run_id = start_run(tracking_uri, result["project"], f"drift-{result['id']}", tags)
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        info = client.get_run(run_id).info
+    if info.status != "FINISHED":
+        with forgiving("log a verdict on drift"):
+            for path in sorted(folder.iterdir()):
+                client.log_artifact(run_id, str(path))
+            child = Child(client, run_id)
+            child.log_metrics(mlflow_metrics(result))
+            child.end("FINISHED")
+    if not tracking_uri.startswith(("http://", "https://")):
+        return None
+    return f"{tracking_uri.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{run_id}/artifacts/report.html"
+
+
+def mlflow_metrics(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a verdict, as nested mappings."""
+    columns = ("statistic", "p", "adjusted", "effect")
+    figures = {signal["name"]: {key: signal[key] for key in columns} for signal in result["signals"]}
+    measured = result["performance"] or {}
+    sides = {side: measured[side]["value"] for side in ("production", "test") if measured}
+    return {
+        "n": result["batch"]["images"],
+        "unreadable": result["batch"]["unreadable"],
+        "drift": int(result["verdict"] == "drift"),
+        **figures,
+        "performance": sides,
+    }

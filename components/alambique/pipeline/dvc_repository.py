@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.files import scratch
 from alambique.git import git
 from alambique.messages import LockEntry
-from alambique.process.scratch import scratch
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

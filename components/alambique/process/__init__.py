@@ -1,1 +1,1 @@
-"""What every process of a stage needs: environment, lifeline, scratch folders, live metrics, resume folder, sandbox."""
+"""What every process of a stage needs: environment, lifeline, live metrics, resume folder, sandbox, timing."""

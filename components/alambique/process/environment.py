@@ -1,4 +1,5 @@
-"""The process that every stage runs in: its environment, set before any ML library is imported, and its log."""
+"""The process that a stage or command runs in: its environment, set before any ML library is imported, its log, and how
+it ends on an error."""
 
 from __future__ import annotations
 
@@ -6,7 +7,11 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from alambique.errors import AlambiqueError, write_error
 
 SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -18,6 +23,8 @@ SETTINGS = {
     "YOLO_OFFLINE": "true",
     "YOLO_VERBOSE": "true",
 }
+
+RED, RESET = "\033[31m", "\033[0m"
 
 
 def prepare() -> None:
@@ -40,3 +47,18 @@ def configure_logging() -> None:
     logger = logging.getLogger("alambique")
     logger.setLevel(logging.INFO)
     logger.addHandler(logging.StreamHandler(sys.stdout))
+
+
+@contextmanager
+def errors_exit() -> Iterator[None]:
+    """Turn an error raised on purpose into one line and its exit code; leave every error in $ALAMBIQUE_ERROR_FILE."""
+    try:
+        yield
+    except AlambiqueError as error:
+        write_error(error)
+        line = f"{type(error).__name__}: {error}\n"
+        sys.stderr.write(f"{RED}{line}{RESET}" if sys.stderr.isatty() else line)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        write_error(error)
+        raise

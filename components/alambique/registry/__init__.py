@@ -5,8 +5,8 @@ client                   connections to MLflow, and what its failures mean for a
 checkout                 a clone at a run's commit, with the outs that a verb needs
 model_versions           verb `register`: a registered model a runtime, a version an artifact
 pyfunc                   how a registered version is loaded by MLflow
-gate_command             verb `gate`: judges the registered versions; the gates themselves are in `evaluation.gates`
-gate_report              the gates' decisions of a recorded run
+gate_command             verb `gate`: judges the registered versions, and reads the decisions of a recorded run; the
+                         gates themselves are in `evaluation.gates`
 approval_request         verb `propose`: the text and tables that an approval in Airflow shows
 ledger                   who is champion, and its columns (`Entry`)
 promotion, aliases       verbs `promote` and `rollback`, and MLflow's aliases that follow the ledger

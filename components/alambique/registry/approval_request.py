@@ -14,7 +14,7 @@ from alambique.messages import Check, Decision, Proposal, ProposeRequest, Versio
 from alambique.registry import run_artifacts
 from alambique.registry.checkout import LEADERBOARD
 from alambique.registry.client import connect, forgiving, reachable
-from alambique.registry.gate_report import GateReport, read_gate_report
+from alambique.registry.gate_command import GateReport, read_gate_report
 from alambique.registry.tracking import RUN
 from alambique.report.checks import figure, interval
 from alambique.report.figures import number, points

@@ -1,4 +1,4 @@
-"""The verb `gate`: judge every registered version by the run's leaderboard, and name the challengers.
+"""The verb `gate`, and its decisions on a recorded run, read from the run's commit.
 
 The gates are in `evaluation.gates`; their parameters in `config.gate_config`.
 """
@@ -6,14 +6,18 @@ The gates are in `evaluation.gates`; their parameters in `config.gate_config`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from alambique import config
 from alambique.config.gate_config import Gate
-from alambique.errors import IntegrityError
+from alambique.errors import ConfigurationError, IntegrityError
 from alambique.evaluation import gates, leaderboard
 from alambique.evaluation.leaderboard import Leaderboard, rank
-from alambique.layout import REPORT
+from alambique.files import sha256
+from alambique.git import fetched
+from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decision, Decisions, GateRequest, Version
+from alambique.pipeline import dvc_repository
 from alambique.registry import aliases
 from alambique.registry.checkout import LEADERBOARD, checked_out
 from alambique.report import checks
@@ -86,3 +90,36 @@ def champion_digests(versions: Iterable[Version], board: Leaderboard) -> dict[st
         if row and row["present"] and row["digest"]:
             digests[version.model] = row["digest"]
     return digests
+
+
+class GateReport(NamedTuple):
+    """The gates' verdicts on all candidates of one recorded run.
+
+    Attributes:
+        tag: the run's git tag.
+        sha256: of its decisions.json.
+        outs: paths that the commit's dvc.lock has an entry for.
+    """
+
+    tag: str
+    decisions: Decisions
+    sha256: str
+    outs: frozenset[str]
+
+
+def read_gate_report(origin: str, tag: str) -> GateReport:
+    """The gate report of a recorded run, from its commit in `origin`, without a clone.
+
+    Raises:
+        ConfigurationError: there is no such tag, or no run was recorded at it.
+        TransientError: the origin is out of reach.
+    """
+    with fetched(origin, f"refs/tags/{tag}", "--depth=1") as (folder, commit):
+        if commit is None:
+            raise ConfigurationError(f"{origin} has no tag {tag}; `git ls-remote --tags` lists the recorded runs")
+        path = folder / DECISIONS
+        if not path.is_file():
+            raise ConfigurationError(f"{tag} holds no {DECISIONS}: it is not a recorded run; give the tag of one")
+        entries = dvc_repository.lock_entries(folder).values()
+        outs = frozenset(str(out["path"]) for entry in entries for out in entry.get("outs", ()))
+        return GateReport(tag, Decisions.model_validate_json(path.read_text()), sha256(path), outs)

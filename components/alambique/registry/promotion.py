@@ -7,7 +7,7 @@ from alambique.errors import ConfigurationError, ConflictError, IntegrityError, 
 from alambique.layout import CANDIDATES, DECISIONS
 from alambique.messages import Promoted, PromoteRequest, RollbackRequest, Version
 from alambique.registry import aliases
-from alambique.registry.gate_report import GateReport, read_gate_report
+from alambique.registry.gate_command import GateReport, read_gate_report
 from alambique.registry.ledger import Entry, Ledger, State
 
 

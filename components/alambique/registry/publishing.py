@@ -40,9 +40,8 @@ from typing import Any, NamedTuple
 from alambique.config.deployment import Deployment
 from alambique.data.store import S3, client, reaching
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, TransientError
-from alambique.files import json_text, sha256
+from alambique.files import json_text, scratch, sha256
 from alambique.messages import Published, PublishRequest
-from alambique.process.scratch import scratch
 from alambique.pull import MANIFEST, POINTER, SCHEMA
 from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry, Ledger

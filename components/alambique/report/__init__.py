@@ -1,7 +1,7 @@
 """What a run's figures look like to people: the page report.html, and tables in a terminal.
 
 page, report.html.j2      the run's report; sections in other templates: artifacts, production, search
-verdict, figures          sentences about distillation, and how numbers are written
+figures                   how numbers are written, and sentences about distillation
 plots, pictures           inline SVG plots, test samples with predictions
 search                    the search for a budget in words, and the format of search/choice.json
 checks                    the gates' verdicts and decisions in a terminal (`alambique gate`, the verb `gate`)

@@ -1,10 +1,15 @@
-"""Format figures for the page and the terminal; an unknown one is a dash."""
+"""Figures as people read them: with units and signs, an unknown one a dash; the gain by distillation in sentences."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from alambique.evaluation.leaderboard import Delta, Gain
+
 UNKNOWN = "–"
+
+SHOWN = 0.0005
+"""Smallest gain, 0 to 1, that is not shown as 0.0 points."""
 
 
 def points(share: float | None) -> str:
@@ -44,3 +49,44 @@ def count(value: float | None) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
+
+
+def outcome(gain: Gain | None) -> Literal["gain", "loss", "even"]:
+    """A gain or a loss if the interval excludes zero and the gain is at least `SHOWN`."""
+    if gain is None or gain["low"] <= 0 <= gain["high"] or abs(gain["value"]) < SHOWN:
+        return "even"
+    return "gain" if gain["value"] > 0 else "loss"
+
+
+def verdict(student: str, gain: Gain | None, label: str) -> str:
+    """One sentence: better, worse or undecided, by how many points of the headline `label`, with the 95 % interval."""
+    if gain is None:
+        return (
+            f"The gain of {student} by distillation is unknown: "
+            f"a distilled student or a control has no {label} on today's test split."
+        )
+    figures = f"points of {label} {interval(gain)}"
+    match outcome(gain):
+        case "gain":
+            return f"Distillation made {student} better by {points(gain['value'])} {figures}."
+        case "loss":
+            return f"Distillation made {student} worse by {points(-gain['value'])} {figures}."
+    return f"The gain of {student} by distillation is not significant: {signed(gain['value'])} {figures}."
+
+
+def interval(gain: Gain | Delta) -> str:
+    """The interval in points: [−0.3, +1.2]."""
+    return f"[{signed(gain['low'])}, {signed(gain['high'])}]"
+
+
+def scope(seeds: int, images: int | None, samples: str) -> str:
+    """Which sources of variance the interval covers."""
+    if seeds == 1:
+        return (
+            f"Distilled minus control, one training of each: the 95 % interval covers the choice of the {images} test "
+            f"{samples} only, not the randomness of training. More `seeds` in params.yaml would."
+        )
+    return (
+        f"Distilled minus control, the mean of all {seeds} seeds: the 95 % interval covers the choice of the {images} "
+        f"test {samples} and the randomness of training, as far as so many seeds show it."
+    )

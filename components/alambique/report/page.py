@@ -12,10 +12,9 @@ from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
 from alambique.report import checks, plots, search
-from alambique.report.figures import count, in_unit, number, points, signed, singular
+from alambique.report.figures import count, in_unit, interval, number, outcome, points, scope, signed, singular, verdict
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
-from alambique.report.verdict import interval, outcome, scope, verdict
 
 SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}
 EXPORTS = {"pruned", "candidate", "champion"}

@@ -8,8 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
-from alambique.report.figures import count, in_unit, number, signed
-from alambique.report.verdict import scope, verdict
+from alambique.report.figures import count, in_unit, number, scope, signed, verdict
 
 WIDTH = 100
 

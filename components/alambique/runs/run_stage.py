@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alambique.files import fresh_folder, write_json
+from alambique.layout import CARD, EvaluationTarget, evaluation, evaluation_metrics
 from alambique.messages import StageRequest, StageResult
+from alambique.pipeline.graph import Stage
 from alambique.pipeline.keys import Inputs
 from alambique.pipeline.workspace import Track, workspace
 from alambique.registry.tracking import stage_run
-from alambique.stages.absent import write_absent
 from alambique.stages.validate import VERDICT, require_valid
 
 
@@ -47,3 +50,23 @@ def _track(request: StageRequest) -> Track:
             yield succeeded
 
     return track
+
+
+def write_absent(stage: Stage, project: Path) -> bool:
+    """Write the outs of `stage` if it evaluates a champion that does not exist, for which no runtime is needed.
+
+    Reads   inputs/champions/
+    Writes  evaluations/<champion>/, metrics/evaluate/<champion>.json
+    Returns whether it did; if not, the stage has to run
+    """
+    match shlex.split(stage.cmd) if isinstance(stage.cmd, str) else ():
+        case ["python", "-m", "alambique.stage", "evaluate", name] if name.startswith("champion-"):
+            champion = EvaluationTarget.parse(name)
+        case _:
+            return False
+    if (project / champion.folder / CARD).exists():
+        return False
+    with fresh_folder(project / evaluation(name)):
+        pass
+    write_json(project / evaluation_metrics(name), {"subject": name, "present": False})
+    return True

@@ -17,10 +17,9 @@ from alambique import config, tasks
 from alambique.config import Params
 from alambique.files import write_json
 from alambique.layout import CARD, METRICS, EvaluationTarget, evaluation_targets
-from alambique.process.cores import pinned
-from alambique.process.timing import cpu, measure, round_robin, summarize
+from alambique.process.timing import cpu, measure, pinned, round_robin, summarize
 from alambique.stages import cold_start
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 

@@ -23,7 +23,7 @@ from alambique import tasks
 from alambique.errors import TransientError
 from alambique.files import read_json, write_json
 from alambique.process.environment import prepare
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks.cards import read_card
 
 TIMEOUT = 300

@@ -10,15 +10,17 @@ student does better is what the teacher and the unlabelled samples are worth.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alambique.config import Params
 from alambique.data.inputs import given
 from alambique.evaluation.measures import Metrics
-from alambique.layout import DATA, INPUTS, checkpoint
-from alambique.stages import objectives
-from alambique.stages.work import costs, produce, teacher_sha256s, write_checkpoint_card
+from alambique.layout import DATA, INPUTS, SOFT_LABELS, checkpoint
+from alambique.softlabels.reader import Cache
+from alambique.stages.work import costs, produce, teacher_folders, teacher_sha256s, write_checkpoint_card
 from alambique.tasks import Task
+from alambique.tasks.base import Network, Objective
+from alambique.tasks.cards import read_card
 from alambique.tasks.trainer_state import NO_PRIOR
 
 
@@ -39,10 +41,10 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
         weights, source = given(project / INPUTS / "students", student)
         network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
         if kind == "distilled":
-            objective = objectives.by_method(task, network, dataset, params, project)
+            objective = distillation_objective(task, network, dataset, params, project)
             teachers = teacher_sha256s(project, params)
         else:
-            objective, teachers = objectives.by_labels(task, network, dataset, params), []
+            objective, teachers = label_objective(task, network, dataset, params), []
         metrics = task.train(
             network, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR
         )
@@ -59,3 +61,25 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
         return {**metrics, **costs(card)}
 
     produce(project, checkpoint(student, kind, seed), metrics, work)
+
+
+def label_objective(task: Task, network: Network, dataset: Any, params: Params) -> Objective:
+    """Labels alone; as many samples an epoch as with soft labels, so that both train for equally many steps."""
+    samples = dataset.size("train") + dataset.size("unlabelled")
+    return task.label_objective(network, dataset, params, samples)
+
+
+def distillation_objective(task: Task, network: Network, dataset: Any, params: Params, project: Path) -> Objective:
+    """The objective of `distill.method`, by which pruned students recover, too.
+
+    The cache is opened whatever the method takes of it: it is an input of the stage, and a damaged one is refused.
+
+    Raises:
+        IntegrityError: the cache is damaged, or was made from other samples or by other teachers than today's.
+    """
+    if params.distill.method == "none":
+        return label_objective(task, network, dataset, params)
+    teachers = teacher_folders(project, params)
+    recipe = task.soft_label_recipe([read_card(folder) for folder in teachers], dataset, params)
+    cache = Cache.open(project / SOFT_LABELS, recipe)
+    return task.distillation_objective(network, dataset, params, cache, teachers)

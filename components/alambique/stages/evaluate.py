@@ -13,8 +13,7 @@ import torch
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CARD, DATA, EvaluationTarget, checkpoint, evaluation
-from alambique.stages.opening import open_program
-from alambique.stages.work import produce
+from alambique.stages.work import open_program, produce
 from alambique.tasks import Task
 from alambique.tasks.cards import identity, read_card, require_made_of
 

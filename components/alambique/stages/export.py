@@ -6,16 +6,24 @@ Writes  candidates/<student>-<runtime>-fp32/, metrics/export/<student>-<runtime>
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from alambique import runtimes
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
-from alambique.layout import Candidate, checkpoint
-from alambique.stages.candidate_card import write_candidate_card
+from alambique.files import sha256, write_json, write_text
+from alambique.layout import CARD, Candidate, artifact_digest, checkpoint
+from alambique.runtimes.base import TensorSpec
 from alambique.stages.work import produce
 from alambique.tasks import Task
+from alambique.tasks.base import Card
 from alambique.tasks.cards import read_card
+
+EXAMPLE = "example.py"
+"""Uses the artifact with nothing but its runtime, NumPy and what reads a sample."""
 
 
 def run(project: Path, student: str, runtime: str) -> None:
@@ -46,3 +54,52 @@ def export(project: Path, task: Task, candidate: Candidate, target: Path) -> Met
     task.copy_beside(source, target)
     opset = {"opset": network.opset} if runtime.from_graph else {}
     return write_candidate_card(task, candidate, card, target, tensors, **opset)
+
+
+def write_candidate_card(
+    task: Task, candidate: Candidate, source: Card, target: Path, tensors: Sequence[TensorSpec], **details: Any
+) -> Metrics:
+    """Lay an example of its use beside the artifact in `target`, and describe all of it in card.json.
+
+    Args:
+        source: card of the pruned checkpoint that the artifact was made of.
+        target: holds the artifact's files and what belongs beside them, and nothing else.
+        details: more that belongs on the card and among the metrics.
+    Returns:
+        the stage's metrics: what the card says in plain numbers.
+    """
+    runtime = runtimes.load(candidate.runtime)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    metrics = {
+        "parameters": source["parameters"],
+        "macs": source["macs"],
+        "size_bytes": sum(path.stat().st_size for path in files),
+        **details,
+    }
+    card = {
+        "task": task.name,
+        "candidate": candidate.name,
+        **candidate._asdict(),
+        "arithmetic": runtime.arithmetic if candidate.precision == "fp32" else f"int{details.get('bits', 8)}",
+        "file": runtime.file,
+        "classes": source["classes"],
+        **task.artifact(source, candidate.runtime, tensors),
+        "checkpoint_sha256": source["sha256"],
+        "producers": _producers(task, candidate, source),
+        **metrics,
+    }
+    write_text(target / EXAMPLE, task.example(card, candidate.runtime))
+    described = [*files, target / EXAMPLE]
+    card["files"] = {path.relative_to(target).as_posix(): sha256(path) for path in sorted(described)}
+    card["digest"] = artifact_digest(target)
+    write_json(target / CARD, card)
+    return metrics
+
+
+def _producers(task: Task, candidate: Candidate, source: Card) -> dict[str, str]:
+    """The distributions with a part in the candidate's files, with their versions."""
+    runtime = runtimes.load(candidate.runtime)
+    packages = ["alambique", "torch", *task.packages(source, candidate.runtime), *runtime.packages]
+    if candidate.precision == "int8":
+        packages += runtime.int8_packages
+    return {package: version(package) for package in packages}

@@ -18,7 +18,7 @@ from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES
 from alambique.process.resume_dir import state_file
-from alambique.stages import objectives
+from alambique.stages.distill import distillation_objective
 from alambique.stages.work import teacher_sha256s
 from alambique.tasks import Task, curves, trainer_state
 from alambique.tasks.base import Network
@@ -94,7 +94,7 @@ def recover(
     prior: PriorTraining,
 ) -> Metrics:
     """Train a pruned network as students are distilled; write weights and curves.csv into `target`."""
-    objective = objectives.by_method(task, network, dataset, params, project)
+    objective = distillation_objective(task, network, dataset, params, project)
     return task.train(network, objective, dataset, params, target, epochs=epochs, seed=params.seed, prior=prior)
 
 

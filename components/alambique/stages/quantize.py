@@ -17,8 +17,8 @@ from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, Candidate, checkpoint
 from alambique.runtimes.base import Exportable
-from alambique.stages import objectives
-from alambique.stages.candidate_card import write_candidate_card
+from alambique.stages.distill import distillation_objective
+from alambique.stages.export import write_candidate_card
 from alambique.stages.int8_budget import report, within_budget
 from alambique.stages.work import produce
 from alambique.tasks import Task
@@ -80,6 +80,6 @@ def _retrain(
 ) -> Exportable:
     folder.mkdir()
     network = task.load(project / checkpoint(candidate.student, "pruned"))
-    objective = objectives.by_method(task, network, dataset, params, project)
+    objective = distillation_objective(task, network, dataset, params, project)
     task.train_int8(network, objective, calibration, dataset, params, candidate.runtime, folder)
     return task.exportable(folder)

@@ -1,4 +1,4 @@
-"""What the stages share: a checked start, outs that appear whole, metrics as a file, cards of checkpoints."""
+"""What the stages share: a checked start, outs that appear whole, metrics as a file, cards and programs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alambique import config, tasks
+from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
 from alambique.files import fresh_folder, write_json
 from alambique.layout import CARD, METRICS, teacher
+from alambique.runtimes.base import Program
 from alambique.stages.validate import require_valid
 from alambique.tasks import Task
 from alambique.tasks.cards import read_card
@@ -85,3 +86,16 @@ def teacher_sha256s(project: Path, params: Params) -> list[str]:
     if params.distill.method == "none":
         return []
     return [read_card(folder)["sha256"] for folder in teacher_folders(project, params)]
+
+
+def open_program(task: Task, folder: Path, threads: int) -> Program:
+    """A checkpoint or candidate, verified, loaded and ready.
+
+    Raises:
+        IntegrityError: a file is not what the card says.
+        DataError: the card's runtime is unknown here.
+    """
+    card = read_card(folder)
+    if "runtime" in card:
+        return runtimes.open_candidate(folder, card, threads)
+    return task.program(folder, threads)

@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 
 from alambique.data.dataset import Dataset
-from alambique.demo.demos import SCENES
+from alambique.demo.run import SCENES
 from alambique.demo.scenes import Scenes
 from alambique.files import folder_sha256
 

@@ -176,9 +176,9 @@ def test_a_damaged_image_of_the_reference_is_an_error(recorded: Path, world: Wor
 
 
 def dvc_object(recorded: Path, remote: Path, name: str) -> Path:
-    from alambique.drift.dvc_files import files
+    from alambique.drift.reference import tracked_files
 
-    with files(recorded / "project", Path("data")) as tracked:
+    with tracked_files(recorded / "project", Path("data")) as tracked:
         oid = tracked.hashes[name].value
     return remote / "files" / "md5" / oid[:2] / oid[2:]
 

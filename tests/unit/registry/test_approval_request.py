@@ -24,8 +24,7 @@ from alambique.git import git
 from alambique.messages import Check, Decision, Decisions, PromoteRequest, Proposal, ProposeRequest, RunRequest, Version
 from alambique.registry import approval_request
 from alambique.registry.approval_request import LIMIT, propose
-from alambique.registry.gate_command import gate
-from alambique.registry.gate_report import GateReport
+from alambique.registry.gate_command import GateReport, gate
 from alambique.registry.model_versions import register
 from alambique.registry.promotion import promote
 from alambique.runs.record import record

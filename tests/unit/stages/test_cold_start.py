@@ -8,8 +8,8 @@ import pytest
 from factories import checkpoints
 
 from alambique.errors import TransientError
-from alambique.process.cores import pinned
 from alambique.process.environment import prepare
+from alambique.process.timing import pinned
 from alambique.stages import cold_start
 from alambique.stages.cold_start import Start
 

@@ -39,7 +39,7 @@ from alambique.stages import (
     teacher,
     validate,
 )
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)

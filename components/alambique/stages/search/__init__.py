@@ -27,11 +27,10 @@ from alambique.layout import CHOICE, SEARCH
 from alambique.process.events import emit
 from alambique.report import search as report
 from alambique.runtimes.base import Validation
-from alambique.stages.opening import open_program
 from alambique.stages.search.artifact_factory import ArtifactFactory
 from alambique.stages.search.budget_choice import RULE, Combination, Figures
 from alambique.stages.search.sampler import Measurement, explore
-from alambique.stages.work import produce
+from alambique.stages.work import open_program, produce
 from alambique.tasks import Task
 
 logger = logging.getLogger(__name__)

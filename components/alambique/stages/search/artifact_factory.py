@@ -18,9 +18,9 @@ from alambique.config import Params
 from alambique.errors import ConfigurationError
 from alambique.layout import DATA, checkpoint
 from alambique.process import timing
-from alambique.process.cores import pinned
 from alambique.process.events import EVENTS_FILE
 from alambique.process.resume_dir import RESUME_FOLDER
+from alambique.process.timing import pinned
 from alambique.runtimes.base import Exportable
 from alambique.stages.iterative_pruning import recover
 from alambique.stages.search.budget_choice import Combination, Cost

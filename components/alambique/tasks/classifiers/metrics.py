@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.evaluation.calibration import BINS, expected_calibration_error
-from alambique.evaluation.measures import Measure
+from alambique.evaluation.measures import BINS, Measure, expected_calibration_error
 
 SMALLEST = 1e-12
 """Stands for a probability of 0 in the cross-entropy."""

@@ -8,7 +8,7 @@ from typing import Any
 import great_expectations.expectations as gxe
 
 from alambique.data.contract import enough_by_class, every_split, one_split, usable_images
-from alambique.data.images import LABELLED, SPLITS
+from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.manifest import FACTS, PLACE, class_counts, image_facts, mark_shared, table
 from alambique.tasks.base import Facts
 from alambique.tasks.images.dataset import Dataset

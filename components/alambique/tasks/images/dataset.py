@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from alambique.data.images import Images
+from alambique.data.dataset import Images
 from alambique.errors import DataError
 from alambique.files import sha256
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from alambique.data.images import IMAGE_SUFFIXES, LABELLED
+from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED
 from alambique.errors import DataError
 
 NAMES = {

@@ -8,7 +8,7 @@ from typing import Any
 import great_expectations.expectations as gxe
 
 from alambique.data.contract import enough_by_class, every_split, one_split
-from alambique.data.images import LABELLED, SPLITS
+from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.manifest import PLACE, class_counts, table
 from alambique.tasks.base import Facts
 from alambique.tasks.transformers.dataset import Texts, key

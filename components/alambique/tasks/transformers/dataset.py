@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from alambique.data.images import DESCRIPTION, LABELLED, SPLITS, class_names, read_description
+from alambique.data.dataset import DESCRIPTION, LABELLED, SPLITS, class_names, read_description
 from alambique.errors import DataError
 
 ROLES = ("system", "user", "assistant", "tool")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alambique.config import read_yaml
-from alambique.data.images import LABELLED, SPLITS, class_names
+from alambique.data.dataset import LABELLED, SPLITS, class_names
 from alambique.errors import DataError
 from alambique.tasks.transformers.dataset import SUFFIX, Text, class_labels, key, read_line, write
 

@@ -14,8 +14,7 @@ from ultralytics.nn.tasks import DetectionModel
 from alambique import runtimes
 from alambique.config.detect import Target
 from alambique.layout import WEIGHTS
-from alambique.process.cores import pinned
-from alambique.process.timing import measure
+from alambique.process.timing import measure, pinned
 from alambique.runtimes.base import Program
 from alambique.tasks.yolo import network, upstream
 from alambique.tasks.yolo.export import exportable

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alambique.evaluation.calibration import expected_calibration_error
+from alambique.evaluation.measures import expected_calibration_error
 from alambique.tasks.yolo.average_precision import Matched
 
 FLOOR = 0.05

@@ -19,9 +19,9 @@ from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
 from alambique.stages.iterative_pruning import prune_and_recover
-from alambique.stages.opening import open_program
 from alambique.stages.search import artifact_factory
 from alambique.stages.search.artifact_factory import ArtifactFactory
+from alambique.stages.work import open_program
 from alambique.tasks.yolo import network, sensitivity
 from alambique.tasks.yolo.widths import schedule, widths
 

@@ -17,9 +17,8 @@ from alambique.errors import DataError, IntegrityError
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.runtimes.base import Budget
-from alambique.stages.candidate_card import write_candidate_card
-from alambique.stages.opening import open_program
-from alambique.stages.work import write_checkpoint_card
+from alambique.stages.export import write_candidate_card
+from alambique.stages.work import open_program, write_checkpoint_card
 from alambique.tasks.cards import read_card, require_made_of
 from alambique.tasks.classifiers.evaluation import Sample, probabilities, softmax
 from alambique.tasks.images import CLASSIFY, calibration, network

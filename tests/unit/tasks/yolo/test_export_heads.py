@@ -12,7 +12,7 @@ from factories.stage_work import export
 from alambique.config.heads import Heads
 from alambique.files import sha256
 from alambique.layout import Candidate
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks import load
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo.dataset import YoloDataset

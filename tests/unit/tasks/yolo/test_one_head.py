@@ -20,7 +20,7 @@ from alambique.files import read_json, sha256
 from alambique.layout import Candidate, checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.softlabels.reader import Cache
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks.yolo import class_selection, network
 from alambique.tasks.yolo.export_head import IOU, MAX_BOXES
 from alambique.tasks.yolo.quantization import float_nodes

@@ -24,7 +24,7 @@ from alambique.files import sha256
 from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.runtimes.base import Exportable, StaticInt8
-from alambique.stages import objectives
+from alambique.stages.distill import distillation_objective
 from alambique.tasks.base import Calibration
 from alambique.tasks.trainer_state import State, StateFile
 from alambique.tasks.yolo import network, qat
@@ -77,7 +77,7 @@ def learn(root: Path, params: Params, inputs: Inputs, folder: Path, runtime: str
     """The weights of the pruned student after quantization-aware training."""
     task = tasks.load("detect")
     dataset, network = task.dataset(root / "data"), task.load(root / PRUNED)
-    objective = objectives.by_method(task, network, dataset, params, root)
+    objective = distillation_objective(task, network, dataset, params, root)
     task.train_int8(network, objective, Calibration(list(inputs), {}), dataset, params, runtime, folder)
     return folder / "weights.pt"
 

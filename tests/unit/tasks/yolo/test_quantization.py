@@ -16,7 +16,7 @@ from alambique.config.detect import Params
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import Candidate, checkpoint
-from alambique.stages.opening import open_program
+from alambique.stages.work import open_program
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.preprocess import preprocess
 

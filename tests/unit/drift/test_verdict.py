@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from alambique.drift.mlflow_log import log, metrics
+from alambique.drift.verdict import log_to_mlflow, mlflow_metrics
 from alambique.files import write_json
 
 FOUND: dict[str, Any] = {
@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_verdict_is_one_run_however_often_it_is_logged(folder: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert log(uri, FOUND, folder) is None  # no server, no address
-    log(uri, FOUND, folder)
+    assert log_to_mlflow(uri, FOUND, folder) is None  # no server, no address
+    log_to_mlflow(uri, FOUND, folder)
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("tiny")
     assert experiment is not None
@@ -50,8 +50,8 @@ def test_a_verdict_is_one_run_however_often_it_is_logged(folder: Path, tmp_path:
 
 
 def test_an_untracked_project_logs_nothing(folder: Path) -> None:
-    assert log(None, FOUND, folder) is None
+    assert log_to_mlflow(None, FOUND, folder) is None
 
 
 def test_without_labelled_images_there_is_no_performance() -> None:
-    assert metrics({**FOUND, "performance": None})["performance"] == {}
+    assert mlflow_metrics({**FOUND, "performance": None})["performance"] == {}

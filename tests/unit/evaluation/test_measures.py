@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alambique.evaluation.calibration import BINS, expected_calibration_error
+from alambique.evaluation.measures import BINS, expected_calibration_error
 
 
 def textbook(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from alambique.files import read_json, write_json
 from alambique.layout import CARD, champion, evaluation, evaluation_metrics
 from alambique.pipeline import graph
 from alambique.pipeline.graph import Stage
-from alambique.stages.absent import write_absent
+from alambique.runs.run_stage import write_absent
 
 PIPELINE = graph.read(Path(__file__).parents[3])
 

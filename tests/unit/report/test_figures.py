@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from alambique.evaluation.leaderboard import Gain
-from alambique.report.verdict import outcome, scope, verdict
+from alambique.report.figures import outcome, scope, verdict
 
 
 def gain(value: float, low: float, high: float) -> Gain:
