@@ -25,6 +25,27 @@ _MODULES = {
     "Project": "project",
     **dict.fromkeys(("DistillDag", "IngestDag", "PromoteDag", "RollbackDag", "WatchDriftDag"), "dags"),
 }
+INTEGRATION = "Alambique"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """What Airflow shows of this package among its providers.
+
+    See https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html.
+    """
+    return {
+        "package-name": "alambique",
+        "name": "Alambique",
+        "description": "From a DVC-versioned dataset to a promoted, edge-ready student model.",
+        "integrations": [{"integration-name": INTEGRATION}],
+        "operators": [_modules("operators", "data", "promotion", "retraining", "runs")],
+        "triggers": [_modules("triggers", "arrivals")],
+    }
+
+
+def _modules(package: str, *names: str) -> dict[str, Any]:
+    modules = [f"alambique.airflow.{package}.{name}" for name in names]
+    return {"integration-name": INTEGRATION, "python-modules": modules}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseNotifier, Param, XComArg
 
-from alambique.airflow.operators.drift import DriftOperator
-from alambique.airflow.operators.ingest import IngestOperator
+from alambique.airflow.operators.data import DriftOperator, IngestOperator
 from alambique.airflow.operators.promotion import (
     PromoteApprovedOperator,
     PromoteOperator,

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, XComArg
 
-from alambique.airflow.operators.stages import StageOperator
+from alambique.airflow.operators.runs import StageOperator
 from alambique.airflow.project import Project
 
 

@@ -19,13 +19,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from alambique.errors import (
-    ERROR_FILE,
-    AlambiqueError,
-    ConfigurationError,
-    PermanentError,
-    read_error,
-)
+from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, PermanentError, read_error
 from alambique.files import write_text
 from alambique.messages import Message
 from alambique.process import lifeline

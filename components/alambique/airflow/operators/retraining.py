@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator, Context
 
 from alambique import messages
 from alambique.airflow.operators.base import Output, permanent_errors_fail
-from alambique.airflow.operators.stages import refuse_another_graph
+from alambique.airflow.operators.runs import refuse_another_graph
 from alambique.config.deployment import Deployment
 from alambique.git import git
 from alambique.messages import Run

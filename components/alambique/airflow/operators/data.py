@@ -1,4 +1,4 @@
-"""Production data is compared with what the champions were trained on."""
+"""What watches data: new files join the dataset, production images are compared with what champions were trained on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ from airflow.sdk import Context
 
 from alambique import messages
 from alambique.airflow.operators.base import AssetOperator, author
+
+
+class IngestOperator(AssetOperator):
+    """Merges what is new at `arrivals` into the dataset, and adds an event to the asset if samples joined it.
+
+    Returns `messages.Ingested`. That there is nothing new is no error.
+    """
+
+    verb, request, result = "ingest", messages.IngestRequest, messages.Ingested
+
+    def answer(self, context: Context) -> messages.Ingested:
+        ingested = self.ask(messages.Ingested, by=author(context))
+        if any(ingested.added.values()):
+            self.add_event(context, {"revision": ingested.revision, "batch": ingested.batch})
+        return ingested
 
 
 class DriftOperator(AssetOperator):
