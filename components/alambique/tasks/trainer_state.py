@@ -2,7 +2,7 @@
 
 How a killed training resumes, from the outside in: `pipeline.resume_store` keeps the file on the DVC remote,
 `process.resume_dir` says in which folder a stage finds it, this module reads and writes it, and `tasks.training_loop`
-or, for detectors, `tasks.yolo.trainer_state` says what it holds. `stages.iterative_pruning` adds the pruning round.
+or, for detectors, `tasks.yolo.trainer_state` says what it holds. `stages.prune` adds the pruning round.
 
 The file holds tensors and plain values only: it comes from a remote, and loading it must not run code.
 """

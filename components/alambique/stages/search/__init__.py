@@ -136,16 +136,7 @@ def describe(figures: Figures, trials: Sequence[Measurement], params: Params) ->
         "students": {student: entry(figures, best) for student, best in students.items()},
         "chosen": entry(figures, chosen),
         "meets_budget": not exceeded,
-        "exceeded": [
-            {
-                "limit": excess.name,
-                "allowed": excess.limit,
-                "value": excess.value,
-                "by": excess.by,
-                "least": excess.least,
-            }
-            for excess in exceeded
-        ],
+        "exceeded": [{**excess._asdict(), "by": excess.by} for excess in exceeded],
         "trials": [{**entry(figures, trial.combination), "trained": trial.trained} for trial in trials],
         "trainings": sum(trial.trained for trial in trials),
         "untried": len(figures.open()),
@@ -161,5 +152,5 @@ def entry(figures: Figures, combination: Combination) -> dict[str, Any]:
         **figures.costs[combination]._asdict(),
         "accuracy": figures.accuracies.get(combination),
         "drop": figures.drop(combination),
-        "exceeds": [excess.name for excess in figures.excesses(combination)],
+        "exceeds": [excess.limit for excess in figures.excesses(combination)],
     }

@@ -22,7 +22,7 @@ from alambique.process.events import EVENTS_FILE
 from alambique.process.resume_dir import RESUME_FOLDER
 from alambique.process.timing import pinned
 from alambique.runtimes.base import Exportable
-from alambique.stages.iterative_pruning import recover
+from alambique.stages.prune import recover
 from alambique.stages.search.budget_choice import Combination, Cost
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks import Task

@@ -55,20 +55,21 @@ class Excess(NamedTuple):
     """A limit that a combination exceeds.
 
     Attributes:
-        name: of the limit, as in params.yaml.
+        limit: its name, as in params.yaml.
+        allowed: the limit itself.
         value: the combination's figure.
         least: the least figure that was measured of any combination.
     """
 
-    name: str
-    limit: float
+    limit: str
+    allowed: float
     value: float
     least: float
 
     @property
     def by(self) -> float:
         """How much too much it is, in the limit's unit."""
-        return self.value - self.limit
+        return self.value - self.allowed
 
 
 @dataclass(frozen=True)

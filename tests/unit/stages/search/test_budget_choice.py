@@ -90,7 +90,7 @@ def test_where_all_lose_too_much_the_most_accurate_is_nearest() -> None:
     chosen = known.choose(known.costs)
     assert chosen == of(0.0, "int8")
     (excess,) = known.excesses(chosen)
-    assert (excess.name, excess.limit, excess.by, excess.least) == (
+    assert (excess.limit, excess.allowed, excess.by, excess.least) == (
         "max_drop",
         0.1,
         pytest.approx(0.03),
@@ -103,7 +103,7 @@ def test_where_none_is_affordable_the_nearest_exceeds_its_worse_limit_least() ->
     # 3.4 ms are 1.7 times, 0.4 MB four times too much; 5 ms and 1.6 MB 2.5 times and 16 times.
     chosen = known.choose(known.costs)
     assert chosen == of(0.6, "int8")
-    assert [(each.name, each.value, each.by) for each in known.excesses(chosen)] == [
+    assert [(each.limit, each.value, each.by) for each in known.excesses(chosen)] == [
         ("latency_p95_ms", pytest.approx(3.4), pytest.approx(1.4)),
         ("size_mb", pytest.approx(0.4), pytest.approx(0.3)),
     ]
@@ -115,7 +115,7 @@ def test_limits_that_are_only_together_out_of_reach_are_reported_with_what_each_
     known = Figures(Budget(latency_p95_ms=6.0, size_mb=2.0), costs, 0.6)
     chosen = known.choose(costs)
     assert chosen == of(0.0, "int8")  # half as much again in latency, against twice the size
-    assert [(each.name, each.by, each.least) for each in known.excesses(chosen)] == [("latency_p95_ms", 3.0, 5.0)]
+    assert [(each.limit, each.by, each.least) for each in known.excesses(chosen)] == [("latency_p95_ms", 3.0, 5.0)]
 
 
 def test_a_student_that_no_training_was_left_for_is_pruned_as_little_as_is_affordable() -> None:

@@ -18,7 +18,7 @@ from alambique.layout import CHOICE, checkpoint
 from alambique.process.events import EVENTS_FILE
 from alambique.stages import prune
 from alambique.stages import search as stage
-from alambique.stages.iterative_pruning import prune_and_recover
+from alambique.stages.prune import prune_and_recover
 from alambique.stages.search import artifact_factory
 from alambique.stages.search.artifact_factory import ArtifactFactory
 from alambique.stages.work import open_program

@@ -15,7 +15,7 @@ from alambique.config.detect import Params
 from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import checkpoint
-from alambique.stages.iterative_pruning import recover
+from alambique.stages.prune import recover
 from alambique.tasks.trainer_state import NO_PRIOR
 from alambique.tasks.yolo import network
 

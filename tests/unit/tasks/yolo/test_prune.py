@@ -18,7 +18,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import checkpoint
 from alambique.process.resume_dir import RESUME_FOLDER
-from alambique.stages import iterative_pruning
+from alambique.stages import prune as stage
 from alambique.tasks.trainer_state import State, StateFile
 from alambique.tasks.yolo import network, sensitivity
 from alambique.tasks.yolo.dataset import YoloDataset
@@ -85,8 +85,8 @@ def test_rounds_end_at_the_share_and_their_epochs_follow_each_other(steered: tup
 
 
 def test_each_round_removes_as_much_of_what_is_left() -> None:
-    assert iterative_pruning.ratios(0.488, 3) == pytest.approx([0.2, 0.36, 0.488])
-    assert iterative_pruning.ratios(0.3, 1) == [0.3]
+    assert stage.ratios(0.488, 3) == pytest.approx([0.2, 0.36, 0.488])
+    assert stage.ratios(0.3, 1) == [0.3]
 
 
 def test_the_scan_is_kept_beside_the_checkpoint_and_among_the_metrics(steered: tuple[Path, Metrics]) -> None:
@@ -166,7 +166,7 @@ def test_training_that_grows_the_network_back_is_noticed(
         shutil.copyfile(project / DISTILLED / "weights.pt", target / "weights.pt")
         return {}
 
-    monkeypatch.setattr(iterative_pruning, "recover", regrow)
+    monkeypatch.setattr(stage, "recover", regrow)
     with pytest.raises(IntegrityError, match="must keep the network"):
         prune(root, asked(0.3), "pico", tmp_path)
 

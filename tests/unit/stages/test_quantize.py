@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from alambique import runtimes
 from alambique.config.detect import Evaluate
 from alambique.runtimes.base import Budget, Exportable, StaticInt8
-from alambique.stages.int8_budget import Int8Artifact, QuantizationAttempts, report, within_budget
+from alambique.stages.quantize import Int8Artifact, QuantizationAttempts, report, within_budget
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.evaluate import validation as validation_of
 from alambique.tasks.yolo.preprocess import preprocess
