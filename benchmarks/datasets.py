@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from alambique.data.dataset import Dataset
-from alambique.demo.scenes import Scenes
+from alambique.demo.digits import Scenes
 from alambique.errors import DataError
 
 

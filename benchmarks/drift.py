@@ -152,7 +152,7 @@ class Splits(NamedTuple):
 def _splits(data: Path | None, scenes: Path, scale: Scale) -> Splits:
     """40 % of a given dataset to train on; of scenes, as many as the scale says."""
     if data is None:
-        from alambique.demo.scenes import Scenes
+        from alambique.demo.digits import Scenes
 
         Scenes(train=scale.train, val=8, test=scale.unseen).write(scenes)
         dataset = Dataset.load(scenes)

@@ -86,7 +86,7 @@ def lay_out(project: Path, data: Path | None, images: int) -> YoloDataset:
 
 
 def _scenes(target: Path, images: int) -> Dataset:
-    from alambique.demo.scenes import Scenes
+    from alambique.demo.digits import Scenes
 
     Scenes(train=1, val=1, test=images, size=SIZE, digits=16).write(target)
     return Dataset.load(target)

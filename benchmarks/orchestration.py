@@ -19,13 +19,13 @@ from typing import Annotated, Any, NamedTuple
 import typer
 import yaml
 
+from alambique.demo.digits import Scenes
 from alambique.demo.run import SCENES, run_dag
-from alambique.demo.scenes import Scenes
 from alambique.files import read_json
 from alambique.layout import DECISIONS
 from alambique.local.services import airflow_environment
+from alambique.runs.cli_actions import fetch
 from alambique.runs.new_project import init
-from alambique.runs.results import fetch
 from benchmarks import common
 from benchmarks.common import Row
 

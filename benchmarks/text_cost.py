@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from alambique.config.text import Distill, Network, Training
-from alambique.demo.stories import Stories
+from alambique.demo.texts import Stories
 from alambique.softlabels import schema, topk, writer
 from alambique.tasks import training_loop
 from alambique.tasks.training_loop import TrainingObjective

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alambique.demo.intents import Intents
-from alambique.demo.stories import Stories
+from alambique.demo.texts import Intents, Stories
 from alambique.errors import DataError
 from alambique.tasks.transformers import models, tokenizers
 from alambique.tasks.transformers.checkpoint import require_fit

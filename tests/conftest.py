@@ -30,7 +30,7 @@ def _no_signal_handler_stays() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny real dataset in YOLO layout: 64 px, 24 train, 8 val, 8 test and 8 unlabelled scenes. Read-only."""
-    from alambique.demo.scenes import Scenes
+    from alambique.demo.digits import Scenes
 
     target = tmp_path_factory.mktemp("scenes") / "data"
     Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2).write(target)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alambique.config.heads import Head
 from alambique.data.dataset import read_boxes
-from alambique.demo.scenes import Scenes
+from alambique.demo.digits import Scenes
 
 KEYPOINTS = {"kpt_shape": [3, 3], "flip_idx": [0, 2, 1]}
 """The middle of a digit's upper edge, then the lower corners, which are each other's mirror image."""

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from alambique.config.heads import Head
-from alambique.demo.digits import Digits
-from alambique.demo.intents import Intents
-from alambique.demo.scenes import Scenes
-from alambique.demo.stories import Stories
+from alambique.demo.digits import Digits, Scenes
+from alambique.demo.texts import Intents, Stories
 from factories import champions, head_datasets, tiny_detection
 
 Change = Callable[[Path, Path], None]

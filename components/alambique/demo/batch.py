@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from alambique import config, tasks
 from alambique.data.store import client, open_store, reaching
-from alambique.demo.scenes import Scenes
+from alambique.demo.digits import Scenes
 from alambique.local import s3 as local_s3
 
 LABELLED = 80

@@ -13,16 +13,14 @@ from typing import NamedTuple
 from rich.console import Console
 
 from alambique import config
-from alambique.demo.digits import Digits
-from alambique.demo.intents import GRAMMAR, Intents
-from alambique.demo.scenes import Scenes
-from alambique.demo.stories import Stories
+from alambique.demo.digits import Digits, Scenes
+from alambique.demo.texts import GRAMMAR, Intents, Stories
 from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DECISIONS
 from alambique.local.services import runner_environment
+from alambique.runs.cli_actions import fetch, show
 from alambique.runs.new_project import init
-from alambique.runs.results import fetch, show
 
 
 class Demo(NamedTuple):

@@ -6,7 +6,7 @@ import yaml
 from benchmarks.text_gain import KEEP, SETTINGS, Scale, changes, split, story_changes
 
 from alambique import config
-from alambique.demo.intents import Intents
+from alambique.demo.texts import Intents
 from alambique.runs.new_project import template_for
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.import_dataset import import_labelled

@@ -7,7 +7,7 @@ import pytest
 from factories.drift_project import World, record
 
 from alambique.config.deployment import Deployment
-from alambique.demo.scenes import Scenes
+from alambique.demo.digits import Scenes
 
 
 @pytest.fixture(scope="session")

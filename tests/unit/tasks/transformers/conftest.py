@@ -11,8 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alambique.config.text import Network
-from alambique.demo.intents import Intents
-from alambique.demo.stories import story
+from alambique.demo.texts import Intents, story
 from alambique.tasks.transformers import models, sequences, tokenizers
 from alambique.tasks.transformers.dataset import Text, Texts
 from alambique.tasks.transformers.import_dataset import import_labelled

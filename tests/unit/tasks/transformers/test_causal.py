@@ -13,7 +13,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 from alambique import config, layout
-from alambique.demo.stories import Stories
+from alambique.demo.texts import Stories
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import folder_sha256, read_json, write_json
 from alambique.layout import CARD

@@ -10,7 +10,7 @@ from factories import checkpoints, head_datasets
 from alambique import tasks
 from alambique.config import parse
 from alambique.config.heads import Heads
-from alambique.demo.scenes import Scenes
+from alambique.demo.digits import Scenes
 from alambique.files import write_json
 from alambique.layout import WEIGHTS, checkpoint
 from alambique.process.environment import prepare

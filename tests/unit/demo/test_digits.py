@@ -6,8 +6,8 @@ import numpy as np
 import yaml
 
 from alambique.data.dataset import Dataset
+from alambique.demo.digits import Scenes
 from alambique.demo.run import SCENES
-from alambique.demo.scenes import Scenes
 from alambique.files import folder_sha256
 
 SMALL = Scenes(train=6, val=2, test=3, unlabelled=4, size=64, seed=3)

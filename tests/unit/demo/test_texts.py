@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alambique.demo.intents import GRAMMAR, Intents
+from alambique.demo.texts import GRAMMAR, Intents
 
 
 def read(path: Path) -> list[dict[str, Any]]:
