@@ -10,7 +10,6 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -28,55 +27,6 @@ SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RemoteState:
-    """A stage's state on the remote.
-
-    Attributes:
-        filesystem: of the DVC remote, as DVC configured it, credentials included.
-        folder: path of what the stage's key has there.
-    """
-
-    filesystem: Any
-    folder: str
-
-    def get(self, target: Path) -> bool:
-        """Download the state of an earlier try to `target`; False if there is none.
-
-        Raises:
-            TransientError: the remote is out of reach.
-        """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with reaching(self.folder):
-                self.filesystem.get_file(self._path, str(target))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def put(self, source: Path) -> None:
-        """Replace the state; who reads it meanwhile sees the one before.
-
-        Raises:
-            TransientError: the remote is out of reach.
-        """
-        with reaching(self.folder):
-            self.filesystem.put_file(str(source), self._path)
-
-    def remove(self) -> None:
-        """Remove all that is there.
-
-        Raises:
-            TransientError: the remote is out of reach.
-        """
-        with suppress(FileNotFoundError), reaching(self.folder):
-            self.filesystem.rm(self.folder, recursive=True)
-
-    @property
-    def _path(self) -> str:
-        return f"{self.folder}/{STATE}"
-
-
 @contextmanager
 def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
     """Have an earlier try's state in `folder`, the stage's; keep what is left there on the remote until the block ends
@@ -86,11 +36,11 @@ def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
         TransientError: the remote is out of reach at the beginning; later on that is a warning.
     """
     remote = repo.cloud.get_remote()
-    state = RemoteState(remote.fs, remote.fs.join(remote.path, "resume", key))
+    place = remote.fs.join(remote.path, "resume", key)
     file = folder / STATE
-    exists = state.get(file)
+    exists = _download(remote.fs, place, file)
     ended = Event()
-    thread = Thread(target=_follow, args=(state, file, ended), name="alambique-resume", daemon=True)
+    thread = Thread(target=_follow, args=(remote.fs, place, file, ended), name="alambique-resume", daemon=True)
     thread.start()
     try:
         yield
@@ -100,17 +50,29 @@ def resumable(repo: Repo, key: str, folder: Path) -> Iterator[None]:
         ended.set()
         thread.join()
     if exists:
-        with _forgiving("remove"):
-            state.remove()
+        with _forgiving("remove"), suppress(FileNotFoundError), reaching(place):
+            remote.fs.rm(place, recursive=True)
 
 
-def _follow(state: RemoteState, file: Path, ended: Event) -> None:
+def _download(filesystem: Any, place: str, file: Path) -> bool:
+    """Get the state of an earlier try; False if there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with reaching(place):
+            filesystem.get_file(f"{place}/{STATE}", str(file))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _follow(filesystem: Any, place: str, file: Path, ended: Event) -> None:
+    """Replace the state on the remote by each newer one; who reads it meanwhile sees the one before."""
     sent, last = _stamp(file), False
     while not last:
         last = ended.wait(SECONDS)
         if (stamp := _stamp(file)) not in (None, sent):
-            with _forgiving("upload"):
-                state.put(file)
+            with _forgiving("upload"), reaching(place):
+                filesystem.put_file(str(file), f"{place}/{STATE}")
                 sent = stamp
 
 
