@@ -78,7 +78,7 @@ def results(project: Annotated[Path, typer.Argument(help="The project's folder."
     """Bring the newest recorded run into the project's folder: leaderboard, gates, champions, report."""
     from rich.console import Console
 
-    from alambique.runs.results import fetch, show
+    from alambique.runs.cli_actions import fetch, show
 
     fetch(project)
     show(project, Console())
@@ -87,9 +87,9 @@ def results(project: Annotated[Path, typer.Argument(help="The project's folder."
 @app.command()
 def gate(project: InProject = Path()) -> None:
     """Judge the candidates of report/leaderboard.json by the gates of params.yaml, and print each check."""
-    from alambique.report.checks import explain
+    from alambique.report.terminal import print_gates
 
-    explain(project)
+    print_gates(project)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def rollback(
     why: Annotated[str, typer.Option(help="The reason, for the ledger and MLflow.")] = "",
 ) -> None:
     """Make a model's previous champion its champion again, and publish it where `releases` is set."""
-    from alambique.registry import cli_actions
+    from alambique.runs import cli_actions
 
     typer.echo(cli_actions.rollback(project, model, by, why))
 
@@ -119,7 +119,7 @@ def publish(
     project: InProject = Path(),
 ) -> None:
     """Put the present champions where devices pull them from, `releases` of alambique.yaml."""
-    from alambique.registry import cli_actions
+    from alambique.runs import cli_actions
 
     typer.echo(cli_actions.publish(project, models or []))
 

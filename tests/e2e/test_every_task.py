@@ -17,8 +17,8 @@ from alambique.files import read_json
 from alambique.layout import CARD, Candidate, evaluation_metrics
 from alambique.pipeline import transfer
 from alambique.registry.ledger import Ledger
+from alambique.runs.cli_actions import fetch
 from alambique.runs.new_project import init
-from alambique.runs.results import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

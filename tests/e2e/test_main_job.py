@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from alambique import layout
+from alambique.demo.digits import Scenes
 from alambique.demo.run import run_dag
-from alambique.demo.scenes import Scenes
 from alambique.files import folder_sha256, read_json
 from alambique.layout import Candidate
 from alambique.registry.ledger import Ledger
-from alambique.runs.results import fetch
+from alambique.runs.cli_actions import fetch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -1,10 +1,4 @@
-"""The weights that `runs.resolve_inputs` put into the project: an index beside the files, and the check of one entry.
-
-inputs/teachers/   index.json {teacher: {"uri", "sha256", "file"}}, the files or Hugging Face folders
-inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
-
-Where nothing is named (from scratch), uri, sha256 and file are null.
-"""
+"""The weights that `runs.resolve_inputs` put into the project, by their index, and the check of one entry."""
 
 from __future__ import annotations
 
@@ -21,7 +15,7 @@ INDEX = "index.json"
 class Weights:
     """One entry of an index: where the bytes came from, their SHA-256, and their file beside the index."""
 
-    uri: str | None = None
+    uri: str | None = None  # as the others: None where nothing is named, which means from scratch
     sha256: str | None = None
     file: str | None = None
 

@@ -19,15 +19,7 @@ from alambique.config import Params
 from alambique.config.deployment import Deployment
 from alambique.data.arrivals import Pair
 from alambique.data.store import Item, Store, open_store
-from alambique.drift import (
-    comparisons,
-    label_selection,
-    page,
-    performance,
-    production_batch,
-    reference,
-    verdict,
-)
+from alambique.drift import comparisons, label_selection, page, performance, production_batch, reference, verdict
 from alambique.drift.features import Batch
 from alambique.drift.production_batch import Fetched
 from alambique.drift.reference import Champion

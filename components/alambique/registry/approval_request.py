@@ -12,12 +12,11 @@ from alambique.evaluation.leaderboard import Leaderboard, Row
 from alambique.layout import DECISIONS
 from alambique.messages import Check, Decision, Proposal, ProposeRequest, Version
 from alambique.registry import run_artifacts
-from alambique.registry.checkout import LEADERBOARD
 from alambique.registry.client import connect, forgiving, reachable
 from alambique.registry.gate_command import GateReport, read_gate_report
+from alambique.registry.run_artifacts import LEADERBOARD
 from alambique.registry.tracking import RUN
-from alambique.report.checks import figure, interval
-from alambique.report.figures import number, points
+from alambique.report.figures import difference, figure, number, points
 
 LIMIT = 6000
 """Characters of the body: it is passed through XCom, and should fit on one or two screens."""
@@ -116,7 +115,7 @@ def _verdicts(version: Version, checks: Sequence[Check]) -> Iterator[str]:
     yield from _header("gate", "value", "bound", "difference, 95 %", "verdict")
     for check in checks:
         reason = f"{check.reason}: {check.explanation}" if check.explanation else check.reason
-        yield _row(check.gate, figure(check.value), figure(check.bound), interval(check), reason)
+        yield _row(check.gate, figure(check.value), figure(check.bound), difference(check), reason)
 
 
 def _header(*columns: str) -> Iterator[str]:

@@ -19,8 +19,8 @@ from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decision, Decisions, GateRequest, Version
 from alambique.pipeline import dvc_repository
 from alambique.registry import aliases
-from alambique.registry.checkout import LEADERBOARD, checked_out
-from alambique.report import checks
+from alambique.registry.run_artifacts import LEADERBOARD, checked_out
+from alambique.report.terminal import print_decisions
 
 
 def gate(request: GateRequest) -> Decisions:
@@ -42,7 +42,7 @@ def gate(request: GateRequest) -> Decisions:
         champions=champions,
     )
     aliases.mark(request.deployment.tracking_uri, decisions)
-    checks.show(decisions)
+    print_decisions(decisions)
     return decisions
 
 

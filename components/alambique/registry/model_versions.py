@@ -18,8 +18,8 @@ from alambique.evaluation.leaderboard import Leaderboard
 from alambique.files import read_json
 from alambique.layout import CANDIDATES, CARD, REPORT, Candidate, artifact_digest
 from alambique.messages import Registered, RunRequest, Version
-from alambique.registry.checkout import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.client import connect, global_uri, reachable
+from alambique.registry.run_artifacts import LEADERBOARD, checked_out, outs, producer
 from alambique.registry.tracking import log_reused, start_run
 from alambique.tasks.base import TensorTypes
 

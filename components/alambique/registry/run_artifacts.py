@@ -1,4 +1,4 @@
-"""Download outs of recorded runs: a champion's artifact, and the checkpoint that it was exported from.
+"""Outs of runs: of the present one in a clone at its commit, of recorded ones a champion's artifact and its checkpoint.
 
 A checkpoint has a URI as other weights have: `champion:onnx`, and, pinned to a recorded run and a folder in it,
 `champion:onnx@runs/20260101-abc:models/pruned/pico`.
@@ -9,15 +9,57 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alambique.config.section import CHAMPION
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import read_json, sha256
-from alambique.layout import CANDIDATES, CARD, WEIGHTS, Candidate, artifact_digest, checkpoint
+from alambique.layout import CANDIDATES, CARD, REPORT, WEIGHTS, Candidate, artifact_digest, checkpoint
+from alambique.messages import RunRequest, StageResult
+from alambique.pipeline import dvc_repository, transfer
 from alambique.registry.ledger import Entry, Ledger
 
+LEADERBOARD = REPORT / "leaderboard.json"
+
 PINNED = re.compile(rf"{CHAMPION}\w+@(?P<tag>[^:]+):(?P<path>.+)")
+
+
+@contextmanager
+def checked_out(request: RunRequest, paths: Iterable[Path] = ()) -> Iterator[Path]:
+    """A throw-away clone at the run's revision, dvc.lock merged from all its stages, with `paths` (whole outs) pulled.
+
+    Raises:
+        TransientError: the origin or the DVC remote is out of reach.
+        IntegrityError: no stage of the run made one of `paths`.
+    """
+    for path in paths:
+        producer(request, path)
+    with dvc_repository.cloned(request.deployment, request.run.revision, "registry") as project:
+        entries = {stage: result.entry for stage, result in request.stages.items()}
+        dvc_repository.write_lock(project, {**request.run.lock, **entries})
+        transfer.pull(project, [path.as_posix() for path in paths])
+        yield project
+
+
+def outs(request: RunRequest) -> dict[str, StageResult]:
+    """The stage result behind each out of the run, by path."""
+    return {str(out["path"]): result for result in request.stages.values() for out in result.entry.get("outs", ())}
+
+
+def producer(request: RunRequest, path: Path) -> StageResult:
+    """The result of the stage that has `path` among its outs.
+
+    Raises:
+        IntegrityError: there is none.
+    """
+    if result := outs(request).get(path.as_posix()):
+        return result
+    raise IntegrityError(
+        f"no stage of run {request.run.run_id} made {path}; its graph and params.yaml disagree: "
+        "run `alambique graph write`, commit, and start another run"
+    )
 
 
 def champion(model: str, origin: str | None) -> Entry | None:

@@ -4,6 +4,5 @@ page, report.html.j2      the run's report; sections in other templates: artifac
 figures                   how numbers are written, and sentences about distillation
 plots, pictures           inline SVG plots, test samples with predictions
 search                    the search for a budget in words, and the format of search/choice.json
-checks                    the gates' verdicts and decisions in a terminal (`alambique gate`, the verb `gate`)
-terminal                  the leaderboard in a terminal
+terminal                  the leaderboard, and the gates' verdicts (`alambique gate`, the verb `gate`), in a terminal
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from alambique.evaluation.leaderboard import Delta, Gain
+from alambique.messages import Check
 
 UNKNOWN = "–"
 
@@ -28,6 +29,11 @@ def signed(share: float | None) -> str:
 def number(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     return UNKNOWN if value is None else f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def figure(value: float | None) -> str:
+    """Four significant digits."""
+    return "" if value is None else f"{value:.4g}"
 
 
 def in_unit(value: float | None, unit: Literal["points", "number"]) -> str:
@@ -90,3 +96,8 @@ def scope(seeds: int, images: int | None, samples: str) -> str:
         f"Distilled minus control, the mean of all {seeds} seeds: the 95 % interval covers the choice of the {images} "
         f"test {samples} and the randomness of training, as far as so many seeds show it."
     )
+
+
+def difference(check: Check) -> str:
+    """Confidence interval of the difference from the reference, in the metric's unit: [-0.0123, +0.0045]."""
+    return "" if check.low is None or check.high is None else f"[{check.low:+.3g}, {check.high:+.3g}]"

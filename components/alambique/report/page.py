@@ -11,8 +11,21 @@ from markupsafe import Markup
 from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
-from alambique.report import checks, plots, search
-from alambique.report.figures import count, in_unit, interval, number, outcome, points, scope, signed, singular, verdict
+from alambique.report import plots, search
+from alambique.report.figures import (
+    count,
+    difference,
+    figure,
+    in_unit,
+    interval,
+    number,
+    outcome,
+    points,
+    scope,
+    signed,
+    singular,
+    verdict,
+)
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 
@@ -56,7 +69,7 @@ def render(
     lowest = by_class[-1] if by_class else ""
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    numbers = (points, signed, number, count, interval, in_unit, checks.figure, estimate)
+    numbers = (points, signed, number, count, interval, in_unit, figure, estimate)
     words = (singular, timed, tone, outcome)
     environment.filters |= {function.__name__: function for function in (*numbers, *words)}
     return environment.get_template("report.html.j2").render(
@@ -84,7 +97,7 @@ def render(
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         on_production=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, configured),
-        difference=checks.interval,
+        difference=difference,
         search=choice,
         search_result=search.verdict(choice, label) if choice else [],
         search_limits=search.limits(choice["budget"]) if choice else "",

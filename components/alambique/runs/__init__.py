@@ -10,5 +10,5 @@ versions          versions.yaml: the installed packages that results depend on
 ingest            verb `ingest`: new files join the dataset; see `data.arrivals`, `data.staging`, `data.merge`
 run_stage         verb `run-stage`: one stage of one commit, tracked by MLflow
 record            verb `record`: the run's tag with dvc.lock and decisions.json
-results           the newest run's report, fetched and printed in a terminal
+cli_actions       `alambique results`, `rollback` and `publish`
 """

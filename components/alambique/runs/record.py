@@ -14,8 +14,8 @@ from alambique.files import write_json
 from alambique.git import git
 from alambique.layout import DECISIONS
 from alambique.messages import Recorded, RecordRequest, Unchanged, UnchangedRequest
-from alambique.registry.checkout import checked_out
 from alambique.registry.client import connect, reachable
+from alambique.registry.run_artifacts import checked_out
 from alambique.registry.tracking import start_run
 
 log = logging.getLogger(__name__)

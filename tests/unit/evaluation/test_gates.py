@@ -15,7 +15,7 @@ from alambique.config.params import Budget
 from alambique.evaluation import gates
 from alambique.messages import Check, Decisions, Version
 from alambique.registry import gate_command as registered
-from alambique.report import checks
+from alambique.report.terminal import print_decisions
 
 NAME = "pico-onnx-int8"
 DIGEST = "a" * 64
@@ -375,7 +375,9 @@ def test_table_shows_reasons_and_challengers() -> None:
     rows: Any = leaderboard([row(NAME, digest=DIGEST, map50_95=0.4321)])
     decision = registered.decide(version(), rows, [FLOOR])
     text = io.StringIO()
-    checks.show(Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120))
+    print_decisions(
+        Decisions(run_id="r1", decisions=[decision], challengers=[version()]), Console(file=text, width=120)
+    )
     for words in (
         "r1",
         f"{NAME} → tiny-onnx 1",

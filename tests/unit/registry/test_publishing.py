@@ -25,11 +25,12 @@ from alambique.files import read_json
 from alambique.git import git
 from alambique.layout import artifact_digest
 from alambique.messages import PromoteRequest, Published, PublishRequest, RollbackRequest, RunRequest, Version
-from alambique.registry import cli_actions, publishing, run_artifacts
+from alambique.registry import publishing, run_artifacts
 from alambique.registry.ledger import Ledger
 from alambique.registry.model_versions import register
 from alambique.registry.promotion import promote, rollback
 from alambique.registry.publishing import publish
+from alambique.runs import cli_actions
 from alambique.runs.record import record
 
 MODEL = "tiny-onnx"
