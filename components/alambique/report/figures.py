@@ -101,3 +101,7 @@ def scope(seeds: int, images: int | None, samples: str) -> str:
 def difference(check: Check) -> str:
     """Confidence interval of the difference from the reference, in the metric's unit: [-0.0123, +0.0045]."""
     return "" if check.low is None or check.high is None else f"[{check.low:+.3g}, {check.high:+.3g}]"
+
+
+FILTERS = (points, signed, number, figure, in_unit, singular, count, outcome, interval)
+"""What the page's templates call by name."""

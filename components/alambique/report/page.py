@@ -11,21 +11,7 @@ from markupsafe import Markup
 from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
-from alambique.report import plots, search
-from alambique.report.figures import (
-    count,
-    difference,
-    figure,
-    in_unit,
-    interval,
-    number,
-    outcome,
-    points,
-    scope,
-    signed,
-    singular,
-    verdict,
-)
+from alambique.report import figures, plots, search
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 
@@ -69,9 +55,8 @@ def render(
     lowest = by_class[-1] if by_class else ""
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    numbers = (points, signed, number, count, interval, in_unit, figure, estimate)
-    words = (singular, timed, tone, outcome)
-    environment.filters |= {function.__name__: function for function in (*numbers, *words)}
+    filters = (*figures.FILTERS, estimate, timed, tone)
+    environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("report.html.j2").render(
         board=board,
         best=best,
@@ -85,7 +70,7 @@ def render(
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
         distillation=list(_distillation(board, rows, label)),
-        scope=scope(len(board["seeds"]), board["images"], board["samples"]),
+        scope=figures.scope(len(board["seeds"]), board["images"], board["samples"]),
         students={student: steps(student, board, rows) for student in board["students"]},
         artifacts=[
             (row, weakest(row["by_class"].get(lowest, {})))
@@ -97,7 +82,7 @@ def render(
         champions=[row for row in board["rows"] if row["kind"] == "champion"],
         on_production=[row for row in board["rows"] if row["field"]],
         judged=gates.judge_all(board, configured),
-        difference=difference,
+        difference=figures.difference,
         search=choice,
         search_result=search.verdict(choice, label) if choice else [],
         search_limits=search.limits(choice["budget"]) if choice else "",
@@ -122,9 +107,9 @@ def render(
     )
 
 
-def weakest(figures: Mapping[str, float | None]) -> tuple[str, float] | None:
+def weakest(by_class: Mapping[str, float | None]) -> tuple[str, float] | None:
     """The class with the lowest figure, the first of several, and the figure; None if none is known."""
-    known = [(name, value) for name, value in figures.items() if value is not None]
+    known = [(name, value) for name, value in by_class.items() if value is not None]
     return min(known, key=lambda entry: entry[1], default=None)
 
 
@@ -135,7 +120,7 @@ def _distillation(
     for student in board["students"]:
         gain = board["distillation_gain"][student]
         pairs = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
-        yield student, gain, verdict(student, gain, label), pairs
+        yield student, gain, figures.verdict(student, gain, label), pairs
 
 
 def templates(*packages: str) -> Environment:
@@ -191,7 +176,7 @@ def bars(
 
 def _scatters(rows: Sequence[Row], fronts: Collection[str], board: Leaderboard) -> dict[str, str | None]:
     accuracy = Axis(board["headline"], board["measures"][board["headline"]]["label"])
-    time = Axis("latency_p50_ms", f"median latency of {singular(timed(board))}, ms")
+    time = Axis("latency_p50_ms", f"median latency of {figures.singular(timed(board))}, ms")
     latency = plots.accuracy_against(rows, fronts, time, accuracy)
     size = plots.accuracy_against(rows, fronts, Axis("size_mb", "size of the artifact, MB"), accuracy)
     return {"Accuracy against latency": latency, "Accuracy against size": size}
