@@ -5,7 +5,6 @@ import_dataset     any YOLO data.yaml, or a dataset that Ultralytics downloads, 
 manifest           facts about every file, as tables
 contract           the data contract of images and boxes: Great Expectations' rules on these tables
 expectations       runs such rules and lists the offending files, for every task
-inputs             the weights that a run starts from, checked against their index
 store              listing and downloading files of an S3 prefix or a folder
 arrivals           verb `arrivals`: which files there are new; the records of earlier ingestions
 staging            a batch of new files, downloaded and checked before it may join

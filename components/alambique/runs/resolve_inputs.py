@@ -5,7 +5,7 @@ inputs/students/   index.json {student: {"uri", "sha256", "file"}}, the files
 inputs/champions/  index.json {runtime: {"model", "version", "tag", "digest"} or null}, <runtime>/ as it was exported
 
 Where nothing is named (from scratch), uri, sha256 and file are null. An alias is recorded as its version, a champion as
-the recorded run that it came from. Stages read the weights by `data.inputs.given`.
+the recorded run that it came from. Stages read the weights by `stages.work.given_weights`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,23 @@ from typing import Any
 
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
-from alambique.data.inputs import INDEX, Weights, digest
 from alambique.errors import IntegrityError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import INPUTS
 from alambique.registry import run_artifacts
 from alambique.runs import huggingface, weight_sources
+from alambique.stages.work import INDEX, weights_sha256
 
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of an index: where the bytes came from, their SHA-256, their file beside it; None from scratch."""
+
+    uri: str | None = None
+    sha256: str | None = None
+    file: str | None = None
 
 
 def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str | None) -> None:
@@ -98,7 +107,7 @@ def _champions(target: Path, params: Params, origin: str | None) -> None:
 def _previous(folder: Path, content: dict[str, Any]) -> tuple[Weights, Path] | None:
     """An earlier entry of an index and its file, if the file's digest is still that of the entry."""
     entry = Weights(**content)
-    if entry.file is None or not (path := folder / entry.file).exists() or digest(path) != entry.sha256:
+    if entry.file is None or not (path := folder / entry.file).exists() or weights_sha256(path) != entry.sha256:
         return None
     return entry, path
 
@@ -115,7 +124,7 @@ def _take(
         copy(previous[1], target)
     else:
         sources.fetch(uri, target)
-    actual = digest(target)
+    actual = weights_sha256(target)
     if pin and actual != pin:
         raise IntegrityError(
             f"{uri} has sha256 {actual}, but sha256 in params.yaml pins {pin}; "

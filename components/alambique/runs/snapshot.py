@@ -8,7 +8,6 @@ from pathlib import Path
 from alambique import config, runtimes, tasks
 from alambique.config import Params
 from alambique.config.deployment import Deployment
-from alambique.data.inputs import INDEX
 from alambique.errors import AlambiqueError, ConfigurationError
 from alambique.files import read_json
 from alambique.layout import DATA, INPUTS
@@ -16,6 +15,7 @@ from alambique.messages import Run, SnapshotRequest
 from alambique.pipeline import dvc_repository, expansion, graph, transfer
 from alambique.registry import tracking
 from alambique.runs import resolve_inputs, versioning, versions
+from alambique.stages.work import INDEX
 
 
 def snapshot(request: SnapshotRequest) -> Run:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alambique.config import Params
-from alambique.data.inputs import given
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, checkpoint
 from alambique.softlabels.reader import Cache
-from alambique.stages.work import costs, produce, teacher_folders, teacher_sha256s, write_checkpoint_card
+from alambique.stages.work import costs, given_weights, produce, teacher_folders, teacher_sha256s, write_checkpoint_card
 from alambique.tasks import Task
 from alambique.tasks.base import Network, Objective
 from alambique.tasks.cards import read_card
@@ -38,7 +37,7 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
         dataset = task.dataset(project / DATA)
-        weights, source = given(project / INPUTS / "students", student)
+        weights, source = given_weights(project / INPUTS / "students", student)
         network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
         if kind == "distilled":
             objective = distillation_objective(task, network, dataset, params, project)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from alambique.config import Params
-from alambique.data.inputs import given
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.files import write_text
 from alambique.layout import CURVES, DATA, INPUTS, teacher
-from alambique.stages.work import costs, produce, write_checkpoint_card
+from alambique.stages.work import costs, given_weights, produce, write_checkpoint_card
 from alambique.tasks import Task
 
 
@@ -29,7 +28,7 @@ def run(project: Path, name: str) -> None:
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
         dataset, asked = task.dataset(project / DATA), params.teacher[name]
-        weights, source = given(project / INPUTS / "teachers", name, asked.sha256)
+        weights, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
         sized = params.for_teacher(name)
         if asked.source == "fetch":
             metrics = _fetch(task, weights, asked, dataset, sized, target)

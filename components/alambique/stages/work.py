@@ -1,4 +1,4 @@
-"""What the stages share: a checked start, outs that appear whole, metrics as a file, cards and programs."""
+"""What the stages share: a checked start, outs that appear whole, metrics as a file, cards, programs, and weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from alambique import config, runtimes, tasks
 from alambique.config import Params
+from alambique.errors import IntegrityError
 from alambique.evaluation.measures import Metrics
-from alambique.files import fresh_folder, write_json
+from alambique.files import folder_sha256, fresh_folder, read_json, sha256, write_json
 from alambique.layout import CARD, METRICS, teacher
 from alambique.runtimes.base import Program
 from alambique.stages.validate import require_valid
@@ -17,6 +18,8 @@ from alambique.tasks import Task
 from alambique.tasks.cards import read_card
 
 Work = Callable[[Task, Params, Path], Metrics]
+INDEX = "index.json"
+"""Names the weights and champions in its folder of inputs/; see `runs.resolve_inputs`."""
 
 
 def produce(project: Path, out: Path, metrics: str, work: Work) -> None:
@@ -99,3 +102,30 @@ def open_program(task: Task, folder: Path, threads: int) -> Program:
     if "runtime" in card:
         return runtimes.open_candidate(folder, card, threads)
     return task.program(folder, threads)
+
+
+def given_weights(folder: Path, name: str, pinned: str | None = None) -> tuple[Path | None, str | None]:
+    """Path and URI of the weights of one entry of the index in `folder`, checked; both None where it names no weights.
+
+    Args:
+        pinned: the SHA-256 that params.yaml pins.
+    Raises:
+        IntegrityError: the file differs from the index or from `pinned`.
+    """
+    entry = read_json(folder / INDEX)[name]
+    if entry["file"] is None:
+        return None, None
+    path = folder / entry["file"]
+    actual = weights_sha256(path)
+    for source, expected in (("the index", entry["sha256"]), ("params.yaml", pinned)):
+        if expected not in (None, actual):
+            raise IntegrityError(
+                f"{path} has sha256 {actual[:12]}, but {source} says {expected[:12]}; "
+                "give the right file, or correct the sha256 after you have checked who changed it"
+            )
+    return path, entry["uri"]
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, or `files.folder_sha256` of a folder."""
+    return folder_sha256(path) if path.is_dir() else sha256(path)
