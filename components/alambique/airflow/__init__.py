@@ -10,15 +10,7 @@ if TYPE_CHECKING:
     from alambique.airflow.project import Project
     from alambique.airflow.task_group import AlambiqueTaskGroup
 
-__all__ = [
-    "AlambiqueTaskGroup",
-    "DistillDag",
-    "IngestDag",
-    "Project",
-    "PromoteDag",
-    "RollbackDag",
-    "WatchDriftDag",
-]
+__all__ = ["AlambiqueTaskGroup", "DistillDag", "IngestDag", "Project", "PromoteDag", "RollbackDag", "WatchDriftDag"]
 
 _MODULES = {
     "AlambiqueTaskGroup": "task_group",
