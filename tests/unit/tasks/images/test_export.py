@@ -22,11 +22,11 @@ from alambique.stages.opening import open_program
 from alambique.stages.work import write_checkpoint_card
 from alambique.tasks.cards import read_card, require_made_of
 from alambique.tasks.classifiers.evaluation import Sample, probabilities, softmax
-from alambique.tasks.images import CLASSIFY, calibration, network
+from alambique.tasks.images import calibration, network
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.network import ClassifierNetwork
 from alambique.tasks.images.preprocess import preprocess
-from alambique.tasks.images.task import OPSET
+from alambique.tasks.images.task import CLASSIFY, OPSET
 
 RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in Params.RUNTIMES]
 PARAMS: Any = config.parse(
