@@ -9,7 +9,6 @@ from alambique.tasks import submodules
 if TYPE_CHECKING:
     from alambique.tasks.transformers import checkpoint as checkpoint
     from alambique.tasks.transformers import class_objectives as class_objectives
-    from alambique.tasks.transformers import class_soft_labels as class_soft_labels
     from alambique.tasks.transformers import contract as contract
     from alambique.tasks.transformers import dataset as dataset
     from alambique.tasks.transformers import encoding as encoding

@@ -130,7 +130,7 @@ class TextClassify(TransformersTask, ClassifierTask):
         return transformers.pretraining.pretrain(network, dataset, params, teacher.pretrain)
 
     def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
-        return transformers.class_soft_labels.measure_in_training(dataset, network.tokenizer, params.input_size)
+        return transformers.class_objectives.measure_in_training(dataset, network.tokenizer, params.input_size)
 
     # Soft labels
 
@@ -146,7 +146,7 @@ class TextClassify(TransformersTask, ClassifierTask):
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
-        return transformers.class_soft_labels.rows(
+        return transformers.class_objectives.rows(
             list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards)
         )
 
