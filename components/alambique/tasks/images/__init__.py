@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from alambique.tasks import submodules
 
 if TYPE_CHECKING:
-    from alambique.tasks.images import calibration as calibration
     from alambique.tasks.images import contract as contract
     from alambique.tasks.images import dataset as dataset
     from alambique.tasks.images import import_dataset as import_dataset

@@ -41,6 +41,11 @@ EXPORTERS = ("onnxscript", "onnxslim")
 OPSET = 18
 """ONNX Runtime's static quantization refuses 21 and above."""
 
+CONVOLUTIONAL = ("Add", "Concat", "Conv", "MaxPool", "Mul", "Resize", "Sigmoid", "Split")
+"""With the convolutions alone in INT8, every activation would be converted to float and back: no faster than FP32."""
+OPERATORS = (*CONVOLUTIONAL, "Gemm", "MatMul", "GlobalAveragePool", "ReduceMean", "HardSigmoid", "HardSwish")
+"""Computed in INT8 by ONNX Runtime; the logits, too, of which only the order and the rough distance count."""
+
 
 class Classify(ClassifierTask):
     """See `alambique.tasks.Task`."""
@@ -197,14 +202,14 @@ class Classify(ClassifierTask):
         return (library, *EXPORTERS) if runtimes.load(runtime).from_graph else (library,)
 
     def calibration(self, folder: Path, dataset: Dataset, params: Params) -> Calibration:
-        return images.calibration.calibration(
+        return images.preprocess.calibration(
             dataset, params.quantize.images, read_json(folder / CARD)["image_size"], params.seed
         )
 
     def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
         """Static INT8 where the runtime has a tool for it, otherwise weights alone."""
         if StaticInt8 in runtimes.load(runtime).quantizations:
-            return StaticInt8(calibration.inputs, images.calibration.OPERATORS)
+            return StaticInt8(calibration.inputs, OPERATORS)
         return WeightOnly(8)
 
     def validation(self, folder: Path, dataset: Dataset, params: Params) -> Validation:

@@ -1,7 +1,6 @@
 """Detection, instance segmentation, poses and oriented boxes with Ultralytics' networks.
 
 task.py              the primitives of these tasks, which the stages are written over
-heads.py             what Ultralytics has for each head
 dataset.py           labels of each head; decoding.py: outputs of each head
 trainer.py           training; objective.py: what is minimised; distillation_loss.py: the KL divergence and its schedule
 pruning.py           structured pruning, over widths.py, sensitivity.py, channel_importance.py, structured_pruning.py

@@ -1,4 +1,4 @@
-"""The tasks of this folder over their primitives; what differs between them is in `heads`, `dataset` and `decoding`."""
+"""The tasks of this folder over their primitives; what differs between heads is in `network`, `dataset`, `decoding`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 class Yolo(Task):
     """See `alambique.tasks.Task`; a class below for each head."""
 
-    name: ClassVar[str]
-    head: ClassVar[HeadName]
+    name: ClassVar[HeadName]
     about: ClassVar[str]
     samples: ClassVar[str] = "images"
     measures: ClassVar[Mapping[str, Measure]]
@@ -61,7 +60,7 @@ class Yolo(Task):
         import_dataset(source, target)
 
     def dataset(self, root: Path) -> YoloDataset:
-        return yolo.dataset.YoloDataset.load(root, self.head)
+        return yolo.dataset.YoloDataset.load(root, self.name)
 
     def facts(self, root: Path, params: Any) -> Facts:
         from alambique.data import contract, manifest
@@ -76,13 +75,13 @@ class Yolo(Task):
     def build(
         self, architecture: Any, dataset: YoloDataset, params: Any, *, seed: int, weights: Path | None
     ) -> Network:
-        details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.head == "pose" else {}
-        model = yolo.network.build(architecture, dataset.classes, seed, self.head, **details)
+        details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.name == "pose" else {}
+        model = yolo.network.build(architecture, dataset.classes, seed, self.name, **details)
         return model if weights is None else yolo.network.start_from(model, weights)
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: YoloDataset, params: Any, folder: Path) -> None:
-        yolo.network.verify_loadable(weights, self.head)
-        model = yolo.network.load(weights, self.head)
+        yolo.network.verify_loadable(weights, self.name)
+        model = yolo.network.load(weights, self.name)
         yolo.class_selection.require_same_head(model, dataset, weights)
         if yolo.network.class_names(model) == dataset.classes:
             shutil.copyfile(weights, folder / WEIGHTS)
@@ -90,13 +89,13 @@ class Yolo(Task):
             yolo.network.save(yolo.class_selection.select(model, dataset.classes), folder / WEIGHTS, params.input_size)
 
     def load(self, folder: Path) -> Network:
-        return yolo.network.load(folder / WEIGHTS, self.head)
+        return yolo.network.load(folder / WEIGHTS, self.name)
 
     def save(self, network: Network, folder: Path, params: Any) -> None:
         yolo.network.save(network, folder / WEIGHTS, params.input_size)
 
     def describe(self, folder: Path, params: Any) -> dict[str, Any]:
-        return yolo.network.describe(folder, params.input_size, self.head)
+        return yolo.network.describe(folder, params.input_size, self.name)
 
     def module(self, network: Network) -> nn.Module:
         return network  # type: ignore[no-any-return]
@@ -140,8 +139,8 @@ class Yolo(Task):
     def measure_val(self, folder: Path, dataset: YoloDataset, params: Any) -> Metrics:
         import torch
 
-        model = yolo.network.load(folder / WEIGHTS, self.head)
-        program = yolo.export.open_checkpoint(folder / WEIGHTS, self.head, torch.get_num_threads())
+        model = yolo.network.load(folder / WEIGHTS, self.name)
+        program = yolo.export.open_checkpoint(folder / WEIGHTS, self.name, torch.get_num_threads())
         names = yolo.network.class_names(model)
         predictor = yolo.matching.Predictor.of(program, names, params.input_size, dataset, yolo.evaluate.COCO)
         figures = yolo.evaluate.figures(yolo.evaluate.on_split(predictor, "val"), dataset, yolo.evaluate.COCO)
@@ -184,10 +183,10 @@ class Yolo(Task):
     # Export and quantization
 
     def exportable(self, folder: Path) -> Exportable:
-        return yolo.export.exportable(folder / WEIGHTS, read_card(folder)["image_size"], self.head)
+        return yolo.export.exportable(folder / WEIGHTS, read_card(folder)["image_size"], self.name)
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
-        return yolo.export.artifact(card, self.head, runtime, tensors)
+        return yolo.export.artifact(card, self.name, runtime, tensors)
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         return ("ultralytics", "onnxslim") if runtimes.load(runtime).from_graph else ("ultralytics",)
@@ -219,7 +218,7 @@ class Yolo(Task):
     # Measuring
 
     def program(self, folder: Path, threads: int) -> Program:
-        return yolo.export.open_checkpoint(folder / WEIGHTS, self.head, threads)
+        return yolo.export.open_checkpoint(folder / WEIGHTS, self.name, threads)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         size = card["image_size"]
@@ -250,7 +249,7 @@ class Yolo(Task):
 
     def tensors(self, card: Card) -> tuple[TensorTypes, TensorTypes]:
         # The same on every runtime, whatever the shapes that the artifact itself works with.
-        count, numbers = yolo.decoding.point_shape(self.head, _kpt_shape(card))
+        count, numbers = yolo.decoding.point_shape(self.name, _kpt_shape(card))
         size = card["image_size"]
         return [("float32", [1, 3, size, size])], [("float32", [1, -1, 6 + count * numbers])]
 
@@ -258,27 +257,26 @@ class Yolo(Task):
         card = read_card(folder)
         program = yolo.decoding.with_best_boxes(runtimes.open_candidate(folder, card, threads), card["runtime"])
         shape, classes, size = _kpt_shape(card), len(card["classes"]), card["image_size"]
-        return lambda image: yolo.decoding.decoded_rows(self.head, program(image), classes, shape, size)[np.newaxis]
+        return lambda image: yolo.decoding.decoded_rows(self.name, program(image), classes, shape, size)[np.newaxis]
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
-        return yolo.pictures.choose(project, self.head, params.evaluate.threshold, board)
+        return yolo.pictures.choose(project, self.name, params.evaluate.threshold, board)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        if self.head == "detect":
+        if self.name == "detect":
             yolo.inspection.boxes.show(project, output, console)
         else:
-            yolo.inspection.objects.show(project, self.head, output, console)
+            yolo.inspection.objects.show(project, self.name, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        if self.head == "detect":
+        if self.name == "detect":
             yolo.inspection.boxes.show_image(project, sample, console)
         else:
-            yolo.inspection.objects.show_image(project, self.head, sample, console)
+            yolo.inspection.objects.show_image(project, self.name, sample, console)
 
 
 class Detect(Yolo):
-    name: ClassVar[str] = "detect"
-    head: ClassVar[HeadName] = "detect"
+    name: ClassVar[HeadName] = "detect"
     about: ClassVar[str] = "find objects in images: YOLO26, YOLO11, YOLOv8"
     measures: ClassVar[Mapping[str, Measure]] = DETECTION
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
@@ -286,22 +284,19 @@ class Detect(Yolo):
 
 
 class Segment(Yolo):
-    name: ClassVar[str] = "segment"
-    head: ClassVar[HeadName] = "segment"
+    name: ClassVar[HeadName] = "segment"
     about: ClassVar[str] = "outline each object in images: YOLO26 with masks"
     measures: ClassVar[Mapping[str, Measure]] = MASKS
 
 
 class Pose(Yolo):
-    name: ClassVar[str] = "pose"
-    head: ClassVar[HeadName] = "pose"
+    name: ClassVar[HeadName] = "pose"
     about: ClassVar[str] = "find objects in images and each one's keypoints: YOLO26 with poses"
     measures: ClassVar[Mapping[str, Measure]] = POSES
 
 
 class Obb(Yolo):
-    name: ClassVar[str] = "obb"
-    head: ClassVar[HeadName] = "obb"
+    name: ClassVar[HeadName] = "obb"
     about: ClassVar[str] = "find objects in images by boxes that are turned: YOLO26"
     measures: ClassVar[Mapping[str, Measure]] = ORIENTED_BOXES
 
