@@ -26,7 +26,7 @@ from alambique.messages import (
     Version,
 )
 from alambique.pipeline import dvc_repository
-from alambique.tasks.yolo import TASKS
+from alambique.tasks.yolo.task import TASKS
 
 NAMES = ("pico-onnx-fp32", "pico-onnx-int8", "pico-openvino-fp32", "pico-openvino-int8")
 TEST_SPLIT = "d" * 64

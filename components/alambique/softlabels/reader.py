@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from alambique.errors import IntegrityError
 from alambique.files import json_text, sha256
+from alambique.layout import SOFT_LABELS
 from alambique.softlabels import schema
 from alambique.softlabels.key import Manifest, Recipe, Row, digest
 
@@ -87,6 +88,12 @@ def read_recipe(folder: Path, kind: type[Kind]) -> Kind:
         return kind.model_validate(_read_manifests(folder)[0].recipe)
     except ValidationError:
         raise IntegrityError(f"soft labels in {folder} are another task's; {AGAIN}") from None
+
+
+def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
+    """How a project's cache was made, and the cache; IntegrityError if it is not pulled, unfinished or damaged."""
+    recipe = read_recipe(project / SOFT_LABELS, kind)
+    return recipe, Cache.open(project / SOFT_LABELS, recipe)
 
 
 def _read_manifests(folder: Path) -> list[Manifest]:

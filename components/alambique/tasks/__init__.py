@@ -26,17 +26,21 @@ def load(name: str) -> Task:
     """The task named in params.yaml, imported when it is needed."""
     match name:
         case "detect" | "segment" | "pose" | "obb":
-            from alambique.tasks import yolo
+            from alambique.tasks.yolo import task
 
-            return yolo.TASKS[name]
+            return task.TASKS[name]
         case "classify":
-            from alambique.tasks.images import CLASSIFY
+            from alambique.tasks.images.task import CLASSIFY
 
             return CLASSIFY
-        case "text" | "text_classify":
-            from alambique.tasks import transformers
+        case "text":
+            from alambique.tasks.transformers.causal import TEXT
 
-            return transformers.TASKS[name]
+            return TEXT
+        case "text_classify":
+            from alambique.tasks.transformers.classifier import TEXT_CLASSIFY
+
+            return TEXT_CLASSIFY
     raise ValueError(name)
 
 

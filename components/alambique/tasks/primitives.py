@@ -6,13 +6,16 @@ these primitives and no stage.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
+from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
+from alambique.runtimes import examples
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
 from alambique.tasks.base import Calibration, Card, Dataset, Facts, Measurement, Network, Objective, PruningPlans
 
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
 class Primitives(Protocol):
     """What stages do with a task's networks. All `params` are of the task's own class, see `config.TASKS`.
 
-    Folders are of checkpoints (weights, card.json, curves.csv) or candidates (artifact, card.json, example.py). Heavy
-    libraries are imported inside the methods.
+    Folders are of checkpoints (weights, card.json, curves.csv) or candidates (artifact, card.json, example.py). Tasks
+    name the modules of their folder as `yolo.network`, which imports them when a method first needs them.
     """
+
+    name: ClassVar[str]
 
     # Datasets
 
@@ -103,6 +108,9 @@ class Primitives(Protocol):
 
     def pretrain(self, network: Network, dataset: Any, teacher: Any, params: Any) -> PriorTraining:
         """Train a teacher's network in place without labels, where its section asks for that; else NO_PRIOR."""
+        from alambique.tasks.trainer_state import NO_PRIOR
+
+        return NO_PRIOR
 
     def train(
         self,
@@ -203,9 +211,11 @@ class Primitives(Protocol):
 
     def copy_beside(self, folder: Path, target: Path) -> None:
         """Write what belongs beside an artifact (a tokenizer) from a checkpoint's folder into the candidate's."""
+        return  # the card says all that most artifacts need
 
     def example(self, card: Card, runtime: str) -> str:
         """A script that uses the candidate of this (finished) card with nothing but the runtime, NumPy and a reader."""
+        return examples.render(runtime, Path(inspect.getfile(type(self))).parent / "examples" / self.name)
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
         """Distributions with a part in the artifact beside the runtime's: those of the network's library."""
@@ -242,6 +252,7 @@ class Primitives(Protocol):
 
         Called only where `quantize.qat_epochs` asks for it.
         """
+        raise ConfigurationError(f"quantize.qat_epochs: {self.name} has no quantization-aware training")
 
     # Measuring
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
+from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.tasks.base import Ability, Card, DriftFeatures, TensorTypes
 
@@ -37,7 +38,7 @@ class Reporting(Protocol):
     measures: ClassVar[Mapping[str, Measure]]
     by_class: ClassVar[Mapping[str, Measure]]
     methods: ClassVar[tuple[str, ...]]
-    abilities: ClassVar[frozenset[Ability]]
+    abilities: ClassVar[frozenset[Ability]] = frozenset()
 
     # Comparing
 
@@ -51,12 +52,15 @@ class Reporting(Protocol):
 
     def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
         """The measures that compare an evaluation with the teacher's; none for most tasks."""
+        return {}
 
     def agreement(self, first: Path, second: Path, params: Any) -> float | None:
         """How far two evaluations agree on images from production, 0 to 1; None where there are none."""
+        return None
 
     def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
         """A checkpoint's output on images, for `drift` to compare; see `abilities`."""
+        raise ConfigurationError(f"drift: {self.name} cannot tell drifted production data yet")
 
     # Serving and showing
 
@@ -71,6 +75,7 @@ class Reporting(Protocol):
 
     def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
         """Further plots of the best candidate: titles, and <svg> elements made as in `report.plots`."""
+        return []
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         """Print a summary of the cache of soft labels, and write a page about it to `output`."""

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from alambique.errors import ConfigurationError
+from alambique import runtimes
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program
 from alambique.tasks import Task
-from alambique.tasks.base import Ability, Calibration, Card, DriftFeatures, Network, Objective
+from alambique.tasks.base import Network, Objective
+from alambique.tasks.cards import read_card
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from alambique.evaluation.leaderboard import Leaderboard
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.training_loop import Measure
 
 
 class TorchTask(Task):
-    """What a task has not is refused here, or empty."""
-
-    abilities: ClassVar[frozenset[Ability]] = frozenset()
+    """See `alambique.tasks.Task`."""
 
     @abstractmethod
     def forward(self, network: Network) -> Callable[..., tuple[Tensor, ...]]:
@@ -39,11 +36,6 @@ class TorchTask(Task):
 
     def module(self, network: Network) -> nn.Module:
         return network.model  # type: ignore[no-any-return]
-
-    def pretrain(self, network: Network, dataset: Any, teacher: Any, params: Any) -> PriorTraining:
-        from alambique.tasks.trainer_state import NO_PRIOR
-
-        return NO_PRIOR
 
     def train(
         self,
@@ -85,23 +77,6 @@ class TorchTask(Task):
         network = self.load(folder)
         return {**self.measure_in_training(network, dataset, params)(self.module(network))}
 
-    def train_int8(
-        self,
-        network: Network,
-        objective: Objective,
-        calibration: Calibration,
-        dataset: Any,
-        params: Any,
-        runtime: str,
-        folder: Path,
-    ) -> None:
-        raise ConfigurationError(f"quantize.qat_epochs: {self.name} has no quantization-aware training")
-
-    def example(self, card: Card, runtime: str) -> str:
-        from alambique.runtimes import examples
-
-        return examples.render(runtime, Path(inspect.getfile(type(self))).parent / "examples" / self.name)
-
     def program(self, folder: Path, threads: int) -> Program:
         import torch
 
@@ -116,23 +91,5 @@ class TorchTask(Task):
 
     def open(self, folder: Path, threads: int) -> Program:
         """A candidate, verified, on its own runtime."""
-        from alambique import runtimes
-        from alambique.tasks.cards import read_card
-
         card = read_card(folder)
         return runtimes.open_candidate(folder, card, threads)
-
-    def copy_beside(self, folder: Path, target: Path) -> None:
-        pass  # the card says all that most artifacts need
-
-    def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
-        return []
-
-    def relative(self, target: Path, teacher: Path, params: Any) -> Metrics:
-        return {}
-
-    def agreement(self, first: Path, second: Path, params: Any) -> float | None:
-        return None
-
-    def drift_features(self, checkpoint: Path, images: Sequence[Path], params: Any) -> DriftFeatures:
-        raise ConfigurationError(f"drift: {self.name} cannot tell drifted production data yet")

@@ -15,7 +15,7 @@ from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.evaluation.measures import Interval, Measure
 from alambique.files import write_json
 from alambique.layout import evaluation_targets
-from alambique.tasks.yolo import TASKS
+from alambique.tasks.yolo.task import TASKS
 
 MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp32": 0.565, "int8": 0.555}
 TEACHERS, SEEDS = ["main", "other"], [7, 0]

@@ -24,7 +24,7 @@ from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.key import Recipe
-from alambique.softlabels.reader import Cache, Kind, read_recipe
+from alambique.softlabels.reader import open_cache
 from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassRecipe, mean_probabilities
 
 BINS = 20
@@ -153,12 +153,6 @@ def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None
         classes,
         {**cache_facts(project, recipe, len(cache), "sample"), **recipe.describe()},
     )
-
-
-def open_cache(project: Path, kind: type[Kind]) -> tuple[Kind, Cache[Any]]:
-    """How a project's cache was made, and the cache; IntegrityError if it is not pulled, unfinished or damaged."""
-    recipe = read_recipe(project / SOFT_LABELS, kind)
-    return recipe, Cache.open(project / SOFT_LABELS, recipe)
 
 
 def cache_facts(project: Path, recipe: Recipe[Any], items: int, item: str) -> dict[str, str]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from alambique import config
 from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import DATA
 from alambique.runtimes.base import Program, Validation
+from alambique.tasks import classifiers
 from alambique.tasks.base import Measurement
 from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
 from alambique.tasks.torch_task import TorchTask
@@ -78,25 +80,19 @@ class ClassifierTask(TorchTask):
     # Measuring
 
     def measure(self, folder: Path, program: Program, dataset: Any, split: str, params: Any) -> Measurement:
-        from alambique.tasks.classifiers.evaluation import measure
-
-        return measure(folder, program, self.labelled(folder, dataset, split), dataset.classes)
+        return classifiers.evaluation.measure(folder, program, self.labelled(folder, dataset, split), dataset.classes)
 
     def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Any, params: Any) -> Metrics:
-        from alambique.tasks.classifiers.evaluation import PARITY, parity, probabilities
-
-        samples = self.labelled(folder, dataset, "test")[:PARITY]
-        return parity(*(probabilities(program, samples, folder) for program in (artifact, checkpoint)))
+        samples = self.labelled(folder, dataset, "test")[: classifiers.evaluation.PARITY]
+        return classifiers.evaluation.parity(
+            *(classifiers.evaluation.probabilities(program, samples, folder) for program in (artifact, checkpoint))
+        )
 
     def validation(self, folder: Path, dataset: Any, params: Any) -> Validation:
-        from alambique.tasks.classifiers.evaluation import validation
-
-        return validation(self.labelled(folder, dataset, "val"))
+        return classifiers.evaluation.validation(self.labelled(folder, dataset, "val"))
 
     def resample(self, evaluations: Sequence[Path]) -> Resampled:
-        from alambique.tasks.classifiers.results import resample
-
-        return resample(evaluations)
+        return classifiers.results.resample(evaluations)
 
     # Serving and showing
 
@@ -105,27 +101,18 @@ class ClassifierTask(TorchTask):
         return lambda sample: program(np.asarray(sample))[0]
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
-        from alambique.tasks.classifiers.pictures import pictures
-
         dataset = self.dataset(project / DATA)
-        return pictures(project, board, dataset.classes, self.shown(dataset))
+        return classifiers.pictures.pictures(project, board, dataset.classes, self.shown(dataset))
 
     def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
-        from alambique.tasks.classifiers.pictures import plots
-
-        return plots(project, board)
+        return classifiers.pictures.plots(project, board)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.classifiers import inspection
-
         dataset = self.dataset(project / DATA)
-        labels = inspection.read(project, self.recipe_type(), self.labels(dataset))
-        inspection.show(labels, output, self.shown(dataset), console)
+        labels = classifiers.inspection.read(project, self.recipe_type(), self.labels(dataset))
+        classifiers.inspection.show(labels, output, self.shown(dataset), console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique import config
-        from alambique.tasks.classifiers import inspection
-
         params: Any = config.load(project)
-        labels = inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
-        inspection.show_sample(labels, sample, params.distill.temperature, console)
+        labels = classifiers.inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
+        classifiers.inspection.show_sample(labels, sample, params.distill.temperature, console)

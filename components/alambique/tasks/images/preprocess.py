@@ -1,7 +1,11 @@
-"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, as deployments have it."""
+"""From an image file to a classifier's input: one definition for all runtimes, in Pillow, as deployments have it.
+
+Also which images' inputs INT8 is calibrated on.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from alambique.errors import DataError
+from alambique.files import sha256
+from alambique.tasks.base import Calibration
+from alambique.tasks.images.dataset import Dataset
 
 DESCRIPTION = {
     "color": "RGB",
@@ -73,3 +80,26 @@ def network_input(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(height, width, 3), 0 to 255, as (3, height, width), 0 to 1."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+
+
+def calibration(dataset: Dataset, count: int, image_size: int, seed: int) -> Calibration:
+    """Inputs of `draw`'s images, with their number and digest."""
+    images = draw(dataset, count, seed)
+    contents = "".join(f"{sha256(image)}\n" for image in images)
+    return Calibration(
+        [preprocess(image, image_size) for image in images],
+        {"calibration_images": len(images), "calibration_digest": hashlib.sha256(contents.encode()).hexdigest()},
+    )
+
+
+def draw(dataset: Dataset, count: int, seed: int) -> list[Path]:
+    """Draw `count` training images, or all if there are fewer, of the classes in turn; equal seeds draw the same."""
+    images = dataset.require("train")
+    shuffled = [images[index] for index in np.random.default_rng(seed).permutation(len(images))]
+    per_class: dict[int, int] = {}
+    order = []
+    for image in shuffled:
+        label = dataset.label(image)
+        per_class[label] = per_class.get(label, 0) + 1
+        order.append((per_class[label], label, image))
+    return [image for _, _, image in sorted(order, key=lambda row: row[:2])[:count]]

@@ -1,4 +1,4 @@
-"""The protocol of a task, for image classifiers; the heavy imports are inside the methods."""
+"""The task `classify`: image classifiers over the primitives of `alambique.tasks.Task`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from alambique import runtimes
 from alambique.config.classify import Network, Params, Teacher
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json, sha256
 from alambique.layout import CARD, WEIGHTS
 from alambique.runtimes.base import Exportable, Quantization, StaticInt8, TensorSpec, Validation, WeightOnly
+from alambique.tasks import classifiers, images
 from alambique.tasks.base import Calibration, Card, Facts, PruningPlans, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 
@@ -39,6 +41,11 @@ EXPORTERS = ("onnxscript", "onnxslim")
 OPSET = 18
 """ONNX Runtime's static quantization refuses 21 and above."""
 
+CONVOLUTIONAL = ("Add", "Concat", "Conv", "MaxPool", "Mul", "Resize", "Sigmoid", "Split")
+"""With the convolutions alone in INT8, every activation would be converted to float and back: no faster than FP32."""
+OPERATORS = (*CONVOLUTIONAL, "Gemm", "MatMul", "GlobalAveragePool", "ReduceMean", "HardSigmoid", "HardSwish")
+"""Computed in INT8 by ONNX Runtime; the logits, too, of which only the order and the rough distance count."""
+
 
 class Classify(ClassifierTask):
     """See `alambique.tasks.Task`."""
@@ -49,57 +56,40 @@ class Classify(ClassifierTask):
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
-        from alambique.tasks.images.import_dataset import import_dataset
-
-        import_dataset(source, target)
+        images.import_dataset.import_dataset(source, target)
 
     def dataset(self, root: Path) -> Dataset:
-        from alambique.tasks.images.dataset import Dataset
-
-        return Dataset.load(root)
+        return images.dataset.Dataset.load(root)
 
     def facts(self, root: Path, params: Params) -> Facts:
-        from alambique.tasks.images.contract import facts
-
-        return facts(self.dataset(root), params.validation.min_images_per_class)
+        return images.contract.facts(self.dataset(root), params.validation.min_images_per_class)
 
     # Networks
 
     def build(
         self, architecture: Network, dataset: Dataset, params: Params, *, seed: int, weights: Path | None
     ) -> ClassifierNetwork:
-        from alambique.tasks.images import network
-        from alambique.tasks.images.weights import load_matching
-
-        built = network.build(architecture, dataset.classes, seed)
+        built = images.network.build(architecture, dataset.classes, seed)
         if weights is not None:
-            load_matching(built, weights)
+            images.weights.load_matching(built, weights)
         return built
 
     def copy_weights(self, weights: Path, teacher: Teacher, dataset: Dataset, params: Params, folder: Path) -> None:
-        from alambique.tasks.images.weights import load_all
-
-        self.save(load_all(teacher.network, dataset.classes, weights), folder, params)
+        self.save(images.weights.load_all(teacher.network, dataset.classes, weights), folder, params)
 
     def load(self, folder: Path) -> ClassifierNetwork:
-        from alambique.tasks.images import network
-
-        return network.load(folder / WEIGHTS)
+        return images.network.load(folder / WEIGHTS)
 
     def save(self, network: ClassifierNetwork, folder: Path, params: Params) -> None:
-        from alambique.tasks.images.network import save
-
-        save(network, folder / WEIGHTS)
+        images.network.save(network, folder / WEIGHTS)
 
     def describe(self, folder: Path, params: Params) -> dict[str, Any]:
-        from alambique.tasks.images.network import macs, parameters
-
         network, weights = self.load(folder), folder / WEIGHTS
         return {
             "network": network.architecture.model_dump(mode="json"),
             "sha256": sha256(weights),
-            "parameters": parameters(network.model),
-            "macs": macs(network.model, params.input_size),
+            "parameters": images.network.parameters(network.model),
+            "macs": images.network.macs(network.model, params.input_size),
             "size_bytes": weights.stat().st_size,
             "image_size": params.input_size,
             "classes": network.classes,
@@ -110,9 +100,9 @@ class Classify(ClassifierTask):
     def label_objective(
         self, network: ClassifierNetwork, dataset: Dataset, params: Params, samples: int | None = None
     ) -> TrainingObjective:
-        from alambique.tasks.images.objectives import by_labels
-
-        return by_labels(dataset, params.input_size, params.training.augment, samples or dataset.size("train"))
+        return images.objectives.by_labels(
+            dataset, params.input_size, params.training.augment, samples or dataset.size("train")
+        )
 
     def distillation_objective(
         self,
@@ -122,31 +112,21 @@ class Classify(ClassifierTask):
         cache: Cache[ClassLabels],
         teachers: Sequence[Path],
     ) -> TrainingObjective:
-        from alambique.tasks.images.objectives import by_soft_labels
-
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
-        return by_soft_labels(dataset, cache, recipe, params.distill)
+        return images.objectives.by_soft_labels(dataset, cache, recipe, params.distill)
 
     def measure_in_training(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> Measure:
-        from alambique.tasks.images.objectives import measure_on_val
-
-        return measure_on_val(dataset, params.input_size)
+        return images.objectives.measure_on_val(dataset, params.input_size)
 
     # Soft labels
 
     def recipe_type(self) -> type[ViewRecipe]:
-        from alambique.tasks.images.soft_labels import ViewRecipe
-
-        return ViewRecipe
+        return images.soft_labels.ViewRecipe
 
     def soft_label_recipe(self, cards: Sequence[Card], dataset: Dataset, params: Params) -> ViewRecipe:
-        from alambique.tasks.classifiers.soft_labels import base_recipe
-        from alambique.tasks.images.preprocess import DESCRIPTION
-        from alambique.tasks.images.soft_labels import ViewRecipe
-
-        return ViewRecipe(
-            **base_recipe(cards, dataset, params, dataset.classes),
-            preprocessing=DESCRIPTION,
+        return images.soft_labels.ViewRecipe(
+            **classifiers.soft_labels.base_recipe(cards, dataset, params, dataset.classes),
+            preprocessing=images.preprocess.DESCRIPTION,
             image_size=cards[0]["image_size"],
             views=params.soft_labels.views,
             augment=params.soft_labels.augment,
@@ -155,12 +135,10 @@ class Classify(ClassifierTask):
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Dataset, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
-        from alambique.tasks.images.soft_labels import label_views, views_of_all
-
-        views = views_of_all(dataset, recipe)
+        views = images.soft_labels.views_of_all(dataset, recipe)
         order = sorted(range(len(views)), key=views.names.__getitem__)
         models = [self.load(folder).model for folder in teachers]
-        return label_views(models, views, order[shard :: len(params.soft_labels.shards)], recipe)
+        return images.soft_labels.label_views(models, views, order[shard :: len(params.soft_labels.shards)], recipe)
 
     # Pruning
 
@@ -172,24 +150,24 @@ class Classify(ClassifierTask):
         ratios: Sequence[float],
         sensitivity: dict[str, Any] | None = None,
     ) -> PruningPlans:
-        from alambique.tasks.images.structured_pruning import channel_ratio, prepared
-
         (ratio,) = ratios
-        full = prepared(network, params.prune.importance, dataset, params.input_size, params.seed)
-        return PruningPlans([channel_ratio(full, ratio, params.prune.importance, params.input_size)])
+        full = images.structured_pruning.prepared(
+            network, params.prune.importance, dataset, params.input_size, params.seed
+        )
+        return PruningPlans(
+            [images.structured_pruning.channel_ratio(full, ratio, params.prune.importance, params.input_size)]
+        )
 
     def prune(
         self, network: ClassifierNetwork, full: ClassifierNetwork, plan: float, dataset: Dataset, params: Params
     ) -> ClassifierNetwork:
-        from alambique.tasks.images.structured_pruning import prepared, without_channels
-
-        whole = prepared(network, params.prune.importance, dataset, params.input_size, params.seed)
-        return without_channels(whole, plan, params.prune.importance, params.input_size)
+        whole = images.structured_pruning.prepared(
+            network, params.prune.importance, dataset, params.input_size, params.seed
+        )
+        return images.structured_pruning.without_channels(whole, plan, params.prune.importance, params.input_size)
 
     def removed(self, full: ClassifierNetwork, pruned: ClassifierNetwork, params: Params) -> Metrics:
-        from alambique.tasks.images.network import macs
-
-        before, after = (macs(network.model, params.input_size) for network in (full, pruned))
+        before, after = (images.network.macs(network.model, params.input_size) for network in (full, pruned))
         return {"importance": params.prune.importance, "target": "macs", "removed": 1 - after / before}
 
     # Export and quantization
@@ -211,45 +189,39 @@ class Classify(ClassifierTask):
         return Exportable(graph, lambda _: model, example, OPSET, inputs, outputs)
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
-        from alambique.tasks.images.preprocess import DESCRIPTION
-
         image, logits = (tensor._asdict() for tensor in tensors)
         return {
             "image_size": card["image_size"],
             "input": image,
             "output": {**logits, "about": "logits in the order of `classes`; their softmax are the probabilities"},
-            "preprocessing": DESCRIPTION,
+            "preprocessing": images.preprocess.DESCRIPTION,
         }
 
     def packages(self, card: Card, runtime: str) -> tuple[str, ...]:
-        from alambique import runtimes
-
         library = LIBRARIES[card["network"]["family"]]
         return (library, *EXPORTERS) if runtimes.load(runtime).from_graph else (library,)
 
     def calibration(self, folder: Path, dataset: Dataset, params: Params) -> Calibration:
-        from alambique.tasks.images.calibration import calibration
-
-        return calibration(dataset, params.quantize.images, read_json(folder / CARD)["image_size"], params.seed)
+        return images.preprocess.calibration(
+            dataset, params.quantize.images, read_json(folder / CARD)["image_size"], params.seed
+        )
 
     def quantization(self, runtime: str, calibration: Calibration, params: Params) -> Quantization:
         """Static INT8 where the runtime has a tool for it, otherwise weights alone."""
-        from alambique import runtimes
-        from alambique.tasks.images.calibration import OPERATORS
-
         if StaticInt8 in runtimes.load(runtime).quantizations:
             return StaticInt8(calibration.inputs, OPERATORS)
         return WeightOnly(8)
 
     def validation(self, folder: Path, dataset: Dataset, params: Params) -> Validation:
-        from alambique.tasks.classifiers.evaluation import Sample, validation
-        from alambique.tasks.images.preprocess import network_input, square
-
         # Val is measured many times: its images are read once, and kept as bytes.
         size = read_json(folder / CARD)["image_size"]
-        return validation(
+        return classifiers.evaluation.validation(
             [
-                Sample(dataset.inside(image), dataset.label(image), partial(network_input, square(image, size)))
+                classifiers.evaluation.Sample(
+                    dataset.inside(image),
+                    dataset.label(image),
+                    partial(images.preprocess.network_input, images.preprocess.square(image, size)),
+                )
                 for image in dataset.require("val")
             ]
         )
@@ -257,12 +229,11 @@ class Classify(ClassifierTask):
     # Measuring
 
     def labelled(self, folder: Path, dataset: Dataset, split: str) -> list[Sample]:
-        from alambique.tasks.classifiers.evaluation import Sample
-        from alambique.tasks.images.preprocess import preprocess
-
         size = read_json(folder / CARD)["image_size"]
         return [
-            Sample(dataset.inside(image), dataset.label(image), partial(preprocess, image, size))
+            classifiers.evaluation.Sample(
+                dataset.inside(image), dataset.label(image), partial(images.preprocess.preprocess, image, size)
+            )
             for image in dataset.require(split)
         ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from alambique.errors import ConfigurationError
+from alambique.tasks import transformers
 from alambique.tasks.base import Card, PruningPlans
 from alambique.tasks.torch_task import TorchTask
 
@@ -27,9 +28,7 @@ class TransformersTask(TorchTask):
     samples: ClassVar[str] = "texts"
 
     def dataset(self, root: Path) -> Texts:
-        from alambique.tasks.transformers.dataset import Texts
-
-        return Texts.load(root)
+        return transformers.dataset.Texts.load(root)
 
     # Networks
 
@@ -45,9 +44,9 @@ class TransformersTask(TorchTask):
         """
 
     def load(self, folder: Path) -> Network:
-        from alambique.tasks.transformers import checkpoint
-
-        return checkpoint.Network(self.read_model(folder / checkpoint.MODEL), checkpoint.load_tokenizer(folder))
+        return transformers.checkpoint.Network(
+            self.read_model(folder / transformers.checkpoint.MODEL), transformers.checkpoint.load_tokenizer(folder)
+        )
 
     def load_weights(
         self, folder: Path, tokenizer: PreTrainedTokenizerFast, dataset: Texts, params: Any, seed: int
@@ -58,11 +57,9 @@ class TransformersTask(TorchTask):
             DataError: the folder holds no such network in safetensors.
             ConfigurationError: it cannot take texts of `params.input_size`.
         """
-        from alambique.tasks.transformers import checkpoint
-
         model = self.read_model(folder, dataset.classes, seed)
-        checkpoint.require_fit(model, folder, tokenizer, params.input_size)
-        return checkpoint.Network(model, tokenizer)
+        transformers.checkpoint.require_fit(model, folder, tokenizer, params.input_size)
+        return transformers.checkpoint.Network(model, tokenizer)
 
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -70,25 +67,19 @@ class TransformersTask(TorchTask):
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: Texts, params: Any, folder: Path) -> None:
         """Copy a Hugging Face folder as it is, but for a chat template that it lacks and the dataset needs."""
-        from alambique.tasks.transformers import checkpoint, tokenizers
-
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         self.load_weights(weights, tokenizer, dataset, params, params.seed)
-        shutil.copytree(weights, folder / checkpoint.MODEL)
-        if tokenizers.load(weights).chat_template != tokenizer.chat_template:
-            tokenizer.save_pretrained(folder / checkpoint.MODEL)
+        shutil.copytree(weights, folder / transformers.checkpoint.MODEL)
+        if transformers.tokenizers.load(weights).chat_template != tokenizer.chat_template:
+            tokenizer.save_pretrained(folder / transformers.checkpoint.MODEL)
 
     def save(self, network: Network, folder: Path, params: Any) -> None:
-        from alambique.tasks.transformers import checkpoint
-
-        checkpoint.save(network, folder)
+        transformers.checkpoint.save(network, folder)
 
     def describe(self, folder: Path, params: Any) -> dict[str, Any]:
-        from alambique.tasks.transformers import checkpoint
-
         network = self.load(folder)
         return {
-            **checkpoint.describe(folder, network),
+            **transformers.checkpoint.describe(folder, network),
             "max_tokens": params.input_size,
             **self.describe_network(network, params.input_size),
         }
@@ -129,17 +120,19 @@ class TransformersTask(TorchTask):
         ratios: Sequence[float],
         sensitivity: dict[str, Any] | None = None,
     ) -> PruningPlans:
-        from alambique.tasks.transformers.structured_pruning import choose
-
-        plans = [list(choose(network.model, params.prune.how, ratio, params.input_size)) for ratio in ratios]
+        plans = [
+            list(transformers.structured_pruning.choose(network.model, params.prune.how, ratio, params.input_size))
+            for ratio in ratios
+        ]
         return PruningPlans(plans)
 
     def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
-        from alambique.tasks.transformers import structured_pruning
-        from alambique.tasks.transformers.prunable import Sizes, measure_importance
-
-        scores = measure_importance(network.model, self.importance_batches(network, dataset, params))
-        return network._replace(model=structured_pruning.cut(network.model, Sizes(*plan), scores))
+        scores = transformers.prunable.measure_importance(
+            network.model, self.importance_batches(network, dataset, params)
+        )
+        return network._replace(
+            model=transformers.structured_pruning.cut(network.model, transformers.prunable.Sizes(*plan), scores)
+        )
 
     @abstractmethod
     def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:

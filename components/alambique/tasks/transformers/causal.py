@@ -17,6 +17,7 @@ from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.files import read_json
 from alambique.layout import CARD
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation, WeightOnly
+from alambique.tasks import classifiers, transformers
 from alambique.tasks.base import Calibration, Card, Facts, Measurement, TensorTypes
 from alambique.tasks.transformers.base import TransformersTask
 
@@ -74,14 +75,10 @@ class CausalText(TransformersTask):
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
-        from alambique.tasks.transformers.import_dataset import import_dataset
-
-        import_dataset(source, target)
+        transformers.import_dataset.import_dataset(source, target)
 
     def facts(self, root: Path, params: Params) -> Facts:
-        from alambique.tasks.transformers.contract import facts
-
-        return facts(self.dataset(root))
+        return transformers.contract.facts(self.dataset(root))
 
     # Networks
 
@@ -89,38 +86,32 @@ class CausalText(TransformersTask):
         self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
         """A student without weights may be given the folder of a tokenizer."""
-        from alambique.tasks.transformers import models
-        from alambique.tasks.transformers.checkpoint import Network
-
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         student = architecture if isinstance(architecture, Student) else None
         if weights is None or (student and student.weights is None):
-            return Network(models.build_llama(architecture, tokenizer, params.input_size, seed), tokenizer)
+            return transformers.checkpoint.Network(
+                transformers.models.build_llama(architecture, tokenizer, params.input_size, seed), tokenizer
+            )
         network = self.load_weights(weights, tokenizer, dataset, params, seed)
         return network._replace(lora=student.lora if student else None)
 
     def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
-        from alambique.tasks.transformers.models import load_causal
-
-        return load_causal(folder)
+        return transformers.models.load_causal(folder)
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
-        from alambique.tasks.transformers import tokenizers
-
         if weights is not None:
-            tokenizer = tokenizers.load(weights)
+            tokenizer = transformers.tokenizers.load(weights)
         else:
-            tokenizer = tokenizers.train_bpe([text.text for text in dataset.training_texts()], vocabulary)
-        tokenizers.require_template(tokenizer, dataset.texts("train"))
+            tokenizer = transformers.tokenizers.train_bpe([text.text for text in dataset.training_texts()], vocabulary)
+        transformers.tokenizers.require_template(tokenizer, dataset.texts("train"))
         return tokenizer
 
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        from alambique.tasks.transformers.models import macs
-
         config, tokenizer = network.model.config, network.tokenizer
         heads = config.num_attention_heads
         return {
-            "macs": macs(network.model, max_tokens) // max_tokens,  # of a token, mean over a text of full length
+            "macs": transformers.models.macs(network.model, max_tokens)
+            // max_tokens,  # of a token, mean over a text of full length
             "network": {
                 "architecture": type(network.model).__name__,
                 "layers": config.num_hidden_layers,
@@ -143,9 +134,7 @@ class CausalText(TransformersTask):
         self, network: Network, dataset: Texts, params: Params, samples: int | None = None
     ) -> TrainingObjective:
         """The texts themselves, which are their own labels: an epoch has every one once, whatever `samples` says."""
-        from alambique.tasks.transformers.objectives import by_text
-
-        return by_text(dataset, network.tokenizer, params.input_size)
+        return transformers.objectives.by_text(dataset, network.tokenizer, params.input_size)
 
     def distillation_objective(
         self,
@@ -155,10 +144,8 @@ class CausalText(TransformersTask):
         cache: Cache[TokenLabels],
         teachers: Sequence[Path],
     ) -> TrainingObjective:
-        from alambique.tasks.transformers import checkpoint, objectives, tokenizers
-
-        teacher = checkpoint.load_tokenizer(teachers[0])
-        if difference := tokenizers.difference(teacher, network.tokenizer):
+        teacher = transformers.checkpoint.load_tokenizer(teachers[0])
+        if difference := transformers.tokenizers.difference(teacher, network.tokenizer):
             raise ConfigurationError(
                 f"the student has another tokenizer than the teacher {params.teachers[0]} ({difference}), so that it "
                 "cannot be compared with the teacher token by token; give networks.<student>.weights a model with the "
@@ -166,20 +153,15 @@ class CausalText(TransformersTask):
             )
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
         if params.distill.method == "sequence":
-            return objectives.by_teacher_text(cache, recipe)
-        return objectives.by_soft_labels(cache, recipe, params.distill)
+            return transformers.objectives.by_teacher_text(cache, recipe)
+        return transformers.objectives.by_soft_labels(cache, recipe, params.distill)
 
     def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
-        from alambique.tasks.transformers.evaluate import measure_in_training
-
-        return measure_in_training(dataset.texts("val"), network.tokenizer, params.input_size)
+        return transformers.evaluate.measure_in_training(dataset.texts("val"), network.tokenizer, params.input_size)
 
     # Soft labels
 
     def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> TokenRecipe:
-        from alambique.tasks.classifiers.soft_labels import base_recipe
-        from alambique.tasks.transformers.soft_labels import TokenRecipe
-
         first, how = cards[0], params.soft_labels
         for name, card in zip(params.teachers, cards, strict=True):
             if card["tokenizer"] != first["tokenizer"]:
@@ -187,8 +169,8 @@ class CausalText(TransformersTask):
                     f"teachers: {params.teachers[0]} and {name} have different tokenizers, so that their distributions "
                     "cannot be averaged; name one of them"
                 )
-        return TokenRecipe(
-            **base_recipe(cards, dataset, params, []),
+        return transformers.soft_labels.TokenRecipe(
+            **classifiers.soft_labels.base_recipe(cards, dataset, params, []),
             preprocessing={"windows": "overlap by one token"},
             tokenizer=first["tokenizer"],
             vocabulary=first["vocabulary"],
@@ -200,9 +182,9 @@ class CausalText(TransformersTask):
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[TokenLabels]:
-        from alambique.tasks.transformers.soft_labels import rows
-
-        return rows(list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards))
+        return transformers.soft_labels.rows(
+            list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards)
+        )
 
     def shard_metrics(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> Metrics:
         """Texts, sequences and tokens, and the mean probability of the tokens that are not kept."""
@@ -222,18 +204,15 @@ class CausalText(TransformersTask):
     # Pruning
 
     def importance_batches(self, network: Network, dataset: Texts, params: Params) -> Batches:
-        from alambique.tasks.transformers.sequences import importance_batches
-
-        return importance_batches(dataset.texts("train"), network.tokenizer, params.input_size)
+        return transformers.sequences.importance_batches(dataset.texts("train"), network.tokenizer, params.input_size)
 
     def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
-        from alambique.tasks.transformers.checkpoint import parameters
-
         config = pruned.model.config
         return {
             "how": params.prune.how,
             "target": "parameters",
-            "removed": 1 - parameters(pruned.model) / parameters(full.model),
+            "removed": 1
+            - transformers.checkpoint.parameters(pruned.model) / transformers.checkpoint.parameters(full.model),
             "layers": config.num_hidden_layers,
             "heads": config.num_attention_heads,
             "kv_heads": getattr(config, "num_key_value_heads", config.num_attention_heads),
@@ -243,9 +222,7 @@ class CausalText(TransformersTask):
     # Export and quantization
 
     def exportable(self, folder: Path) -> Exportable:
-        from alambique.tasks.transformers import export
-
-        return export.decoder(self.load(folder), read_json(folder / CARD)["max_tokens"])
+        return transformers.export.decoder(self.load(folder), read_json(folder / CARD)["max_tokens"])
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
         about = {
@@ -270,9 +247,7 @@ class CausalText(TransformersTask):
         }
 
     def copy_beside(self, folder: Path, target: Path) -> None:
-        from alambique.tasks.transformers import checkpoint
-
-        checkpoint.load_tokenizer(folder).save_pretrained(target)
+        transformers.checkpoint.load_tokenizer(folder).save_pretrained(target)
 
     def calibration(self, folder: Path, dataset: Texts, params: Params) -> Calibration:
         """Weights alone are quantized, so that no text is needed."""
@@ -282,16 +257,12 @@ class CausalText(TransformersTask):
         return WeightOnly(params.quantize.bits, embedding="embedding")
 
     def validation(self, folder: Path, dataset: Texts, params: Params) -> Validation:
-        from alambique.tasks.transformers.evaluate import validation
-
-        return validation(folder, dataset)
+        return transformers.evaluate.validation(folder, dataset)
 
     # Measuring
 
     def forward(self, network: Network) -> Callable[..., tuple[Tensor, ...]]:
-        from alambique.tasks.transformers.models import decode
-
-        return partial(decode, network.model, len(network.tokenizer))
+        return partial(transformers.models.decode, network.model, len(network.tokenizer))
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         """One token after half a text."""
@@ -301,24 +272,16 @@ class CausalText(TransformersTask):
         return np.array([[card["vocabulary"] // 2]]), keys, values
 
     def measure(self, folder: Path, program: Program, dataset: Texts, split: str, params: Params) -> Measurement:
-        from alambique.tasks.transformers.evaluate import measure
-
-        return measure(folder, program, dataset, split, params.evaluate.top_k)
+        return transformers.evaluate.measure(folder, program, dataset, split, params.evaluate.top_k)
 
     def parity(self, folder: Path, artifact: Program, checkpoint: Program, dataset: Texts, params: Params) -> Metrics:
-        from alambique.tasks.transformers.evaluate import parity
-
-        return parity(folder, artifact, checkpoint, dataset)
+        return transformers.evaluate.parity(folder, artifact, checkpoint, dataset)
 
     def resample(self, evaluations: Sequence[Path]) -> Resampled:
-        from alambique.tasks.transformers.results import resample
-
-        return resample(evaluations)
+        return transformers.results.resample(evaluations)
 
     def relative(self, target: Path, teacher: Path, params: Params) -> Metrics:
-        from alambique.tasks.transformers.results import divergence
-
-        return divergence(target, teacher)
+        return transformers.results.divergence(target, teacher)
 
     # Serving and showing
 
@@ -326,25 +289,17 @@ class CausalText(TransformersTask):
         return [("int64", [1, -1])], [("float32", [1, -1, card["vocabulary"]])]
 
     def predictor(self, folder: Path, threads: int) -> Callable[..., NDArray[Any]]:
-        from alambique.tasks.transformers.evaluate import empty_past
-
-        program, past = self.open(folder, threads), empty_past(read_json(folder / CARD))
+        program, past = self.open(folder, threads), transformers.evaluate.empty_past(read_json(folder / CARD))
         return lambda ids: program(np.asarray(ids), *past)[0]
 
     def pictures(self, project: Path, params: Params, board: Leaderboard) -> list[Picture]:
-        from alambique.tasks.transformers.pictures import pictures
-
-        return pictures(project, board)
+        return transformers.pictures.pictures(project, board)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        from alambique.tasks.transformers.inspection import show
-
-        show(project, output, console)
+        transformers.inspection.show(project, output, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
-        from alambique.tasks.transformers.inspection import show_sample
-
-        show_sample(project, sample, console)
+        transformers.inspection.show_sample(project, sample, console)
 
 
 TEXT = CausalText()

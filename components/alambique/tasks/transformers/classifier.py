@@ -17,6 +17,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
 from alambique.layout import CARD, DATA
 from alambique.runtimes.base import DynamicInt8, Exportable, Quantization, StaticInt8, TensorSpec
+from alambique.tasks import classifiers, transformers
 from alambique.tasks.base import Calibration, Card, Facts, TensorTypes
 from alambique.tasks.classifiers.task import ClassifierTask
 from alambique.tasks.transformers.base import TransformersTask
@@ -50,32 +51,25 @@ class TextClassify(TransformersTask, ClassifierTask):
     # Datasets
 
     def import_dataset(self, source: str, target: Path) -> None:
-        from alambique.tasks.transformers.import_dataset import import_labelled
-
-        import_labelled(source, target)
+        transformers.import_dataset.import_labelled(source, target)
 
     def facts(self, root: Path, params: Params) -> Facts:
-        from alambique.tasks.transformers.contract import labelled_facts
-
-        return labelled_facts(self.dataset(root), params.validation.min_texts_per_class)
+        return transformers.contract.labelled_facts(self.dataset(root), params.validation.min_texts_per_class)
 
     # Networks
 
     def build(
         self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
-        from alambique.tasks.transformers import models
-        from alambique.tasks.transformers.checkpoint import Network
-
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         if weights is not None:
             return self.load_weights(weights, tokenizer, dataset, params, seed)
-        return Network(models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer)
+        return transformers.checkpoint.Network(
+            transformers.models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer
+        )
 
     def copy_weights(self, weights: Path, teacher: Teacher, dataset: Texts, params: Params, folder: Path) -> None:
-        from alambique.tasks.transformers.models import classes_of
-
-        if (classes := classes_of(weights)) != dataset.classes:
+        if (classes := transformers.models.classes_of(weights)) != dataset.classes:
             raise DataError(
                 f"{weights} has the classes {classes}, but the dataset's are {dataset.classes}; fine-tune it: "
                 "source: train"
@@ -83,27 +77,23 @@ class TextClassify(TransformersTask, ClassifierTask):
         super().copy_weights(weights, teacher, dataset, params, folder)
 
     def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
-        from alambique.tasks.transformers import models
-
-        return models.load_classifier(folder, models.classes_of(folder) if classes is None else classes, seed)
+        return transformers.models.load_classifier(
+            folder, transformers.models.classes_of(folder) if classes is None else classes, seed
+        )
 
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
         """See `TransformersTask.tokenizer`; DataError if a given one has no padding token."""
-        from alambique.tasks.transformers import tokenizers
-
         if weights is None:
-            return tokenizers.train_wordpiece([text.text for text in dataset.training_texts()], vocabulary)
-        tokenizer = tokenizers.load(weights)
+            return transformers.tokenizers.train_wordpiece([text.text for text in dataset.training_texts()], vocabulary)
+        tokenizer = transformers.tokenizers.load(weights)
         if tokenizer.pad_token_id is None:
             raise DataError(f"the tokenizer in {weights} has no padding token; give it one, or another model")
         return tokenizer
 
     def describe_network(self, network: Network, max_tokens: int) -> dict[str, Any]:
-        from alambique.tasks.transformers.models import macs
-
         config: Any = network.model.config
         return {
-            "macs": macs(network.model, max_tokens),
+            "macs": transformers.models.macs(network.model, max_tokens),
             "network": {
                 "architecture": type(network.model).__name__,
                 "layers": config.num_hidden_layers,
@@ -119,9 +109,7 @@ class TextClassify(TransformersTask, ClassifierTask):
     def label_objective(
         self, network: Network, dataset: Texts, params: Params, samples: int | None = None
     ) -> TrainingObjective:
-        from alambique.tasks.transformers.class_objectives import by_labels
-
-        return by_labels(dataset, network.tokenizer, params.input_size, samples)
+        return transformers.class_objectives.by_labels(dataset, network.tokenizer, params.input_size, samples)
 
     def distillation_objective(
         self,
@@ -131,54 +119,44 @@ class TextClassify(TransformersTask, ClassifierTask):
         cache: Cache[ClassLabels],
         teachers: Sequence[Path],
     ) -> TrainingObjective:
-        from alambique.tasks.transformers.class_objectives import by_soft_labels
-
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
-        return by_soft_labels(dataset, network.tokenizer, params.input_size, cache, recipe, params.distill)
+        return transformers.class_objectives.by_soft_labels(
+            dataset, network.tokenizer, params.input_size, cache, recipe, params.distill
+        )
 
     def pretrain(self, network: Network, dataset: Texts, teacher: Teacher, params: Params) -> PriorTraining:
-        from alambique.tasks.transformers.pretraining import pretrain
-
         if not teacher.pretrain:
             return super().pretrain(network, dataset, teacher, params)
-        return pretrain(network, dataset, params, teacher.pretrain)
+        return transformers.pretraining.pretrain(network, dataset, params, teacher.pretrain)
 
     def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
-        from alambique.tasks.transformers.class_soft_labels import measure_in_training
-
-        return measure_in_training(dataset, network.tokenizer, params.input_size)
+        return transformers.class_objectives.measure_in_training(dataset, network.tokenizer, params.input_size)
 
     # Soft labels
 
     def recipe_type(self) -> type[ClassRecipe]:
-        from alambique.tasks.classifiers.soft_labels import ClassRecipe
-
-        return ClassRecipe
+        return classifiers.soft_labels.ClassRecipe
 
     def soft_label_recipe(self, cards: Sequence[Card], dataset: Texts, params: Params) -> ClassRecipe:
-        from alambique.tasks.classifiers.soft_labels import ClassRecipe, base_recipe
-
         preprocessing = {"tokens": [card["max_tokens"] for card in cards], "longer": "cut off"}
-        return ClassRecipe(**base_recipe(cards, dataset, params, dataset.classes), preprocessing=preprocessing)
+        return classifiers.soft_labels.ClassRecipe(
+            **classifiers.soft_labels.base_recipe(cards, dataset, params, dataset.classes), preprocessing=preprocessing
+        )
 
     def soft_labels(
         self, teachers: Sequence[Path], dataset: Texts, params: Params, recipe: Any, shard: int
     ) -> Iterator[ClassLabels]:
-        from alambique.tasks.transformers.class_soft_labels import rows
-
-        return rows(list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards))
+        return transformers.class_objectives.rows(
+            list(map(self.load, teachers)), dataset, recipe, shard, len(params.soft_labels.shards)
+        )
 
     # Pruning
 
     def importance_batches(self, network: Network, dataset: Texts, params: Params) -> Batches:
-        from alambique.tasks.transformers.encoding import importance_batches
-
-        return importance_batches(dataset, network.tokenizer, params.input_size)
+        return transformers.encoding.importance_batches(dataset, network.tokenizer, params.input_size)
 
     def removed(self, full: Network, pruned: Network, params: Params) -> Metrics:
-        from alambique.tasks.transformers.models import macs
-
-        before, after = (macs(network.model, params.input_size) for network in (full, pruned))
+        before, after = (transformers.models.macs(network.model, params.input_size) for network in (full, pruned))
         config = pruned.model.config
         return {
             "how": params.prune.how,
@@ -191,9 +169,7 @@ class TextClassify(TransformersTask, ClassifierTask):
     # Export and quantization
 
     def exportable(self, folder: Path) -> Exportable:
-        from alambique.tasks.transformers import export
-
-        return export.classifier(self.load(folder), read_json(folder / CARD)["max_tokens"])
+        return transformers.export.classifier(self.load(folder), read_json(folder / CARD)["max_tokens"])
 
     def artifact(self, card: Card, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
         """The runtimes take texts of any length, also where the graph was traced with one of an example's."""
@@ -207,9 +183,7 @@ class TextClassify(TransformersTask, ClassifierTask):
 
     def copy_beside(self, folder: Path, target: Path) -> None:
         """The tokenizer, which truncates texts by itself: whoever uses the artifact has nothing but its file."""
-        from alambique.tasks.transformers import checkpoint
-
-        tokenizer = checkpoint.load_tokenizer(folder)
+        tokenizer = transformers.checkpoint.load_tokenizer(folder)
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.backend_tokenizer.enable_truncation(read_json(folder / CARD)["max_tokens"])
         tokenizer.save_pretrained(target)
@@ -227,17 +201,14 @@ class TextClassify(TransformersTask, ClassifierTask):
     # Measuring
 
     def labelled(self, folder: Path, dataset: Texts, split: str) -> list[Sample]:
-        from alambique.tasks.classifiers.evaluation import Sample
-        from alambique.tasks.transformers import checkpoint, encoding
-
-        tokenizer, max_tokens = checkpoint.load_tokenizer(folder), read_json(folder / CARD)["max_tokens"]
-        texts = encoding.encode_labelled(dataset, split, tokenizer, max_tokens)
-        return [Sample(text.name, text.label, partial(np.expand_dims, text.ids, 0)) for text in texts]
+        tokenizer, max_tokens = transformers.checkpoint.load_tokenizer(folder), read_json(folder / CARD)["max_tokens"]
+        texts = transformers.encoding.encode_labelled(dataset, split, tokenizer, max_tokens)
+        return [
+            classifiers.evaluation.Sample(text.name, text.label, partial(np.expand_dims, text.ids, 0)) for text in texts
+        ]
 
     def forward(self, network: Network) -> Callable[..., tuple[Tensor]]:
-        from alambique.tasks.transformers.models import class_logits
-
-        return lambda ids: (class_logits(network.model, ids),)
+        return lambda ids: (transformers.models.class_logits(network.model, ids),)
 
     def noise(self, card: Card) -> tuple[NDArray[Any], ...]:
         """A text of half the length that is taken at most."""

@@ -21,8 +21,8 @@ from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
-from alambique.softlabels.reader import Cache
-from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, open_cache, print_facts
+from alambique.softlabels.reader import Cache, open_cache
+from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, print_facts
 from alambique.tasks.transformers import tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL
 from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe

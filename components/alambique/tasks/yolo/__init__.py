@@ -1,7 +1,6 @@
 """Detection, instance segmentation, poses and oriented boxes with Ultralytics' networks.
 
 task.py              the primitives of these tasks, which the stages are written over
-heads.py             what Ultralytics has for each head
 dataset.py           labels of each head; decoding.py: outputs of each head
 trainer.py           training; objective.py: what is minimised; distillation_loss.py: the KL divergence and its schedule
 pruning.py           structured pruning, over widths.py, sensitivity.py, channel_importance.py, structured_pruning.py
@@ -12,8 +11,28 @@ soft_labels.py       the teachers' predictions; teacher_fusion.py: how several t
 
 from __future__ import annotations
 
-from alambique.tasks import Task
-from alambique.tasks.yolo.task import Detect, Obb, Pose, Segment
+from typing import TYPE_CHECKING
 
-TASKS: dict[str, Task] = {"detect": Detect(), "segment": Segment(), "pose": Pose(), "obb": Obb()}
-"""By name in params.yaml."""
+from alambique.tasks import submodules
+
+if TYPE_CHECKING:
+    from alambique.tasks.yolo import bootstrap as bootstrap
+    from alambique.tasks.yolo import class_selection as class_selection
+    from alambique.tasks.yolo import dataset as dataset
+    from alambique.tasks.yolo import decoding as decoding
+    from alambique.tasks.yolo import drift_features as drift_features
+    from alambique.tasks.yolo import evaluate as evaluate
+    from alambique.tasks.yolo import export as export
+    from alambique.tasks.yolo import inspection as inspection
+    from alambique.tasks.yolo import matching as matching
+    from alambique.tasks.yolo import network as network
+    from alambique.tasks.yolo import objective as objective
+    from alambique.tasks.yolo import pictures as pictures
+    from alambique.tasks.yolo import production_images as production_images
+    from alambique.tasks.yolo import pruning as pruning
+    from alambique.tasks.yolo import qat as qat
+    from alambique.tasks.yolo import quantization as quantization
+    from alambique.tasks.yolo import soft_labels as soft_labels
+    from alambique.tasks.yolo import trainer as trainer
+
+__getattr__ = submodules.importer(__name__)

@@ -21,7 +21,7 @@ from alambique.tasks.yolo import average_precision
 from alambique.tasks.yolo.average_precision import Detections, Matched
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import Objects, Outputs, decode, known_rows, rows
-from alambique.tasks.yolo.heads import HEADS
+from alambique.tasks.yolo.network import HEADS
 from alambique.tasks.yolo.preprocess import Letterbox, preprocess
 from alambique.tasks.yolo.sample_dataset import open_samples
 

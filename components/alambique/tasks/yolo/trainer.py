@@ -33,7 +33,7 @@ from alambique.tasks.trainer_state import INTERVAL, NO_PRIOR, PriorTraining, Sta
 from alambique.tasks.yolo import distributed, network, trainer_state, upstream
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.distillation_loss import DISTILLATION_LOSSES, PROGRESS, TEACHER, WEIGHT
-from alambique.tasks.yolo.heads import HEADS
+from alambique.tasks.yolo.network import HEADS
 from alambique.tasks.yolo.objective import Objective, bare_student
 from alambique.tasks.yolo.sample_dataset import open_samples
 

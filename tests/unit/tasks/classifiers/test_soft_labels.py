@@ -11,7 +11,7 @@ from alambique.config.classify import Distill
 from alambique.errors import IntegrityError
 from alambique.tasks.classifiers import soft_labels
 from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
-from alambique.tasks.images import CLASSIFY
+from alambique.tasks.images.task import CLASSIFY
 
 RECIPE = ClassRecipe(
     teachers=["a" * 64], combine="average", data={}, preprocessing={}, top_k=3, classes=["cat", "dog", "eel", "fox"]

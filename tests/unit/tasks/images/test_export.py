@@ -21,11 +21,10 @@ from alambique.stages.export import write_candidate_card
 from alambique.stages.work import open_program, write_checkpoint_card
 from alambique.tasks.cards import read_card, require_made_of
 from alambique.tasks.classifiers.evaluation import Sample, probabilities, softmax
-from alambique.tasks.images import CLASSIFY, calibration, network
+from alambique.tasks.images import network, preprocess
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.network import ClassifierNetwork
-from alambique.tasks.images.preprocess import preprocess
-from alambique.tasks.images.task import OPSET
+from alambique.tasks.images.task import CLASSIFY, OPSET
 
 RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in Params.RUNTIMES]
 PARAMS: Any = config.parse(
@@ -75,7 +74,7 @@ def test_every_runtime_computes_what_the_checkpoint_does(project: Path, digits: 
     artifact = open_program(CLASSIFY, exported(project, runtime), 1)
     exact = CLASSIFY.program(project / checkpoint("pico", "pruned"), 1)
     for image in digits.images("test")[:3]:
-        pixels = preprocess(image, SIZE)
+        pixels = preprocess.preprocess(image, SIZE)
         assert artifact(pixels)[0][0].tolist() == pytest.approx(exact(pixels)[0][0].tolist(), abs=1e-3)
 
 
@@ -86,7 +85,7 @@ def test_the_example_prints_what_is_measured(project: Path, digits: Dataset, run
     folder, image = exported(project, runtime), digits.images("test")[0]
     command = [sys.executable, str(folder / "example.py"), str(image)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    expected = softmax(open_program(CLASSIFY, folder, 1)(preprocess(image, SIZE))[0])[0]
+    expected = softmax(open_program(CLASSIFY, folder, 1)(preprocess.preprocess(image, SIZE))[0])[0]
     printed = {line.split()[0]: float(line.split()[1]) for line in lines[-5:]}
     assert len(printed) == 5
     for name, probability in printed.items():
@@ -110,7 +109,7 @@ def test_int8_files_are_smaller_equal_for_equal_inputs_and_run(
     if runtimes.unavailable([runtime]):
         pytest.skip(f"{runtime} is not installed here")
     source, tool = project / checkpoint("pico", "pruned"), runtimes.load(runtime)
-    how = CLASSIFY.quantization(runtime, calibration.calibration(digits, 10, SIZE, 0), PARAMS)
+    how = CLASSIFY.quantization(runtime, preprocess.calibration(digits, 10, SIZE, 0), PARAMS)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         tool.quantize(CLASSIFY.exportable(source), how, tmp_path / name / tool.file)
@@ -130,22 +129,22 @@ def test_accuracy_control_takes_a_classifier_without_float_nodes(
     project: Path, digits: Dataset, tmp_path: Path
 ) -> None:
     source, tool = project / checkpoint("pico", "pruned"), runtimes.load("onnx")
-    how = CLASSIFY.quantization("onnx", calibration.calibration(digits, 4, SIZE, 0), PARAMS)
+    how = CLASSIFY.quantization("onnx", preprocess.calibration(digits, 4, SIZE, 0), PARAMS)
     validation = CLASSIFY.validation(source, digits, PARAMS)
     floats = tool.quantize_with_accuracy_control(
         CLASSIFY.exportable(source), how, tmp_path / tool.file, validation, Budget(1.0, 0.0)
     )
     assert floats == sorted(floats)
     assert len(floats) > 5  # random weights hold no budget, so that all convolutions are tried
-    exact = CLASSIFY.program(source, 1)(preprocess(digits.images("test")[0], SIZE))[0]
-    almost = tool.open(tmp_path / tool.file, 1)(preprocess(digits.images("test")[0], SIZE))[0]
+    exact = CLASSIFY.program(source, 1)(preprocess.preprocess(digits.images("test")[0], SIZE))[0]
+    almost = tool.open(tmp_path / tool.file, 1)(preprocess.preprocess(digits.images("test")[0], SIZE))[0]
     assert almost.tolist() == [pytest.approx(exact[0].tolist(), abs=0.05)]
 
 
 def test_calibration_draws_the_classes_in_turn(digits: Dataset) -> None:
-    drawn = calibration.draw(digits, 10, 3)
+    drawn = preprocess.draw(digits, 10, 3)
     assert sorted(digits.label(image) for image in drawn) == list(range(10))
-    assert drawn == calibration.draw(digits, 10, 3)
+    assert drawn == preprocess.draw(digits, 10, 3)
 
 
 def test_a_class_that_a_network_was_not_trained_for_gets_no_probability(digits: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from alambique.layout import CARD
 from alambique.softlabels.reader import Cache
 from alambique.stages import control, distill, evaluate, prune, quantize, search, soft_labels, teacher
 from alambique.tasks.cards import read_card
-from alambique.tasks.transformers import TASKS, chat, checkpoint, models, results, tokenizers
+from alambique.tasks.transformers import chat, checkpoint, models, results, tokenizers
 from alambique.tasks.transformers.causal import TEXT
 from alambique.tasks.transformers.checkpoint import MODEL, Network
 from alambique.tasks.transformers.dataset import Texts
@@ -313,7 +313,7 @@ def test_a_checkpoint_cannot_chat(home: Home) -> None:
 
 def test_a_sample_of_the_cache_is_shown_token_by_token(home: Home) -> None:
     output = io.StringIO()
-    TASKS["text"].inspect_sample(home.root, "train/000002", Console(file=output, width=140))
+    TEXT.inspect_sample(home.root, "train/000002", Console(file=output, width=140))
     assert "expected next" in output.getvalue()
 
 

@@ -14,7 +14,7 @@ from alambique.layout import CARD
 from alambique.tasks.cards import read_card
 from alambique.tasks.transformers import checkpoint, encoding, models
 from alambique.tasks.transformers.checkpoint import MODEL, Network
-from alambique.tasks.transformers.class_soft_labels import predict
+from alambique.tasks.transformers.class_objectives import predict
 from alambique.tasks.transformers.classifier import TEXT_CLASSIFY
 from alambique.tasks.transformers.dataset import Texts
 

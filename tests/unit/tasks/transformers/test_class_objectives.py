@@ -12,8 +12,8 @@ from alambique.config.text_classify import Training
 from alambique.errors import DataError, IntegrityError
 from alambique.tasks import training_loop
 from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe, keep
-from alambique.tasks.transformers import class_objectives, class_soft_labels, encoding, models
-from alambique.tasks.transformers.class_soft_labels import checksum
+from alambique.tasks.transformers import class_objectives, encoding, models
+from alambique.tasks.transformers.class_objectives import checksum
 from alambique.tasks.transformers.dataset import Text, Texts, write
 
 TRAINING = Training(batch=8, learning_rate=0.003)
@@ -72,7 +72,7 @@ def test_a_student_learns_the_teachers_class(
         intents, wordpiece, TOKENS, soft_labels(intents, class_recipe, 7), class_recipe, Distill(weight=1.0)
     )
     model = build(wordpiece, intents.classes)
-    measure = class_soft_labels.measure_in_training(intents, wordpiece, TOKENS)
+    measure = class_objectives.measure_in_training(intents, wordpiece, TOKENS)
     training_loop.train(model, objective, tmp_path, epochs=6, training=TRAINING, seed=0, measure=measure)
     (ids,) = (text.ids for text in encoding.encode_labelled(intents, "test", wordpiece, TOKENS)[:1])
     assert models.class_logits(model, torch.from_numpy(ids[None])).argmax() == 7

@@ -2,3 +2,7 @@
 
 `boxes` is for detectors, `objects` for the other heads; `show` looks at a whole cache, `show_image` at one image of it.
 """
+
+from alambique.tasks.yolo.inspection import boxes, objects
+
+__all__ = ["boxes", "objects"]

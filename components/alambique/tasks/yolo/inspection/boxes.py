@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from alambique.files import write_text
 from alambique.layout import DATA
+from alambique.report.figures import points
+from alambique.report.terminal import WIDTH
+from alambique.softlabels.reader import open_cache
 from alambique.tasks.yolo import pictures
+from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.inspection import page, terminal
-from alambique.tasks.yolo.inspection.statistics import collect
-from alambique.tasks.yolo.inspection.summary import open_cache, row_of, teacher_names
-from alambique.tasks.yolo.soft_label_rows import BoxRecipe
+from alambique.tasks.yolo.inspection import page
+from alambique.tasks.yolo.inspection.statistics import (
+    BINS,
+    Statistics,
+    by_class,
+    collect,
+    entropy,
+    facts,
+    owners,
+    probabilities,
+    row_of,
+    teacher_names,
+)
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
+
+BAR = 36
+"""Characters of the longest bar."""
 
 
 def show(project: Path, output: Path, console: Console) -> None:
@@ -25,7 +48,7 @@ def show(project: Path, output: Path, console: Console) -> None:
     """
     (recipe, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
     statistics, teachers = collect(project, recipe, cache, data), teacher_names(project, recipe)
-    terminal.print_inspection(statistics, teachers, console)
+    print_inspection(statistics, teachers, console)
     write_text(output, page.render(cache, data, statistics, teachers))
     console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)
 
@@ -38,6 +61,62 @@ def show_image(project: Path, image: str, console: Console) -> None:
         DataError: the dataset is not pulled, or the cache has no boxes of such an image.
     """
     (_, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
-    terminal.print_image(
+    print_image(
         row_of(cache, image), pictures.labelled(data, data.root / "images" / image).detections, data.classes, console
     )
+
+
+def print_inspection(statistics: Statistics, teachers: Sequence[str], console: Console) -> None:
+    """Print what the cache is, how sure its teachers are, and class by class what they see."""
+    if not console.is_terminal:
+        console.width = WIDTH  # a pipe has no width of its own
+    about = Table.grid(padding=(0, 2))
+    for name, value in facts(statistics, teachers).items():
+        about.add_row(f"[dim]{name}[/]", value)
+    console.print(about)
+    for title, histogram in (("confidence", statistics.confidence), ("entropy of the classes", statistics.entropy)):
+        console.print(f"\n[bold]{title}[/], share of boxes", highlight=False)
+        for line in bars(histogram):
+            console.print(line, highlight=False)
+    console.print()
+    console.print(class_table(statistics))
+
+
+def print_image(row: BoxLabels, truth: Detections, classes: Sequence[str], console: Console) -> None:
+    """Print an image's boxes, best first, with the probability of every class that was kept."""
+    if not console.is_terminal:
+        console.width = WIDTH
+    title = f"{row.image}: {len(row.boxes)} boxes"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for column in ("x1", "y1", "x2", "y2", "entropy"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("labelled", no_wrap=True)
+    table.add_column("probabilities")
+    for corners, logits, kept, spread, owner in zip(
+        row.boxes, row.logits, row.classes, entropy(row.logits), owners(row, truth), strict=True
+    ):
+        label = "" if owner is None else classes[int(truth.classes[owner])]
+        words = map(escape, (label, probabilities(logits, kept, classes)))
+        table.add_row(*(f"{share:.3f}" for share in corners), f"{spread:.3f}", *words)
+    console.print(table)
+
+
+def bars(histogram: NDArray[np.int64]) -> Iterator[str]:
+    """A line for every two bins, the longest bar `BAR` characters."""
+    parts = histogram.reshape(-1, 2).sum(1) / max(int(histogram.sum()), 1)
+    for index, part in enumerate(parts):
+        low, high = 2 * index / BINS, 2 * (index + 1) / BINS
+        yield f"  {low:.1f}–{high:.1f} {points(part):>6} %  {'█' * round(BAR * part / max(parts.max(), 1e-9))}".rstrip()
+
+
+def class_table(statistics: Statistics) -> Table:
+    """Labelled boxes, how many of them were found, and what the teachers see, class by class."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=30)
+    for column in ("labelled", "found, %", "boxes", "of boxes, %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in by_class(statistics):
+        table.add_row(
+            escape(row.name), f"{row.labelled:,}", points(row.recall), f"{row.predicted:,}", points(row.share)
+        )
+    return table

@@ -14,9 +14,10 @@ from alambique.files import write_text
 from alambique.layout import DATA
 from alambique.report.page import templates
 from alambique.report.pictures import color, load, shown
+from alambique.softlabels.reader import open_cache
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
-from alambique.tasks.yolo.inspection.summary import open_cache, row_of
+from alambique.tasks.yolo.inspection.statistics import row_of
 from alambique.tasks.yolo.pictures import Drawing, draw
 from alambique.tasks.yolo.soft_label_rows import ObjectLabels, ObjectRecipe
 

@@ -14,8 +14,7 @@ from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.softlabels.reader import Cache
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.inspection.statistics import Statistics
-from alambique.tasks.yolo.inspection.summary import by_class, facts, probabilities
+from alambique.tasks.yolo.inspection.statistics import Statistics, by_class, facts, probabilities
 from alambique.tasks.yolo.pictures import labelled
 from alambique.tasks.yolo.soft_label_rows import BoxLabels
 

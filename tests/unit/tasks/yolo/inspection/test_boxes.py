@@ -22,8 +22,15 @@ from alambique.runs.new_project import template_for
 from alambique.softlabels.reader import Cache
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.inspection import boxes
-from alambique.tasks.yolo.inspection.statistics import Statistics, collect, entropy, owners
-from alambique.tasks.yolo.inspection.summary import by_class, facts, teacher_names
+from alambique.tasks.yolo.inspection.statistics import (
+    Statistics,
+    by_class,
+    collect,
+    entropy,
+    facts,
+    owners,
+    teacher_names,
+)
 from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 CAT, DOG, EEL = range(3)
