@@ -96,7 +96,7 @@ def inputs(dataset: YoloDataset) -> Inputs:
     return [preprocess(image, SIZE)[0] for image in dataset.images("train")[:8]]
 
 
-@pytest.fixture(params=["onnx", "openvino"])
+@pytest.fixture(scope="module", params=["onnx", "openvino"])
 def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -115,19 +115,24 @@ def attempt(
     return within_budget(runtimes.load(runtime), exportable(graph), how, validation, max_drop, folder, retrain)
 
 
-def test_a_wrecked_network_is_recovered_with_few_float_layers(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
-) -> None:
-    (tmp_path / "generous").mkdir()
-    plain = attempt(graph, inputs, dataset, runtime, 1.0, tmp_path / "generous").best
-    assert (plain.method, plain.float_layers) == ("ptq", [])
+@pytest.fixture(scope="module")
+def controlled(
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    dataset: YoloDataset,
+    runtime: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> QuantizationAttempts:
+    """With a budget that plain INT8 misses. Read-only."""
+    return attempt(graph, inputs, dataset, runtime, 0.2, tmp_path_factory.mktemp("controlled"))
 
-    attempts = attempt(graph, inputs, dataset, runtime, 0.2, tmp_path)
-    controlled, budget = attempts.best, attempts.budget
-    assert plain.headline < budget.floor <= controlled.headline
-    assert controlled.method == "accuracy_control"
-    assert controlled.float_layers
-    assert set(controlled.float_layers) <= SENSITIVE
+
+def test_a_wrecked_network_is_recovered_with_few_float_layers(controlled: QuantizationAttempts) -> None:
+    plain, best = controlled.artifacts[0], controlled.best
+    assert plain.headline < controlled.budget.floor <= best.headline
+    assert best.method == "accuracy_control"
+    assert best.float_layers
+    assert set(best.float_layers) <= SENSITIVE
 
 
 @pytest.mark.parametrize(
@@ -146,11 +151,10 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
     graph: onnx.ModelProto,
     inputs: Inputs,
     dataset: YoloDataset,
-    runtime: str,
     tmp_path: Path,
 ) -> None:
     retrain = partial(exportable, exported(constant))
-    tried = attempt(graph, inputs, dataset, runtime, max_drop, tmp_path, retrain)
+    tried = attempt(graph, inputs, dataset, "onnx", max_drop, tmp_path, retrain)
     assert [artifact.method for artifact in tried.artifacts] == methods
     assert tried.best == tried.artifacts[-1]
     assert tried.best.headline >= tried.budget.floor > max(artifact.headline for artifact in tried.artifacts[:-1])
@@ -159,14 +163,14 @@ def test_a_missed_budget_is_trained_for_before_layers_stay_in_float(
     assert tried.retrained_fp32 == pytest.approx(tried.budget.fp32, abs=0.02)
 
 
-def test_nothing_is_trained_where_plain_int8_holds_the_budget(
+def test_nothing_more_is_tried_where_plain_int8_holds_the_budget(
     graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
 ) -> None:
     def refuse() -> Exportable:
         raise AssertionError("trained in vain")
 
     tried = attempt(graph, inputs, dataset, runtime, 1.0, tmp_path, refuse)
-    assert [artifact.method for artifact in tried.artifacts] == ["ptq"]
+    assert [(artifact.method, artifact.float_layers) for artifact in tried.artifacts] == [("ptq", [])]
     assert tried.retrained_fp32 is None
 
 
@@ -185,14 +189,19 @@ def test_weights_whose_fp32_misses_the_budget_are_not_searched(
 
 
 def test_accuracy_control_is_deterministic(
-    graph: onnx.ModelProto, inputs: Inputs, dataset: YoloDataset, runtime: str, tmp_path: Path
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    dataset: YoloDataset,
+    runtime: str,
+    controlled: QuantizationAttempts,
+    tmp_path: Path,
 ) -> None:
-    files = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        path = attempt(graph, inputs, dataset, runtime, 0.2, tmp_path / name).best.path
-        files.append({artifact.name: artifact.read_bytes() for artifact in path.parent.iterdir()})
-    assert files[0] == files[1]
+    again = attempt(graph, inputs, dataset, runtime, 0.2, tmp_path)
+    first, second = (
+        {artifact.name: artifact.read_bytes() for artifact in attempts.best.path.parent.iterdir()}
+        for attempts in (controlled, again)
+    )
+    assert first == second
 
 
 def test_the_report_holds_all_attempts() -> None:
