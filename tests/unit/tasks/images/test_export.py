@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from alambique.config.classify import Params
 from alambique.errors import DataError, IntegrityError
 from alambique.files import sha256
 from alambique.layout import Candidate, checkpoint
-from alambique.runtimes.base import Budget
+from alambique.runtimes.base import Budget, Exportable
 from alambique.stages.export import write_candidate_card
 from alambique.stages.work import open_program, write_checkpoint_card
 from alambique.tasks.cards import read_card, require_made_of
@@ -57,21 +58,36 @@ def project(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def exported(project: Path, runtime: str) -> Path:
-    candidate, source = Candidate("pico", runtime, "fp32"), project / checkpoint("pico", "pruned")
-    folder = project / candidate.folder
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        tensors = runtimes.load(runtime).write(CLASSIFY.exportable(source), folder / runtimes.load(runtime).file)
-        write_candidate_card(CLASSIFY, candidate, read_card(source), folder, tensors)
-    return folder
+@pytest.fixture(scope="module")
+def student(project: Path) -> Exportable:
+    """The student, whose graph is made once."""
+    return CLASSIFY.exportable(project / checkpoint("pico", "pruned"))
+
+
+@pytest.fixture(scope="module")
+def exported(project: Path, student: Exportable) -> Callable[[str], Path]:
+    """The student's candidate in FP32 of a runtime, which is made where it is missing."""
+
+    def export(runtime: str) -> Path:
+        candidate, tool = Candidate("pico", runtime, "fp32"), runtimes.load(runtime)
+        folder = project / candidate.folder
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            tensors = tool.write(student, folder / tool.file)
+            card = read_card(project / checkpoint("pico", "pruned"))
+            write_candidate_card(CLASSIFY, candidate, card, folder, tensors)
+        return folder
+
+    return export
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_runtime_computes_what_the_checkpoint_does(project: Path, digits: Dataset, runtime: str) -> None:
+def test_every_runtime_computes_what_the_checkpoint_does(
+    project: Path, exported: Callable[[str], Path], digits: Dataset, runtime: str
+) -> None:
     if runtimes.unavailable([runtime]):
         pytest.skip(f"{runtime} is not installed here")
-    artifact = open_program(CLASSIFY, exported(project, runtime), 1)
+    artifact = open_program(CLASSIFY, exported(runtime), 1)
     exact = CLASSIFY.program(project / checkpoint("pico", "pruned"), 1)
     for image in digits.images("test")[:3]:
         pixels = preprocess.preprocess(image, SIZE)
@@ -79,10 +95,10 @@ def test_every_runtime_computes_what_the_checkpoint_does(project: Path, digits: 
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_example_prints_what_is_measured(project: Path, digits: Dataset, runtime: str) -> None:
+def test_the_example_prints_what_is_measured(exported: Callable[[str], Path], digits: Dataset, runtime: str) -> None:
     if runtimes.unavailable([runtime]):
         pytest.skip(f"{runtime} is not installed here")
-    folder, image = exported(project, runtime), digits.images("test")[0]
+    folder, image = exported(runtime), digits.images("test")[0]
     command = [sys.executable, str(folder / "example.py"), str(image)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     expected = softmax(open_program(CLASSIFY, folder, 1)(preprocess.preprocess(image, SIZE))[0])[0]
@@ -92,19 +108,23 @@ def test_the_example_prints_what_is_measured(project: Path, digits: Dataset, run
         assert probability == pytest.approx(expected[digits.classes.index(name)], abs=2e-3)
 
 
-def test_equal_weights_give_an_equal_graph(project: Path) -> None:
-    source = project / checkpoint("pico", "pruned")
-    first, second = (CLASSIFY.exportable(source).graph().SerializeToString() for _ in range(2))
-    assert first == second
-    graph = onnx.load_from_string(first)
-    assert graph.opset_import[0].version == OPSET
-    assert str(Path.cwd()).encode() not in first
-    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
+def test_equal_weights_give_an_equal_graph(project: Path, student: Exportable) -> None:
+    again = CLASSIFY.exportable(project / checkpoint("pico", "pruned")).graph()
+    content = again.SerializeToString()
+    assert content == student.graph().SerializeToString()
+    assert again.opset_import[0].version == OPSET
+    assert str(Path.cwd()).encode() not in content
+    assert "BatchNormalization" not in {node.op_type for node in again.graph.node}
 
 
 @pytest.mark.parametrize("runtime", Params.INT8)
 def test_int8_files_are_smaller_equal_for_equal_inputs_and_run(
-    project: Path, digits: Dataset, runtime: str, tmp_path: Path
+    project: Path,
+    student: Exportable,
+    exported: Callable[[str], Path],
+    digits: Dataset,
+    runtime: str,
+    tmp_path: Path,
 ) -> None:
     if runtimes.unavailable([runtime]):
         pytest.skip(f"{runtime} is not installed here")
@@ -112,13 +132,13 @@ def test_int8_files_are_smaller_equal_for_equal_inputs_and_run(
     how = CLASSIFY.quantization(runtime, preprocess.calibration(digits, 10, SIZE, 0), PARAMS)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        tool.quantize(CLASSIFY.exportable(source), how, tmp_path / name / tool.file)
+        tool.quantize(student, how, tmp_path / name / tool.file)
     digests = [[sha256(path) for path in sorted((tmp_path / name).iterdir())] for name in ("a", "b")]
     assert digests[0] == digests[1]
     weights = {".onnx", ".bin", ".mnn"}
     whole, small = (
         sum(path.stat().st_size for path in folder.iterdir() if path.suffix in weights)
-        for folder in (exported(project, runtime), tmp_path / "a")
+        for folder in (exported(runtime), tmp_path / "a")
     )
     assert small < 0.75 * whole
     program = tool.open(tmp_path / "a" / tool.file, 1)
@@ -126,14 +146,13 @@ def test_int8_files_are_smaller_equal_for_equal_inputs_and_run(
 
 
 def test_accuracy_control_takes_a_classifier_without_float_nodes(
-    project: Path, digits: Dataset, tmp_path: Path
+    project: Path, student: Exportable, digits: Dataset, tmp_path: Path
 ) -> None:
     source, tool = project / checkpoint("pico", "pruned"), runtimes.load("onnx")
     how = CLASSIFY.quantization("onnx", preprocess.calibration(digits, 4, SIZE, 0), PARAMS)
     validation = CLASSIFY.validation(source, digits, PARAMS)
-    floats = tool.quantize_with_accuracy_control(
-        CLASSIFY.exportable(source), how, tmp_path / tool.file, validation, Budget(1.0, 0.0)
-    )
+    budget = Budget(1.0, 0.0)
+    floats = tool.quantize_with_accuracy_control(student, how, tmp_path / tool.file, validation, budget)
     assert floats == sorted(floats)
     assert len(floats) > 5  # random weights hold no budget, so that all convolutions are tried
     exact = CLASSIFY.program(source, 1)(preprocess.preprocess(digits.images("test")[0], SIZE))[0]
@@ -158,10 +177,12 @@ def test_a_class_that_a_network_was_not_trained_for_gets_no_probability(digits: 
         CLASSIFY.measure(tmp_path, CLASSIFY.program(tmp_path, 1), digits, "test", PARAMS)
 
 
-def test_a_candidate_of_another_checkpoint_is_refused(project: Path, digits: Dataset, tmp_path: Path) -> None:
+def test_a_candidate_of_another_checkpoint_is_refused(
+    exported: Callable[[str], Path], digits: Dataset, tmp_path: Path
+) -> None:
     save(tmp_path, network.build(PICO, digits.classes, 9))
     with pytest.raises(IntegrityError, match="was made from the checkpoint"):
-        require_made_of(exported(project, "onnx"), tmp_path)
+        require_made_of(exported("onnx"), tmp_path)
 
 
 def test_an_output_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -169,8 +190,8 @@ def test_an_output_of_another_shape_is_refused(tmp_path: Path) -> None:
         probabilities(lambda _: [np.zeros((2, 10))], [Sample("a.png", 0, lambda: np.zeros((1, 3, 2, 2)))], tmp_path)
 
 
-def test_parity_is_of_the_first_test_images(project: Path, digits: Dataset) -> None:
-    folder, source = exported(project, "onnx"), project / checkpoint("pico", "pruned")
+def test_parity_is_of_the_first_test_images(project: Path, exported: Callable[[str], Path], digits: Dataset) -> None:
+    folder, source = exported("onnx"), project / checkpoint("pico", "pruned")
     programs = open_program(CLASSIFY, folder, 1), CLASSIFY.program(source, 1)
     parity = CLASSIFY.parity(folder, *programs, digits, PARAMS)
     assert parity["samples"] == 10
@@ -178,8 +199,8 @@ def test_parity_is_of_the_first_test_images(project: Path, digits: Dataset) -> N
     assert parity["max_score_difference"] < 1e-4
 
 
-def test_the_card_describes_the_tensors(project: Path) -> None:
-    folder = exported(project, "onnx")
+def test_the_card_describes_the_tensors(exported: Callable[[str], Path]) -> None:
+    folder = exported("onnx")
     card = read_card(folder)
     session_input = onnx.load(folder / card["file"]).graph.input[0]
     assert card["input"]["name"] == session_input.name
