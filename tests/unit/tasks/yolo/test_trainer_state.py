@@ -30,13 +30,17 @@ SOFT = DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5)
 EPOCHS = 6
 """The last two without mosaic."""
 
-# Mosaic partners come from the last 16 of the 24 images.
+IMAGES = 18
+"""Of an epoch: two more than mosaic's partners are drawn from where batches are of 2."""
+
 TRAINING = params().training.model_copy(update={"batch": 2})
+ONE_BATCH = TRAINING.model_copy(update={"batch": IMAGES})
+"""A step an epoch."""
 
 
 def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
     target.mkdir(exist_ok=True)
-    distillation = changes.pop("distillation", SOFT)
+    objective = with_teacher(data, distillation=changes.pop("distillation", SOFT))
     given = {
         "image_size": 64,
         "epochs": EPOCHS,
@@ -45,9 +49,8 @@ def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
         "state_interval": 0.0,
         **changes,
     }
-    return trainer.train(
-        network.build(NETWORK, CLASSES, 0), data, with_teacher(data, distillation=distillation), target, **given
-    )
+    some = objective._replace(samples=objective.samples[:IMAGES])
+    return trainer.train(network.build(NETWORK, CLASSES, 0), data, some, target, **given)
 
 
 def train_until_killed(target: Path, root: Path, batch: int) -> None:
@@ -108,11 +111,11 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
     moved = tmp_path / "moved"  # where the next try's dataset lies: a workspace of its own
     moved.symlink_to(scenes)
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
-    epoch = 12  # batches
+    epoch = IMAGES // TRAINING.batch  # batches
     for root, batch in (
         (scenes, 2 * epoch + 5),  # in the third epoch
         (moved, 2 * epoch + 1),  # in the fifth, the first without mosaic
-        (scenes, epoch + 11),  # in the last
+        (scenes, epoch + 8),  # in the last
     ):
         victim = context.Process(target=train_until_killed, args=(tmp_path / "killed", root, batch))
         victim.start()
@@ -125,12 +128,12 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("optimizer", ["AdamW", "SGD", "MuSGD"])
+@pytest.mark.parametrize("optimizer", ["AdamW", "MuSGD"])  # the state of MuSGD holds all that of SGD does
 def test_a_resumed_epoch_ends_in_the_same_state_to_the_last_bit(
     tmp_path: Path, data: YoloDataset, kept: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A step an epoch: what the moving average was before counts for little after many.
-    changes = {"training": TRAINING.model_copy(update={"optimizer": optimizer, "batch": 24, "patience": 6})}
+    # One batch: what the moving average was before counts for little after many steps.
+    changes = {"training": ONE_BATCH.model_copy(update={"optimizer": optimizer, "patience": 6})}
     states = []
     for epochs in ((3,), (2, 3)):
         for epoch in epochs:
@@ -156,15 +159,15 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("method", ["feature", "hybrid"])
 def test_an_online_teacher_and_what_matches_its_features_go_on(
-    tmp_path: Path, data: YoloDataset, kept: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Beside soft labels. The second epoch draws mosaic's partners, the last is without mosaic."""
     network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
-    signals = SOFT if method == "hybrid" else DistillationConfig()
-    changes = {"epochs": 4, "distillation": signals._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)}
+    signals = SOFT._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)
+    changes = {"epochs": 3, "training": TRAINING.model_copy(update={"batch": 6}), "distillation": signals}
     train(tmp_path / "whole", data, **changes)
-    interrupt_after(2, monkeypatch)
+    interrupt_after(1, monkeypatch)
     (kept / "state.pt").unlink()
     with pytest.raises(InterruptedTraining):
         train(tmp_path / "interrupted", data, **changes)
@@ -187,31 +190,51 @@ def test_two_ranks_go_on_together(
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("interrupted", [1, 3])
-def test_an_early_stop_is_as_early_after_an_interruption(
-    tmp_path: Path, data: YoloDataset, kept: Path, interrupted: int, monkeypatch: pytest.MonkeyPatch
+def test_an_early_stop_is_as_early_after_interruptions(
+    tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.25, 0.4))
-    changes = {"training": TRAINING.model_copy(update={"batch": 8, "patience": 2})}
+    changes = {"training": ONE_BATCH.model_copy(update={"patience": 2})}
     whole = train(tmp_path / "whole", data, **changes)
     assert (whole["epochs"], whole["val_map50_95"]) == (4, 0.3)
-    interrupt_after(interrupted, monkeypatch)
     (kept / "state.pt").unlink()
-    with pytest.raises(InterruptedTraining):
-        train(tmp_path / "interrupted", data, **changes)
+    for epoch in (1, 3):  # before the best epoch, and after it
+        interrupt_after(epoch, monkeypatch)
+        with pytest.raises(InterruptedTraining):
+            train(tmp_path / "interrupted", data, **changes)
     assert train(tmp_path / "resumed", data, **changes) == whole
     assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
+TWO_EPOCHS: dict[str, Any] = {"epochs": 2, "training": ONE_BATCH}
+
+
+@pytest.fixture(scope="module")
+def first_epoch(data: YoloDataset, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The state of a training of two epochs between them."""
+    folder = tmp_path_factory.mktemp("first_epoch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RESUME_FOLDER, str(folder / "resume"))
+        interrupt_after(1, patch)
+        with pytest.raises(InterruptedTraining):
+            train(folder / "interrupted", data, **TWO_EPOCHS)
+    return (folder / "resume/state.pt").read_bytes()
+
+
+@pytest.fixture
+def resumable(first_epoch: bytes, kept: Path) -> None:
+    """A state of that training is there."""
+    kept.mkdir()
+    (kept / "state.pt").write_bytes(first_epoch)
+
+
+@pytest.mark.usefixtures("resumable")
 def test_a_resumed_training_emits_all_its_epochs(
-    tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_after(1, monkeypatch)
-    with pytest.raises(InterruptedTraining):
-        train(tmp_path / "interrupted", data, epochs=2)
     monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
-    train(tmp_path / "resumed", data, epochs=2)
+    train(tmp_path / "resumed", data, **TWO_EPOCHS)
     assert [json.loads(line)["step"] for line in (tmp_path / "events").read_text().splitlines()] == [0, 1]
 
 
@@ -220,25 +243,18 @@ def test_a_resumed_training_emits_all_its_epochs(
     [
         {"seed": 1},
         {"epochs": 3},
-        {"training": TRAINING.model_copy(update={"learning_rate": 0.001})},
+        {"training": ONE_BATCH.model_copy(update={"learning_rate": 0.001})},
         {"distillation": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.25))},
     ],
     ids=["seed", "epochs", "settings", "distillation"],
 )
+@pytest.mark.usefixtures("resumable")
 def test_the_state_of_another_training_is_left_alone(
-    tmp_path: Path,
-    data: YoloDataset,
-    kept: Path,
-    change: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    warned: list[str],
+    tmp_path: Path, data: YoloDataset, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     interrupt_after(1, monkeypatch)
-    with pytest.raises(InterruptedTraining):
-        train(tmp_path / "interrupted", data, epochs=2)
-    interrupt_after(1, monkeypatch)
     with pytest.raises(InterruptedTraining):  # it writes the state of a first epoch again
-        train(tmp_path / "other", data, **{"epochs": 2, **change})
+        train(tmp_path / "other", data, **{**TWO_EPOCHS, **change})
     assert "another training's" in warned[0]
 
 
