@@ -11,6 +11,7 @@ import openvino
 import pytest
 import torch
 from factories import checkpoints
+from factories.restricted_load import restricted_load
 from factories.stage_work import soft_labels
 from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
@@ -29,7 +30,6 @@ from alambique.tasks.base import Calibration
 from alambique.tasks.trainer_state import State, StateFile
 from alambique.tasks.yolo import network, qat
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.export import to_onnx
 from alambique.tasks.yolo.preprocess import preprocess
 from alambique.tasks.yolo.quantization import OPERATORS, float_nodes
 
@@ -48,7 +48,7 @@ def rounding(block: Conv, *ranges: tuple[float, float], unsigned: bool = True) -
 
 
 def asked(epochs: int, **training: float) -> Params:
-    return params(quantize={"qat_epochs": epochs}, training={"batch": 8, "learning_rate": 0.005, **training})
+    return params(quantize={"qat_epochs": epochs}, training={"batch": 16, "learning_rate": 0.005, **training})
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_all_but_the_heads_last_convolutions_are_rounded(family: str, inputs: In
     model = network.build(FAMILIES[family], CLASSES, seed=0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     parameters = network.parameters(model)
-    qat.simulate(model, True, inputs)
+    qat.simulate(model, True, inputs[:1])
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, qat.RoundedConv)}
     exact = {name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
     exact -= {f"{name}.conv" for name in blocks}
@@ -153,12 +153,13 @@ def test_all_but_the_heads_last_convolutions_are_rounded(family: str, inputs: In
     # All of them were reached, the branch that only training needs among them.
     assert all(block.input_range.any() and block.output_range.any() for block in blocks.values())
     assert network.parameters(model) == parameters
-    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_statistics_of_rounded_batches_reach_no_weight(root: Path, inputs: Inputs, tmp_path: Path) -> None:
     """With live statistics, a training that moves no weight took a network's mAP all the same."""
-    still = learn(root, asked(2, learning_rate=1e-9), inputs, tmp_path)
+    still = learn(root, asked(1, learning_rate=1e-9), inputs, tmp_path)
     before, after = network.load(root / PRUNED / "weights.pt").state_dict(), network.load(still).state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
@@ -175,13 +176,7 @@ def test_what_was_learned_is_a_plain_checkpoint(root: Path, learned: Path) -> No
     head = f"model.{len(before.model) - 1}."  # some of it has nothing to find in images this small
     assert not {name for name in unmoved if name.endswith("conv.weight") and not name.startswith(head)}
     assert network.parameters(YOLO(learned).model) == network.parameters(before)
-    network.verify_loadable(learned)  # names none but Ultralytics' and torch's layers
-
-
-def test_its_export_holds_no_rounding(learned: Path) -> None:
-    kinds = {node.op_type for node in to_onnx(learned, checkpoints.SIZE, "detect").graph.node}
-    assert "Conv" in kinds
-    assert not {kind for kind in kinds if "Quantize" in kind}
+    assert network.class_names(restricted_load(learned)) == CLASSES  # names none but Ultralytics' and torch's layers
 
 
 def test_a_runtimes_arithmetic_decides_what_is_learned(
@@ -189,10 +184,6 @@ def test_a_runtimes_arithmetic_decides_what_is_learned(
 ) -> None:
     other = learn(root, asked(2), inputs, tmp_path, "openvino")
     assert sha256(other) != sha256(learned)
-
-
-def test_equal_seeds_give_equal_bytes(root: Path, inputs: Inputs, learned: Path, tmp_path: Path) -> None:
-    assert sha256(learn(root, asked(2), inputs, tmp_path)) == sha256(learned)
 
 
 class InterruptedTraining(KeyboardInterrupt):
@@ -269,7 +260,7 @@ def in_int8(model: nn.Sequential, runtime: str, folder: Path) -> NDArray[np.floa
     return np.concatenate([compiled([image])[0].copy() for image in images])
 
 
-def taught(model: nn.Sequential, answers: Tensor) -> nn.Sequential:
+def fitted(model: nn.Sequential, answers: Tensor) -> nn.Sequential:
     """The network after 100 steps towards `answers`."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -288,8 +279,8 @@ def test_what_learned_with_rounding_loses_less_to_it(runtime: str, tmp_path: Pat
     rounded = qat.simulate(coarse(), runtime == "onnx", list(IMAGES[:16, None].numpy()))
     networks = {
         "plain": coarse(),
-        "trained": taught(coarse(), exact),
-        "for int8": qat.plain(taught(rounded, exact), coarse()),
+        "trained": fitted(coarse(), exact),
+        "for int8": qat.plain(fitted(rounded, exact), coarse()),
     }
     errors = {
         name: np.square(in_int8(model, runtime, tmp_path / name) - exact.numpy()).mean() / float(exact.var())
