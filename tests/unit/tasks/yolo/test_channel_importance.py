@@ -17,7 +17,8 @@ from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.structured_pruning import shrink
 from alambique.tasks.yolo.widths import Slot, build, narrowings, widths
 
-FAMILIES = ("yolo26", "yolo11", "yolov8")
+FAMILIES = ("yolo26", "yolov8")
+"""YOLO11 has the blocks of the one and the head of the other."""
 LAYER = 3
 """A convolution of 32 channels which nothing else shares its channels with."""
 WEAK = [1, 4, 9, 10, 17, 23, 30, 31]
