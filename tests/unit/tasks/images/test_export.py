@@ -28,6 +28,9 @@ from alambique.tasks.images.network import ClassifierNetwork
 from alambique.tasks.images.task import CLASSIFY, OPSET
 
 RUNTIMES = [pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name for name in Params.RUNTIMES]
+IMPORTING_TORCH = {"executorch", "torchscript"}
+EXAMPLES = [pytest.param(name, marks=pytest.mark.slow) if name in IMPORTING_TORCH else name for name in Params.RUNTIMES]
+"""The runtimes' own part of an example is run for detectors, too."""
 PARAMS: Any = config.parse(
     {
         "project": "digits",
@@ -94,7 +97,7 @@ def test_every_runtime_computes_what_the_checkpoint_does(
         assert artifact(pixels)[0][0].tolist() == pytest.approx(exact(pixels)[0][0].tolist(), abs=1e-3)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", EXAMPLES)
 def test_the_example_prints_what_is_measured(exported: Callable[[str], Path], digits: Dataset, runtime: str) -> None:
     if runtimes.unavailable([runtime]):
         pytest.skip(f"{runtime} is not installed here")
