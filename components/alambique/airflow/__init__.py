@@ -6,17 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alambique.airflow.dags import DistillDag, IngestDag, PromoteDag, RollbackDag, WatchDriftDag
+    from alambique.airflow.dags import AlambiqueTaskGroup, DistillDag, IngestDag, PromoteDag, RollbackDag, WatchDriftDag
     from alambique.airflow.project import Project
-    from alambique.airflow.task_group import AlambiqueTaskGroup
 
 __all__ = ["AlambiqueTaskGroup", "DistillDag", "IngestDag", "Project", "PromoteDag", "RollbackDag", "WatchDriftDag"]
 
-_MODULES = {
-    "AlambiqueTaskGroup": "task_group",
-    "Project": "project",
-    **dict.fromkeys(("DistillDag", "IngestDag", "PromoteDag", "RollbackDag", "WatchDriftDag"), "dags"),
-}
+_MODULES = dict.fromkeys(__all__, "dags") | {"Project": "project"}
 INTEGRATION = "Alambique"
 
 
