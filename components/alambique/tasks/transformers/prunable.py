@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from alambique.errors import ConfigurationError
-from alambique.tasks.transformers.decoder import require_llama
+from alambique.tasks.transformers.export import require_llama
 
 Batches = Iterable[tuple[dict[str, Any], Tensor]]
 """The model's arguments, and which tokens count, (batch, tokens)."""

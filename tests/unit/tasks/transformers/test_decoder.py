@@ -26,7 +26,7 @@ from alambique.errors import ConfigurationError
 from alambique.runtimes.base import Exportable, WeightOnly
 from alambique.tasks.transformers import export
 from alambique.tasks.transformers.checkpoint import Network
-from alambique.tasks.transformers.decoder import Decoder, checked_decoder, require_llama
+from alambique.tasks.transformers.export import Decoder, checked_decoder, require_llama
 
 SIZES: dict[str, Any] = {
     "vocab_size": 60,
