@@ -50,7 +50,7 @@ from alambique.files import read_json, sha256
 from alambique.softlabels.reader import Cache
 from alambique.stages.work import teacher_folders
 from alambique.tasks.cards import read_card
-from alambique.tasks.yolo import samples, score_calibration
+from alambique.tasks.yolo import objective, samples
 from alambique.tasks.yolo.dataset import YoloDataset
 from benchmarks import common, datasets
 from benchmarks.common import Row
@@ -240,7 +240,7 @@ def entropy_at_labels(project: Path) -> Row:
     recipe = tasks.load(params.task).soft_label_recipe(cards, data, params)
     cache = Cache.open(project / layout.SOFT_LABELS, recipe)
     targets = samples.with_teacher_targets(
-        data, cache, score_calibration.fit(data, cache), params.distill.min_label_probability
+        data, cache, objective.fit_calibration(data, cache), params.distill.min_label_probability
     )
     logits = torch.from_numpy(np.concatenate([sample.targets[:, 2:] for sample in targets]))
     found = logits[~logits.isnan().any(1)]

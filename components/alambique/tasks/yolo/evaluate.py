@@ -13,7 +13,7 @@ from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks.base import Measurement
-from alambique.tasks.yolo import average_precision, parity, production_images, score_measures
+from alambique.tasks.yolo import average_precision, parity, production_images
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import with_best_boxes
 from alambique.tasks.yolo.matching import ImageResult, Predictor, match_images
@@ -89,8 +89,8 @@ def figures(results: Sequence[ImageResult], dataset: YoloDataset, settings: Eval
         "images": len(results),
         **average_precision.summarize(matched, dataset.classes),
         **boxes,
-        **score_measures.at_threshold(matched, dataset.classes, settings.threshold),
-        **score_measures.calibration(matched),
+        **average_precision.at_threshold(matched, dataset.classes, settings.threshold),
+        **average_precision.calibration(matched),
     }
 
 

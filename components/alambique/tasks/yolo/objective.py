@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
+from ultralytics.utils.ops import xywh2xyxy
 from ultralytics.utils.torch_utils import unwrap_model
 
 from alambique.config import detect, heads
 from alambique.files import sha256
 from alambique.layout import WEIGHTS
 from alambique.softlabels.reader import Cache
-from alambique.tasks.yolo import network, samples, score_calibration
+from alambique.tasks.yolo import network, samples
+from alambique.tasks.yolo.average_precision import Matched, match
 from alambique.tasks.yolo.dataset import Sample, YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
+from alambique.tasks.yolo.soft_label_rows import BoxLabels, labels_of
+
+MIN_BOXES = 10
+"""Boxes of a class, below which it gets the curve of all classes together."""
 
 
 class DistillationConfig(NamedTuple):
@@ -99,7 +108,7 @@ def by_teachers(
 
 
 def _by_soft_labels(dataset: YoloDataset, how: detect.Distill, cache: Cache[Any]) -> Objective:
-    probability = score_calibration.fit(dataset, cache)
+    probability = fit_calibration(dataset, cache)
     targets = samples.with_teacher_targets(dataset, cache, probability, how.min_label_probability)
     loss = partial(DistillationLoss, temperature=how.temperature, weight=how.weight, anneal=how.anneal)
     return Objective(targets, DistillationConfig(loss))
@@ -110,3 +119,53 @@ def bare_student(model: nn.Module) -> nn.Module:
     bare = unwrap_model(model)
     inner: nn.Module = getattr(bare, "student_model", bare)
     return inner
+
+
+class ScoreCalibration:
+    """Isotonic regression of being labelled on a teacher's score (Zadrozny & Elkan 2002), for each class.
+
+    A score is no probability: a teacher can be right about three in four of the small objects to which it gives 0.3,
+    and about one in ten of the large ones. One threshold for all then teaches that small objects are background.
+    """
+
+    def __init__(self, by_class: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> None:
+        """Fit a curve to each class.
+
+        Args:
+            by_class: by class index, the scores of the teacher's boxes and whether people labelled them, (n,) each.
+        """
+        shared = _fit(*(np.concatenate(column) for column in zip(*by_class, strict=True)))
+        self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
+
+    def __call__(self, scores: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The probability that people would have labelled each box, (n,)."""
+        probabilities = np.zeros(len(scores), np.float32)
+        for index in np.unique(classes):
+            chosen = classes == index
+            probabilities[chosen] = self._curves[index].predict(scores[chosen].astype(float))
+        return probabilities
+
+
+def fit_calibration(dataset: YoloDataset, cache: Mapping[str, BoxLabels]) -> ScoreCalibration:
+    """Fit to the labels of val, which neither the teacher nor a student was trained on.
+
+    Raises:
+        IntegrityError: an image of val has no soft labels.
+    """
+    images = [_match(dataset.sample(image), labels_of(dataset, cache, image)) for image in dataset.images("val")]
+    scores, classes, labelled = (
+        np.concatenate(column)
+        for column in zip(*((image.scores, image.classes, image.correct[:, 0]) for image in images), strict=True)
+    )
+    indices = range(len(dataset.classes))
+    return ScoreCalibration([(scores[classes == index], labelled[classes == index]) for index in indices])
+
+
+def _match(sample: Sample, labels: BoxLabels) -> Matched:
+    return match(labels.detections, xywh2xyxy(sample.boxes), sample.targets[:, 0].astype(np.int64))
+
+
+def _fit(scores: NDArray[np.float32], labelled: NDArray[np.bool_]) -> IsotonicRegression:
+    # Without a single box there is nothing to fit: the score stays what it is.
+    known = (scores, labelled) if len(scores) else ([0.0, 1.0], [0.0, 1.0])
+    return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(*known)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alambique.tasks.yolo.score_calibration import MIN_BOXES, ScoreCalibration
+from alambique.tasks.yolo.objective import MIN_BOXES, ScoreCalibration
 
 
 def judged(

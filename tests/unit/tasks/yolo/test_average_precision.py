@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alambique.tasks.yolo.average_precision import THRESHOLDS, Matched
-from alambique.tasks.yolo.score_measures import FLOOR, at_threshold, calibration
+from alambique.tasks.yolo.average_precision import FLOOR, THRESHOLDS, Matched, at_threshold, calibration
 
 NAMES = ["red", "white", "platelet"]
 
