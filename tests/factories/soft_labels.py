@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alambique.softlabels import writer
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import Recipe
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
 CLASSES = ["cat", "dog", "eel"]

@@ -16,7 +16,7 @@ from alambique.errors import IntegrityError
 from alambique.files import json_text, sha256
 from alambique.layout import SOFT_LABELS
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest, Recipe, Row, digest
+from alambique.softlabels.schema import Manifest, Recipe, Row, digest
 
 AGAIN = "run the soft_labels stage again (`dvc repro soft_labels`)"
 

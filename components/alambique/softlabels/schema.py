@@ -1,23 +1,30 @@
-"""The columns of a shard: one row per sample, sorted by name, in an Arrow IPC file.
+"""The columns of a shard, and the recipe whose digest is the key of a cache: equal keys, interchangeable caches.
 
-All columns but the name are lists of equal length in a row: one entry for each of the sample's items, which are boxes,
-views or tokens. Several numbers for an item are a fixed-size list.
+A shard is an Arrow IPC file of one row per sample, sorted by name. All columns but the name are lists of equal length
+in a row: one entry for each of the sample's items, which are boxes, views or tokens. Several numbers for an item are a
+fixed-size list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 VERSION = 4
 SHARD = "soft_labels.arrow"
 MANIFEST = "manifest.json"
 SAMPLE = "sample"
 """The first column: the samples' names."""
+Row = TypeVar("Row", bound=tuple[Any, ...])
+"""A task's named tuple of one sample: its name, then the columns of the recipe's layout, in order."""
 
 
 def rows(**items: pa.DataType) -> pa.Schema:
@@ -44,3 +51,73 @@ def items(column: pa.ListArray) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(entries.type):
         return np.asarray(entries.values.to_numpy()).reshape(-1, entries.type.list_size)
     return np.asarray(entries.to_numpy(zero_copy_only=False))  # booleans are bits in Arrow
+
+
+class Recipe(BaseModel, Generic[Row]):
+    """Everything that soft labels depend on; each task adds its own settings and columns.
+
+    Attributes:
+        teachers: SHA-256 of each teacher's weights, in the order of params.yaml.
+        combine: how several teachers' outputs are combined.
+        data: digests of the splits with soft labels.
+        preprocessing: description of how a sample becomes a teacher's input.
+        top_k: classes or tokens kept for each item, at most; see `topk`.
+        classes: their names, in index order; none if the task has no classes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teachers: list[str]
+    combine: str
+    data: dict[str, str]
+    preprocessing: dict[str, Any]
+    top_k: int
+    classes: list[str]
+
+    @abstractmethod
+    def layout(self) -> pa.Schema:
+        """The columns of a shard, made by `rows`."""
+
+    @property
+    @abstractmethod
+    def row(self) -> Callable[..., Row]:
+        """The class of its rows."""
+
+    def content(self) -> dict[str, Any]:
+        """The recipe as JSON, as in a manifest."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """The key of a cache made by this recipe."""
+        return digest(self.content(), str(self.layout()))
+
+
+class Manifest(BaseModel):
+    """manifest.json of a shard, written last: a shard without one is unfinished.
+
+    Attributes:
+        recipe: `Recipe.content`, of any task.
+        columns: names and types of the shard's columns, as text.
+        schema_version: of the code that wrote it.
+        key: the recipe's digest.
+        shard, shards: which of how many.
+        rows: samples in this shard.
+        sha256: of the shard's file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: dict[str, Any]
+    columns: str
+    schema_version: int
+    key: str
+    shard: int
+    shards: int
+    rows: int
+    sha256: str
+
+
+def digest(recipe: Mapping[str, Any], columns: str) -> str:
+    """SHA-256 over a recipe's content, the schema's version and the columns."""
+    content = {**recipe, "schema": VERSION, "rows": columns}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

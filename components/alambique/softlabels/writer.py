@@ -13,7 +13,7 @@ import pyarrow as pa
 from alambique.errors import PermanentError
 from alambique.files import sha256, write_json
 from alambique.softlabels import schema
-from alambique.softlabels.key import Manifest, Recipe, Row
+from alambique.softlabels.schema import Manifest, Recipe, Row
 
 BATCH = 256
 """Samples held in memory at a time; a reader maps whole batches."""

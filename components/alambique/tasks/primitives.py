@@ -22,8 +22,8 @@ from alambique.tasks.base import Calibration, Card, Dataset, Facts, Measurement,
 if TYPE_CHECKING:
     from torch import nn
 
-    from alambique.softlabels.key import Recipe
     from alambique.softlabels.reader import Cache
+    from alambique.softlabels.schema import Recipe
     from alambique.tasks.trainer_state import PriorTraining
 
 

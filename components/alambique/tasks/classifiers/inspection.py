@@ -23,8 +23,8 @@ from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.report.terminal import WIDTH
-from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import open_cache
+from alambique.softlabels.schema import Recipe
 from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassRecipe, mean_probabilities
 
 BINS = 20

@@ -18,7 +18,7 @@ from torch import Tensor
 from alambique.config.classify import Distill
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema, topk
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import Recipe
 from alambique.tasks.base import Card, Dataset
 
 SPLITS = ("train", "unlabelled")

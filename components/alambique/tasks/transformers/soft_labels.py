@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alambique.softlabels import schema, topk
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import Recipe
 from alambique.tasks.transformers import generation, sequences
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from alambique.data.dataset import Dataset
 from alambique.errors import IntegrityError
 from alambique.softlabels import schema
-from alambique.softlabels.key import Recipe
+from alambique.softlabels.schema import Recipe
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName
 

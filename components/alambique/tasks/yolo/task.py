@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
-    from alambique.softlabels.key import Recipe
     from alambique.softlabels.reader import Cache
+    from alambique.softlabels.schema import Recipe
     from alambique.tasks.trainer_state import PriorTraining
     from alambique.tasks.yolo.dataset import HeadName, YoloDataset
     from alambique.tasks.yolo.matching import Predictor

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from alambique.errors import IntegrityError, PermanentError
 from alambique.softlabels import schema, writer
-from alambique.softlabels.key import Recipe
 from alambique.softlabels.reader import Cache, read_recipe
+from alambique.softlabels.schema import Recipe
 
 K = 3
 
