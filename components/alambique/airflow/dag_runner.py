@@ -25,13 +25,7 @@ from alambique.airflow.project import Project
 
 
 def run(root: Path, name: str, console: Console) -> bool:
-    """Run a DAG of the project at `root` to its end.
-
-    Args:
-        name: distill, promote or rollback.
-    Returns:
-        whether it succeeded.
-    """
+    """Run the DAG `name` (distill, promote or rollback) of the project at `root`; returns whether it succeeded."""
     initdb()
     project = Project.load(root)
     bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])

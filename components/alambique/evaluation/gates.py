@@ -68,11 +68,7 @@ def judge_all(board: Leaderboard, gates: Sequence[Gate]) -> list[CandidateVerdic
 def judge_candidate(
     name: str, board: Leaderboard, gates: Sequence[Gate], sha256: str | None = None
 ) -> CandidateVerdict:
-    """Whether the row was measured on this artifact and today's test split, and one verdict a gate.
-
-    Args:
-        sha256: of the artifact that must have been measured; None: whichever was.
-    """
+    """Whether the row was measured on artifact `sha256` (None: any) and today's test split, and one verdict a gate."""
     row = next((row for row in board["rows"] if row["subject"] == name), None)
     if row is None:
         return CandidateVerdict(name, [_refused("evaluated", "not_evaluated", f"the leaderboard has no row {name}")])

@@ -86,14 +86,7 @@ def accuracy_against(rows: Sequence[Row], fronts: Collection[str], cost: Axis, a
 
 
 def histogram(shares: Sequence[float], label: str) -> str:
-    """Histogram over 0 to 1.
-
-    Args:
-        shares: fraction of the counts in each bin; the bins have equal width.
-        label: of the x axis.
-    Returns:
-        an <svg> element.
-    """
+    """An <svg> histogram over 0 to 1, of the fraction of the counts in each of equal bins; `label` is of the x axis."""
     width = 1 / len(shares)
     with plot(5.6, 2.6, "y") as (figure, axes):
         places = [index * width for index in range(len(shares))]

@@ -86,12 +86,7 @@ def read(project: Path) -> dict[str, Any]:
 
 
 def verdict(choice: Mapping[str, Any], label: str) -> list[str]:
-    """Sentences: which combination was chosen, whether it meets the budget, and by how much it exceeds a limit.
-
-    Args:
-        choice: the content of choice.json, of a search.
-        label: the headline's.
-    """
+    """Sentences: which combination choice.json names, whether it meets the budget, by how much it exceeds a limit."""
     chosen = name(choice["chosen"])
     tried = f"{_count(len(choice['trials']), 'trial')}, {_count(choice['trainings'], 'training')}"
     if choice["meets_budget"]:

@@ -43,11 +43,7 @@ def run(project: Path, student: str, runtime: str) -> None:
 
 
 def export(project: Path, task: Task, candidate: Candidate, target: Path) -> Metrics:
-    """Write the candidate's files and card into `target`; see `run`.
-
-    Returns:
-        parameters, macs, size_bytes; opset where there is an ONNX graph.
-    """
+    """Write files and card into `target`; returns parameters, macs, size_bytes, opset (of ONNX graphs); see `run`."""
     source, runtime = project / checkpoint(candidate.student, "pruned"), runtimes.load(candidate.runtime)
     card, network = read_card(source), task.exportable(source)
     tensors = runtime.write(network, target / runtime.file)

@@ -39,12 +39,7 @@ COST_SAMPLES = 4
 
 
 class ArtifactFactory:
-    """Makes the artifact of any combination.
-
-    Args:
-        project: the project's root, with the distilled students of the first seed.
-        scratch: an empty folder.
-    """
+    """Makes the artifact of any combination of distilled students of the first seed, in an empty folder `scratch`."""
 
     def __init__(self, project: Path, task: Task, params: Params, scratch: Path) -> None:
         self.project, self.task, self.params, self.scratch = project, task, params, scratch
@@ -112,11 +107,7 @@ class ArtifactFactory:
         )
 
     def costs(self) -> tuple[dict[Combination, Cost], dict[str, Any]]:
-        """Size, and the latency of all artifacts, interleaved as `benchmark` times candidates.
-
-        Returns:
-            the cost of every combination that there is; processor, threads, cores and runs.
-        """
+        """The cost of every combination, timed interleaved as `benchmark` does; processor, threads, cores and runs."""
         settings = self.params.benchmark
         files = dict(self._untrained())
         before = torch.get_num_threads()

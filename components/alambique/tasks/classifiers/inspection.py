@@ -177,11 +177,7 @@ def print_facts(facts: Mapping[str, str], console: Console) -> None:
 
 
 def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup], console: Console) -> None:
-    """Print a summary by class, and write a page about the soft labels that needs nothing but itself.
-
-    Args:
-        picture: a sample as the page shows it, by its name.
-    """
+    """Print a summary by class, and write a page that needs nothing but itself; `picture` shows a sample of a name."""
     print_facts(inspection.summary, console)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("class")

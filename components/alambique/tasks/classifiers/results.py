@@ -97,11 +97,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def require_same(folders: Sequence[Path], samples: Sequence[object]) -> None:
-    """Refuse to compare evaluations of different samples with a DataError.
-
-    Args:
-        samples: of each evaluation: names, and what else has to be equal.
-    """
+    """Refuse with a DataError to compare evaluations of other samples: of other names, or what else has to be equal."""
     for folder, evaluated in zip(folders, samples, strict=True):
         if evaluated != samples[0]:
             raise DataError(

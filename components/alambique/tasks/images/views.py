@@ -48,12 +48,7 @@ class View(NamedTuple):
 
 
 class Views:
-    """Any number of views of each of some images.
-
-    Args:
-        names: of the images, which the views are drawn from.
-        size: side of a view, pixels.
-    """
+    """Any number of views of each of some images, drawn from their `names`; `size` is the side of a view, pixels."""
 
     def __init__(self, images: Sequence[Path], names: Sequence[str], size: int, augment: Augment) -> None:
         self.images, self.names, self.size, self.augment = images, names, size, augment

@@ -124,12 +124,7 @@ def _difference(model: PreTrainedModel, decoder: Decoder, vocabulary: int) -> fl
 
 
 class Decoder(nn.Module):
-    """One step of a Llama, for tracing; see `checked_decoder`.
-
-    Args:
-        model: with its weights.
-        vocabulary: tokens that the tokenizer knows; the logits of others are cut off.
-    """
+    """One step of a Llama, for tracing, without the logits of tokens from `vocabulary` on; see `checked_decoder`."""
 
     def __init__(self, model: PreTrainedModel, vocabulary: int) -> None:
         super().__init__()

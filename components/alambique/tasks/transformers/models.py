@@ -161,14 +161,7 @@ def classes_of(folder: Path) -> list[str]:
 
 
 def class_logits(model: nn.Module, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-    """A classifier's logits.
-
-    Args:
-        ids: tokens, (batch, tokens).
-        mask: 1 where there is one, 0 where the batch is padded; None: nothing is padded.
-    Returns:
-        (batch, classes).
-    """
+    """Logits, (batch, classes), of tokens, (batch, tokens); `mask` is 0 where a text is padded, None if none is."""
     logits: Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits
 

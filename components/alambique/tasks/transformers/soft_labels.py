@@ -135,11 +135,7 @@ def predict(
 
 @torch.inference_mode()
 def average_logits(models: Sequence[PreTrainedModel], ids: Tensor, vocabulary: int) -> Tensor:
-    """One teacher's logits of each next token, or the logarithm of several teachers' summed probabilities.
-
-    Returns:
-        (batch, tokens, vocabulary), on the CPU.
-    """
+    """A teacher's logits, or the log of several's summed probabilities, (batch, tokens, vocabulary), on the CPU."""
     logits = [token_logits(model, ids.to(model.device), vocabulary).float() for model in models]
     if len(logits) == 1:
         return logits[0].cpu()

@@ -87,11 +87,7 @@ def unpack(bits: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def summarize(images: list[Matched], names: list[str]) -> dict[str, Any]:
-    """Mean average precision over the classes that the images hold.
-
-    Returns:
-        map50_95, map50, and ap: map50_95 by class name. None where there is no true box to find.
-    """
+    """Over the classes that images hold, map50_95, map50, and `ap`: map50_95 by class name; None without a true box."""
     columns = zip(*((image.correct, image.scores, image.classes, image.truth) for image in images), strict=True)
     results = ap_per_class(*(np.concatenate(column) for column in columns))
     ap, present = results[5], results[6]

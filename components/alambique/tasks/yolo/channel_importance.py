@@ -62,11 +62,7 @@ def taylor(dataset: YoloDataset, image_size: int, seed: int) -> Scorer:
 
 
 def scorer(how: Importance, dataset: YoloDataset, image_size: int, seed: int) -> Scorer:
-    """The one named in params.yaml; see there.
-
-    Args:
-        dataset: gradients are those of its labelled train images.
-    """
+    """The one named in params.yaml; gradients are those of the dataset's labelled train images."""
     match how:
         case "magnitude":
             return magnitude()

@@ -31,12 +31,7 @@ OPSET = 17
 
 
 def exportable(weights: Path, image_size: int, head: HeadName) -> Exportable:
-    """A checkpoint's network for the runtimes' converters.
-
-    Args:
-        weights: nothing is written beside it.
-        image_size: side of the input, pixels.
-    """
+    """A checkpoint's network for converters; nothing is written beside it. `image_size`: side of the input, pixels."""
     return Exportable(
         graph=partial(to_onnx, weights, image_size, head),
         module=partial(to_module, weights, image_size, head),
@@ -102,11 +97,7 @@ def open_checkpoint(weights: Path, head: HeadName, threads: int) -> Program:
 
 
 def artifact(card: Mapping[str, Any], head: HeadName, runtime: str, tensors: Sequence[TensorSpec]) -> dict[str, Any]:
-    """What a candidate's card says of input, output and preprocessing.
-
-    Args:
-        tensors: the input, then the outputs, as the runtime declared them.
-    """
+    """A card's input, output and preprocessing; `tensors` are the input, then the outputs, as the runtime has them."""
     image, output, *_ = tensors
     meaning = PLACES if runtime == "ncnn" else output_meaning(head, tuple(card.get("kpt_shape", (0, 0))))
     return {

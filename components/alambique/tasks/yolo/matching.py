@@ -103,11 +103,7 @@ def match_images(predictor: Predictor, images: Sequence[Path]) -> Iterator[Image
 
 
 def _match(detections: Detections, labels: NDArray[np.float64], letterbox: Letterbox) -> Matched:
-    """Match in input pixels, where `yolo val` does.
-
-    Args:
-        labels: class, centre x, centre y, width, height in shares of the image, (m, 5).
-    """
+    """Match in input pixels, where `yolo val` does; labels are class, centre x, y, width, height in shares, (m, 5)."""
     image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
     truth = xywh2xyxy(labels[:, 1:]) * image + np.array([letterbox.left, letterbox.top] * 2)
     return average_precision.match(detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))

@@ -28,12 +28,7 @@ DETECTION = {
 
 
 def _of(matches: str, boxes: bool = True) -> dict[str, Measure]:
-    """Measures of a head with points.
-
-    Args:
-        matches: when a prediction is right, in words.
-        boxes: whether the boxes around the objects are measured beside it.
-    """
+    """Measures of a head with points: `matches` says when one is right, `boxes` whether boxes are measured, too."""
     box = {"box_map50_95": Measure("box mAP50-95", about="the same, of the boxes around the objects")}
     about = f"mean over the classes of average precision, computed by Ultralytics; {matches}, 0.50, 0.55 … 0.95"
     return {

@@ -76,11 +76,7 @@ class Objective(NamedTuple):
 
 
 def by_labels(dataset: YoloDataset, length: int | None = None) -> Objective:
-    """The labelled images alone: an image without labels would pass for background.
-
-    Args:
-        length: samples of an epoch; None: each image once.
-    """
+    """`length` samples (None: all once) of the labelled images: one without labels would pass for background."""
     labelled = dataset.samples("train")
     return Objective(labelled if length is None else samples.repeated(labelled, length))
 
@@ -129,11 +125,7 @@ class ScoreCalibration:
     """
 
     def __init__(self, by_class: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> None:
-        """Fit a curve to each class.
-
-        Args:
-            by_class: by class index, the scores of the teacher's boxes and whether people labelled them, (n,) each.
-        """
+        """Fit a curve to each class: by its index, teachers' scores and whether people labelled the boxes, (n,) each."""
         shared = _fit(*(np.concatenate(column) for column in zip(*by_class, strict=True)))
         self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
 

@@ -53,11 +53,7 @@ def parity(artifact: Sequence[Detections], checkpoint: Sequence[Detections], thr
 
 
 def pairs(first: Detections, second: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The one-to-one matching of greatest overlap in sum; of one class and an IoU of at least `MIN_IOU` each.
-
-    Returns:
-        places among the detections of each, (p,) and (p,).
-    """
+    """Places, (p,) each, in the one-to-one matching of greatest overlap in sum; of one class and `MIN_IOU` at least."""
     overlaps = box_iou(torch.from_numpy(first.boxes), torch.from_numpy(second.boxes)).numpy()
     overlaps[(first.classes[:, None] != second.classes[None]) | (overlaps < MIN_IOU)] = 0
     rows, columns = linear_sum_assignment(overlaps, maximize=True)

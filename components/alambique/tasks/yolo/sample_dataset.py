@@ -57,11 +57,7 @@ class SampleDataset(YOLODataset):  # type: ignore[misc]
 
 
 def open_samples(samples: Sequence[Sample], dataset: YoloDataset, **settings: Any) -> SampleDataset:
-    """Samples as Ultralytics' trainers and validators read them.
-
-    Args:
-        settings: of `YOLODataset`: imgsz, batch_size, augment, hyp.
-    """
+    """Samples as Ultralytics' trainers read them; `settings` of `YOLODataset`: imgsz, batch_size, augment, hyp."""
     return SampleDataset(samples, data=dataset.described(), task=dataset.head, **settings)
 
 

@@ -75,11 +75,7 @@ def recipe(
 def compute(
     teachers: Sequence[Path], dataset: YoloDataset, recipe: BoxRecipe | ObjectRecipe, shard: int, shards: int
 ) -> Iterator[BoxLabels | ObjectLabels]:
-    """The rows of one shard, every n-th image from the shard's number on, sorted by name.
-
-    Args:
-        teachers: folders of checkpoints, in the recipe's order.
-    """
+    """The rows of one shard, every n-th image from its number on, by name; teachers are in the recipe's order."""
     images = sorted(image for split in recipe.data for image in dataset.images(split))[shard::shards]
     if isinstance(recipe, ObjectRecipe):
         yield from _objects(teachers[0], dataset, images, recipe)

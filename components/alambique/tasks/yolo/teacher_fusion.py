@@ -88,11 +88,7 @@ def best_per_class(teachers: Sequence[TeacherBoxes], experts: Sequence[int]) -> 
 
 
 def choose_experts(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[int]:
-    """For each class, which teacher has the best average precision on val; of equals, the one named first.
-
-    Args:
-        cards: of the teachers' checkpoints, all measured on one val split.
-    """
+    """For each class, the teacher with the best average precision on val, by its card; of equals, the first."""
     # A class without a box in val has no average precision, whoever is asked.
     return [max(range(len(cards)), key=lambda number: cards[number]["val_ap"][name] or 0.0) for name in classes]
 
@@ -105,11 +101,7 @@ def _joined(teachers: Sequence[TeacherBoxes]) -> tuple[TeacherBoxes, Tensor]:
 
 
 def _clusters(every: TeacherBoxes, owners: Tensor, teachers: int) -> list[list[int]]:
-    """The boxes that are about the same object, together, each cluster by falling score; at most one of each teacher.
-
-    Args:
-        owners: the number of the teacher that each box is of, (n,).
-    """
+    """Boxes about the same object, each cluster by falling score; at most one of each teacher (of the `owners`, (n,))."""
     clusters: list[list[int]] = []
     means, classes = torch.empty_like(every.boxes), torch.empty_like(every.classes)  # of each cluster
     taken = torch.zeros(len(owners), teachers, dtype=torch.bool)  # whether a cluster has a box of a teacher
