@@ -44,11 +44,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def create_bytes(path: Path, content: bytes) -> None:
-    """`write_bytes` of a file that must not exist yet; the check is atomic, too.
-
-    Raises:
-        FileExistsError: it does.
-    """
+    """`write_bytes` of a file that must not exist yet, or FileExistsError; the check is atomic, too."""
     with _beside(path, content) as temporary:
         path.hardlink_to(temporary)  # unlike a rename, it fails when the target exists
 

@@ -212,11 +212,7 @@ def _put(source: Path, target: Path) -> None:
 
 
 def _linked(target: Path, releases: Path) -> str | None:
-    """The release that `target` leads to; None before the first pull.
-
-    Raises:
-        PullError: something else is there.
-    """
+    """The release that `target` leads to; None before the first pull, a PullError if something else is there."""
     if not target.name:
         raise PullError(f"{target} cannot be a link; name one in a folder")
     if target.is_symlink():

@@ -69,11 +69,7 @@ def parse(content: Any, source: str) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file.
-
-    Raises:
-        ConfigurationError: it is missing or not YAML.
-    """
+    """Parse a YAML file; a ConfigurationError if it is missing or not YAML."""
     try:
         return yaml.safe_load(path.read_text())
     except OSError as error:

@@ -48,11 +48,7 @@ class Deployment(BaseModel):
 
     @classmethod
     def load(cls, project: Path) -> Deployment:
-        """Read `alambique.yaml` of the project's root, and the environment.
-
-        Raises:
-            ConfigurationError: the file is missing or invalid.
-        """
+        """Read `alambique.yaml` of the root, and the environment; a ConfigurationError if it is missing or invalid."""
         overrides = {
             field: os.environ[variable]
             for field in cls.model_fields

@@ -140,11 +140,7 @@ def count_new(request: ArrivalsRequest) -> Arrivals:
 
 
 def arrivals_url(deployment: Deployment) -> str:
-    """Where new data arrives.
-
-    Raises:
-        ConfigurationError: `arrivals` is not set.
-    """
+    """Where new data arrives; a ConfigurationError if `arrivals` is not set."""
     if deployment.arrivals is None:
         raise ConfigurationError("`arrivals` of alambique.yaml is empty; name an s3://bucket/prefix or a folder")
     return deployment.arrivals.rstrip("/")

@@ -38,11 +38,7 @@ class Images:
 
     @classmethod
     def load(cls, root: Path) -> Self:
-        """Read `root`/data.yaml.
-
-        Raises:
-            DataError: it is missing, not YAML, or not of the canonical layout.
-        """
+        """Read `root`/data.yaml; a DataError if it is missing, not YAML, or not of the canonical layout."""
         source = root / DESCRIPTION
         content = read_description(source, "it needs train, val, test and names")
         folders = {split: Path(str(content[split])) for split in SPLITS if content.get(split)}

@@ -52,11 +52,7 @@ class Store(Protocol):
 
 
 def open_store(url: str) -> Store:
-    """The store at `url`: s3://bucket/prefix, or an absolute folder.
-
-    Raises:
-        ConfigurationError: it is neither.
-    """
+    """The store at `url`: s3://bucket/prefix, or an absolute folder; a ConfigurationError if it is neither."""
     if url.startswith(S3):
         return _Bucket(url)
     if not Path(url).is_absolute():

@@ -24,11 +24,7 @@ IN_THE_FIELD = 200
 
 
 def send(project: Path, drifted: bool) -> str:
-    """Put another batch into the bucket; returns where.
-
-    Raises:
-        TransientError: no `alambique up` serves it.
-    """
+    """Put another batch into the bucket; returns where. A TransientError if no `alambique up` serves it."""
     os.environ["AWS_CONFIG_FILE"] = str(local_s3.configuration(project.resolve() / ".alambique" / "s3"))
     params = config.load(project)
     places = local_s3.places(params.project, tasks.load(params.task).abilities)

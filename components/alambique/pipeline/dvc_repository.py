@@ -118,11 +118,7 @@ def opened(workspace: Path) -> Iterator[Repo]:
 
 
 def lock_entries(workspace: Path) -> dict[str, LockEntry]:
-    """Each stage's entry of dvc.lock; none without the file.
-
-    Raises:
-        IntegrityError: dvc.lock is not what DVC writes.
-    """
+    """Each stage's entry of dvc.lock, none without the file; an IntegrityError if it is not what DVC writes."""
     path = workspace / "dvc.lock"
     if not path.exists():
         return {}

@@ -72,11 +72,7 @@ class Store:
         return f"{self.folder}/{key}.json"
 
     def _create(self, path: str, content: bytes) -> None:
-        """Write a file that must not exist yet, whole or not at all.
-
-        Raises:
-            FileExistsError: it does.
-        """
+        """Write a file that must not exist yet, whole or not at all, or raise FileExistsError."""
         if self.filesystem.protocol == "local":
             create_bytes(Path(path), content)
             return

@@ -31,11 +31,7 @@ def pull(workspace: Path, paths: Iterable[str]) -> None:
 
 
 def push(workspace: Path, paths: Iterable[str]) -> None:
-    """Upload outs or sources from the machine's cache to the remote.
-
-    Raises:
-        TransientError: the upload failed.
-    """
+    """Upload outs or sources from the machine's cache to the remote; a TransientError if that fails."""
     if hashes := tracked_hashes(workspace, paths):
         with opened(workspace) as repo:
             upload(repo, hashes.values())
@@ -94,11 +90,7 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
 
 
 def upload(repo: Repo, hashes: Iterable[str]) -> None:
-    """Upload the content with these hashes from the machine's cache to the remote.
-
-    Raises:
-        TransientError: the upload failed.
-    """
+    """Upload the content with these hashes from the machine's cache to the remote; a TransientError if that fails."""
     cache = repo.cache.local
     objects = [_hash_info(oid) for value in hashes for oid in _objects(value, cache)]
     with reaching(repo.cloud.get_remote().path):
@@ -157,11 +149,7 @@ def _exclusive(cache: Any) -> Iterator[None]:
 
 
 def _download(repo: Repo, oids: Iterable[str]) -> None:
-    """Download what the cache lacks.
-
-    Raises:
-        FileNotFoundError: some of it did not come, or not as its hash promises.
-    """
+    """Download what the cache lacks; FileNotFoundError if some did not come, or not as its hash promises."""
     cache = repo.cache.local
     if not (missing := _missing(cache, dict.fromkeys(oids))):
         return  # without waiting for what others download

@@ -28,11 +28,7 @@ RETRYABLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDE
 
 
 def connect(tracking_uri: str) -> MlflowClient:
-    """A client of this server or database; MLflow's global URI is left as it is.
-
-    Raises:
-        ConfigurationError: `tracking_uri` is neither SQLite nor a server.
-    """
+    """A client of this server or database, or a ConfigurationError if it is neither; MLflow's global URI stays."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     artifact_root(tracking_uri)

@@ -79,11 +79,7 @@ class Ledger:
         return f"refs/alambique/{self.model}"
 
     def read(self) -> State | None:
-        """The present state; None before the first promotion.
-
-        Raises:
-            TransientError: origin is out of reach.
-        """
+        """The present state; None before the first promotion, a TransientError if origin is out of reach."""
         with fetched(self.origin, self.ref) as (folder, sha):
             if sha is None:
                 return None

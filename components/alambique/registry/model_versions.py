@@ -73,11 +73,7 @@ def register(request: RunRequest) -> Registered:
 
 
 def verified_card(folder: Path) -> dict[str, Any]:
-    """A candidate's card, after its files were checked against the card's digest.
-
-    Raises:
-        IntegrityError: they differ.
-    """
+    """A candidate's card, or an IntegrityError if its files differ from the card's digest."""
     card: dict[str, Any] = read_json(folder / CARD)
     actual = artifact_digest(folder)
     if actual != card["digest"]:

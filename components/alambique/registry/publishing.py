@@ -156,11 +156,7 @@ class _Place:
             return None if answer is None else _Object(answer["Body"].read(), answer["ETag"])
 
     def create(self, name: str, path: Path) -> None:
-        """Upload an immutable file, unless it is there already.
-
-        Raises:
-            IntegrityError: the object there has other bytes.
-        """
+        """Upload an immutable file unless it is there; an IntegrityError if the object there has other bytes."""
         size, digest = path.stat().st_size, sha256(path)
         if self._holds(name, size, digest):
             return

@@ -37,11 +37,7 @@ class Student:
 
 
 def _load_pyfunc(data_path: str) -> Student:
-    """Called by MLflow with the candidate's folder.
-
-    Raises:
-        IntegrityError: its files are not what its card says.
-    """
+    """Called by MLflow with the candidate's folder; an IntegrityError if its files are not what its card says."""
     folder = Path(data_path)
     task = tasks.load(read_json(folder / CARD)["task"])
     return Student(task.predictor(folder, threads=os.cpu_count() or 1))

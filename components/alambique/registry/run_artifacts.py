@@ -49,11 +49,7 @@ def outs(request: RunRequest) -> dict[str, StageResult]:
 
 
 def producer(request: RunRequest, path: Path) -> StageResult:
-    """The result of the stage that has `path` among its outs.
-
-    Raises:
-        IntegrityError: there is none.
-    """
+    """The result of the stage that has `path` among its outs; an IntegrityError if there is none."""
     if result := outs(request).get(path.as_posix()):
         return result
     raise IntegrityError(

@@ -74,11 +74,7 @@ class Exceeded(TypedDict):
 
 
 def read(project: Path) -> dict[str, Any]:
-    """The project's choice.json.
-
-    Raises:
-        DataError: it is not there.
-    """
+    """The project's choice.json; a DataError if it is not there."""
     if not (project / CHOICE).is_file():
         raise DataError(f"{CHOICE} is missing: the search stage has not chosen a share; run `dvc repro search`")
     content: dict[str, Any] = read_json(project / CHOICE)

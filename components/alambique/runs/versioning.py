@@ -58,11 +58,7 @@ class _WithoutCaches:
 
 
 def require_data(workspace: Path) -> None:
-    """Refuse a project that has neither a folder of data nor a committed dataset.
-
-    Raises:
-        DataError: it has no data.dvc.
-    """
+    """Refuse with a DataError a project that has neither a folder of data nor a committed dataset, data.dvc."""
     if not (workspace / DATA_FILE).exists():
         raise DataError("the project has no data.dvc; set `data` in alambique.yaml, or `dvc add data` and commit")
 

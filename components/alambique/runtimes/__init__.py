@@ -21,22 +21,14 @@ RUNTIMES: dict[str, Runtime] = {
 
 
 def load(name: str) -> Runtime:
-    """The runtime of this name.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The runtime of this name; a DataError if there is none."""
     if name not in RUNTIMES:
         raise DataError(f"no runtime is named {name!r}; known are {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
 
 
 def open_candidate(folder: Path, card: Mapping[str, Any], threads: int) -> Program:
-    """The candidate in a folder, whose card the caller has verified, on its own runtime.
-
-    Raises:
-        DataError: the card's runtime is unknown here.
-    """
+    """The candidate in a folder, its card verified, on its own runtime; a DataError if that is unknown here."""
     return load(card["runtime"]).open(folder / card["file"], threads)
 
 

@@ -206,11 +206,7 @@ class Runtime(ABC):
         """
 
     def quantize(self, network: Exportable, how: Quantization, path: Path) -> None:
-        """Write the quantized artifact to `path`.
-
-        Raises:
-            ConfigurationError: it has no tool for this kind of quantization.
-        """
+        """Write the quantized artifact to `path`; a ConfigurationError without a tool for this kind of quantization."""
         raise self.no_quantizer()
 
     def quantize_with_accuracy_control(

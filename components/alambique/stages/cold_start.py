@@ -48,11 +48,7 @@ class Start(NamedTuple):
 
 
 def measure(task: str, folder: Path, threads: int) -> Start:
-    """Start an artifact in a fresh interpreter.
-
-    Raises:
-        TransientError: the child did not answer, or ended without an answer.
-    """
+    """Start an artifact in a fresh interpreter; a TransientError if the child ends or waits without an answer."""
     with TemporaryDirectory() as home:
         result = Path(home) / "start.json"
         arguments = [task, folder.absolute(), threads, result]

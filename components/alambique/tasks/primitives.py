@@ -46,11 +46,7 @@ class Primitives(Protocol):
         """
 
     def dataset(self, root: Path) -> Dataset:
-        """The dataset in the folder `root`.
-
-        Raises:
-            DataError: there is none in the task's layout.
-        """
+        """The dataset in the folder `root`; a DataError if there is none in the task's layout."""
 
     def facts(self, root: Path, params: Any) -> Facts:
         """The facts that the data contract judges. What is broken becomes a row that says so."""
@@ -232,11 +228,7 @@ class Primitives(Protocol):
         """How its networks are quantized for a runtime."""
 
     def validation(self, folder: Path, dataset: Any, params: Any) -> Validation:
-        """Measures programs made of a checkpoint on val.
-
-        Raises:
-            DataError: val has nothing to measure.
-        """
+        """Measures programs made of a checkpoint on val; a DataError if val has nothing to measure."""
 
     def train_int8(
         self,

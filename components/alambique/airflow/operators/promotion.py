@@ -101,11 +101,7 @@ class RollbackOperator(VerbOperator):
 
 
 def event_tags(context: Context) -> list[str]:
-    """The tags in the asset events that started this run, each once, oldest first.
-
-    Raises:
-        DataError: no event started it.
-    """
+    """The tags in the asset events that started this run, each once, oldest first; a DataError if none did."""
     events = [event for events in context["triggering_asset_events"].values() for event in events]
     if not events:
         raise DataError("there is no run to promote: give the param `tag`, such as runs/<run id>")

@@ -47,11 +47,7 @@ class StageOperator(VerbOperator):
 
 
 def refuse_another_graph(run: messages.Run, graph: Graph) -> None:
-    """Airflow may parse a DAG anew while it runs.
-
-    Raises:
-        ConflictError: the run began with another pipeline than `graph`.
-    """
+    """Raise a ConflictError if the run began with another pipeline: Airflow may parse a DAG anew while it runs."""
     if run.digest != graph.digest:
         raise ConflictError(
             f"run {run.run_id} began with the pipeline {run.digest[:12]}, but the DAG is now built from "

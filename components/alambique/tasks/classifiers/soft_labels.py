@@ -59,11 +59,7 @@ class ClassRecipe(Recipe[ClassLabels]):
         return ClassLabels
 
     def describe(self) -> dict[str, str]:
-        """What is kept of each view, in words.
-
-        Raises:
-            IntegrityError: a view is of two samples, and tells of neither.
-        """
+        """What is kept of each view, in words; an IntegrityError if one is of two samples, and tells of neither."""
         return {"classes kept": f"{self.width} of {len(self.classes)}"}
 
     def layout(self) -> pa.Schema:

@@ -86,11 +86,7 @@ def show(project: Path, output: Path, console: Console) -> None:
 
 
 def show_sample(project: Path, sample: str, console: Console) -> None:
-    """Print, token by token, the teachers' likeliest next tokens with their probabilities.
-
-    Raises:
-        DataError: the cache has no such text.
-    """
+    """Print, token by token, the teachers' likeliest next tokens; a DataError if the cache has no such text."""
     recipe, cache = open_cache(project, TokenRecipe)
     row = cache.get(sample)
     if row is None:

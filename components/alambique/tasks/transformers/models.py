@@ -148,11 +148,7 @@ def load_classifier(folder: Path, classes: Sequence[str], seed: int) -> PreTrain
 
 
 def classes_of(folder: Path) -> list[str]:
-    """The classes of the model in a Hugging Face folder, in index order.
-
-    Raises:
-        DataError: it has no configuration.
-    """
+    """The classes of a model in a Hugging Face folder, in index order; a DataError without a configuration."""
     try:
         names: dict[str, str] = read_json(folder / CONFIG).get("id2label", {})
     except (OSError, ValueError) as error:

@@ -73,11 +73,7 @@ class Sizes(NamedTuple):
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:
-    """How a model is pruned.
-
-    Raises:
-        ConfigurationError: it is neither built as a Llama nor a BERT.
-    """
+    """How a model is pruned; a ConfigurationError if it is neither built as a Llama nor a BERT."""
     if isinstance(model, BertForSequenceClassification):
         return BERT
     if hasattr(model, "classifier"):

@@ -67,11 +67,7 @@ def measure(predictor: Predictor, split: str) -> Measurement:
 
 
 def on_split(predictor: Predictor, split: str) -> list[ImageResult]:
-    """Predictions of a split's images, compared with their labels.
-
-    Raises:
-        DataError: there are no images.
-    """
+    """Predictions of a split's images, compared with their labels; a DataError if there are no images."""
     images = predictor.dataset.images(split)
     if not images:
         raise DataError(f"{predictor.dataset.root} has no {split} images; networks are measured on them: add some")

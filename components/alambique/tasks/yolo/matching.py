@@ -65,11 +65,7 @@ class Predictor(NamedTuple):
     def of(
         cls, program: Program, classes: list[str], image_size: int, dataset: YoloDataset, settings: Evaluate
     ) -> Self:
-        """Match the network's classes with the dataset's by name.
-
-        Raises:
-            DataError: they share none.
-        """
+        """Match the network's classes with the dataset's by name; a DataError if they share none."""
         known = dataset.classes
         indices = [known.index(name) if name in known else -1 for name in classes]
         if max(indices, default=-1) < 0:

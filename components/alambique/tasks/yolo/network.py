@@ -111,11 +111,7 @@ def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
 
 
 def load(path: Path, task: HeadName = "detect") -> DetectionModel:
-    """A checkpoint's model in FP32, with its tensors open to training.
-
-    Raises:
-        DataError: the file holds no detector of the task.
-    """
+    """A checkpoint's model in FP32, its tensors open to training; a DataError without a detector of the task."""
     try:
         model, _ = load_checkpoint(path)
     except Exception as error:

@@ -125,7 +125,7 @@ class ScoreCalibration:
     """
 
     def __init__(self, by_class: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> None:
-        """Fit a curve to each class: by its index, teachers' scores and whether people labelled the boxes, (n,) each."""
+        """Fit a curve to each class: by index, teachers' scores and whether people labelled the boxes, (n,) each."""
         shared = _fit(*(np.concatenate(column) for column in zip(*by_class, strict=True)))
         self._curves = [_fit(scores, labelled) if len(scores) >= MIN_BOXES else shared for scores, labelled in by_class]
 

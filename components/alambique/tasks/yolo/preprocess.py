@@ -62,11 +62,7 @@ def preprocess(image: Path | NDArray[np.uint8], image_size: int) -> tuple[NDArra
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """Pixels of an image file, (height, width, 3), BGR.
-
-    Raises:
-        DataError: the file is missing or not an image.
-    """
+    """Pixels of an image file, (height, width, 3), BGR; a DataError if it is missing or not an image."""
     content = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
     pixels: NDArray[np.uint8] | None = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if pixels is None:

@@ -127,11 +127,7 @@ Row = TypeVar("Row")
 
 
 def labels_of(dataset: Dataset, cache: Mapping[str, Row], image: Path) -> Row:
-    """An image's soft labels.
-
-    Raises:
-        IntegrityError: there are none.
-    """
+    """An image's soft labels; an IntegrityError if there are none."""
     key = dataset.inside(image)
     if key not in cache:
         raise IntegrityError(f"no soft labels for {image}; run the soft_labels stage again (`dvc repro soft_labels`)")

@@ -101,7 +101,7 @@ def _joined(teachers: Sequence[TeacherBoxes]) -> tuple[TeacherBoxes, Tensor]:
 
 
 def _clusters(every: TeacherBoxes, owners: Tensor, teachers: int) -> list[list[int]]:
-    """Boxes about the same object, each cluster by falling score; at most one of each teacher (of the `owners`, (n,))."""
+    """Boxes about the same object, each cluster by falling score; at most one a teacher (`owners`: whose each is)."""
     clusters: list[list[int]] = []
     means, classes = torch.empty_like(every.boxes), torch.empty_like(every.classes)  # of each cluster
     taken = torch.zeros(len(owners), teachers, dtype=torch.bool)  # whether a cluster has a box of a teacher

@@ -199,11 +199,7 @@ def probabilities(logits: NDArray[np.float16], kept: NDArray[np.int16], classes:
 
 
 def row_of(cache: Cache[Any], image: str) -> Any:
-    """The row of an image.
-
-    Raises:
-        DataError: the cache knows no such image.
-    """
+    """The row of an image; a DataError if the cache knows no such image."""
     row = cache.get(image)
     if row is None:
         raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
