@@ -53,7 +53,7 @@ class ArtifactFactory:
         return self.project / checkpoint(student, "distilled", self.params.seeds[0])
 
     def pruned(self, student: str, ratio: float) -> Network:
-        """The distilled student without `ratio` of the target, unrecovered; a ConfigurationError if no shape allows it."""
+        """The distilled student without `ratio` of the target, unrecovered; a ConfigurationError if that cannot be."""
         full = self.distilled_network(student)
         measured = self._sensitivities.get(student)
         plans = self.task.pruning_plans(full, self.dataset, self.params, [ratio], measured)

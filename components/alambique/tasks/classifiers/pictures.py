@@ -79,7 +79,7 @@ def likeliest(predictions: Predictions, row: int, classes: Sequence[str]) -> Mar
 
 
 def confusion(counts: NDArray[np.integer], classes: Sequence[str]) -> str:
-    """The confusion matrix, (classes, classes), as SVG: rows are true classes, in shares of it; columns guesses."""
+    """The confusion matrix, (classes, classes), as SVG: a row a true class, in shares of it; columns as predicted."""
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     side = min(2.2 + 0.36 * len(classes), 9.0)
     with matplotlib.rc_context(STYLE):
