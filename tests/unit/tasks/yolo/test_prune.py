@@ -99,6 +99,7 @@ def test_the_scan_is_kept_beside_the_checkpoint_and_among_the_metrics(steered: t
     assert metrics["sensitivity"][name][f"{share:.3g}"] == scan["map50_95"] - left
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

@@ -25,7 +25,7 @@ SCORE_TOLERANCE = 0.1
 BOX_TOLERANCE = 4.0
 """Mean distance of the best FP32 boxes' sides to those of the nearest INT8 box, pixels of 64.
 
-A processor with AVX2 alone adds products of INT8 up in 16 bits, which saturate: 2.9 there, 2.1 with VNNI.
+A processor with AVX2 alone adds products of INT8 up in 16 bits, which saturate: 2.9 were measured there.
 """
 
 
