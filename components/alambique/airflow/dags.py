@@ -108,8 +108,8 @@ class DistillDag(DAG):
 class PromoteDag(DAG):
     """Makes a challenger champion; started by hand, those of the recorded run that the param `tag` names.
 
-    With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI; `notifiers`, such as
-    Airflow's `SmtpNotifier`, are told then.
+    With `promotion.policy: approval` in params.yaml a person is asked first, in Airflow's UI, and `notifiers`, such as
+    Airflow's `SmtpNotifier`, are called.
     """
 
     def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:

@@ -174,14 +174,13 @@ def _param_files(files: list[Any]) -> dict[tuple[str, bool], dict[str, Any]]:
 
     Asked stage by stage, DVC would parse a file as often as there are stages.
     """
-    named: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    alike = defaultdict(list)
     for file in files:
-        named[file.def_path, bool(file.params)].update(file.params)
+        alike[file.def_path, bool(file.params)].append(file)
     contents = {}
-    for file in files:
-        if (place := (file.def_path, bool(file.params))) not in contents:
-            together = type(file)(file.stage, file.def_path, sorted(named[place]), file.repo)
-            contents[place] = together.get_hash().value
+    for place, (first, *others) in alike.items():
+        keys = sorted({key for file in (first, *others) for key in file.params})
+        contents[place] = type(first)(first.stage, first.def_path, keys, first.repo).get_hash().value
     return contents
 
 
