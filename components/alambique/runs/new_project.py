@@ -91,7 +91,7 @@ def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> P
     # Workspaces hold copies of dvc.yaml, which must not become part of this project.
     write_text(folder / ".dvcignore", (template / ".dvcignore").read_text() + f"/{LOCAL}/\n")
     changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
-    _write_params(folder / "params.yaml", {"project": project_name(target.name), "task": task, **changes})
+    write_params(folder / "params.yaml", {"project": project_name(target.name), "task": task, **changes})
     params = config.load(folder)
     versions.write(folder)
     return params
@@ -116,7 +116,7 @@ def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     return overrides
 
 
-def _write_params(path: Path, overrides: dict[str, Any]) -> None:
+def write_params(path: Path, overrides: dict[str, Any]) -> None:
     """Merge `overrides` over the template's params.yaml, and keep its comments."""
     from ruamel.yaml import YAML
 
