@@ -8,11 +8,16 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from alambique.config.gate_config import EachClass, Gate, NotWorseThan
-from alambique.config.section import CHAMPION, Count, Name, Positive, Probability, Runtime, Section, Sha256
+from alambique.config.section import CHAMPION, TEACHER, Count, Name, Positive, Probability, Runtime, Section, Sha256
 
 
 class Student(Section):
-    """A student's initial weights, which its control starts from, too; tasks add the architecture."""
+    """A student's initial weights; tasks add the architecture.
+
+    Attributes:
+        weights: URI, also of its control's; of a larger network of the same family they are narrowed. TEACHER: those of
+            the first teacher, narrowed. None: initialised at random.
+    """
 
     weights: str | None = None
 
@@ -210,9 +215,20 @@ class Params(Section):
     ingest: Ingest = Ingest()
     drift: Drift = Drift()
 
+    def starts_from_teacher(self, student: str) -> bool:
+        """Whether the distilled student begins with its first teacher's weights."""
+        return self.networks[student].weights == TEACHER
+
     def student_weights(self, student: str) -> str | None:
-        """URI of a student's initial weights; None: random initialisation."""
-        return self.networks[student].weights
+        """URI of the initial weights of a student's control, and of the student unless it starts from its teacher.
+
+        None: random initialisation. The control of a student that starts from a trained teacher starts from what that
+        was trained from; what a fetched one was trained from is not known.
+        """
+        if not self.starts_from_teacher(student):
+            return self.networks[student].weights
+        teacher = self.teacher[self.teachers[0]]
+        return teacher.weights if teacher.source == "train" else None
 
     @property
     def prune_rounds(self) -> int:

@@ -26,6 +26,8 @@ Runtime = Literal["onnx", "openvino", "torchscript", "ncnn", "executorch", "mnn"
 
 CHAMPION = "champion:"
 """Prefix of a runtime: the weights are the checkpoint of that runtime's present champion."""
+TEACHER = "teacher"
+"""A student's initial weights that are those of its teacher."""
 
 
 class Section(BaseModel):

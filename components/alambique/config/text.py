@@ -128,7 +128,7 @@ class Params(params.Params):
 
     def student_weights(self, student: str) -> str | None:
         """As in the base class; a student without weights gets the tokenizer of its teacher's weights, if any."""
-        if initial := self.networks[student].weights:
+        if initial := super().student_weights(student):
             return initial
         weights = self.teacher[self.teachers[0]].weights
         return f"{TOKENIZER}{weights}" if weights else None

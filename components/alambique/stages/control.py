@@ -1,4 +1,7 @@
-"""Train a student's control: the same network, start and number of steps, without the teacher.
+"""Train a student's control: the same network and number of steps, without the teacher.
+
+A student with `weights: teacher` has a control that starts from what the teacher itself was trained from, narrowed
+alike: from pretrained weights where it had some, else at random.
 
 Reads   data/, inputs/students/
 Writes  models/control/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/control/<student>-<seed>.json

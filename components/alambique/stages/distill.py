@@ -3,8 +3,9 @@
 Reads   data/, soft_labels/, models/teacher/, inputs/students/
 Writes  models/distilled/<seed>/<student>/{weights.pt, card.json, curves.csv}, metrics/distill/<student>-<seed>.json
 
-Its control (`stages.control`) is the same network with the same start, seed and number of steps. What the distilled
-student does better is what the teacher and the unlabelled samples are worth.
+Its control (`stages.control`) is the same network with the same seed and number of steps, and the best initial weights
+that are to be had without the teacher: what the distilled student does better is what the teacher and the unlabelled
+samples are worth.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alambique.config import Params
+from alambique.config.section import TEACHER
 from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, checkpoint
 from alambique.softlabels.reader import Cache
@@ -37,7 +39,7 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
         dataset = task.dataset(project / DATA)
-        weights, source = given_weights(project / INPUTS / "students", student)
+        weights, source = _initial_weights(task, project, params, student, kind)
         network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
         if kind == "distilled":
             objective = distillation_objective(task, network, dataset, params, project)
@@ -60,6 +62,16 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
         return {**metrics, **costs(card)}
 
     produce(project, checkpoint(student, kind, seed), metrics, work)
+
+
+def _initial_weights(
+    task: Task, project: Path, params: Params, student: str, kind: Literal["distilled", "control"]
+) -> tuple[Path | None, str | None]:
+    """Path and origin of a student's initial weights; both None where it is initialised at random."""
+    if kind == "distilled" and params.starts_from_teacher(student):
+        folder = teacher_folders(project, params)[0]
+        return task.weights_of(folder), f"{TEACHER}:{read_card(folder)['sha256']}"
+    return given_weights(project / INPUTS / "students", student)
 
 
 def label_objective(task: Task, network: Network, dataset: Any, params: Params) -> Objective:

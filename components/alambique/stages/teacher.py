@@ -7,6 +7,7 @@ Writes  models/teacher/<name>/{weights.pt, card.json, curves.csv}, metrics/teach
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from alambique.config import Params
@@ -23,7 +24,8 @@ def run(project: Path, name: str) -> None:
 
     Raises:
         IntegrityError: the given weights are not the bytes that were asked for.
-        DataError: they cannot be read, are of another architecture (train), or lack one of the classes (fetch).
+        DataError: they cannot be read, are of another architecture (train), lack one of the classes (fetch), or cannot
+            be narrowed to a student that is to start from them.
     """
 
     def work(task: Task, params: Params, target: Path) -> Metrics:
@@ -48,12 +50,26 @@ def _fetch(task: Task, weights: Path | None, asked: Any, dataset: Any, params: P
     if weights is None:
         raise DataError("teacher.source is fetch, but inputs/teachers holds no weights; make a new snapshot")
     task.copy_weights(weights, asked, dataset, params, target)
+    _require_students(task, target, dataset, params)
     write_text(target / CURVES, "")
     return {}
 
 
 def _train(task: Task, weights: Path | None, asked: Any, dataset: Any, params: Params, target: Path) -> Metrics:
     network = task.build(asked.network, dataset, params, seed=params.seed, weights=weights)
+    with TemporaryDirectory() as folder:
+        task.save(network, Path(folder), params)
+        _require_students(task, Path(folder), dataset, params)
     prior = task.pretrain(network, dataset, asked, params)
     objective = task.label_objective(network, dataset, params)
     return task.train(network, objective, dataset, params, target, epochs=asked.epochs, seed=params.seed, prior=prior)
+
+
+def _require_students(task: Task, folder: Path, dataset: Any, params: Params) -> None:
+    """Refuse a teacher that a student cannot start from, before it is trained and not after.
+
+    Args:
+        folder: a checkpoint of the teacher's architecture.
+    """
+    for student in filter(params.starts_from_teacher, params.students):
+        task.build(params.networks[student], dataset, params, seed=params.seed, weights=task.weights_of(folder))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
+from alambique.layout import WEIGHTS
 from alambique.runtimes import examples
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
 from alambique.tasks.base import Calibration, Card, Dataset, Facts, Measurement, Network, Objective, PruningPlans
@@ -59,9 +60,10 @@ class Primitives(Protocol):
         Args:
             architecture: a section of `params.networks`, or `params.teacher[…].network`.
             seed: equal seeds give equal weights; the global generator is left as it was.
-            weights: file or folder from outside, untrusted; None: initialised at random.
+            weights: file or folder from outside, untrusted, or of a teacher (`weights_of`); those of a larger network
+                of the same family are narrowed, the most important channels first. None: initialised at random.
         Raises:
-            DataError: the weights cannot be read, or are of another architecture.
+            DataError: the weights cannot be read, or cannot be narrowed to the architecture; the message says why.
             ConfigurationError: there is no such architecture.
         """
 
@@ -71,6 +73,10 @@ class Primitives(Protocol):
         Raises:
             DataError: they cannot be read, or lack one of the dataset's classes.
         """
+
+    def weights_of(self, folder: Path) -> Path:
+        """The file or folder in a checkpoint's folder that `build` takes as weights."""
+        return folder / WEIGHTS
 
     def load(self, folder: Path) -> Network:
         """The network of a checkpoint, in evaluation mode and FP32, on the CPU; the caller has verified the card."""

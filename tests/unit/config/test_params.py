@@ -110,3 +110,15 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"params\.yaml.*is this the project's root"):
         config.load(tmp_path)
+
+
+def test_the_control_of_a_student_that_starts_from_its_teacher_starts_where_that_did() -> None:
+    content = changed("teacher.main.weights", "yolo26n.pt")
+    trained = config.parse(content, "params.yaml")
+    assert trained.starts_from_teacher("pico")
+    assert trained.student_weights("pico") == "yolo26n.pt"
+    content["teacher"]["main"]["source"] = "fetch"  # nobody knows what it was trained from
+    assert config.parse(content, "params.yaml").student_weights("pico") is None
+    content["networks"]["pico"]["weights"] = "other.pt"
+    given = config.parse(content, "params.yaml")
+    assert (given.starts_from_teacher("pico"), given.student_weights("pico")) == (False, "other.pt")

@@ -7,6 +7,7 @@ A checkpoint is Ultralytics' own: `YOLO("weights.pt")` loads it, predicts with i
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
@@ -37,6 +38,8 @@ from alambique.files import sha256
 from alambique.layout import WEIGHTS
 from alambique.process import sandbox
 from alambique.tasks.yolo.dataset import HeadName
+
+log = logging.getLogger(__name__)
 
 
 class Head(NamedTuple):
@@ -93,20 +96,29 @@ def build(
     return model
 
 
-def start_from(model: DetectionModel, weights: Path) -> DetectionModel:
-    """Copy every tensor that fits from a checkpoint into `model`; a head for other classes keeps its initialisation.
+def start_from(model: DetectionModel, weights: Path, seed: int) -> DetectionModel:
+    """Copy a checkpoint's tensors into `model`; those of a larger network of the same family are narrowed to it.
 
+    Args:
+        seed: of a head for other classes than the checkpoint's; equal seeds give equal weights.
     Raises:
         DataError: the checkpoint cannot be loaded, or is of another architecture.
     """
+    from alambique.tasks.yolo.narrowing import narrow_into
+
     verify_loadable(weights, model.task)
     source = load(weights, model.task)
-    if _body_shapes(source) != _body_shapes(model):
+    if _body_shapes(source) == _body_shapes(model):
+        model.load(source, verbose=False)
+        return model
+    try:
+        narrow_into(model, source, seed)
+    except DataError as error:
         raise DataError(
-            f"{weights} is a network of {parameters(source):,} parameters with other layers than the one configured "
-            f"({parameters(model):,}); give its scale in params.yaml, or other weights"
-        )
-    model.load(source, verbose=False)
+            f"{weights} is a network of {parameters(source):,} parameters that cannot be narrowed to the one "
+            f"configured ({parameters(model):,}): {error}"
+        ) from None
+    log.info("%s narrowed from %s to %s parameters", weights, f"{parameters(source):,}", f"{parameters(model):,}")
     return model
 
 

@@ -30,7 +30,7 @@ def shrink(wide: DetectionModel, narrow: DetectionModel, scorer: Scorer | None =
     """
     scorer = scorer or magnitude()
     pruned = split(wide).float().eval()
-    shapes = {name: convolution.out_channels for name, convolution in _convolutions(split(narrow))}
+    shapes = {name: convolution.out_channels for name, convolution in convolutions(split(narrow))}
     scorer.prepare(pruned)
     remove_channels(pruned, shapes, scorer)
     narrow.load_state_dict(join(pruned.state_dict()))
@@ -50,7 +50,7 @@ def remove_channels(model: DetectionModel, shapes: dict[str, int], scorer: Score
     """
     probe = torch.zeros(1, 3, PROBE, PROBE)
     graph = tp.DependencyGraph().build_dependency(model, probe, forward_fn=_heads, verbose=False)
-    for name, convolution in _convolutions(model):
+    for name, convolution in convolutions(model):
         # Pruning one layer of a group prunes all of it: later members find nothing left to do.
         if excess := convolution.out_channels - shapes[name]:
             everything = list(range(convolution.out_channels))
@@ -59,7 +59,8 @@ def remove_channels(model: DetectionModel, shapes: dict[str, int], scorer: Score
             graph.get_pruning_group(convolution, tp.prune_conv_out_channels, weakest).prune()
 
 
-def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.ConvTranspose2d]]:
+def convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.ConvTranspose2d]]:
+    """By name."""
     kinds = nn.Conv2d | nn.ConvTranspose2d
     return ((name, module) for name, module in model.named_modules() if isinstance(module, kinds))
 

@@ -77,7 +77,7 @@ class Yolo(Task):
     ) -> Network:
         details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.name == "pose" else {}
         model = yolo.network.build(architecture, dataset.classes, seed, self.name, **details)
-        return model if weights is None else yolo.network.start_from(model, weights)
+        return model if weights is None else yolo.network.start_from(model, weights, seed)
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: YoloDataset, params: Any, folder: Path) -> None:
         yolo.network.verify_loadable(weights, self.name)

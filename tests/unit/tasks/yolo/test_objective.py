@@ -90,6 +90,23 @@ def test_a_student_may_start_from_given_weights(root: Path) -> None:
     assert files.read_json(root / DISTILLED / "card.json")["source"] == "a.pt"
 
 
+def test_a_student_may_start_from_its_teacher_and_its_control_from_what_that_started_from(root: Path) -> None:
+    given = root / "inputs/students/pico.pt"  # where `snapshot` puts the teacher's initial weights
+    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
+    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
+    files.write_json(given.parent / "index.json", {"pico": entry})
+    student = {"pico": {**NETWORK.model_dump(), "weights": "teacher"}}
+    both(root, params(training=STILL, networks=student))
+    teacher = root / checkpoints.TEACHER
+    torch.testing.assert_close(weights(root / DISTILLED), weights(teacher), atol=1e-3, rtol=1e-3)
+    assert (
+        files.read_json(root / DISTILLED / "card.json")["source"] == f"teacher:{files.sha256(teacher / 'weights.pt')}"
+    )
+    shutil.copy(given, root / "weights.pt")
+    torch.testing.assert_close(weights(root / CONTROL), weights(root), atol=1e-3, rtol=1e-3)
+    assert files.read_json(root / CONTROL / "card.json")["source"] == "a.pt"
+
+
 def test_the_cards_name_the_teachers(pair: tuple[Metrics, Metrics, Path]) -> None:
     *_, root = pair
     distilled, controlled = (files.read_json(root / folder / "card.json") for folder in (DISTILLED, CONTROL))

@@ -180,3 +180,17 @@ def test_fetching_without_weights_is_refused(tmp_path: Path, scenes: Path) -> No
     root = project(tmp_path, scenes)
     with pytest.raises(DataError, match="holds no weights"):
         make(root, **section(source="fetch", weights="a.pt"))
+
+
+@pytest.mark.parametrize("source", ["train", "fetch"])
+def test_a_teacher_that_a_student_cannot_start_from_is_refused_before_it_is_trained(
+    tmp_path: Path, scenes: Path, source: str
+) -> None:
+    root = project(tmp_path, scenes)
+    give(root)
+    student = {"pico": {"family": "yolo26", "scale": [0.5, 0.25, 1024], "weights": "teacher"}}
+    with pytest.raises(
+        DataError, match=r"cannot be narrowed to the one configured .* has 8 channels, fewer than the 16"
+    ):
+        make(root, **section(source=source, weights="s3://bucket/a.pt"), networks=student)
+    assert not (root / TEACHER / "weights.pt").exists() or source == "fetch"
