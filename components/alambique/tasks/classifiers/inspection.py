@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -17,18 +17,15 @@ from rich.table import Table
 from scipy.special import entr
 
 from alambique.errors import DataError
-from alambique.files import read_json, write_text
-from alambique.layout import CARD, SOFT_LABELS, TEACHERS
+from alambique.evaluation.measures import Measure
+from alambique.files import write_text
 from alambique.report import plots
 from alambique.report.figures import points
 from alambique.report.page import templates
-from alambique.report.terminal import WIDTH
+from alambique.report.soft_labels import BAR, BINS, cache_facts, print_facts
 from alambique.softlabels.reader import open_cache
-from alambique.softlabels.schema import Recipe
 from alambique.tasks.classifiers.soft_labels import UNLABELLED, ClassRecipe, mean_probabilities
 
-BINS = 20
-"""Of a histogram from 0 to 1."""
 NAMED = 3
 """Other classes that are named beside a class."""
 SHOWN = 6
@@ -37,8 +34,6 @@ LISTED = 5
 """Classes beside a sample, at most."""
 NEGLIGIBLE = 0.005
 """Probabilities below it are not listed."""
-BAR = 36
-"""Characters of the longest bar."""
 
 
 class ClassRow(NamedTuple):
@@ -136,8 +131,10 @@ class Inspection:
         return {"most confident against the label": wrong[:SHOWN], "most uncertain": uncertain[:SHOWN]}
 
 
-def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None]) -> Inspection:
-    """The soft labels of a project, beside the classes of its labelled samples, by name.
+def read(
+    project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None], measures: Mapping[str, Measure]
+) -> Inspection:
+    """The soft labels of a project, beside the classes of its labelled samples, by name; `measures` are the task's.
 
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged, or no view in it is of one sample.
@@ -151,29 +148,8 @@ def read(project: Path, kind: type[ClassRecipe], labels: Mapping[str, str | None
         np.array([indices.get(labels.get(name) or "", UNLABELLED) for name in names], np.int64),
         np.array(probabilities).reshape(-1, len(classes)),
         classes,
-        {**cache_facts(project, recipe, len(cache), "sample"), **recipe.describe()},
+        {**cache_facts(project, recipe, len(cache), "sample", measures), **recipe.describe()},
     )
-
-
-def cache_facts(project: Path, recipe: Recipe[Any], items: int, item: str) -> dict[str, str]:
-    """A cache's key, teachers and size in words; teachers by name, where the project has them, and SHA-256."""
-    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
-    size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
-    return {
-        "key": recipe.digest(),
-        "teachers": ", ".join(f"{names.get(digest, '')} {digest[:12]}".strip() for digest in recipe.teachers),
-        "on disk": f"{size:,} bytes, {size / max(items, 1):,.0f} a {item}",
-    }
-
-
-def print_facts(facts: Mapping[str, str], console: Console) -> None:
-    """Print a line for each."""
-    if not console.is_terminal:
-        console.width = WIDTH  # a pipe has no width of its own
-    about = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        about.add_row(f"[dim]{name}[/]", escape(value))
-    console.print(about)
 
 
 def show(inspection: Inspection, output: Path, picture: Callable[[str], Markup], console: Console) -> None:

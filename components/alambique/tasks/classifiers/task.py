@@ -109,10 +109,11 @@ class ClassifierTask(TorchTask):
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         dataset = self.dataset(project / DATA)
-        labels = classifiers.inspection.read(project, self.recipe_type(), self.labels(dataset))
+        labels = classifiers.inspection.read(project, self.recipe_type(), self.labels(dataset), self.measures)
         classifiers.inspection.show(labels, output, self.shown(dataset), console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
         params: Any = config.load(project)
-        labels = classifiers.inspection.read(project, self.recipe_type(), self.labels(self.dataset(project / DATA)))
-        classifiers.inspection.show_sample(labels, sample, params.distill.temperature, console)
+        labels = self.labels(self.dataset(project / DATA))
+        inspection = classifiers.inspection.read(project, self.recipe_type(), labels, self.measures)
+        classifiers.inspection.show_sample(inspection, sample, params.distill.temperature, console)

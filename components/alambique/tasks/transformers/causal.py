@@ -296,7 +296,7 @@ class CausalText(TransformersTask):
         return transformers.pictures.pictures(project, board)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
-        transformers.inspection.show(project, output, console)
+        transformers.inspection.show(project, output, self.measures, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
         transformers.inspection.show_sample(project, sample, console)

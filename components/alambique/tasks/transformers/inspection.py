@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ from rich.table import Table
 from scipy.special import entr
 
 from alambique.errors import DataError, IntegrityError
+from alambique.evaluation.measures import Measure
 from alambique.files import write_text
 from alambique.layout import TEACHERS
 from alambique.report import plots
-from alambique.report.figures import points
 from alambique.report.page import templates
+from alambique.report.soft_labels import BINS, cache_facts, print_facts, print_histogram
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.reader import Cache, open_cache
-from alambique.tasks.classifiers.inspection import BAR, BINS, cache_facts, print_facts
 from alambique.tasks.transformers import tokenizers
 from alambique.tasks.transformers.checkpoint import MODEL
 from alambique.tasks.transformers.soft_labels import TokenLabels, TokenRecipe
@@ -69,18 +70,13 @@ class Inspection:
         return {"least certain": order[:SHOWN], "most certain": order[SHOWN:][-SHOWN:][::-1]}
 
 
-def show(project: Path, output: Path, console: Console) -> None:
-    """Print what the cache holds, and write the page to `output`."""
+def show(project: Path, output: Path, measures: Mapping[str, Measure], console: Console) -> None:
+    """Print what the cache holds, and write the page to `output`; `measures` are the task's."""
     recipe, cache = open_cache(project, TokenRecipe)
     inspection = Inspection(cache)
-    words = facts(project, inspection, recipe)
+    words = {**cache_facts(project, recipe, inspection.tokens, "token", measures), **facts(inspection, recipe)}
     print_facts(words, console)
-    console.print("\n[bold]probability of the likeliest token[/], share of places", highlight=False)
-    parts = inspection.confidence.reshape(-1, 2).sum(1) / max(int(inspection.confidence.sum()), 1)
-    for number, part in enumerate(parts):  # two bins a line
-        bar = "█" * round(BAR * part / max(parts.max(), 1e-9))
-        bounds = f"{2 * number / BINS:.1f}–{2 * (number + 1) / BINS:.1f}"
-        console.print(f"  {bounds} {points(part):>6} %  {bar}".rstrip(), highlight=False)
+    print_histogram("probability of the likeliest token", "places", inspection.confidence, console)
     write_text(output, page(project, cache, inspection, words, recipe))
     console.print(f"Texts: {output}", highlight=False, soft_wrap=True)
 
@@ -110,14 +106,13 @@ def probabilities(row: TokenLabels) -> NDArray[np.float64]:
     return np.concatenate((kept, np.clip(1 - kept.sum(-1, keepdims=True), 0, 1)), -1)
 
 
-def facts(project: Path, inspection: Inspection, recipe: TokenRecipe) -> dict[str, str]:
-    """How the cache was made, and its sums, in words."""
+def facts(inspection: Inspection, recipe: TokenRecipe) -> dict[str, str]:
+    """What is kept, and a cache's sums, in words."""
     texts, tokens = inspection.texts.total(), max(inspection.tokens, 1)
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(inspection.texts.items()))
     written = "" if recipe.prompt is None else f"; written by the teacher after {recipe.prompt} tokens"
     agreed = inspection.agreed / max(inspection.tokens - texts, 1)
     return {
-        **cache_facts(project, recipe, inspection.tokens, "token"),
         "kept": f"{recipe.width} of {recipe.vocabulary:,} tokens at each place, and the sum of all others{written}",
         "texts": f"{texts:,} ({splits})",
         "tokens": f"{inspection.tokens:,}, {inspection.tokens / max(texts, 1):.1f} a text",

@@ -264,9 +264,9 @@ class Yolo(Task):
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         if self.name == "detect":
-            yolo.inspection.boxes.show(project, output, console)
+            yolo.inspection.boxes.show(project, output, self.measures, console)
         else:
-            yolo.inspection.objects.show(project, self.name, output, console)
+            yolo.inspection.objects.show(project, self.name, output, self.measures, console)
 
     def inspect_sample(self, project: Path, sample: str, console: Console) -> None:
         if self.name == "detect":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alambique.evaluation.measures import Measure
 from alambique.files import write_text
 from alambique.layout import DATA
 from alambique.report.figures import points
+from alambique.report.soft_labels import cache_facts, print_facts, print_histogram
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.reader import open_cache
 from alambique.tasks.yolo import pictures
@@ -22,7 +22,6 @@ from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.inspection import page
 from alambique.tasks.yolo.inspection.statistics import (
-    BINS,
     Statistics,
     by_class,
     collect,
@@ -31,25 +30,22 @@ from alambique.tasks.yolo.inspection.statistics import (
     owners,
     probabilities,
     row_of,
-    teacher_names,
 )
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
 
-BAR = 36
-"""Characters of the longest bar."""
 
-
-def show(project: Path, output: Path, console: Console) -> None:
-    """Print what the cache holds, and write the page to `output`.
+def show(project: Path, output: Path, measures: Mapping[str, Measure], console: Console) -> None:
+    """Print what the cache holds, and write the page to `output`; `measures` are the task's.
 
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged.
         DataError: the dataset is not pulled.
     """
     (recipe, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
-    statistics, teachers = collect(project, recipe, cache, data), teacher_names(project, recipe)
-    print_inspection(statistics, teachers, console)
-    write_text(output, page.render(cache, data, statistics, teachers))
+    statistics = collect(recipe, cache, data)
+    about = {**cache_facts(project, recipe, len(cache), "image", measures), **facts(statistics)}
+    print_inspection(statistics, about, console)
+    write_text(output, page.render(cache, data, statistics, about))
     console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)
 
 
@@ -66,18 +62,11 @@ def show_image(project: Path, image: str, console: Console) -> None:
     )
 
 
-def print_inspection(statistics: Statistics, teachers: Sequence[str], console: Console) -> None:
+def print_inspection(statistics: Statistics, about: Mapping[str, str], console: Console) -> None:
     """Print what the cache is, how sure its teachers are, and class by class what they see."""
-    if not console.is_terminal:
-        console.width = WIDTH  # a pipe has no width of its own
-    about = Table.grid(padding=(0, 2))
-    for name, value in facts(statistics, teachers).items():
-        about.add_row(f"[dim]{name}[/]", value)
-    console.print(about)
-    for title, histogram in (("confidence", statistics.confidence), ("entropy of the classes", statistics.entropy)):
-        console.print(f"\n[bold]{title}[/], share of boxes", highlight=False)
-        for line in bars(histogram):
-            console.print(line, highlight=False)
+    print_facts(about, console)
+    print_histogram("confidence", "boxes", statistics.confidence, console)
+    print_histogram("entropy of the classes", "boxes", statistics.entropy, console)
     console.print()
     console.print(class_table(statistics))
 
@@ -99,14 +88,6 @@ def print_image(row: BoxLabels, truth: Detections, classes: Sequence[str], conso
         words = map(escape, (label, probabilities(logits, kept, classes)))
         table.add_row(*(f"{share:.3f}" for share in corners), f"{spread:.3f}", *words)
     console.print(table)
-
-
-def bars(histogram: NDArray[np.int64]) -> Iterator[str]:
-    """A line for every two bins, the longest bar `BAR` characters."""
-    parts = histogram.reshape(-1, 2).sum(1) / max(int(histogram.sum()), 1)
-    for index, part in enumerate(parts):
-        low, high = 2 * index / BINS, 2 * (index + 1) / BINS
-        yield f"  {low:.1f}–{high:.1f} {points(part):>6} %  {'█' * round(BAR * part / max(parts.max(), 1e-9))}".rstrip()
 
 
 def class_table(statistics: Statistics) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
+from alambique.evaluation.measures import Measure
 from alambique.files import write_text
 from alambique.layout import DATA
 from alambique.report.page import templates
 from alambique.report.pictures import color, load, shown
+from alambique.report.soft_labels import cache_facts, print_facts
 from alambique.softlabels.reader import open_cache
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
@@ -27,8 +30,8 @@ MIN_SCORE = 0.25
 """Objects below are not drawn."""
 
 
-def show(project: Path, head: HeadName, output: Path, console: Console) -> None:
-    """Print what the cache holds, and write a page with some of its images to `output`.
+def show(project: Path, head: HeadName, output: Path, measures: Mapping[str, Measure], console: Console) -> None:
+    """Print what the cache holds, and write a page with some of its images to `output`; `measures` are the task's.
 
     Raises:
         IntegrityError: the cache is not pulled, unfinished or damaged.
@@ -38,19 +41,14 @@ def show(project: Path, head: HeadName, output: Path, console: Console) -> None:
     counts: Counter[int] = Counter(int(index) for row in cache.values() for index in row.classes)
     scores = np.concatenate([row.scores for row in cache.values()])
     facts = {
+        **cache_facts(project, recipe, len(cache), "image", measures),
         "images": f"{len(cache):,}",
         "objects": f"{len(scores):,}",
         "mean score": f"{scores.mean(dtype=float):.3f}" if len(scores) else "–",
         "least score": f"{recipe.min_score:g}",
         "input": f"{recipe.image_size} pixels",
-        "teacher": recipe.teachers[0][:12],
     }
-    table = Table("", "", show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(name, value)
-    for index, name in enumerate(data.classes):
-        table.add_row(name, f"{counts[index]:,} objects")
-    console.print(table)
+    print_facts(facts | {name: f"{counts[index]:,} objects" for index, name in enumerate(data.classes)}, console)
     names = sorted(cache, key=lambda name: (not name.startswith("unlabelled/"), name))[:SHOWN]
     page = templates("alambique.tasks.yolo.inspection", "alambique.report").get_template("objects.html.j2")
     classes = [(name, color(index), counts[index]) for index, name in enumerate(data.classes)]

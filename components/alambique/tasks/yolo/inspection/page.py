@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,18 @@ from alambique.report.figures import points
 from alambique.report.page import templates
 from alambique.softlabels.reader import Cache
 from alambique.tasks.yolo.dataset import YoloDataset
-from alambique.tasks.yolo.inspection.statistics import Statistics, by_class, facts, probabilities
+from alambique.tasks.yolo.inspection.statistics import Statistics, by_class, probabilities
 from alambique.tasks.yolo.pictures import labelled
 from alambique.tasks.yolo.soft_label_rows import BoxLabels
 
 
-def render(cache: Cache[BoxLabels], data: YoloDataset, statistics: Statistics, teachers: Sequence[str]) -> str:
-    """The page's HTML: no date, no address of another host."""
+def render(cache: Cache[BoxLabels], data: YoloDataset, statistics: Statistics, facts: Mapping[str, str]) -> str:
+    """The page's HTML, `facts` at its top: no date, no address of another host."""
     environment = templates("alambique.tasks.yolo.inspection", "alambique.report")
     environment.filters["points"] = points
     rows = [{**row._asdict(), "color": pictures.color(index)} for index, row in enumerate(by_class(statistics))]
     return environment.get_template("boxes.html.j2").render(
-        facts=facts(statistics, teachers),
+        facts=facts,
         images=statistics.images.total(),
         boxes=int(statistics.predicted.sum()),
         recall=statistics.recall,

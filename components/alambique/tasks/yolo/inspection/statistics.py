@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +17,13 @@ from scipy.special import entr, expit, softmax
 from ultralytics.utils.metrics import box_iou
 
 from alambique.errors import DataError
-from alambique.files import read_json
-from alambique.layout import CARD, SOFT_LABELS, TEACHERS
+from alambique.report.soft_labels import BINS
 from alambique.softlabels.reader import Cache
 from alambique.tasks.yolo import average_precision, pictures
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.samples import SAME_BOX
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe
-
-BINS = 20
-"""Of a histogram from 0 to 1."""
 
 EACH = 2
 """Images of a kind that are shown."""
@@ -43,7 +38,6 @@ class Statistics:
 
     Attributes:
         recipe: how the cache was made.
-        size: bytes on disk, manifests and all.
         confidence, entropy: how many boxes have a score, or an `entropy`, from i / BINS on, (BINS,).
         predicted: boxes whose likeliest class it is, by class, (classes,).
         labelled: boxes that people drew in the images, by class, (classes,).
@@ -54,7 +48,6 @@ class Statistics:
     """
 
     recipe: BoxRecipe
-    size: int
     confidence: NDArray[np.int64]
     entropy: NDArray[np.int64]
     predicted: NDArray[np.int64]
@@ -79,11 +72,10 @@ class Statistics:
         return {"least certain": unsure, "most certain": sure, "most crowded": crowded}
 
 
-def collect(project: Path, recipe: BoxRecipe, cache: Cache[BoxLabels], data: YoloDataset) -> Statistics:
-    """Go through a project's cache once."""
-    size = sum(path.stat().st_size for path in (project / SOFT_LABELS).glob("[!.]*/*"))
+def collect(recipe: BoxRecipe, cache: Cache[BoxLabels], data: YoloDataset) -> Statistics:
+    """Go through a cache once."""
     histograms, by_class = np.zeros((2, BINS), np.int64), np.zeros((3, len(recipe.classes)), np.int64)
-    statistics = Statistics(recipe, size, *histograms, *by_class)
+    statistics = Statistics(recipe, *histograms, *by_class)
     for image, row in cache.items():
         statistics.images[image.partition("/")[0]] += 1
         _count(statistics, row)
@@ -157,17 +149,14 @@ class ClassRow(NamedTuple):
     share: float
 
 
-def facts(statistics: Statistics, teachers: Sequence[str]) -> dict[str, str]:
-    """What the cache is, and by which teachers."""
+def facts(statistics: Statistics) -> dict[str, str]:
+    """What the cache holds, in words."""
     images, boxes = statistics.images.total(), int(statistics.predicted.sum())
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(statistics.images.items()))
     lines = {
-        "key": statistics.recipe.digest(),
-        "teachers": ", ".join(teachers) + (f" ({statistics.recipe.combine})" if len(teachers) > 1 else ""),
         "kept": _kept(statistics.recipe),
         "images": f"{images:,} ({splits})",
         "boxes": f"{boxes:,}, {boxes / max(images, 1):.1f} an image",
-        "on disk": f"{statistics.size:,} bytes, {statistics.size / max(images, 1):,.0f} an image",
     }
     if statistics.recall is not None:
         lines["labels found"] = (
@@ -204,9 +193,3 @@ def row_of(cache: Cache[Any], image: str) -> Any:
     if row is None:
         raise DataError(f"there are no soft labels for {image}; name an image as in {next(iter(cache), 'train/x.png')}")
     return row
-
-
-def teacher_names(project: Path, recipe: BoxRecipe) -> list[str]:
-    """The recipe's teachers by name and digest; by digest alone where models/teacher is not pulled, or has others."""
-    names = {read_json(card)["sha256"]: card.parent.name for card in (project / TEACHERS).glob(f"*/{CARD}")}
-    return [f"{names[digest]} {digest[:12]}" if digest in names else digest[:12] for digest in recipe.teachers]

@@ -29,9 +29,9 @@ from alambique.tasks.yolo.inspection.statistics import (
     entropy,
     facts,
     owners,
-    teacher_names,
 )
 from alambique.tasks.yolo.soft_label_rows import BoxLabels
+from alambique.tasks.yolo.task import TASKS
 
 CAT, DOG, EEL = range(3)
 
@@ -75,7 +75,7 @@ def project(tmp_path: Path) -> Path:
 
 def look(project: Path) -> Statistics:
     cache = Cache.open(project / "soft_labels", RECIPE)
-    return collect(project, RECIPE, cache, YoloDataset.load(project / "data"))
+    return collect(RECIPE, cache, YoloDataset.load(project / "data"))
 
 
 def printed(project: Path, image: str | None = None) -> str:
@@ -83,7 +83,7 @@ def printed(project: Path, image: str | None = None) -> str:
     if image:
         boxes.show_image(project, image, console)
     else:
-        boxes.show(project, project / "page.html", console)
+        boxes.show(project, project / "page.html", TASKS["detect"].measures, console)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -127,14 +127,12 @@ def test_the_images_worth_a_look_are_chosen_by_certainty_and_number_and_none_twi
     assert shown["most crowded"] == ["unlabelled/h.png", "unlabelled/g.png"]
 
 
-def test_facts_say_how_large_the_cache_is_and_who_made_it(project: Path) -> None:
-    size = sum(path.stat().st_size for path in (project / "soft_labels").rglob("*") if path.is_file())
-    write_json(project / "models/teacher/main/card.json", {"sha256": "b" * 64})
-    found = look(project)
-    lines = facts(found, teacher_names(project, RECIPE))
-    assert lines["key"] == RECIPE.digest()
-    assert lines["teachers"] == f"{'a' * 12}, main {'b' * 12} (average)"
-    assert lines["on disk"] == f"{size:,} bytes, {size / 8:,.0f} an image"
+def test_facts_say_who_made_the_cache_how_good_the_teacher_is_and_what_it_holds(project: Path) -> None:
+    write_json(project / "models/teacher/main/card.json", {"sha256": "b" * 64, "val_map50_95": 0.731})
+    text = printed(project)
+    assert re.search(rf"teachers +{'a' * 12}; main {'b' * 12}, mAP50-95 73\.1 on val \(average\)", text)
+    assert "mAP50-95 73.1 on val" in (project / "page.html").read_text()
+    lines = facts(look(project))
     assert lines["images"] == "8 (3 train, 5 unlabelled)"
     assert lines["labels found"].startswith("33.3% of 3")
 
