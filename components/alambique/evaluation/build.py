@@ -41,6 +41,7 @@ def leaderboard(
     classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
     gains: Mapping[str, Interval | None],
+    advantages: Mapping[str, Mapping[str, Interval | None]],
     intervals: Mapping[tuple[str, str], Interval],
     benchmark: Mapping[str, Any],
     agreements: Mapping[tuple[str, str], float | None],
@@ -53,6 +54,7 @@ def leaderboard(
         classes: names in index order.
         evaluations: content of metrics/evaluate/<name>.json, by the evaluation target's name.
         gains: of distilled over control, by student; None where it is unknown.
+        advantages: of each teacher over control, by student and the teacher's name as an evaluation target.
         intervals: of the first target's headline minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
         agreements: of each target with each teacher on unlabelled production images.
@@ -95,6 +97,10 @@ def leaderboard(
         "best": ranked[0]["subject"] if ranked and ranked[0]["metrics"][headline] is not None else None,
         "teacher": teacher["subject"],
         "distillation_gain": {student: _gain(gains[student]) for student in params.students},
+        "teacher_advantage": {
+            student: {name: _gain(advantage) for name, advantage in advantages[student].items()}
+            for student in params.students
+        },
         "pareto": {
             runtime: pareto_front((row for row in rows.values() if row["runtime"] == runtime), headline)
             for runtime in params.runtimes

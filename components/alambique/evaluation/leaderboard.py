@@ -1,7 +1,7 @@
 """`report/leaderboard.json`: every evaluation target of a run in one table. Gates read only this file.
 
     {
-      "schema": 5,
+      "schema": 6,
       "project": "cells",
       "task": "detect",
       "samples": "images",                          what the test split consists of
@@ -20,6 +20,7 @@
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
+      "teacher_advantage": {"pico": {"teacher-main": Gain}},   headline of each teacher − control, likewise
       "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the front, see `evaluation.build.pareto_front`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
@@ -38,7 +39,7 @@ from alambique.config.gate_config import Reference
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json
 
-SCHEMA = 5
+SCHEMA = 6
 THROUGHPUT = "tokens_per_second"
 """Name of the measure computed from latency where that is of one token."""
 CHECKPOINTS = {"candidate": "pruned", "pruned": "distilled"}
@@ -56,7 +57,7 @@ class Measure(TypedDict):
 
 
 class Gain(TypedDict):
-    """Headline of distilled − control with its 95 % interval; see `evaluation.measures.Interval`."""
+    """Headline of distilled, or of a teacher, − control with its 95 % interval; see `evaluation.measures.Interval`."""
 
     value: float
     low: float
@@ -180,6 +181,7 @@ class Leaderboard(TypedDict):
     best: str | None
     teacher: str
     distillation_gain: dict[str, Gain | None]
+    teacher_advantage: dict[str, dict[str, Gain | None]]
     pareto: dict[str, list[str]]
     rows: list[Row]
 

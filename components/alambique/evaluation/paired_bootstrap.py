@@ -38,6 +38,13 @@ def weights(samples: int) -> Iterator[NDArray[np.int64]]:
         yield np.bincount(chance.integers(samples, size=samples), minlength=samples)
 
 
+def once(resample: Resample, folders: Sequence[Path]) -> Resample:
+    """`resample` for any of these evaluations, all of which are resampled here, so that each is only once."""
+    values, samples = resample(folders)
+    places = {folder: place for place, folder in enumerate(folders)}
+    return lambda chosen: Resampled(values[[places[folder] for folder in chosen]], samples)
+
+
 def intervals(
     resample: Resample, evaluations: Mapping[str, Path], pairs: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Interval]:
@@ -58,11 +65,12 @@ def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> I
     """The headline metric of `first` minus that of `second`, paired over seeds as well.
 
     Args:
-        first, second: folders of evaluations, one a seed, those of a seed at the same place.
+        first: folders of evaluations, one a seed; or one, of a network trained once, for all seeds.
+        second: folders of evaluations, one a seed, at the same places.
     """
-    seeds = len(first)
+    seeds = len(second)
     values, samples = resample([*first, *second])
-    differences = values[:seeds] - values[seeds:]
+    differences = values[: len(first)] - values[len(first) :]
     chance = np.random.default_rng([SEED, 1])  # another stream than that of the samples
     times = chance.multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
     drawn = np.vstack([np.ones(seeds), times])  # as they are, then as each resample draws them

@@ -16,6 +16,7 @@ from alambique.registry.client import connect, forgiving, reachable
 from alambique.registry.gate_command import GateReport, read_gate_report
 from alambique.registry.run_artifacts import LEADERBOARD
 from alambique.registry.tracking import RUN
+from alambique.report.distillation import teacher_notices
 from alambique.report.figures import difference, figure, number, points
 
 LIMIT = 6000
@@ -39,6 +40,7 @@ def propose(request: ProposeRequest) -> Proposal:
     head = [f"Run `{report.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."]
     if link := _link(board["project"], report.decisions.run_id, deployment.tracking_uri):
         head.append(f"[The run in MLflow]({link})")
+    head += [f"\n**{_plain(notice)}**" for notice in teacher_notices(board)]
     head += ["", *comparison(report, board), *_conflicts(report, deployment.origin)]
     challengers = report.decisions.challengers
     decisions = [decision for decision in report.decisions.decisions if decision.version in challengers]

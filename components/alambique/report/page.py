@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
-from alambique.evaluation.leaderboard import Gain, Leaderboard, Row, columns, estimate, timed
-from alambique.report import figures, plots, search
+from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, timed
+from alambique.report import distillation, figures, plots, search
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 
@@ -55,7 +55,7 @@ def render(
     lowest = by_class[-1] if by_class else ""
     fronts = [subject for front in board["pareto"].values() for subject in front]
     environment = templates("alambique.report")
-    filters = (*figures.FILTERS, estimate, timed, tone)
+    filters = (*figures.FILTERS, distillation.outcome, estimate, timed, tone)
     environment.filters |= {function.__name__: function for function in filters}
     return environment.get_template("report.html.j2").render(
         board=board,
@@ -69,8 +69,10 @@ def render(
         ],
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
-        distillation=list(_distillation(board, rows, label)),
-        scope=figures.scope(len(board["seeds"]), board["images"], board["samples"]),
+        verdicts=[distillation.verdict(board, student) for student in board["students"]],
+        notices=list(distillation.teacher_notices(board)),
+        scope=distillation.scope(board),
+        rows=rows,
         students={student: steps(student, board, rows) for student in board["students"]},
         artifacts=[
             (row, weakest(row["by_class"].get(lowest, {})))
@@ -111,16 +113,6 @@ def weakest(by_class: Mapping[str, float | None]) -> tuple[str, float] | None:
     """The class with the lowest figure, the first of several, and the figure; None if none is known."""
     known = [(name, value) for name, value in by_class.items() if value is not None]
     return min(known, key=lambda entry: entry[1], default=None)
-
-
-def _distillation(
-    board: Leaderboard, rows: Mapping[str, Row], label: str
-) -> Iterator[tuple[str, Gain | None, str, list[tuple[Row, Row]]]]:
-    """Of each student the gain, a sentence about it, and the rows of control and distilled, a pair a seed."""
-    for student in board["students"]:
-        gain = board["distillation_gain"][student]
-        pairs = [(rows[f"{student}-control-{seed}"], rows[f"{student}-distilled-{seed}"]) for seed in board["seeds"]]
-        yield student, gain, figures.verdict(student, gain, label), pairs
 
 
 def templates(*packages: str) -> Environment:

@@ -16,7 +16,8 @@ from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, load
 from alambique.layout import REPORT
 from alambique.messages import Check, Decisions
-from alambique.report.figures import count, difference, figure, in_unit, number, scope, signed, verdict
+from alambique.report.distillation import scope, teacher_notices, verdict
+from alambique.report.figures import count, difference, figure, in_unit, number, signed
 
 WIDTH = 100
 LOG_WIDTH = 160
@@ -24,16 +25,17 @@ OUTCOMES = {True: "passed", False: "rejected"}
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) -> None:
-    """Print one line for each evaluation target, and a sentence about distillation."""
+    """Print one line for each evaluation target, what distillation was worth, and teachers that are none."""
     console = console or Console()
     rows = table(leaderboard)
     if not console.is_terminal:  # a pipe has no width
         console.width = max(WIDTH, console.measure(rows, options=console.options.update(width=1000)).maximum)
     console.print(rows)
-    label, samples = leaderboard["measures"][leaderboard["headline"]]["label"], leaderboard["samples"]
     for student in leaderboard["students"]:
-        console.print(escape(verdict(student, leaderboard["distillation_gain"][student], label)), highlight=False)
-    console.print(scope(len(leaderboard["seeds"]), leaderboard["images"], samples), style="dim", highlight=False)
+        console.print(escape(verdict(leaderboard, student)), highlight=False)
+    for notice in teacher_notices(leaderboard):
+        console.print(escape(notice), style="yellow", highlight=False)
+    console.print(scope(leaderboard), style="dim", highlight=False)
     for runtime, front in leaderboard["pareto"].items():
         console.print(f"Pareto front of {runtime}: {', '.join(front) or 'none'}", highlight=False)
     if best := leaderboard["best"]:

@@ -6,7 +6,8 @@ Writes  report/leaderboard.json, report/report.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Interval
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.layout import DATA, METRICS, REPORT, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
-from alambique.report import page, search
+from alambique.report import distillation, page, search
+
+logger = logging.getLogger(__name__)
 
 
 def run(project: Path) -> None:
@@ -43,6 +46,10 @@ def run(project: Path) -> None:
             sensitivities(project, params),
         )
         write_text(target / "report.html", html)
+    for student in board["students"]:
+        logger.info("%s", distillation.verdict(board, student))
+    for notice in distillation.teacher_notices(board):
+        logger.warning("%s", notice)
 
 
 def compare(project: Path, params: Params) -> Leaderboard:
@@ -60,7 +67,16 @@ def compare(project: Path, params: Params) -> Leaderboard:
         if metrics.get(params.HEADLINE) is not None and metrics.get("data") == data
     }
     with_production = [name for name, metrics in evaluations.items() if metrics.get("field")]
-    teachers = [name for name in with_production if EvaluationTarget.parse(name).kind == "teacher"]
+    teachers = [name for name in evaluations if EvaluationTarget.parse(name).kind == "teacher"]
+    resample = paired_bootstrap.once(task.resample, list(today.values())) if today else task.resample
+
+    def difference(student: str, first: Sequence[str]) -> Interval | None:
+        """`first` − the control over every seed; None if one of them is not among today's evaluations."""
+        control = [f"{student}-control-{seed}" for seed in params.seeds]
+        if not {*first, *control} <= today.keys():
+            return None
+        return paired_bootstrap.gain(resample, [today[name] for name in first], [today[name] for name in control])
+
     board = build.leaderboard(
         params,
         headline=params.HEADLINE,
@@ -70,12 +86,19 @@ def compare(project: Path, params: Params) -> Leaderboard:
         data=data,
         classes=dataset.classes,
         evaluations=evaluations,
-        gains={student: _gain(params, student, today) for student in params.students},
-        intervals=paired_bootstrap.intervals(task.resample, today, list(permutations(today, 2))),
+        gains={
+            student: difference(student, [f"{student}-distilled-{seed}" for seed in params.seeds])
+            for student in params.students
+        },
+        advantages={
+            student: {teacher: difference(student, [teacher]) for teacher in teachers} for student in params.students
+        },
+        intervals=paired_bootstrap.intervals(resample, today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),
         agreements={
             (name, teacher): task.agreement(project / evaluation(name), project / evaluation(teacher), params)
             for name, teacher in product(with_production, teachers)
+            if teacher in with_production
         },
     )
     for row in board["rows"]:
@@ -90,15 +113,6 @@ def sensitivities(project: Path, params: Params) -> dict[str, Any]:
     files = {student: project / METRICS / f"prune/{student}.json" for student in params.students}
     scans = {student: read_json(file).get("sensitivity") for student, file in files.items() if file.is_file()}
     return {student: scan for student, scan in scans.items() if scan}
-
-
-def _gain(params: Params, student: str, today: Mapping[str, Path]) -> Interval | None:
-    """Distilled − control over every seed; None if one of them is not among the evaluations of today's test split."""
-    distilled, control = ([f"{student}-{kind}-{seed}" for seed in params.seeds] for kind in ("distilled", "control"))
-    if not {*distilled, *control} <= today.keys():
-        return None
-    first, second = ([today[name] for name in names] for names in (distilled, control))
-    return paired_bootstrap.gain(tasks.load(params.task).resample, first, second)
 
 
 def _metrics(project: Path, path: Path, stage: str) -> dict[str, Any]:

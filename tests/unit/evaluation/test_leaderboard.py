@@ -21,6 +21,7 @@ MAPS = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "fp
 TEACHERS, SEEDS = ["main", "other"], [7, 0]
 PARITY = {"samples": 8, "max_score_difference": 0.02, "max_output_difference": math.nan, "agreement": 0.98}
 GAIN = Interval(0.03, 0.01, 0.05, seeds=2, images=8)
+ADVANTAGE = Interval(0.11, 0.09, 0.13, seeds=2, images=8)
 
 
 def evaluations() -> dict[str, dict[str, Any]]:
@@ -83,6 +84,7 @@ def build(
         classes=["red", "white"],
         evaluations=measured,
         gains={"pico": gain},
+        advantages={"pico": {"teacher-main": ADVANTAGE, "teacher-other": None}},
         intervals={(one, other): _interval(known[one] - known[other]) for one, other in permutations(known, 2)},
         benchmark={
             "cpu": "Abacus",
@@ -200,6 +202,9 @@ def test_the_gain_of_distillation_stands_with_its_interval() -> None:
         "pico": {"value": 0.03, "low": 0.01, "high": 0.05, "seeds": 2, "images": 8}
     }
     assert build(evaluations(), gain=None)["distillation_gain"] == {"pico": None}
+    assert build(evaluations())["teacher_advantage"] == {
+        "pico": {"teacher-main": ADVANTAGE._asdict(), "teacher-other": None}
+    }
 
 
 def test_an_absent_champion_has_a_row_of_nothing() -> None:

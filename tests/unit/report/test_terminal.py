@@ -23,8 +23,8 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
     for subject in layout.evaluation_targets(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
         assert (subject.name in text) == (subject.kind != "champion")
     words = " ".join(text.split())
-    assert "The gain of pico by distillation is not significant" in words
-    assert "[" in words.split("not significant")[1]  # the interval is no markup
+    assert "Distillation made no clear difference to pico" in words
+    assert "[" in words.split("no clear difference")[1]  # the interval is no markup
     assert "8 test images only" in words
     assert "…" not in text
     assert "Pareto front of onnx: pico-onnx-fp32, pico-onnx-int8" in words
@@ -37,9 +37,23 @@ def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path,
     board = compare(root, config.load(root))
     board["students"] = ["pico", "nano"]
     board["distillation_gain"] = {"nano": None, **board["distillation_gain"]}
+    board["teacher_advantage"] = {"nano": {"teacher-main": None}, **board["teacher_advantage"]}
     stream = io.StringIO()
     print_leaderboard(board, Console(file=stream, width=200))
-    assert stream.getvalue().index("gain of pico") < stream.getvalue().index("gain of nano")
+    assert stream.getvalue().index("difference to pico") < stream.getvalue().index("worth to nano")
+
+
+@pytest.mark.parametrize(("teacher", "notice"), [(0.1, True), (0.8, False)])
+def test_a_teacher_that_knows_no_more_than_the_control_is_pointed_out(
+    tmp_path: Path, scenes: Path, teacher: float, notice: bool
+) -> None:
+    root = checkpoints.project(tmp_path / "project", scenes)
+    measured_run.write(root, teacher=teacher, control=0.7 if notice else 0.1)
+    stream = io.StringIO()
+    print_leaderboard(compare(root, config.load(root)), Console(file=stream))
+    words = " ".join(stream.getvalue().split())
+    assert ("The teacher knows no more than the control of pico (mAP50-95 10.0 against 70.0" in words) == notice
+    assert ("points of mAP50-95" in words) and words.index("points of mAP50-95") < words.index("Distilled minus")
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.605, "60.5"), (None, "–"), (0.0, "0.0"), (1.0, "100.0")])

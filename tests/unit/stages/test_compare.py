@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from alambique import layout
 from alambique.config.detect import Params
 from alambique.errors import DataError
 from alambique.evaluation import paired_bootstrap
-from alambique.evaluation.measures import Metrics
+from alambique.evaluation.measures import Metrics, Resampled
 from alambique.files import read_json, sha256, write_json
 from alambique.process.environment import prepare
 from alambique.stages import compare
@@ -50,7 +52,7 @@ def test_the_leaderboard_has_every_subject_of_the_run(project: Path) -> None:
     ]
     assert [row["subject"] for row in board["rows"]] == expected
     assert board["best"] == "pico-openvino-fp32"
-    assert board["schema"] == 5
+    assert board["schema"] == 6
     assert {row["data"] for row in board["rows"] if row["present"]} == {board["data"]}
 
 
@@ -114,9 +116,9 @@ def several(tmp_path: Path, scenes: Path, **quality: float) -> Path:
 @pytest.mark.parametrize(
     ("quality", "words"),
     [
-        ({"distilled": 0.7, "control": 0.1}, "Distillation made pico better by"),
-        ({"distilled": 0.1, "control": 0.7}, "Distillation made pico worse by"),
-        ({"distilled": 0.5, "control": 0.5}, "The gain of pico by distillation is not significant"),
+        ({"distilled": 0.7, "control": 0.1}, "The distilled pico gains"),
+        ({"distilled": 0.1, "control": 0.7}, "The distilled pico loses"),
+        ({"distilled": 0.5, "control": 0.5}, "Distillation made no clear difference to pico"),
     ],
 )
 def test_the_page_says_plainly_what_distillation_was_worth(
@@ -137,6 +139,57 @@ def test_every_seed_is_on_the_page_and_in_the_gain(tmp_path: Path, scenes: Path)
     assert gain["low"] < gain["value"] < gain["high"]
 
 
+def test_each_teacher_is_compared_with_the_control_of_every_seed(tmp_path: Path, scenes: Path) -> None:
+    root = several(tmp_path, scenes, teacher=0.7, control=0.1)
+    shutil.copy(root / layout.evaluation("pico-control-0") / "images.arrow", root / layout.evaluation("teacher-other"))
+    html = page(root)
+    advantages = read_json(root / "report/leaderboard.json")["teacher_advantage"]["pico"]
+    assert list(advantages) == ["teacher-main", "teacher-other"]
+    for advantage in advantages.values():
+        assert (advantage["seeds"], advantage["images"]) == (3, 8)
+        assert advantage["low"] <= advantage["value"] <= advantage["high"]
+    assert advantages["teacher-main"]["low"] > 0
+    assert advantages["teacher-other"]["low"] <= 0
+    assert "more than the control." in html
+    assert "teacher-other minus the control of pico" in html
+    assert html.count("knows no more than the control of pico") == 1
+
+
+@pytest.mark.parametrize(("teacher", "notices"), [(0.7, 0), (0.1, 1)])
+def test_page_and_log_say_where_a_teacher_knows_no_more_than_the_control(
+    tmp_path: Path, scenes: Path, caplog: pytest.LogCaptureFixture, teacher: float, notices: int
+) -> None:
+    root = several(tmp_path, scenes, teacher=teacher, control=0.1 if teacher > 0.5 else 0.7)
+    caplog.set_level("INFO", compare.__name__)
+    assert page(root).count("knows no more than the control of pico") == 2 * notices  # of two teachers
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2 * notices
+    assert all("there is nothing to distill" in warning for warning in warnings)
+    assert [
+        record.message for record in caplog.records if "to pico" in record.message or "pico gains" in record.message
+    ]
+
+
+def test_the_first_sentence_of_the_page_is_what_distillation_was_worth(project: Path) -> None:
+    header = page(project).partition("<header>")[2].partition("</header>")[0]
+    words = " ".join(re.sub(r"<[^>]+>", " ", header).split())
+    assert re.match(r"Alambique · \S+ Distillation made no clear difference to pico: ", words)
+    assert words.index("trained on labels alone") < words.index("pico-openvino-fp32 is the most accurate candidate")
+
+
+def test_every_evaluation_is_resampled_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    resample = Detect.resample
+
+    def counted(task: Detect, evaluations: Sequence[Path]) -> Resampled:
+        asked.extend(folder.name for folder in evaluations)
+        return resample(task, evaluations)
+
+    monkeypatch.setattr(Detect, "resample", counted)
+    compare.run(project)
+    assert len(asked) == len(set(asked)) == 9
+
+
 def test_one_seed_says_what_its_interval_leaves_out(project: Path) -> None:
     assert "not the randomness of training" in page(project)
 
@@ -148,7 +201,7 @@ def test_unknown_figures_are_dashes_not_failures(project: Path) -> None:
             write_json(path, {**content, "map50_95": None, "map50": None, "ap": dict.fromkeys(content["ap"])})
     html = page(project)
     assert "No candidate could be ranked" in html
-    assert "The gain of pico by distillation is unknown" in html
+    assert "What distillation is worth to pico is unknown" in html
     assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower()
     assert "None" not in html
 
@@ -158,7 +211,7 @@ def test_a_target_measured_on_other_data_is_pointed_out(project: Path) -> None:
     write_json(path, {**read_json(path), "data": "yesterday's"})
     html = page(project)
     assert re.search(r"not comparable: pico-control-0\.", html)
-    assert "The gain of pico by distillation is unknown" in html
+    assert "What distillation is worth to pico is unknown" in html
 
 
 def test_class_names_cannot_write_html(project: Path) -> None:
