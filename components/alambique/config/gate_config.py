@@ -62,4 +62,11 @@ class EachClass(Section):
     value: Probability
 
 
-Gate = Annotated[AtLeast | AtMost | NotWorseThan | EachClass, Field(discriminator="kind")]
+class TeacherBetterThan(Section):
+    """The headline metric of the most accurate teacher must be above the reference's, by the whole 95 % interval."""
+
+    kind: Literal["teacher_better_than"]
+    reference: Literal["control"]
+
+
+Gate = Annotated[AtLeast | AtMost | NotWorseThan | EachClass | TeacherBetterThan, Field(discriminator="kind")]

@@ -7,6 +7,7 @@ Reasons
     passed, first_model (there is no champion yet)
     below_floor, above_ceiling, class_below_floor
     worse_than_champion, worse_than_teacher, worse_than_control, worse_than_checkpoint, worse_than_distilled
+    teacher_not_better (than the control, by its whole confidence interval)
     uncertain_against_<one of them> (not worse itself, but its confidence interval exceeds `limit`)
     not_evaluated (no row), other_artifact (the row was measured on other bytes than were registered)
     missing_metric (no such column), not_finite (null, NaN, ±inf, or no number at all)
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, isfinite
 from typing import Any, NamedTuple
 
-from alambique.config.gate_config import AtLeast, AtMost, EachClass, Gate, NotWorseThan
+from alambique.config.gate_config import AtLeast, AtMost, EachClass, Gate, NotWorseThan, TeacherBetterThan
 from alambique.config.params import Budget, Params
 from alambique.evaluation import leaderboard
 from alambique.evaluation.leaderboard import Delta, Leaderboard, Row
@@ -86,6 +87,8 @@ def _judge(gate: Gate, row: Row, board: Leaderboard) -> Check:
             return _compare(gate, row, board)
         case EachClass():
             return _each_class(gate, row, board)
+        case TeacherBetterThan():
+            return _compare_teacher(gate, row, board)
     return _limit(gate, row, board)
 
 
@@ -170,6 +173,33 @@ def _compare_figures(gate: NotWorseThan, row: Row, board: Leaderboard, value: fl
         words = _uncertainty(worst, sign * delta["value"], gate, delta["n"], board["samples"])
         return _refused(name, f"uncertain_against_{gate.reference}", words, **evidence)
     return _passed(name, **evidence)
+
+
+def _compare_teacher(gate: TeacherBetterThan, row: Row, board: Leaderboard) -> Check:
+    """Whether the most accurate teacher is better than the control of the candidate's student, mean over the seeds."""
+    name, headline = f"teacher better than {gate.reference}", board["headline"]
+    teacher = leaderboard.reference("teacher", row, board["rows"], headline)
+    controls = [other for other in board["rows"] if (other["kind"], other["student"]) == ("control", row["student"])]
+    if teacher is None or not controls:
+        return _refused(name, "missing_reference", f"the leaderboard has no teacher, or no control of {row['student']}")
+    values = []
+    for other in (teacher, *controls):
+        value, refusal = _number(_figures(other), headline)
+        if value is None:
+            return _refused(name, refusal, f"{other['subject']}: {_unknown(refusal, headline)}")
+        if not row["data"] or row["data"] != other["data"]:
+            return _refused(name, "other_evaluation_data", f"{other['subject']} was measured on another test split")
+        values.append(value)
+    advantage = board["teacher_advantage"].get(str(row["student"]), {}).get(teacher["subject"])
+    if advantage is None or not all(map(isfinite, (advantage["low"], advantage["high"]))):
+        return _refused(name, "missing_interval", "the difference between teacher and control has no interval")
+    control = sum(values[1:]) / len(controls)
+    evidence: dict[str, Any] = {"value": values[0], "bound": control, "n": advantage["images"]}
+    evidence |= {"low": advantage["low"], "high": advantage["high"]}
+    if advantage["low"] > 0:
+        return _passed(name, **evidence)
+    words = f"{teacher['subject']} has {values[0]:.4g}, the control {control:.4g}: there is nothing to distill"
+    return _refused(name, "teacher_not_better", words, **evidence)
 
 
 def _uncertainty(worst: float, loss: float, gate: NotWorseThan, n: int, samples: str) -> str:
