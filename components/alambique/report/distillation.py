@@ -28,11 +28,11 @@ def verdict(board: Leaderboard, student: str) -> str:
             f"a distilled student or a control has no {label} on today's test split."
         )
     distilled, control = (_headline(board, kind, student) for kind in ("distilled", "control"))
+    size, figures = points(abs(gain["value"])), f"points of {label} {interval(gain)}"
     words = {
-        "gain": f"The distilled {student} gains {points(gain['value'])} points of {label} {interval(gain)} over",
-        "loss": f"The distilled {student} loses {points(-gain['value'])} points of {label} {interval(gain)} against",
-        "even": f"Distillation made no clear difference to {student}: {signed(gain['value'])} points of {label} "
-        f"{interval(gain)} against",
+        "gain": f"The distilled student {student} gains {size} {figures} over",
+        "loss": f"The distilled student {student} loses {size} {figures} against",
+        "even": f"Distillation made no clear difference to student {student}: {signed(gain['value'])} {figures} against",
     }[outcome(gain)]
     network = "the same network trained on labels alone (control)"
     return f"{words} {network}, {distilled} against {control}; {_teacher(board, student)}."
@@ -77,13 +77,9 @@ def _teacher(board: Leaderboard, student: str) -> str:
 
 def scope(board: Leaderboard) -> str:
     """Which sources of variance the intervals cover."""
-    seeds, samples = len(board["seeds"]), f"{board['images']} test {board['samples']}"
-    if seeds == 1:
-        return (
-            f"Distilled minus control, one training of each: the 95 % interval covers the choice of the {samples} "
-            "only, not the randomness of training. More `seeds` in params.yaml would."
-        )
-    return (
-        f"Distilled minus control, the mean of all {seeds} seeds: the 95 % interval covers the choice of the {samples} "
-        "and the randomness of training, as far as so many seeds show it."
-    )
+    of, training = "one training of each", "only, not the randomness of training. More seeds in params.yaml would."
+    if len(board["seeds"]) > 1:
+        of = f"the mean of all {len(board['seeds'])} seeds"
+        training = "and the randomness of training, as far as so many seeds show it."
+    samples = f"the {board['images']} test {board['samples']}"
+    return f"Distilled minus control, {of}: the 95 % interval covers the choice of {samples} {training}"

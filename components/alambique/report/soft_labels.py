@@ -15,7 +15,7 @@ from rich.table import Table
 from alambique.evaluation.measures import Measure
 from alambique.files import read_json
 from alambique.layout import CARD, SOFT_LABELS, TEACHERS
-from alambique.report.figures import in_unit, points
+from alambique.report.figures import in_unit, points, singular
 from alambique.report.terminal import WIDTH
 from alambique.softlabels.schema import Recipe
 
@@ -26,14 +26,14 @@ BAR = 36
 
 
 def cache_facts(
-    project: Path, recipe: Recipe[Any], items: int, item: str, measures: Mapping[str, Measure]
+    project: Path, recipe: Recipe[Any], items: int, of: str, measures: Mapping[str, Measure]
 ) -> dict[str, str]:
     """A cache's key, teachers and size in words.
 
     Of a teacher that the project has, its name, and its headline metric on val as its card says.
 
     Args:
-        items, item: how many there are, and what one is called.
+        items, of: how many there are, and what they are called, in the plural.
         measures: the task's, the headline first.
     """
     headline, measure = next(iter(measures.items()))
@@ -50,7 +50,7 @@ def cache_facts(
     return {
         "key": recipe.digest(),
         "teachers": "; ".join(map(teacher, recipe.teachers)) + combined,
-        "on disk": f"{size:,} bytes, {size / max(items, 1):,.0f} a {item}",
+        "on disk": f"{size:,} bytes, {size / max(items, 1):,.0f} {singular(of)}",
     }
 
 

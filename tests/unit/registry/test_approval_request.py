@@ -18,6 +18,7 @@ import pytest
 from factories.finished_run import NAMES, gate_request, judged, leaderboard, record_request, row
 
 from alambique.errors import ConfigurationError, IntegrityError
+from alambique.evaluation import leaderboard as leaderboards
 from alambique.evaluation.leaderboard import Leaderboard, load
 from alambique.files import sha256, write_json
 from alambique.git import git
@@ -103,6 +104,28 @@ def test_the_champion_stands_below_its_challenger_by_the_name_it_was_promoted_un
         ["challenger of tiny-onnx", "pico-onnx-fp32", "50.0", "5.00", "2.00"],
         ["its champion", "older-onnx-int8", "55.0", "5.00", "2.00"],
     ]
+
+
+def test_whoever_approves_reads_that_the_teacher_knows_no_more_than_the_control(
+    untracked: RunRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_(untracked, gate(gate_request(untracked, register(untracked).versions)))
+    assert "nothing to distill" not in propose_(untracked).body
+    loaded = load
+
+    def taught(path: Path) -> Leaderboard:
+        board = loaded(path)
+        rows: list[Any] = [row("teacher-main", map50_95=0.219), row("pico-control-0", map50_95=0.245)]
+        advantage: Any = {"value": -0.026, "low": -0.041, "high": -0.01, "seeds": 1, "images": 100}
+        others = [other for other in board["rows"] if other["kind"] not in {"teacher", "control"}]
+        return {**board, "rows": others + rows, "teacher_advantage": {"pico": {"teacher-main": advantage}}}
+
+    monkeypatch.setattr(leaderboards, "load", taught)
+    assert (
+        "\n\n**The teacher knows no more than the control of pico (mAP50-95 21.9 against 24.5, difference −2.6 "
+        "\\[−4.1, −1.0\\]): there is nothing to distill; train the teacher longer, on more labels, or from better "
+        "weights.**\n\n| "
+    ) in propose_(untracked).body
 
 
 def read_board(folder: Path, *known: dict[str, Any]) -> Leaderboard:

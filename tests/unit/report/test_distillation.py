@@ -37,18 +37,18 @@ def board(distilled: Gain | None, controls: tuple[float, ...] = (0.55,), **teach
     [
         (
             gain(0.03, 0.012, 0.049),
-            "The distilled pico gains 3.0 points of mAP50-95 [+1.2, +4.9] over the same network trained on labels "
-            "alone (control), 58.0 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] more than the control.",
+            "The distilled student pico gains 3.0 points of mAP50-95 [+1.2, +4.9] over the same network trained on "
+            "labels alone (control), 58.0 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] more than the control.",
         ),
         (
             gain(-0.05, -0.07, -0.031),
-            "The distilled pico loses 5.0 points of mAP50-95 [−7.0, −3.1] against the same network trained on labels "
-            "alone (control), 50.0 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] more than the control.",
+            "The distilled student pico loses 5.0 points of mAP50-95 [−7.0, −3.1] against the same network trained on "
+            "labels alone (control), 50.0 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] more than the control.",
         ),
         (
             gain(0.004, -0.008, 0.016),
-            "Distillation made no clear difference to pico: +0.4 points of mAP50-95 [−0.8, +1.6] against the same "
-            "network trained on labels alone (control), 55.4 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] "
+            "Distillation made no clear difference to student pico: +0.4 points of mAP50-95 [−0.8, +1.6] against the "
+            "same network trained on labels alone (control), 55.4 against 55.0; the teacher has 66.0, 11.0 [+8.0, +13.2] "
             "more than the control.",
         ),
         (

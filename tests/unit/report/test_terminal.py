@@ -23,7 +23,7 @@ def test_the_table_fits_a_hundred_columns_and_has_every_present_subject(tmp_path
     for subject in layout.evaluation_targets(["main"], ["pico"], [0], ["onnx", "openvino"], ["onnx", "openvino"]):
         assert (subject.name in text) == (subject.kind != "champion")
     words = " ".join(text.split())
-    assert "Distillation made no clear difference to pico" in words
+    assert "Distillation made no clear difference to student pico" in words
     assert "[" in words.split("no clear difference")[1]  # the interval is no markup
     assert "8 test images only" in words
     assert "…" not in text
@@ -40,7 +40,7 @@ def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path,
     board["teacher_advantage"] = {"nano": {"teacher-main": None}, **board["teacher_advantage"]}
     stream = io.StringIO()
     print_leaderboard(board, Console(file=stream, width=200))
-    assert stream.getvalue().index("difference to pico") < stream.getvalue().index("worth to nano")
+    assert stream.getvalue().index("difference to student pico") < stream.getvalue().index("worth to nano")
 
 
 @pytest.mark.parametrize(("teacher", "notice"), [(0.1, True), (0.8, False)])

@@ -116,9 +116,9 @@ def several(tmp_path: Path, scenes: Path, **quality: float) -> Path:
 @pytest.mark.parametrize(
     ("quality", "words"),
     [
-        ({"distilled": 0.7, "control": 0.1}, "The distilled pico gains"),
-        ({"distilled": 0.1, "control": 0.7}, "The distilled pico loses"),
-        ({"distilled": 0.5, "control": 0.5}, "Distillation made no clear difference to pico"),
+        ({"distilled": 0.7, "control": 0.1}, "The distilled student pico gains"),
+        ({"distilled": 0.1, "control": 0.7}, "The distilled student pico loses"),
+        ({"distilled": 0.5, "control": 0.5}, "Distillation made no clear difference to student pico"),
     ],
 )
 def test_the_page_says_plainly_what_distillation_was_worth(
@@ -151,7 +151,7 @@ def test_each_teacher_is_compared_with_the_control_of_every_seed(tmp_path: Path,
     assert advantages["teacher-main"]["low"] > 0
     assert advantages["teacher-other"]["low"] <= 0
     assert "more than the control." in html
-    assert "teacher-other minus the control of pico" in html
+    assert "pico: teacher-other minus control" in html
     assert html.count("knows no more than the control of pico") == 1
 
 
@@ -166,14 +166,16 @@ def test_page_and_log_say_where_a_teacher_knows_no_more_than_the_control(
     assert len(warnings) == 2 * notices
     assert all("there is nothing to distill" in warning for warning in warnings)
     assert [
-        record.message for record in caplog.records if "to pico" in record.message or "pico gains" in record.message
+        record.message
+        for record in caplog.records
+        if "to student pico" in record.message or "student pico gains" in record.message
     ]
 
 
 def test_the_first_sentence_of_the_page_is_what_distillation_was_worth(project: Path) -> None:
     header = page(project).partition("<header>")[2].partition("</header>")[0]
     words = " ".join(re.sub(r"<[^>]+>", " ", header).split())
-    assert re.match(r"Alambique · \S+ Distillation made no clear difference to pico: ", words)
+    assert re.match(r"Alambique · \S+ Distillation made no clear difference to student pico: ", words)
     assert words.index("trained on labels alone") < words.index("pico-openvino-fp32 is the most accurate candidate")
 
 

@@ -24,6 +24,7 @@ from alambique.evaluation import gates, leaderboard, paired_bootstrap
 from alambique.files import read_json, sha256, write_json
 from alambique.layout import Candidate
 from alambique.pipeline import expansion, graph
+from alambique.report.figures import points
 from alambique.runs.new_project import init, template_for
 from alambique.stages import (
     benchmark,
@@ -400,7 +401,11 @@ def test_the_cache_can_be_looked_at(run: Run, tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert (tmp_path / "said.txt").read_text().strip()
+    (card,) = (run.root / layout.TEACHERS).glob("*/card.json")
+    value = read_json(card)[f"val_{run.params.HEADLINE}"]
+    reached = f"{run.task.measures[run.params.HEADLINE].label} {points(value)} on val"
+    for text in (page, (tmp_path / "said.txt").read_text()):
+        assert reached in " ".join(text.split())
     with pytest.raises(DataError, match="nosuch"):
         run.task.inspect_sample(run.root, "train/nosuch", Console(file=open(os.devnull, "w")))  # noqa: PTH123, SIM115
 
@@ -416,6 +421,14 @@ def test_the_leaderboard_and_the_page_hold_every_subject(run: Run) -> None:
     for candidate in run.candidates:
         assert rows[candidate.name]["latency_p50_ms"] > 0
     assert board["best"]
+    advantage = board["teacher_advantage"][run.student][board["teacher"]]
+    control, teacher = (
+        rows[name]["metrics"][run.params.HEADLINE]
+        for name in (f"{run.student}-control-{run.params.seeds[0]}", board["teacher"])
+    )
+    assert advantage is not None and control is not None and teacher is not None
+    if len(run.params.seeds) == 1:
+        assert advantage["value"] == pytest.approx(teacher - control)
     assert run.task.measures[run.params.HEADLINE].label in page
 
 

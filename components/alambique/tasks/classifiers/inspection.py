@@ -148,7 +148,7 @@ def read(
         np.array([indices.get(labels.get(name) or "", UNLABELLED) for name in names], np.int64),
         np.array(probabilities).reshape(-1, len(classes)),
         classes,
-        {**cache_facts(project, recipe, len(cache), "sample", measures), **recipe.describe()},
+        {**cache_facts(project, recipe, len(cache), "samples", measures), **recipe.describe()},
     )
 
 

@@ -74,7 +74,7 @@ def show(project: Path, output: Path, measures: Mapping[str, Measure], console: 
     """Print what the cache holds, and write the page to `output`; `measures` are the task's."""
     recipe, cache = open_cache(project, TokenRecipe)
     inspection = Inspection(cache)
-    words = {**cache_facts(project, recipe, inspection.tokens, "token", measures), **facts(inspection, recipe)}
+    words = {**cache_facts(project, recipe, inspection.tokens, "tokens", measures), **facts(inspection, recipe)}
     print_facts(words, console)
     print_histogram("probability of the likeliest token", "places", inspection.confidence, console)
     write_text(output, page(project, cache, inspection, words, recipe))

@@ -43,7 +43,7 @@ def show(project: Path, output: Path, measures: Mapping[str, Measure], console: 
     """
     (recipe, cache), data = open_cache(project, BoxRecipe), YoloDataset.load(project / DATA)
     statistics = collect(recipe, cache, data)
-    about = {**cache_facts(project, recipe, len(cache), "image", measures), **facts(statistics)}
+    about = {**cache_facts(project, recipe, len(cache), "images", measures), **facts(statistics)}
     print_inspection(statistics, about, console)
     write_text(output, page.render(cache, data, statistics, about))
     console.print(f"Pictures: {output}", highlight=False, soft_wrap=True)

@@ -41,7 +41,7 @@ def show(project: Path, head: HeadName, output: Path, measures: Mapping[str, Mea
     counts: Counter[int] = Counter(int(index) for row in cache.values() for index in row.classes)
     scores = np.concatenate([row.scores for row in cache.values()])
     facts = {
-        **cache_facts(project, recipe, len(cache), "image", measures),
+        **cache_facts(project, recipe, len(cache), "images", measures),
         "images": f"{len(cache):,}",
         "objects": f"{len(scores):,}",
         "mean score": f"{scores.mean(dtype=float):.3f}" if len(scores) else "–",
