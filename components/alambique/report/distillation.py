@@ -28,11 +28,11 @@ def verdict(board: Leaderboard, student: str) -> str:
             f"a distilled student or a control has no {label} on today's test split."
         )
     distilled, control = (_headline(board, kind, student) for kind in ("distilled", "control"))
-    size, figures = points(abs(gain["value"])), f"points of {label} {interval(gain)}"
+    change, size, figures = signed(gain["value"]), points(abs(gain["value"])), f"points of {label} {interval(gain)}"
     words = {
         "gain": f"The distilled student {student} gains {size} {figures} over",
         "loss": f"The distilled student {student} loses {size} {figures} against",
-        "even": f"Distillation made no clear difference to student {student}: {signed(gain['value'])} {figures} against",
+        "even": f"Distillation made no clear difference to student {student}: {change} {figures} against",
     }[outcome(gain)]
     network = "the same network trained on labels alone (control)"
     return f"{words} {network}, {distilled} against {control}; {_teacher(board, student)}."

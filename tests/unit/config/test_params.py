@@ -8,6 +8,7 @@ import yaml
 
 from alambique import config
 from alambique.errors import ConfigurationError
+from alambique.runs.new_project import template_for
 
 REFERENCE = Path(__file__).parents[3]
 NOT_WORSE = {"kind": "not_worse_than", "metric": "map50_95", "reference": "control"}
@@ -64,6 +65,7 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("soft_labels.shards", [0, 2], "soft_labels: shards must count up"),
         ("gates", [{"kind": "at_least", "metric": "map50"}], "gates.0.at_least.value: Field required"),
         ("gates", [{"kind": "better"}], "gates.0"),
+        ("gates", [{"kind": "teacher_better_than", "reference": "champion"}], "reference: Input should be 'control'"),
         ("gates", [{**NOT_WORSE, "metric": "size_mb", "limit": 1.0}], "size_mb has no interval, only map50_95 and"),
         ("gates", [{**NOT_WORSE, "margin": 0.02, "limit": 0.01}], "limit: 0.01 is less than the margin 0.02"),
         (
@@ -78,6 +80,15 @@ def test_what_is_impossible_is_refused_by_its_path(path: str, value: Any, words:
         config.parse(changed(path, value), "params.yaml")
     assert words in str(refusal.value)
     assert refusal.value.exit_code == 78
+
+
+@pytest.mark.parametrize("task", config.TASKS)
+def test_the_gate_on_the_teacher_is_shown_in_every_template_and_off(task: str) -> None:
+    text = template_for(task).read_text()
+    assert "teacher_better_than" not in {gate["kind"] for gate in yaml.safe_load(text)["gates"]}
+    line = "- {kind: teacher_better_than, reference: control}"
+    kinds = {gate["kind"] for gate in yaml.safe_load(text.replace(f"# {line}", line))["gates"]}
+    assert "teacher_better_than" in kinds
 
 
 def test_a_teacher_may_be_the_champion() -> None:
