@@ -8,12 +8,16 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from alambique.config import params
-from alambique.config.section import CHAMPION, Count, Name, Positive, Runtime, Section
+from alambique.config.section import CHAMPION, TEACHER, Count, Name, Positive, Runtime, Section
 
 HUB = "hf://"
 """Prefix of a model on Hugging Face's hub: hf://org/name, hf://org/name@revision."""
 TOKENIZER = "tokenizer:"
 """Prefix of a teacher's weights: only the tokenizer in their folder, for the students that share it."""
+
+
+SIZES = ("layers", "hidden", "heads", "kv_heads", "ffn")
+"""Keys of a network's sizes."""
 
 
 class Network(Section):
@@ -33,14 +37,24 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
-            raise ValueError(
-                f"hidden {self.hidden} over {self.heads} heads must be an even whole number; give a multiple of "
-                f"{2 * self.heads}"
-            )
-        if self.kv_heads and self.heads % self.kv_heads:
-            raise ValueError(f"heads {self.heads} is no multiple of kv_heads {self.kv_heads}")
+        require_even_heads(self.hidden, self.heads, self.kv_heads)
         return self
+
+
+def require_even_heads(hidden: int, heads: int, kv_heads: int | None) -> None:
+    """Raise a ValueError for sizes that no Llama has."""
+    if hidden % heads or (hidden // heads) % 2:
+        raise ValueError(
+            f"hidden {hidden} over {heads} heads must be an even whole number; give a multiple of {2 * heads}"
+        )
+    if kv_heads and heads % kv_heads:
+        raise ValueError(f"heads {heads} is no multiple of kv_heads {kv_heads}")
+
+
+def require_sizes(**given: int | None) -> None:
+    """Raise a ValueError if a network that may start without weights, or its control, lacks a size."""
+    if missing := [name for name, size in given.items() if size is None]:
+        raise ValueError(f"{', '.join(missing)}: null stands for the size in given `weights`; give a number")
 
 
 class Lora(Section):
@@ -50,10 +64,32 @@ class Lora(Section):
     alpha: Positive = 16.0
 
 
-class Student(Network, params.Student):
-    """A student's architecture; or initial weights for it and its control, which determine the architecture."""
+class Student(params.Student):
+    """A student's architecture, see `Network`, and the weights it and its control start from.
 
+    Attributes:
+        layers, hidden, heads, kv_heads, ffn: what the network will have; weights with more are narrowed. Null: as in
+            given weights.
+    """
+
+    layers: Count | None = None
+    hidden: Count | None = None
+    heads: Count | None = None
+    kv_heads: Count | None = None
+    ffn: Count | None = None
     lora: Lora | None = None
+
+    @property
+    def network(self) -> Network:
+        """The architecture without weights."""
+        return Network.model_validate(self.model_dump(include=set(SIZES)))
+
+    @model_validator(mode="after")
+    def _from_scratch_it_is_whole(self) -> Self:
+        if self.weights in (None, TEACHER):
+            require_sizes(layers=self.layers, hidden=self.hidden, heads=self.heads, ffn=self.ffn)
+            require_even_heads(self.hidden or 0, self.heads or 1, self.kv_heads)
+        return self
 
     @model_validator(mode="after")
     def _adapters_need_weights(self) -> Self:

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from alambique.config import params
 from alambique.config.classify import Distill
-from alambique.config.section import Count, Name, Runtime, Section
-from alambique.config.text import FolderTeacher
+from alambique.config.section import TEACHER, Count, Name, Runtime, Section
+from alambique.config.text import FolderTeacher, require_sizes
 
 MIN_TOKENS = 8
 
@@ -31,13 +31,39 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
+        _require_whole_heads(self.hidden, self.heads)
         return self
 
 
-class Student(Network, params.Student):
-    """A student's architecture; or initial weights for it and its control, which determine the architecture."""
+class Student(params.Student):
+    """A student's architecture, see `Network`, and the weights it and its control start from.
+
+    Attributes:
+        layers, hidden, heads, ffn: what the network will have; weights with more are narrowed. Null: as in given
+            weights.
+    """
+
+    layers: Count | None = None
+    hidden: Count | None = None
+    heads: Count | None = None
+    ffn: Count | None = None
+
+    @property
+    def network(self) -> Network:
+        """The architecture without weights."""
+        return Network.model_validate(self.model_dump(exclude={"weights"}))
+
+    @model_validator(mode="after")
+    def _from_scratch_it_is_whole(self) -> Self:
+        if self.weights in (None, TEACHER):
+            require_sizes(layers=self.layers, hidden=self.hidden, heads=self.heads, ffn=self.ffn)
+            _require_whole_heads(self.hidden or 0, self.heads or 1)
+        return self
+
+
+def _require_whole_heads(hidden: int, heads: int) -> None:
+    if hidden % heads:
+        raise ValueError(f"hidden {hidden} is no multiple of heads {heads}")
 
 
 class Teacher(FolderTeacher):

@@ -11,6 +11,8 @@ from alambique.config.text import Params
 from alambique.errors import ConfigurationError
 from alambique.runs.new_project import template_for
 
+SIZES = {"layers": 1, "hidden": 32, "heads": 4, "ffn": 48}
+
 
 def params(**changes: Any) -> Params:
     content = yaml.safe_load(template_for("text").read_text())
@@ -28,9 +30,11 @@ def params(**changes: Any) -> Params:
         ({"distill": {"temperature": 2.0}}, "soft_labels.temperature, at which the cache holds the remaining mass"),
         ({"distill": {"method": "sequence"}}, "and soft_labels.prompt is null"),
         ({"distill": {"method": "feature"}}, "distill.method"),
-        ({"networks": {"small": {"hidden": 30, "heads": 4}}}, "hidden 30 over 4 heads must be an even whole number"),
-        ({"networks": {"small": {"heads": 4, "kv_heads": 3}}}, "heads 4 is no multiple of kv_heads 3"),
-        ({"networks": {"small": {"lora": {"rank": 4}}}}, "lora: adapters need weights to adapt"),
+        ({"networks": {"small": {**SIZES, "hidden": 30}}}, "hidden 30 over 4 heads must be an even whole number"),
+        ({"networks": {"small": {**SIZES, "kv_heads": 3}}}, "heads 4 is no multiple of kv_heads 3"),
+        ({"networks": {"small": {**SIZES, "ffn": None}}}, "small: ffn: null stands for the size in given `weights`"),
+        ({"networks": {"small": {**SIZES, "weights": "teacher", "ffn": None}}}, "small: ffn: null stands for the size"),
+        ({"networks": {"small": {**SIZES, "lora": {"rank": 4}}}}, "lora: adapters need weights to adapt"),
         ({"teacher": {"main": {"source": "fetch", "weights": "champion:onnx"}}}, "no champion yet"),
         ({"runtimes": ["ncnn"], "int8": []}, "ncnn cannot run a text student here"),
         ({"quantize": {"bits": 6}}, "quantize.bits"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alambique.tasks.transformers import import_dataset as import_dataset
     from alambique.tasks.transformers import inspection as inspection
     from alambique.tasks.transformers import models as models
+    from alambique.tasks.transformers import narrowing as narrowing
     from alambique.tasks.transformers import objectives as objectives
     from alambique.tasks.transformers import pictures as pictures
     from alambique.tasks.transformers import pretraining as pretraining

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
-    from alambique.tasks.transformers.prunable import Batches
+    from alambique.tasks.transformers.narrowing import Student
+    from alambique.tasks.transformers.prunable import Batches, Sizes
 
 
 class TransformersTask(TorchTask):
@@ -61,9 +62,23 @@ class TransformersTask(TorchTask):
         transformers.checkpoint.require_fit(model, folder, tokenizer, params.input_size)
         return transformers.checkpoint.Network(model, tokenizer)
 
+    def student_from(self, weights: Network, student: Student, dataset: Texts, params: Any) -> Network:
+        """A network of the sizes that a student asks for, narrowed where the given one is larger.
+
+        Raises:
+            ConfigurationError: see `narrowing.student_sizes`.
+        """
+        kept = transformers.narrowing.student_sizes(weights.model, student)
+        if kept is None or kept == transformers.prunable.sizes(weights.model):
+            return weights
+        return self._cut(weights, kept, dataset, params)
+
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
         """The tokenizer of a folder of Hugging Face's, or else one of `vocabulary` tokens, trained on the texts."""
+
+    def weights_of(self, folder: Path) -> Path:
+        return folder / transformers.checkpoint.MODEL
 
     def copy_weights(self, weights: Path, teacher: Any, dataset: Texts, params: Any, folder: Path) -> None:
         """Copy a Hugging Face folder as it is, but for a chat template that it lacks and the dataset needs."""
@@ -127,12 +142,14 @@ class TransformersTask(TorchTask):
         return PruningPlans(plans)
 
     def prune(self, network: Network, full: Network, plan: Sequence[int], dataset: Texts, params: Any) -> Network:
+        return self._cut(network, transformers.prunable.Sizes(*plan), dataset, params)
+
+    def _cut(self, network: Network, kept: Sizes, dataset: Texts, params: Any) -> Network:
+        """The network of the kept sizes with the parts that matter most to the first texts of train."""
         scores = transformers.prunable.measure_importance(
             network.model, self.importance_batches(network, dataset, params)
         )
-        return network._replace(
-            model=transformers.structured_pruning.cut(network.model, transformers.prunable.Sizes(*plan), scores)
-        )
+        return network._replace(model=transformers.structured_pruning.cut(network.model, kept, scores))
 
     @abstractmethod
     def importance_batches(self, network: Network, dataset: Texts, params: Any) -> Batches:

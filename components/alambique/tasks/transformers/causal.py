@@ -83,17 +83,26 @@ class CausalText(TransformersTask):
     # Networks
 
     def build(
-        self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
+        self, architecture: Architecture | Student, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
-        """A student without weights may be given the folder of a tokenizer."""
+        """A student without weights may be given the folder of a tokenizer; a teacher is as large as its weights."""
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         student = architecture if isinstance(architecture, Student) else None
-        if weights is None or (student and student.weights is None):
+        if weights is None or (student and not (weights / transformers.checkpoint.CONFIG).is_file()):
+            plain = architecture.network if isinstance(architecture, Student) else architecture
             return transformers.checkpoint.Network(
-                transformers.models.build_llama(architecture, tokenizer, params.input_size, seed), tokenizer
+                transformers.models.build_llama(plain, tokenizer, params.input_size, seed), tokenizer
             )
         network = self.load_weights(weights, tokenizer, dataset, params, seed)
-        return network._replace(lora=student.lora if student else None)
+        if student is None:
+            return network
+        narrowed = self.student_from(network, student, dataset, params)
+        if student.lora and narrowed is not network:
+            raise ConfigurationError(
+                "lora: adapters mend no network that was narrowed; leave lora out, or make the sizes null: as in the "
+                "weights"
+            )
+        return narrowed._replace(lora=student.lora)
 
     def read_model(self, folder: Path, classes: list[str] | None = None, seed: int = 0) -> PreTrainedModel:
         return transformers.models.load_causal(folder)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config.text_classify import Network as Architecture
-from alambique.config.text_classify import Params, Teacher
+from alambique.config.text_classify import Params, Student, Teacher
 from alambique.errors import DataError
 from alambique.evaluation.measures import Metrics
 from alambique.files import read_json
@@ -59,13 +59,18 @@ class TextClassify(TransformersTask, ClassifierTask):
     # Networks
 
     def build(
-        self, architecture: Architecture, dataset: Texts, params: Params, *, seed: int, weights: Path | None
+        self, architecture: Architecture | Student, dataset: Texts, params: Params, *, seed: int, weights: Path | None
     ) -> Network:
+        """A teacher is as large as its weights."""
         tokenizer = self.tokenizer(dataset, weights, params.training.vocabulary)
         if weights is not None:
-            return self.load_weights(weights, tokenizer, dataset, params, seed)
+            network = self.load_weights(weights, tokenizer, dataset, params, seed)
+            if isinstance(architecture, Student):
+                return self.student_from(network, architecture, dataset, params)
+            return network
+        plain = architecture.network if isinstance(architecture, Student) else architecture
         return transformers.checkpoint.Network(
-            transformers.models.build_bert(architecture, tokenizer, dataset.classes, params.input_size, seed), tokenizer
+            transformers.models.build_bert(plain, tokenizer, dataset.classes, params.input_size, seed), tokenizer
         )
 
     def copy_weights(self, weights: Path, teacher: Teacher, dataset: Texts, params: Params, folder: Path) -> None:

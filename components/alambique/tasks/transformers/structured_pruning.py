@@ -1,7 +1,7 @@
-"""A transformer with fewer layers, heads or feed-forward neurons: its weights are cut, and its configuration says so.
+"""A smaller transformer: its weights are cut, and its configuration says so.
 
-Sizes are chosen that remove a ratio of the parameters (Llamas) or multiply-accumulates (BERTs); then the most important
-parts are kept.
+Pruning chooses sizes that remove a ratio of the parameters (Llamas) or multiply-accumulates (BERTs); narrowing is given
+them. The most important layers, heads, feed-forward neurons and channels of the residual stream are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from alambique.errors import ConfigurationError
 from alambique.tasks.transformers.checkpoint import parameters
 from alambique.tasks.transformers.models import macs
-from alambique.tasks.transformers.prunable import Architecture, Importance, Sizes, architecture_of, layers_of, sizes
+from alambique.tasks.transformers.prunable import Architecture, Importance, Sizes, architecture_of, sizes
 
 COUNTED = {"parameters": "parameters", "macs": "multiply-accumulates"}
 
@@ -49,22 +49,32 @@ def choose(model: PreTrainedModel, how: str, ratio: float, max_tokens: int) -> S
 
 
 def cut(model: PreTrainedModel, kept: Sizes, scores: Importance) -> PreTrainedModel:
-    """A model of the kept sizes with the most important parts of `model`, see `measure_importance`."""
+    """A model of the kept sizes with the most important parts of `model`, see `measure_importance`.
+
+    The channels of the residual stream are the same in every layer. Those that stay leave each norm about as large as
+    before: it divides by their root mean square, which is larger than that of all. The global generator is left as it
+    was.
+    """
     architecture = architecture_of(model)
-    numbers = _best(scores.layers, kept.layers)
-    prefix = f"{architecture.layers}."
-    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(prefix)}
+    numbers, stream = _best(scores.layers, kept.layers), _best(scores.hidden, kept.hidden)
+    pooled = stream if scores.pooled is None else _best(scores.pooled, kept.hidden)
+    full = model.state_dict()
+    for name, squares in scores.normed.items():
+        full[f"{name}.weight"] = full[f"{name}.weight"] * (squares[stream].mean() / squares.mean()).sqrt()
+    prefix, state = f"{architecture.layers}.", {}
+    for name, tensor in full.items():
+        if not name.startswith(prefix):
+            state[name] = _outside_layers(tensor, name.rsplit(".", 1)[0], architecture, stream, pooled)
     for place, number in enumerate(numbers):
-        rows, columns = _kept_parts(model, architecture, kept, scores, number)
+        rows, columns, factors = _kept_parts(model, architecture, kept, scores, number)
         old, new = f"{prefix}{number}.", f"{prefix}{place}."
-        for name, tensor in model.state_dict().items():
+        for name, tensor in full.items():
             if name.startswith(old):
                 part, kind = name.removeprefix(old).rsplit(".", 1)
-                narrow = tensor[rows[part]] if part in rows else tensor
-                if part in columns and kind == "weight":
-                    narrow = narrow[:, columns[part]]
-                state[f"{new}{part}.{kind}"] = narrow.clone()
-    smaller: PreTrainedModel = type(model)(_config(model, architecture, kept, numbers))
+                narrow = _taken(tensor, rows.get(part, stream), columns.get(part, stream))
+                state[f"{new}{part}.{kind}"] = narrow * factors.get(part, 1.0)
+    with torch.random.fork_rng(devices=[]):
+        smaller: PreTrainedModel = type(model)(_config(model, architecture, kept, numbers))
     smaller.load_state_dict(state)
     smaller.eval()  # type: ignore[no-untyped-call]
     return smaller
@@ -85,7 +95,11 @@ def _options(full: Sizes, layers: int, how: str, architecture: Architecture) -> 
     step = architecture.step
     widths = range(full.ffn if step == 1 else (full.ffn - 1) // step * step, 0, -step)
     return [
-        Sizes(layers, max(round(full.groups * ffn / full.ffn), 1) if architecture.prunes_heads else full.groups, ffn)
+        full._replace(
+            layers=layers,
+            groups=max(round(full.groups * ffn / full.ffn), 1) if architecture.prunes_heads else full.groups,
+            ffn=ffn,
+        )
         for ffn in widths
     ]
 
@@ -106,40 +120,58 @@ def _remover(model: PreTrainedModel, architecture: Architecture, max_tokens: int
     return removed
 
 
+def _outside_layers(
+    tensor: Tensor, part: str, architecture: Architecture, stream: list[int], pooled: list[int]
+) -> Tensor:
+    """What is kept of embeddings, the norm after them or after the layers, a pooler and the head."""
+    if part.endswith(architecture.norms):
+        return _taken(tensor, stream)
+    rows = pooled if part == architecture.pooler else list(range(len(tensor)))
+    return _taken(tensor, rows, pooled if part == architecture.head else stream)
+
+
 def _kept_parts(
     model: PreTrainedModel, architecture: Architecture, kept: Sizes, scores: Importance, layer: int
-) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """By projection, the outputs (rows of its weight) and the inputs (columns) that a layer keeps."""
+) -> tuple[dict[str, list[int]], dict[str, list[int]], dict[str, float]]:
+    """By projection, the outputs (rows of its weight) and inputs (columns) that a layer keeps, and a factor.
+
+    What is not named reads or writes the residual stream.
+    """
+    full = sizes(model)
+    values = scores.values[layer]
+    keys = values if scores.keys is None else scores.keys[layer]
+    group_values, group_keys = (
+        table.reshape(full.groups, full.group_heads, full.width).sum(1) for table in (values, keys)
+    )
+    groups = _best(group_values.sum(1), kept.groups)
+    heads = [
+        group * full.group_heads + head
+        for group in groups
+        for head in _best(values.sum(1).reshape(full.groups, -1)[group], kept.group_heads)
+    ]
     neurons = _best(scores.neurons[layer], kept.ffn)
-    rows, columns = dict.fromkeys(architecture.ffn_in, neurons), {architecture.ffn_out: neurons}
-    if architecture.prunes_heads:
-        groups = _best(scores.groups[layer], kept.groups)
-        width = _head_width(model)
-        queries, *others = architecture.heads_in
-        rows |= dict.fromkeys(others, _spread(groups, width))
-        rows[queries] = columns[architecture.heads_out] = _spread(groups, width * _heads_in_a_group(model))
-    return rows, columns
+    query, key, value = architecture.heads_in
+    rows = {
+        query: _channels(keys, heads, kept.width),
+        key: _channels(group_keys, groups, kept.width),
+        value: _channels(group_values, groups, kept.width),
+        **dict.fromkeys(architecture.ffn_in, neurons),
+    }
+    columns = {architecture.heads_out: _channels(values, heads, kept.width), architecture.ffn_out: neurons}
+    # Attention divides the products of queries and keys by the square root of a head's width.
+    return rows, columns, {query: (kept.width / full.width) ** 0.5}
 
 
 def _config(model: PreTrainedModel, architecture: Architecture, kept: Sizes, layers: Sequence[int]) -> Any:
     """The configuration of a model with these layers of `model`, and of these sizes."""
     config = deepcopy(model.config)
     config.num_hidden_layers, config.intermediate_size = kept.layers, kept.ffn
-    if architecture.prunes_heads:
-        config.head_dim = _head_width(model)
-        config.num_attention_heads = kept.groups * _heads_in_a_group(model)
-        config.num_key_value_heads = kept.groups
+    config.hidden_size, config.num_attention_heads = kept.hidden, kept.groups * kept.group_heads
+    if architecture.rotary:
+        config.head_dim, config.num_key_value_heads = kept.width, kept.groups
     if getattr(config, "layer_types", None):
         config.layer_types = [model.config.layer_types[layer] for layer in layers]
     return config
-
-
-def _head_width(model: PreTrainedModel) -> int:
-    return int(layers_of(model)[0].self_attn.head_dim)
-
-
-def _heads_in_a_group(model: PreTrainedModel) -> int:
-    return int(model.config.num_attention_heads // model.config.num_key_value_heads)
 
 
 def _best(scores: Tensor, count: int) -> list[int]:
@@ -147,5 +179,11 @@ def _best(scores: Tensor, count: int) -> list[int]:
     return sorted(torch.argsort(scores, descending=True, stable=True)[:count].tolist())
 
 
-def _spread(groups: list[int], width: int) -> list[int]:
-    return [group * width + offset for group in groups for offset in range(width)]
+def _channels(scores: Tensor, heads: list[int], width: int) -> list[int]:
+    """The most important channels of these heads; `scores` is (heads, channels of each)."""
+    return [head * scores.shape[1] + channel for head in heads for channel in _best(scores[head], width)]
+
+
+def _taken(tensor: Tensor, rows: list[int], columns: list[int] | None = None) -> Tensor:
+    narrow = tensor[rows]
+    return narrow[:, columns] if tensor.ndim == 2 else narrow

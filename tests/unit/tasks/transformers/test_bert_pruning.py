@@ -11,7 +11,7 @@ from alambique.errors import ConfigurationError
 from alambique.tasks.transformers import encoding, models, structured_pruning
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.encoding import Encoded
-from alambique.tasks.transformers.prunable import Importance, Sizes, measure_importance
+from alambique.tasks.transformers.prunable import Importance, measure_importance, sizes
 
 
 @pytest.fixture
@@ -30,8 +30,11 @@ def scores(model: Any, texts: list[Encoded], tokenizer: PreTrainedTokenizerFast)
 @pytest.mark.parametrize(("how", "ratio"), [("width", 0.1), ("width", 0.2), ("depth", 0.3)])
 def test_so_much_is_removed_as_was_asked(model: Any, how: str, ratio: float) -> None:
     kept = structured_pruning.choose(model, how, ratio, TOKENS)
-    ones = torch.ones(NETWORK.layers)
-    even = Importance(torch.ones(NETWORK.layers, NETWORK.heads), torch.ones(NETWORK.layers, NETWORK.ffn), ones)
+    heads = torch.ones(NETWORK.layers, NETWORK.heads, NETWORK.hidden // NETWORK.heads)
+    neurons, layers, hidden = (
+        torch.ones(size) for size in ((NETWORK.layers, NETWORK.ffn), NETWORK.layers, NETWORK.hidden)
+    )
+    even = Importance(heads, heads, neurons, layers, hidden, hidden, {})
     cut = structured_pruning.cut(model, kept, even)
     removed = 1 - models.macs(cut, TOKENS) / models.macs(model, TOKENS)
     assert ratio <= removed < ratio + 0.35 / (1 if how == "depth" else 2)
@@ -50,7 +53,7 @@ def test_neurons_that_do_nothing_go_first(model: Any, intents: Texts, wordpiece:
         layer.output.dense.weight.data[:, idle] = 0
     texts = encoding.encode_labelled(intents, "train", wordpiece, TOKENS)
     matters = scores(model, texts, wordpiece)
-    cut = structured_pruning.cut(model, Sizes(NETWORK.layers, NETWORK.heads, NETWORK.ffn // 2), matters)
+    cut = structured_pruning.cut(model, sizes(model)._replace(ffn=NETWORK.ffn // 2), matters)
     ids = torch.from_numpy(texts[0].ids[None])
     torch.testing.assert_close(models.class_logits(cut, ids), models.class_logits(model, ids), atol=1e-5, rtol=1e-4)
 
@@ -63,7 +66,7 @@ def test_layers_that_turn_nothing_go_first(model: Any, intents: Texts, wordpiece
     texts = encoding.encode_labelled(intents, "train", wordpiece, TOKENS)
     matters = scores(model, texts, wordpiece)
     assert matters.layers.argmin() == 1
-    cut = structured_pruning.cut(model, Sizes(NETWORK.layers - 1, NETWORK.heads, NETWORK.ffn), matters)
+    cut = structured_pruning.cut(model, sizes(model)._replace(layers=NETWORK.layers - 1), matters)
     ids = torch.from_numpy(texts[0].ids[None])
     torch.testing.assert_close(models.class_logits(cut, ids), models.class_logits(model, ids), atol=1e-4, rtol=1e-3)
 

@@ -173,6 +173,18 @@ def test_adapters_are_merged_into_the_given_weights(home: Home, tmp_path: Path) 
     assert all("_proj" in name for name in names)
 
 
+def test_a_student_of_its_teacher_and_its_control_are_the_same_network(home: Home, tmp_path: Path) -> None:
+    smaller = {"layers": 1, "hidden": 16, "heads": 2, "kv_heads": 1, "ffn": 24, "weights": "teacher"}
+    root = home.beside(tmp_path / "project", "models/teacher", "soft_labels", networks={"small": smaller})
+    distill.run(root, "small", "0")
+    control.run(root, "small", "0")
+    distilled, alone = (read_card(root / layout.checkpoint("small", kind, 0)) for kind in ("distilled", "control"))
+    assert distilled["source"] == f"teacher:{read_card(home.teacher)['sha256']}"
+    assert alone["source"] is None
+    for figure in ("network", "parameters", "macs", "tokenizer"):
+        assert distilled[figure] == alone[figure]
+
+
 def test_a_student_with_other_tokens_is_refused(home: Home, tmp_path: Path) -> None:
     other = tokenizers.train_bpe(["something else entirely, and then more of it"] * 3, 290)
     params: Any = config.load(home.root)

@@ -33,7 +33,7 @@ def _params() -> Params:
         "input_size": TOKENS,
         "students": ["small"],
         "runtimes": ["onnx"],
-        "networks": {"small": {}},
+        "networks": {"small": {"layers": 2, "hidden": 16, "heads": 2, "ffn": 32}},
         "teachers": ["main"],
         "teacher": {"main": {}},
         "training": {"batch": 8, "learning_rate": 0.003},

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from alambique.errors import ConfigurationError
 from alambique.tasks.transformers import sequences, structured_pruning
 from alambique.tasks.transformers.checkpoint import parameters
-from alambique.tasks.transformers.prunable import Importance, Sizes, measure_importance, sizes
+from alambique.tasks.transformers.prunable import Importance, measure_importance, sizes
 from alambique.tasks.transformers.sequences import TokenSequence
 
 
@@ -37,7 +37,7 @@ def test_what_adds_nothing_goes_first(model: PreTrainedModel, encoded: list[Toke
     attention, mlp = model.model.layers[1].self_attn, model.model.layers[1].mlp
     attention.o_proj.weight.data[:, 16:] = 0  # the second of two groups of heads
     mlp.down_proj.weight.data[:, 10:40] = 0
-    kept = Sizes(3, 1, 18)
+    kept = sizes(model)._replace(groups=1, ffn=18)
     measured = scores(model, encoded)
     smaller = structured_pruning.cut(model, kept, measured)
     assert torch.equal(smaller.model.layers[1].self_attn.o_proj.weight, attention.o_proj.weight[:, :16])
