@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from alambique.tasks.images import contract as contract
     from alambique.tasks.images import dataset as dataset
     from alambique.tasks.images import import_dataset as import_dataset
+    from alambique.tasks.images import narrowing as narrowing
     from alambique.tasks.images import network as network
     from alambique.tasks.images import objectives as objectives
     from alambique.tasks.images import preprocess as preprocess

@@ -106,7 +106,7 @@ def from_content(content: dict[str, Any]) -> ClassifierNetwork:
     architecture = Network.model_validate({**content["network"], "scale": scale})
     built = build(architecture, content["classes"], 0)
     model = split_blocks(built.model) if content["split"] else built.model
-    _fit(model, content["state"])
+    fit(model, content["state"])
     model.load_state_dict(content["state"])
     return built._replace(model=model.eval(), split=content["split"])
 
@@ -167,8 +167,8 @@ def _yolo(architecture: Network, classes: int) -> nn.Module:
     return body
 
 
-def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give every tensor of `model` the shape that it has in `state`, which pruning may have narrowed."""
+def fit(model: Classifier, state: Mapping[str, Tensor]) -> Classifier:
+    """Give every tensor of `model`, in place, the shape that it has in `state`, which pruning may have narrowed."""
     for prefix, module in model.named_modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             saved = state.get(f"{prefix}.{name}")
@@ -177,6 +177,14 @@ def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             empty = torch.empty_like(saved)
             setattr(module, name, nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty)
         _set_widths(module)
+    return model
+
+
+def logits_layer(model: Classifier, classes: int) -> str:
+    """Name of the layer of a network for so many classes that puts out the logits; empty if none is so wide."""
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    named = [name for name, layer in layers if layer.weight.shape[0] == classes]
+    return named[-1] if named else ""
 
 
 def _set_widths(module: nn.Module) -> None:

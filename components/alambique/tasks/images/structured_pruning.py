@@ -127,5 +127,5 @@ def _kept(model: Classifier, classes: int) -> Iterator[nn.Module]:
     for module in model.modules():
         if isinstance(module, PSABlock):
             yield from (inner for inner in module.modules() if isinstance(inner, nn.Conv2d))
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    yield from [layer for layer in layers if len(layer.weight) == classes][-1:]
+    if head := network.logits_layer(model, classes):
+        yield model.get_submodule(head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,66 @@ from torch import Tensor
 from alambique.config.classify import Network
 from alambique.errors import DataError
 from alambique.tasks.images import network, untrusted_checkpoint
-from alambique.tasks.images.network import KIND, ClassifierNetwork
+from alambique.tasks.images.network import KIND, Classifier, ClassifierNetwork
 
-State = Mapping[str, Tensor]
+State = dict[str, Tensor]
+
+ALIKE = {
+    "yolo26-cls": "scales n, s and custom ones are built of the same blocks, and so are m, l and x",
+    "torchvision": "choose a network of the weights' kind that is smaller in every layer, as resnet18 for resnet34",
+    "timm": "choose a network of the weights' kind that is smaller in every layer, as resnet18 for resnet34",
+}
+"""Which networks of a family can be narrowed to which."""
 
 
 def load_matching(built: ClassifierNetwork, weights: Path) -> None:
-    """Copy every tensor that fits from a file into a network; a head for other classes keeps its initialisation.
+    """Start a network from a file of its own architecture, or of a larger one of its family, which is narrowed.
+
+    A head for other classes keeps its initialisation.
 
     Args:
         weights: a checkpoint of ours, a state dict of the architecture's own library, or an Ultralytics .pt.
     Raises:
-        DataError: it cannot be read, or is of another architecture.
+        DataError: it cannot be read, is of another architecture, or cannot be narrowed; the message says why.
     """
-    state, content = built.model.state_dict(), _read(weights)
-    given = _with_our_names(state, content["state"] if content.get("kind") == KIND else _tensors(content))
+    content = _read(weights)
+    ours = content.get("kind") == KIND
+    given = _with_our_names(built.model.state_dict(), content["state"] if ours else _tensors(content))
+    if built.architecture.family != "yolo26-cls":
+        given = _fitting(given, built.model, built, weights)
+    else:
+        from alambique.tasks.yolo.chunk_split import join, split_state
+
+        halved = network.split_blocks(built.model)
+        given = join(
+            _fitting(given if ours and content["split"] else split_state(given, halved), halved, built, weights)
+        )
+    built.model.load_state_dict(given, strict=False)
+
+
+def _fitting(given: State, model: Classifier, built: ClassifierNetwork, weights: Path) -> State:
+    """Tensors of the names and shapes of `model`, which has those of `built`, or has its blocks split."""
+    from alambique.tasks.images import narrowing
+
+    state, head = model.state_dict(), network.logits_layer(model, len(built.classes))
+    counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
+    given = narrowing.without_blocks(given, model)
+    body = [name for name in state if not name.startswith(f"{head}.")]
+    if set(state) <= {*given, *counters} and any(given[name].shape != state[name].shape for name in body):
+        try:
+            given = narrowing.without_channels({**counters, **given}, model, head)  # old files have no counters
+        except DataError as error:
+            raise DataError(
+                f"{weights} cannot be narrowed to {_words(built.architecture)}: {error}; "
+                f"{ALIKE[built.architecture.family]}, or give weights: null"
+            ) from None
     fitting = {name: tensor for name, tensor in given.items() if name in state and tensor.shape == state[name].shape}
     if 2 * len(fitting) < len(state):
         raise DataError(
             f"{weights} fits {len(fitting)} of the {len(state)} tensors of {_words(built.architecture)}: it is of "
             "another architecture; name that in params.yaml, or give other weights"
         )
-    built.model.load_state_dict(fitting, strict=False)
+    return fitting
 
 
 def load_all(architecture: Network, classes: Sequence[str], weights: Path) -> ClassifierNetwork:

@@ -6,6 +6,7 @@ time of pruning each such convolution stands as two, one for each half, which co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
@@ -54,6 +55,20 @@ def join(state: dict[str, Tensor]) -> dict[str, Tensor]:
         elif ".cv1.1." not in name:
             joined[name] = tensor
     return joined
+
+
+def split_state(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The state of a stock model as that of a split one, whose blocks tell which tensors to halve."""
+    blocks = tuple(f"{name}.cv1." for name, module in model.named_modules() if isinstance(module, SplitBlock))
+    halved = {}
+    for name, tensor in state.items():
+        if not name.startswith(blocks):
+            halved[name] = tensor
+            continue
+        block, _, rest = name.partition(".cv1.")
+        for half, part in enumerate(tensor.chunk(2) if tensor.ndim else (tensor, tensor)):
+            halved[f"{block}.cv1.{half}.{rest}"] = part
+    return halved
 
 
 def _half(convolution: Conv, index: int) -> Conv:
