@@ -1,4 +1,4 @@
-"""Trainings of which one thing is known beforehand: what the teacher says, or how accurate each epoch is."""
+"""Trainings of which one thing is known beforehand: what the teacher says, or how accurate the network is each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_teacher(
 
 
 def with_accuracy(*map50_95: float) -> type[SampleTrainer]:
-    """A trainer which finds these accuracies on val, epoch by epoch."""
+    """A trainer which finds these accuracies on val, interval by interval."""
 
     class Scripted(SampleTrainer):
         def validate(self) -> tuple[dict[str, Any], float]:

@@ -30,11 +30,11 @@ def params(**changes: Any) -> Params:
             "int8": ["onnx"],
             "networks": {"pico": network},
             "teachers": ["main"],
-            "teacher": {"main": {"network": network, "epochs": 1}},
-            "training": {"batch": 8, "learning_rate": 0.005},
-            # A teacher of one epoch is sure of nothing: every box counts, or there would be none.
+            "teacher": {"main": {"network": network, "steps": 3}},
+            "training": {"batch": 8, "learning_rate": 0.005, "val_interval": 3, "patience": None},
+            # A teacher of three steps is sure of nothing: every box counts, or there would be none.
             "soft_labels": {"shards": [0, 1], "min_score": 0.0, "max_boxes": 5},
-            "distill": {"epochs": 1, "min_label_probability": 0.0},
+            "distill": {"steps": 4, "min_label_probability": 0.0},
             **changes,
         },
         "params.yaml",

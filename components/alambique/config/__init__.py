@@ -37,12 +37,18 @@ TASKS: dict[str, type[Params]] = {
 RENAMED = {
     "arriving": "ingest",
     "arriving.max_bad": "ingest.max_invalid_fraction",
+    "budget.epochs": "budget.steps",
+    "distill.epochs": "distill.steps",
     "distill.fade": "distill.anneal",
     "distill.min_trust": "distill.min_label_probability",
     "networks.*.start": "networks.*.weights",
+    "prune.epochs": "prune.steps",
     "prune.share": "prune.ratio",
+    "quantize.qat_epochs": "quantize.qat_steps",
+    "teacher.*.epochs": "teacher.*.steps",
+    "teacher.*.pretrain": "teacher.*.pretrain_steps",
 }
-"""Old key → new key; * is any name. An old key is refused with its new name."""
+"""Old key → new key; * is any name in that section. An old key is refused with its new name."""
 
 
 def load(project: Path) -> Params:
@@ -92,15 +98,18 @@ def describe(error: ValidationError, source: str) -> str:
 
 def _renamed(content: Any) -> list[str]:
     """One line for each old key in the content of a params.yaml, with its new name."""
-    networks = content.get("networks")
-    networks = networks if isinstance(networks, dict) else {}
     lines = []
     for old, new in RENAMED.items():
-        for name in networks if "*" in old else ["*"]:
-            key = old.replace("*", name)
+        section = content.get(old.partition(".")[0])
+        for name in (section if isinstance(section, dict) else {}) if "*" in old else ["*"]:
+            key = old.replace("*", str(name))
             if _holds(content, key.split(".")):
-                lines.append(f"{key}: this key is {new.replace('*', name)} now; rename it")
+                lines.append(f"{key}: this key is {new.replace('*', str(name))} now{_unit(new)}")
     return lines
+
+
+def _unit(new: str) -> str:
+    return "; give it in updates by the optimizer, not in epochs" if new.endswith("steps") else "; rename it"
 
 
 def _holds(content: Any, path: list[str]) -> bool:

@@ -64,7 +64,7 @@ class Prune(params.Prune):
 
 
 class Quantize(params.StaticQuantize):
-    qat_epochs: Annotated[int, Field(ge=0)] = 0
+    qat_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class Evaluate(Section):

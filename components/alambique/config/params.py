@@ -26,7 +26,7 @@ class Teacher(Section):
     source: Literal["train", "fetch"] = "train"
     weights: str | None = None
     sha256: Sha256 | None = None
-    epochs: Count = 30
+    steps: Count = 2000
 
     @model_validator(mode="after")
     def _fetch_needs_weights(self) -> Self:
@@ -58,21 +58,29 @@ class SoftLabels(Section):
 
 
 class Training(Section):
+    """How teachers, students, controls and pruned students are trained.
+
+    Attributes:
+        val_interval: steps between two measurements on val.
+        patience: steps without a better headline metric on val, after which a training ends; None: never.
+    """
+
     batch: Count = 16
     learning_rate: Positive = 0.002
     optimizer: str = "AdamW"
     workers: Annotated[int, Field(ge=0)] = 0
-    patience: Count | None = None
+    val_interval: Count = 100
+    patience: Count | None = 500
 
 
 class Distill(Section):
     method: str = "soft"
-    epochs: Count = 30
+    steps: Count = 2000
 
 
 class Prune(Section):
     ratio: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    epochs: Count = 10
+    steps: Count = 1000
 
 
 class Budget(Section):
@@ -83,14 +91,14 @@ class Budget(Section):
         size_mb: 10⁶ bytes of all the artifact's files.
         max_drop: of the headline metric, against the best distilled student, unpruned.
         trials: trainings, at most.
-        epochs: of each training, which recovers the accuracy after pruning.
+        steps: of each training, which recovers the accuracy after pruning.
     """
 
     latency_p95_ms: Positive | None = None
     size_mb: Positive | None = None
     max_drop: Probability | None = None
     trials: Count = 12
-    epochs: Count = 3
+    steps: Count = 300
 
     @property
     def asked(self) -> bool:

@@ -70,16 +70,16 @@ class Teacher(FolderTeacher):
     """A teacher.
 
     Attributes:
-        pretrain: epochs of masked language modelling on all texts, labelled or not, before the classification.
+        pretrain_steps: of masked language modelling on all texts, labelled or not, before the classification.
     """
 
     network: Network = Network(layers=4, hidden=256, heads=4, ffn=1024)
-    pretrain: Annotated[int, Field(ge=0)] = 0
+    pretrain_steps: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _what_is_taken_is_not_trained(self) -> Self:
-        if self.pretrain and self.source == "fetch":
-            raise ValueError("pretrain: a teacher with source: fetch is taken as it is; make it 0")
+        if self.pretrain_steps and self.source == "fetch":
+            raise ValueError("pretrain_steps: a teacher with source: fetch is taken as it is; make it 0")
         return self
 
 

@@ -45,9 +45,9 @@ def train_student(project: Path, student: str, seed: int, kind: Literal["distill
             objective = distillation_objective(task, network, dataset, params, project)
             teachers = teacher_sha256s(project, params)
         else:
-            objective, teachers = label_objective(task, network, dataset, params), []
+            objective, teachers = task.label_objective(network, dataset, params), []
         metrics = task.train(
-            network, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR
+            network, objective, dataset, params, target, steps=params.distill.steps, seed=seed, prior=NO_PRIOR
         )
         card = write_checkpoint_card(
             task,
@@ -74,12 +74,6 @@ def _initial_weights(
     return given_weights(project / INPUTS / "students", student)
 
 
-def label_objective(task: Task, network: Network, dataset: Any, params: Params) -> Objective:
-    """Labels alone; as many samples an epoch as with soft labels, so that both train for equally many steps."""
-    samples = dataset.size("train") + dataset.size("unlabelled")
-    return task.label_objective(network, dataset, params, samples)
-
-
 def distillation_objective(task: Task, network: Network, dataset: Any, params: Params, project: Path) -> Objective:
     """The objective of `distill.method`, by which pruned students recover, too.
 
@@ -89,7 +83,7 @@ def distillation_objective(task: Task, network: Network, dataset: Any, params: P
         IntegrityError: the cache is damaged, or was made from other samples or by other teachers than today's.
     """
     if params.distill.method == "none":
-        return label_objective(task, network, dataset, params)
+        return task.label_objective(network, dataset, params)
     teachers = teacher_folders(project, params)
     recipe = task.soft_label_recipe([read_card(folder) for folder in teachers], dataset, params)
     cache = Cache.open(project / SOFT_LABELS, recipe)

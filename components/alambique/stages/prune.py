@@ -119,7 +119,7 @@ class Round(NamedTuple):
         plans: what each round narrows to.
         network: narrowed to this round's plan already, and not recovered.
         sensitivity: that the plans were made by, if they were.
-        curves: epochs of the rounds before.
+        curves: rows of the rounds before.
     """
 
     number: int
@@ -140,7 +140,7 @@ def prune_and_recover(
     """Narrow `full` by `params.prune.ratio` in `params.prune_rounds`; write weights and curves.csv into `target`.
 
     Returns:
-        what the last recovery reports, with all rounds' epochs and steps; the sensitivity, if plans depend on it.
+        what the last recovery reports, with all rounds' steps; the sensitivity, if plans depend on it.
     Raises:
         ConfigurationError: the network's shape allows no such ratio.
         IntegrityError: the soft labels are damaged, or training brought back what was removed.
@@ -154,7 +154,7 @@ def prune_and_recover(
             *(current.number, params.prune_rounds, f"{expected:,}", f"{before:,}"),
         )
         prior = PriorTraining(stage, current.curves, _state(task, current))
-        metrics = recover(current.network, project, task, params, dataset, target, params.prune.epochs, prior)
+        metrics = recover(current.network, project, task, params, dataset, target, params.prune.steps, prior)
         recovered = task.load(target)
         if (parameters := _parameters(task, recovered)) != expected:
             raise IntegrityError(
@@ -174,12 +174,12 @@ def recover(
     params: Params,
     dataset: Any,
     target: Path,
-    epochs: int,
+    steps: int,
     prior: PriorTraining,
 ) -> Metrics:
     """Train a pruned network as students are distilled; write weights and curves.csv into `target`."""
     objective = distillation_objective(task, network, dataset, params, project)
-    return task.train(network, objective, dataset, params, target, epochs=epochs, seed=params.seed, prior=prior)
+    return task.train(network, objective, dataset, params, target, steps=steps, seed=params.seed, prior=prior)
 
 
 def _first(full: Network, task: Task, params: Params, dataset: Any) -> Round:

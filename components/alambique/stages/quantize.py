@@ -73,7 +73,7 @@ def quantize(project: Path, task: Task, params: Params, candidate: Candidate, ta
             return task.exportable(folder / "weights")
 
         validation, max_drop = task.validation(source, dataset, params), params.quantize.max_drop
-        retrained = retrain if getattr(params.quantize, "qat_epochs", 0) else None
+        retrained = retrain if getattr(params.quantize, "qat_steps", 0) else None
         attempts = within_budget(runtime, network, how, validation, max_drop, folder, retrained)
         shutil.copytree(attempts.best.path.parent, target, dirs_exist_ok=True)
     task.copy_beside(source, target)

@@ -62,7 +62,7 @@ def _train(task: Task, weights: Path | None, asked: Any, dataset: Any, params: P
         _require_students(task, Path(folder), dataset, params)
     prior = task.pretrain(network, dataset, asked, params)
     objective = task.label_objective(network, dataset, params)
-    return task.train(network, objective, dataset, params, target, epochs=asked.epochs, seed=params.seed, prior=prior)
+    return task.train(network, objective, dataset, params, target, steps=asked.steps, seed=params.seed, prior=prior)
 
 
 def _require_students(task: Task, folder: Path, dataset: Any, params: Params) -> None:

@@ -21,7 +21,7 @@ Network = Any
 """A task's own: a DetectionModel, an image classifier with its description, a language model with its tokenizer."""
 
 Objective = Any
-"""A task's own: the samples of an epoch, and the loss that is minimised on them."""
+"""A task's own: samples, and the loss that is minimised on them."""
 
 Card = Mapping[str, Any]
 """Content of the card.json of a checkpoint or candidate."""

@@ -92,15 +92,13 @@ class Primitives(Protocol):
 
     # Training
 
-    def label_objective(self, network: Network, dataset: Any, params: Any, samples: int | None = None) -> Objective:
-        """Training on labels alone, repeated to so many samples an epoch, or each labelled sample once."""
+    def label_objective(self, network: Network, dataset: Any, params: Any) -> Objective:
+        """Training on the labelled samples alone."""
 
     def distillation_objective(
         self, network: Network, dataset: Any, params: Any, cache: Cache[Any], teachers: Sequence[Path]
     ) -> Objective:
         """Training by `distill.method`, which is not none: on labels where there are any, and on the teachers.
-
-        An epoch has as many samples as train and unlabelled have together.
 
         Args:
             teachers: folders of their checkpoints, in the order of params.yaml.
@@ -122,7 +120,7 @@ class Primitives(Protocol):
         params: Any,
         folder: Path,
         *,
-        epochs: int,
+        steps: int,
         seed: int,
         prior: PriorTraining,
     ) -> Metrics:
@@ -132,11 +130,12 @@ class Primitives(Protocol):
 
         Args:
             objective: of `label_objective` or `distillation_objective`.
-            dataset: its val split is measured at the end, and after every epoch with `training.patience`.
-            epochs: of the objective's samples.
-            prior: trainings of the same stage before this one, whose epochs count on.
+            dataset: its val split is measured at the end, and every `training.val_interval` steps with
+                `training.patience`.
+            steps: updates by the optimizer, each with `training.batch` samples; fewer where patience ends it.
+            prior: trainings of the same stage before this one, whose steps count on.
         Returns:
-            val_<measure>, train_<loss>, images (of an epoch), epochs, steps.
+            val_<measure>, train_<loss>, images (number of samples), steps; with patience best_step, still_improving.
         Raises:
             ConfigurationError: the training diverged, or the distillation loss stays at zero.
         """
@@ -248,9 +247,9 @@ class Primitives(Protocol):
     ) -> None:
         """Quantization-aware training: write a checkpoint whose weights survive INT8 into `folder`.
 
-        Called only where `quantize.qat_epochs` asks for it.
+        Called only where `quantize.qat_steps` asks for it.
         """
-        raise ConfigurationError(f"quantize.qat_epochs: {self.name} has no quantization-aware training")
+        raise ConfigurationError(f"quantize.qat_steps: {self.name} has no quantization-aware training")
 
     # Measuring
 

@@ -45,7 +45,7 @@ class TorchTask(Task):
         params: Any,
         folder: Path,
         *,
-        epochs: int,
+        steps: int,
         seed: int,
         prior: PriorTraining,
     ) -> Metrics:
@@ -56,7 +56,7 @@ class TorchTask(Task):
             module,
             objective,
             folder,
-            epochs=epochs,
+            steps=steps,
             training=params.training,
             seed=seed,
             measure=self.measure_in_training(network, dataset, params),

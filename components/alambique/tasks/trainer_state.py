@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import torch
 
 from alambique.files import write_bytes
-from alambique.tasks.curves import Row
+from alambique.tasks.curves import STEP, Row
 
 INTERVAL = 10.0
-"""Least seconds between two states: epochs may be shorter than writing one takes."""
+"""Least seconds between two states: intervals may be shorter than writing one takes."""
 
 State = dict[str, Any]
 
@@ -32,13 +32,18 @@ class PriorTraining(NamedTuple):
 
     Attributes:
         stage: fingerprint of the stage's work; empty where no training came before.
-        curves: epochs of the earlier trainings.
+        curves: rows of the earlier trainings.
         initial_state: what the stage needs to start the present training again; tensors and plain values only.
     """
 
     stage: str = ""
     curves: list[Row] = []  # noqa: RUF012  never changed
     initial_state: State = {}  # noqa: RUF012
+
+    @property
+    def steps(self) -> int:
+        """Steps of the earlier trainings whose curves are kept."""
+        return int(self.curves[-1][STEP]) if self.curves else 0
 
 
 NO_PRIOR = PriorTraining()

@@ -67,11 +67,11 @@ class ArtifactFactory:
         folder = self.scratch / "recovered" / student / str(ratio)
         if not folder.exists():
             folder.mkdir(parents=True)
-            epochs = self.params.budget.epochs
-            logger.info("training %s with %.0f %% pruned, epochs: %d", student, 100 * ratio, epochs)
+            steps = self.params.budget.steps
+            logger.info("training %s with %.0f %% pruned for %d steps", student, 100 * ratio, steps)
             with _without_curve_and_state():
                 network = self.pruned(student, ratio)
-                recover(network, self.project, self.task, self.params, self.dataset, folder, epochs, NO_PRIOR)
+                recover(network, self.project, self.task, self.params, self.dataset, folder, steps, NO_PRIOR)
             self.write_card(folder, student)
         return folder
 

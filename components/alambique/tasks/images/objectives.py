@@ -29,12 +29,12 @@ BATCH = 64
 
 
 class ViewDataset:
-    """An epoch's samples: some images, each in one of its views.
+    """Some images, each in one of its views.
 
     Args:
         views: of all images.
         labels: class index of each image, `UNLABELLED` where there is none.
-        samples: index of the image and number of the view, for each sample.
+        number: of the view.
         cache: soft labels by the image's name; None: there is no teacher.
     """
 
@@ -42,22 +42,21 @@ class ViewDataset:
         self,
         views: Views,
         labels: list[int],
-        samples: list[tuple[int, int]],
+        number: int,
         cache: Mapping[str, ClassLabels] | None = None,
     ) -> None:
-        self.views, self.labels, self.samples, self.cache = views, labels, samples, cache
+        self.views, self.labels, self.number, self.cache = views, labels, number, cache
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.views)
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Pixels; labels of the image and of the one mixed in; the image's own share; the teachers' targets.
 
         Raises:
             IntegrityError: the teachers were given another view.
         """
-        index, number = self.samples[position]
-        view = self.views.view(index, number)
+        view = self.views.view(index, self.number)
         sample = {
             "image": np.ascontiguousarray(view.pixels.transpose(2, 0, 1)),
             "label": self.labels[index],
@@ -66,24 +65,22 @@ class ViewDataset:
         }
         if self.cache is None:
             return sample
-        return sample | view_targets(self.cache, self.views.names[index], number, view.checksum)
+        return sample | view_targets(self.cache, self.views.names[index], self.number, view.checksum)
 
 
-def by_labels(dataset: Dataset, image_size: int, augment: Augment, samples: int) -> TrainingObjective:
-    """The labelled images alone, over and over, each time in another view of `image_size` pixels."""
+def by_labels(dataset: Dataset, image_size: int, augment: Augment) -> TrainingObjective:
+    """The labelled images alone, in every epoch in another view of `image_size` pixels."""
     images = dataset.images("train")
     views = Views(images, [dataset.inside(image) for image in images], image_size, augment)
     labels = [dataset.label(image) for image in images]
-    rounds = -(-samples // len(images))
 
     def epoch_dataset(epoch: int) -> ViewDataset:
-        order = [(number % len(images), epoch * rounds + number // len(images)) for number in range(samples)]
-        return ViewDataset(views, labels, order)
+        return ViewDataset(views, labels, epoch)
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {"cross_entropy": cross_entropy(model(scaled(batch)), batch)}
 
-    return TrainingObjective(epoch_dataset, collate, loss, _identity("label", dataset, samples, image_size, augment))
+    return TrainingObjective(epoch_dataset, collate, loss, _identity("label", dataset, image_size, augment))
 
 
 def by_soft_labels(
@@ -95,7 +92,7 @@ def by_soft_labels(
     labels = [dataset.label(image) for image in labelled] + [UNLABELLED] * (len(views) - len(labelled))
 
     def epoch_dataset(epoch: int) -> ViewDataset:
-        return ViewDataset(views, labels, [(index, epoch % recipe.views) for index in range(len(views))], cache)
+        return ViewDataset(views, labels, epoch % recipe.views, cache)
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return distillation_loss(model(scaled(batch)), batch, distill, cross_entropy)

@@ -97,12 +97,8 @@ class Classify(ClassifierTask):
 
     # Training
 
-    def label_objective(
-        self, network: ClassifierNetwork, dataset: Dataset, params: Params, samples: int | None = None
-    ) -> TrainingObjective:
-        return images.objectives.by_labels(
-            dataset, params.input_size, params.training.augment, samples or dataset.size("train")
-        )
+    def label_objective(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> TrainingObjective:
+        return images.objectives.by_labels(dataset, params.input_size, params.training.augment)
 
     def distillation_objective(
         self,

@@ -139,10 +139,8 @@ class CausalText(TransformersTask):
 
     # Training
 
-    def label_objective(
-        self, network: Network, dataset: Texts, params: Params, samples: int | None = None
-    ) -> TrainingObjective:
-        """The texts themselves, which are their own labels: an epoch has every one once, whatever `samples` says."""
+    def label_objective(self, network: Network, dataset: Texts, params: Params) -> TrainingObjective:
+        """The texts themselves, which are their own labels."""
         return transformers.objectives.by_text(dataset, network.tokenizer, params.input_size)
 
     def distillation_objective(

@@ -88,28 +88,22 @@ def measure_in_training(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_
     return measure
 
 
-def by_labels(
-    dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int, samples: int | None = None
-) -> TrainingObjective:
-    """The labelled texts alone, over and over; without a number of `samples`, each once an epoch.
+def by_labels(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> TrainingObjective:
+    """The labelled texts alone.
 
     Raises:
         DataError: train is empty, or one of its texts has no label.
     """
     texts = encoding.encode_labelled(dataset, "train", tokenizer, max_tokens)
-    count = samples or len(texts)
-
-    def epoch_dataset(epoch: int) -> list[Encoded]:
-        return [texts[(epoch * count + place) % len(texts)] for place in range(count)]
 
     def loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return {"cross_entropy": cross_entropy(class_logits(model, batch["ids"], batch["mask"]), batch)}
 
     return TrainingObjective(
-        epoch_dataset,
+        lambda _: texts,
         partial(encoding.collate, pad=tokenizer.pad_token_id),
         loss,
-        _identity("label", dataset, tokenizer, max_tokens, count),
+        _identity("label", dataset, tokenizer, max_tokens),
     )
 
 
@@ -121,7 +115,7 @@ def by_soft_labels(
     recipe: ClassRecipe,
     how: Distill,
 ) -> TrainingObjective:
-    """All texts, each once an epoch, with the teachers' distributions, and labels where there are any.
+    """All texts, with the teachers' distributions, and labels where there are any.
 
     Raises:
         IntegrityError: the cache lacks a text, or was made from another one.

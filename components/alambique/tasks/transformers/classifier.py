@@ -111,10 +111,8 @@ class TextClassify(TransformersTask, ClassifierTask):
 
     # Training
 
-    def label_objective(
-        self, network: Network, dataset: Texts, params: Params, samples: int | None = None
-    ) -> TrainingObjective:
-        return transformers.class_objectives.by_labels(dataset, network.tokenizer, params.input_size, samples)
+    def label_objective(self, network: Network, dataset: Texts, params: Params) -> TrainingObjective:
+        return transformers.class_objectives.by_labels(dataset, network.tokenizer, params.input_size)
 
     def distillation_objective(
         self,
@@ -130,9 +128,9 @@ class TextClassify(TransformersTask, ClassifierTask):
         )
 
     def pretrain(self, network: Network, dataset: Texts, teacher: Teacher, params: Params) -> PriorTraining:
-        if not teacher.pretrain:
+        if not teacher.pretrain_steps:
             return super().pretrain(network, dataset, teacher, params)
-        return transformers.pretraining.pretrain(network, dataset, params, teacher.pretrain)
+        return transformers.pretraining.pretrain(network, dataset, params, teacher.pretrain_steps)
 
     def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
         return transformers.class_objectives.measure_in_training(dataset, network.tokenizer, params.input_size)

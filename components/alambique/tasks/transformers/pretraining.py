@@ -30,7 +30,7 @@ IGNORED = -100
 """In place of a token that is not to be predicted."""
 
 
-def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> PriorTraining:
+def pretrain(network: Network, dataset: Texts, params: Params, steps: int) -> PriorTraining:
     """Train the encoder of a classifier, in place, on the texts of train and unlabelled.
 
     Returns:
@@ -46,7 +46,7 @@ def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> P
         lambda model, batch: {"masked_tokens": _loss(model, batch)},
         f"masked tokens {list(digests(dataset).values())} {len(tokenizer)}",
     )
-    stage = hashlib.sha256(repr((objective.identity, epochs, params.training, params.seed)).encode()).hexdigest()
+    stage = hashlib.sha256(repr((objective.identity, steps, params.training, params.seed)).encode()).hexdigest()
     if (file := state_file()) and (prior := trainer_state.read_prior(file, stage)):
         model.load_state_dict(prior.initial_state)
         return prior
@@ -55,7 +55,7 @@ def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> P
             _with_token_head(model, tokenizer, params.seed),
             objective,
             Path(scratch),
-            epochs=epochs,
+            steps=steps,
             training=params.training.model_copy(update={"patience": None}),
             seed=params.seed,
             measure=_likelihood(encoded[: params.training.batch], tokenizer),
@@ -66,13 +66,15 @@ def pretrain(network: Network, dataset: Texts, params: Params, epochs: int) -> P
 def _with_token_head(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, seed: int) -> nn.Module:
     """The encoder of `model` itself, no copy, with a new head that predicts tokens."""
     if tokenizer.mask_token_id is None:
-        raise ConfigurationError("teacher.pretrain: the tokenizer of its weights has no mask token; make it 0")
+        raise ConfigurationError("teacher.pretrain_steps: the tokenizer of its weights has no mask token; make it 0")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             masked: Any = AutoModelForMaskedLM.from_config(model.config)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        raise ConfigurationError(f"teacher.pretrain: {type(model).__name__} cannot: {error}; make it 0") from error
+        raise ConfigurationError(
+            f"teacher.pretrain_steps: {type(model).__name__} cannot: {error}; make it 0"
+        ) from error
     setattr(masked, masked.base_model_prefix, model.base_model)
     masked.tie_weights()
     return masked  # type: ignore[no-any-return]

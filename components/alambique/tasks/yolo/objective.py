@@ -1,4 +1,4 @@
-"""What a training minimises: the samples of an epoch, and what of the teachers is matched beside their labels."""
+"""What a training minimises: on which samples, and what of the teachers is matched beside their labels."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Objective(NamedTuple):
     """What is trained on.
 
     Attributes:
-        samples: an epoch of them.
+        samples: each is drawn equally often.
         distillation: from which teachers, if any.
     """
 
@@ -75,23 +75,22 @@ class Objective(NamedTuple):
     distillation: DistillationConfig = NO_DISTILLATION
 
 
-def by_labels(dataset: YoloDataset, length: int | None = None) -> Objective:
-    """`length` samples (None: all once) of the labelled images: one without labels would pass for background."""
-    labelled = dataset.samples("train")
-    return Objective(labelled if length is None else samples.repeated(labelled, length))
+def by_labels(dataset: YoloDataset) -> Objective:
+    """The labelled images alone: one without labels would pass for background."""
+    return Objective(dataset.samples("train"))
 
 
 def by_teachers(
     dataset: YoloDataset, how: detect.Distill | heads.Distill, cache: Cache[Any], teachers: Sequence[Path]
 ) -> Objective:
-    """By `distill.method`; an epoch has as many images in every case.
+    """By `distill.method`; by features alone, of the labelled images.
 
     Args:
         teachers: folders of checkpoints; features are those of the first.
     Raises:
         IntegrityError: an image has no soft labels.
     """
-    objective = by_labels(dataset, dataset.size("train") + dataset.size("unlabelled"))
+    objective = by_labels(dataset)
     if isinstance(how, heads.Distill):
         if how.method in {"pseudo", "hybrid"}:
             objective = Objective(dataset.samples("train") + samples.pseudo_labelled(dataset, cache, how.min_score))

@@ -138,9 +138,9 @@ def train(
     runtime: str,
     folder: Path,
 ) -> None:
-    """Fine-tune a pruned student for `quantize.qat_epochs`, computing as in INT8, and write the plain network.
+    """Fine-tune a pruned student for `quantize.qat_steps` steps, computing as in INT8, and write the plain network.
 
-    Without mosaic, as the last epochs of every training are. One that was killed goes on from its last state, as every
+    Without mosaic, as the end of every training is. One that was killed goes on from its last state, as every
     training does: the ranges are tensors of the network, so that a state holds them, and tells this training from one
     without them.
 
@@ -158,7 +158,7 @@ def train(
         objective,
         folder,
         image_size=params.input_size,
-        epochs=params.quantize.qat_epochs,
+        steps=params.quantize.qat_steps,
         training=gentle,
         seed=params.seed,
         prior=NO_PRIOR,

@@ -3,8 +3,7 @@ images without labels, as their teacher sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle, islice
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,6 @@ SAME_BOX = 0.5
 
 VISIBLE = 0.5
 """Visibility from which a teacher's keypoint counts as visible."""
-
-
-def repeated(samples: Sequence[Sample], length: int) -> list[Sample]:
-    """The samples over and over, up to `length`: as many steps an epoch as another training has."""
-    return list(islice(cycle(samples), length))
 
 
 def with_teacher_targets(

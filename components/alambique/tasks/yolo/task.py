@@ -102,10 +102,8 @@ class Yolo(Task):
 
     # Training
 
-    def label_objective(
-        self, network: Network, dataset: YoloDataset, params: Any, samples: int | None = None
-    ) -> Objective:
-        return yolo.objective.by_labels(dataset, samples)
+    def label_objective(self, network: Network, dataset: YoloDataset, params: Any) -> Objective:
+        return yolo.objective.by_labels(dataset)
 
     def distillation_objective(
         self, network: Network, dataset: YoloDataset, params: Any, cache: Cache[Any], teachers: Sequence[Path]
@@ -120,7 +118,7 @@ class Yolo(Task):
         params: Any,
         folder: Path,
         *,
-        epochs: int,
+        steps: int,
         seed: int,
         prior: PriorTraining,
     ) -> Metrics:
@@ -130,7 +128,7 @@ class Yolo(Task):
             objective,
             folder,
             image_size=params.input_size,
-            epochs=epochs,
+            steps=steps,
             training=params.training,
             seed=seed,
             prior=prior,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import tempfile
 import time
 from copy import copy, deepcopy
@@ -18,24 +19,32 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from ultralytics.data import build_dataloader
+from ultralytics.data.build import InfiniteDataLoader, seed_worker
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import RANK
+from ultralytics.utils import RANK, WORLD_SIZE
 
 from alambique.config.detect import Training
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.layout import CURVES, WEIGHTS
-from alambique.process import events
 from alambique.process.resume_dir import state_file
 from alambique.tasks import curves
+from alambique.tasks.intervals import Intervals, IntervalSampler
 from alambique.tasks.trainer_state import INTERVAL, NO_PRIOR, PriorTraining, StateFile
 from alambique.tasks.yolo import distributed, network, trainer_state, upstream
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.distillation_loss import DISTILLATION_LOSSES, PROGRESS, TEACHER, WEIGHT
 from alambique.tasks.yolo.network import HEADS
 from alambique.tasks.yolo.objective import Objective, bare_student
-from alambique.tasks.yolo.sample_dataset import open_samples
+from alambique.tasks.yolo.sample_dataset import SampleDataset, open_samples
+
+WARMUP = 0.1
+LONGEST_WARMUP = 1000
+"""Share of the training, and steps at most, over which the learning rate rises."""
+WITHOUT_MOSAIC = 1 / 3
+LONGEST_WITHOUT_MOSAIC = 1000
+"""Share of the training, and steps at most, for which mosaic is off at its end."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +57,7 @@ def train(
     target: Path,
     *,
     image_size: int,
-    epochs: int,
+    steps: int,
     training: Training,
     seed: int,
     state_interval: float = INTERVAL,
@@ -60,28 +69,30 @@ def train(
 
     Args:
         model: keeps the layers it has; trained in place, unless several GPUs train copies of it.
-        dataset: its val split is measured at the end; after every epoch with `training.patience`, and then the average
-            of the best epoch is written.
-        objective: an epoch's samples, and what of the teachers is matched.
+        dataset: its val split is measured at the end; after every interval with `training.patience`, and then the
+            average that was best is written.
+        objective: the samples, and what of the teachers is matched.
         target: an existing folder.
         image_size: side of the input, pixels.
-        epochs, training, seed: as in params.yaml.
+        steps, training, seed: as in params.yaml.
         state_interval: least seconds between two states that are left in $ALAMBIQUE_RESUME.
-        prior: trainings of the same stage before it, whose epochs count on.
+        prior: trainings of the same stage before it, whose steps count on.
     Returns:
-        val_precision, val_recall, val_map50, val_map50_95 of what is kept; train_<loss> of the last epoch; images (of
-        an epoch), epochs, steps.
+        val_precision, val_recall, val_map50, val_map50_95 of what is kept; train_<loss> of the last interval; images
+        (number of samples); steps; what `Intervals.outcome` says.
     Raises:
         ConfigurationError: the training diverged, or the distillation loss stays at zero.
     """
     before = network.parameters(model)
-    settings = _settings(model, image_size, epochs, training, seed)
+    intervals = Intervals.of(steps, training)
+    settings = _settings(model, image_size, intervals, training, seed)
     states = None
     if file := state_file():
-        training_id = trainer_state.fingerprint(model, objective, dataset.root / "images", settings)
+        known = {**settings, "steps": intervals.steps}
+        training_id = trainer_state.fingerprint(model, objective, dataset.root / "images", known)
         states = StateFile(file, training_id, state_interval, prior)
     with tempfile.TemporaryDirectory() as scratch, upstream.quiet():
-        trainer = SampleTrainer(model, dataset, objective, {**settings, "save_dir": scratch}, states, prior)
+        trainer = SampleTrainer(model, dataset, objective, intervals, {**settings, "save_dir": scratch}, states, prior)
         trainer.train()
     trained = bare_student(trainer.ema.ema)
     if network.parameters(trained) != before:
@@ -92,27 +103,29 @@ def train(
     return trainer.summary()
 
 
-def _settings(model: DetectionModel, image_size: int, epochs: int, training: Training, seed: int) -> dict[str, Any]:
-    """Upstream's settings; those not named here stay as upstream has them."""
+def _settings(
+    model: DetectionModel, image_size: int, intervals: Intervals, training: Training, seed: int
+) -> dict[str, Any]:
+    """Upstream's settings, whose epochs are intervals here; those not named here stay as upstream has them."""
     return {
         "task": model.task,
         "imgsz": image_size,
-        "epochs": epochs,
+        "epochs": intervals.number,
         "batch": training.batch,
         "nbs": training.batch,  # a step per batch, not per 64 images
         "optimizer": training.optimizer,
         "lr0": training.learning_rate,
-        "warmup_epochs": min(3.0, epochs / 10),
+        "warmup_epochs": intervals.fraction(WARMUP, LONGEST_WARMUP),
         "warmup_bias_lr": 0.0,
         "mosaic": training.mosaic,
         "fliplr": training.flip,
-        "close_mosaic": min(10, epochs // 3),
+        "close_mosaic": round(intervals.fraction(WITHOUT_MOSAIC, LONGEST_WITHOUT_MOSAIC)),
         "workers": training.workers,
         "seed": seed,
         "amp": "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else False,
         "nms": False if network.has_one_to_one(model) else None,  # measure the head that is exported
         "val": training.patience is not None,
-        "patience": training.patience or 0,
+        "patience": intervals.patience or 0,
         "plots": False,
         "model": "given.pt",  # never opened
     }
@@ -123,8 +136,9 @@ class SampleTrainer(distributed.ParallelTrainer):
 
     Attributes:
         head: what the network's head is.
-        curves: losses and learning rate of each epoch, and val's accuracy where it is measured each time.
-        best_average: the moving average's weights and val's metrics of the best epoch, where epochs are compared.
+        intervals: what upstream takes for epochs.
+        curves: losses and learning rate of each interval, and val's accuracy where it is measured each time.
+        best_average: the moving average's weights and val's metrics where val was best, if it is measured each time.
     """
 
     def __init__(
@@ -132,6 +146,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         model: DetectionModel,
         dataset: YoloDataset,
         objective: Objective,
+        intervals: Intervals,
         settings: dict[str, Any],
         states: StateFile | None = None,
         prior: PriorTraining = NO_PRIOR,
@@ -141,7 +156,7 @@ class SampleTrainer(distributed.ParallelTrainer):
         self.samples = {"train": objective.samples, "val": dataset.samples("val")}
         self.distillation = objective.distillation
         self.states = states
-        self.before = prior.curves
+        self.intervals, self.prior = intervals, prior
         self.curves: list[curves.Row] = []
         self.best_average: dict[str, Any] | None = None
         super().__init__(overrides={**settings, **self.distillation.settings()})
@@ -164,8 +179,31 @@ class SampleTrainer(distributed.ParallelTrainer):
         augment = mode == "train"
         settings = {"imgsz": self.args.imgsz, "batch_size": batch_size, "augment": augment, "hyp": self.args}
         dataset = open_samples(self.samples[mode], self.dataset, **settings)
+        if augment:
+            return self._endless(dataset, batch_size, max(rank, 0))
         loader: DataLoader[Any] = build_dataloader(
-            dataset, batch_size, self.args.workers, shuffle=augment, rank=rank, device=self.device
+            dataset, batch_size, self.args.workers, shuffle=False, rank=rank, device=self.device
+        )
+        return loader
+
+    def _endless(self, dataset: SampleDataset, batch_size: int, rank: int) -> DataLoader[Any]:
+        """Upstream's loader, by intervals; its `build_dataloader` takes no sampler.
+
+        Upstream may halve the batch for want of memory, and then makes a step of two: an interval keeps its samples.
+        """
+        sampler = IntervalSampler(len(dataset), self.intervals.steps * self.args.nbs, self.args.seed, rank, WORLD_SIZE)
+        on_gpu = self.device.type == "cuda"
+        workers = min(self.args.workers, (os.cpu_count() or 1) // max(torch.cuda.device_count(), 1))
+        loader: DataLoader[Any] = InfiniteDataLoader(
+            dataset=dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=on_gpu,
+            collate_fn=dataset.collate_fn,
+            worker_init_fn=seed_worker,
+            generator=torch.Generator(),
         )
         return loader
 
@@ -177,9 +215,10 @@ class SampleTrainer(distributed.ParallelTrainer):
         if self.states and (state := self.states.read()):
             trainer_state.restore(self, state)
             if RANK in {-1, 0}:
-                log.info("resuming after epoch %d of %d, from %s", self.start_epoch, self.epochs, self.states.path)
-                for epoch, row in enumerate([*self.before, *self.curves]):
-                    events.emit(epoch, **row)  # subscribers of this try have not received them
+                done = self.start_epoch * self.intervals.steps
+                log.info("resuming after step %d of %d, from %s", done, self.intervals.ceiling, self.states.path)
+                for row in [*self.prior.curves, *self.curves]:
+                    curves.emit(row)  # subscribers of this try have not received them
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch = super().preprocess_batch(batch)
@@ -193,21 +232,24 @@ class SampleTrainer(distributed.ParallelTrainer):
     def run_callbacks(self, event: str) -> None:
         """Upstream's log to MLflow, DVC and its own platform, each with settings of its own: not one of them runs."""
         if event == "on_train_epoch_start":
-            self.epoch_started = time.monotonic()
-            trainer_state.seed_epoch(self)
+            self.interval_started = time.monotonic()
+            trainer_state.seed_interval(self)
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
-        """Called after each epoch: report it, and stop when distillation does nothing."""
-        row = {name: float(value) for name, value in self.tloss.items()} | {"learning_rate": self.lr["lr/pg0"]}
+        """Called after each interval: report it, and stop when distillation does nothing."""
+        steps, done = self.intervals.steps, (self.epoch + 1) * self.intervals.steps
+        row = {curves.STEP: self.prior.steps + done, **{name: float(value) for name, value in self.tloss.items()}}
+        row["learning_rate"] = self.lr["lr/pg0"]
         if self.args.val:
             row["map50_95"] = self.map50_95
         self.curves.append(row)
         curves.require_teacher(self.curves, DISTILLATION_LOSSES)
-        events.emit(len(self.before) + self.epoch, **row)
-        log.info("%s", curves.line(self.epochs, self.curves, time.monotonic() - self.epoch_started))
+        curves.emit(row)
+        seconds = (time.monotonic() - self.interval_started) / steps
+        log.info("%s", curves.line(done, self.intervals.ceiling, row, {"map50_95": "mAP50-95"}, seconds))
 
     def save_model(self) -> bool:
-        """Called last after each epoch: remember the best one, and now and then write the whole state.
+        """Called last after each interval: remember the best one, and now and then write the whole state.
 
         Not after the last: what is left to do then takes less time than a state. No checkpoint of upstream's, with its
         date and paths.
@@ -219,29 +261,29 @@ class SampleTrainer(distributed.ParallelTrainer):
         return False
 
     def final_eval(self) -> None:
-        """Called at the end: go back to the best epoch. The last one's measurement on val is not repeated."""
+        """Called at the end: go back to where val was best. The last measurement on val is not repeated."""
         if self.best_average and RANK in {-1, 0}:
             self.ema.ema.load_state_dict(self.best_average["ema"])
             self.metrics = self.best_average["metrics"]
-            best, epochs = self.stopper.best_epoch, len(self.curves)
-            log.info("epoch %d of %d was the best on val: mAP50-95 %.4f", best, epochs, self.map50_95)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Called after each epoch, on every rank, before `save_metrics`."""
+        """Called after each interval, on every rank, before `save_metrics`."""
         self.tloss = distributed.mean(self.tloss)
         if not all(math.isfinite(value) for value in (*self.tloss.values(), self.loss.detach())):
             losses = ", ".join(f"{name} {float(value):.4g}" for name, value in self.tloss.items())
-            raise ConfigurationError(f"training diverged in epoch {epoch + 1} ({losses}); lower training.learning_rate")
+            step = (epoch + 1) * self.intervals.steps
+            raise ConfigurationError(f"training diverged before step {step} ({losses}); lower training.learning_rate")
         return False
 
     def summary(self) -> Metrics:
-        """The last epoch's losses, on rank 0 the accuracy on val of what is kept, and how much was trained."""
+        """The last interval's losses, on rank 0 the accuracy on val of what is kept, and how the training ended."""
         names = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50_95": "mAP50-95"}
         keys = {name: f"metrics/{key}({self.head.metric})" for name, key in names.items()}
+        done, best = self.epoch + 1, self.stopper.best_epoch
         return {
             **{f"val_{name}": self.metrics[key] for name, key in keys.items() if self.metrics},
             **{f"train_{name}": float(value) for name, value in self.tloss.items()},
             "images": len(self.samples["train"]),
-            "epochs": len(self.before) + self.epoch + 1,
-            "steps": len(self.train_loader) * (len(self.before) + self.epoch + 1),
+            "steps": self.prior.steps + done * self.intervals.steps,
+            **(self.intervals.outcome(done, best, self.prior.steps) if RANK in {-1, 0} else {}),
         }

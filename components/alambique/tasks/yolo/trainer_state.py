@@ -1,7 +1,7 @@
-"""The full state of a training between two epochs, kept in a file, so that a killed training goes on and ends the same.
+"""The full state of a training between two intervals, kept in a file, so that a killed one goes on and ends the same.
 
-What is random in an epoch is drawn from the seed and the epoch's number (see `seed_epoch`), so that no generator's
-state need be kept. `alambique.tasks.trainer_state` keeps the file.
+What is random in an interval is drawn from the seed and its number (see `seed_interval`), so that no generator's state
+need be kept. `alambique.tasks.trainer_state` keeps the file. What upstream calls an epoch is an interval here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.loss import E2ELoss
 from ultralytics.utils.torch_utils import unwrap_model
 
+from alambique.tasks.intervals import drawn_seed
 from alambique.tasks.trainer_state import State
 from alambique.tasks.yolo.objective import Objective
 
@@ -32,7 +33,7 @@ def fingerprint(model: nn.Module, objective: Objective, images: Path, settings: 
         model: with its first weights.
         objective: of an image's content only the size enters.
         images: the folder that the samples' images are told apart in: another workspace is another path.
-        settings: upstream's, seed and epochs included, without paths.
+        settings: upstream's, seed and length included, without paths.
     """
     signals = objective.distillation.identity()
     known = (torch.__version__, ultralytics.__version__, sorted(settings.items()), signals)
@@ -47,24 +48,24 @@ def fingerprint(model: nn.Module, objective: Objective, images: Path, settings: 
     return digest.hexdigest()
 
 
-def seed_epoch(trainer: DetectionTrainer) -> None:
-    """Make what is random in the coming epoch depend on seed, epoch and rank alone.
+def seed_interval(trainer: DetectionTrainer) -> None:
+    """Make what is random in the coming interval depend on seed, interval and rank alone.
 
-    Augmentation draws from the generators of Python and NumPy, the order of the samples from the loader's.
+    Augmentation draws from the generators of Python and NumPy, or from those of the loader's workers.
     """
-    (drawn,) = np.random.SeedSequence((trainer.args.seed, trainer.epoch, RANK + 1)).generate_state(1)
-    number = int(drawn)
+    number = drawn_seed(trainer.args.seed, trainer.epoch, RANK + 1)
     random.seed(number)
     np.random.seed(number)
     torch.manual_seed(number)
     loader = trainer.train_loader
     loader.generator.manual_seed(number)
-    if not loader.num_workers:  # workers draw ahead of the epoch, so theirs cannot be begun anew without a loss
+    loader.sampler.set_epoch(trainer.epoch)
+    if not loader.num_workers:  # workers are ahead of the interval, and go on: starting them anew would lose their work
         loader.reset()
 
 
 def capture(trainer: DetectionTrainer) -> State:
-    """The state of a training after an epoch; its tensors are the training's own."""
+    """The state of a training after an interval; its tensors are the training's own."""
     return {
         "curves": trainer.curves,
         "model": unwrap_model(trainer.model).state_dict(),
@@ -90,7 +91,7 @@ def restore(trainer: DetectionTrainer, state: State) -> None:
     trainer.scheduler.last_epoch = done - 1  # the loop steps it first
     if isinstance(model.criterion, E2ELoss):
         for _ in range(done):
-            model.criterion.update()  # a schedule by epochs
+            model.criterion.update()  # a schedule by intervals
     trainer.stopper.best_fitness, trainer.stopper.best_epoch = state["best_fitness"], state["best_epoch"]
     trainer.curves, trainer.best_average = state["curves"], state["best_average"]
     for index in state["mosaic_partners"]:

@@ -50,7 +50,7 @@ def params(data: YoloDataset) -> Heads:
             "runtimes": ["onnx", "openvino", "torchscript"],
             "networks": {"pico": NETWORK},
             "teachers": ["main"],
-            "teacher": {"main": {"network": NETWORK, "epochs": 1}},
+            "teacher": {"main": {"network": NETWORK, "steps": 6}},
             "training": {"batch": 4, "learning_rate": 0.005},
         },
         "params.yaml",

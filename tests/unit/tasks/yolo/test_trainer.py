@@ -33,7 +33,7 @@ def run(
     target: Path, data: YoloDataset, objective: Objective, model: nn.Module | None = None, **changes: object
 ) -> Metrics:
     target.mkdir(exist_ok=True)
-    given = {"image_size": 64, "epochs": 1, "training": params().training, "seed": 0, **changes}
+    given = {"image_size": 64, "steps": 3, "training": params().training, "seed": 0, **changes}
     return trainer.train(model or network.build(NETWORK, CLASSES, 0), data, objective, target, **given)  # type: ignore[arg-type]
 
 
@@ -77,56 +77,62 @@ def test_a_network_is_trained_with_the_layers_it_has(tmp_path: Path, data: YoloD
     assert network.parameters(network.load(tmp_path / "weights.pt")) == fewer
 
 
-def test_losses_are_kept_and_emitted_every_epoch(
+def test_losses_are_kept_and_emitted_every_interval(
     tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
-    metrics = run(tmp_path, data, with_teacher(data, distillation=SOFT), epochs=2)
+    metrics = run(tmp_path, data, with_teacher(data, distillation=SOFT), steps=6)
     with (tmp_path / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [row["step"] for row in rows] == ["3", "6"]
     events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert [event["metrics"] for event in events] == [
-        {name: float(value) for name, value in row.items() if name != "epoch"} for row in rows
+        {name: float(value) for name, value in row.items() if name != "step"} for row in rows
     ]
+    assert [event["step"] for event in events] == [3, 6]
     assert set(events[0]["metrics"]) == {"box_loss", "cls_loss", "l1_loss", "kd_loss", "learning_rate"}
     assert metrics["train_kd_loss"] == float(rows[-1]["kd_loss"]) > 0
-    assert metrics["steps"] == 2 * 3  # 24 images in batches of 8
+    assert (metrics["images"], metrics["steps"]) == (24, 6)
+    assert "best_step" not in metrics
 
 
 def test_training_that_diverges_says_so(tmp_path: Path, data: YoloDataset) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     with torch.no_grad():
         model.model[0].conv.weight.fill_(torch.inf)
-    with pytest.raises(ConfigurationError, match=r"diverged in epoch 1 .* lower training\.learning_rate"):
+    with pytest.raises(ConfigurationError, match=r"diverged before step 3 .* lower training\.learning_rate"):
         run(tmp_path, data, by_labels(data), model)
 
 
 def test_distillation_without_any_teacher_says_so(tmp_path: Path, data: YoloDataset) -> None:
-    with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
+    with pytest.raises(ConfigurationError, match="nothing before step 3 had a teacher"):
         run(tmp_path, data, with_teacher(data, np.nan, SOFT))
 
 
-def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better(
+def test_the_best_weights_are_kept_and_training_stops_when_none_are_better(
     tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    patient = params().training.model_copy(update={"patience": 2, "mosaic": 0.0})
+    patient = params().training.model_copy(update={"patience": 6, "mosaic": 0.0})
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.3, 0.9))
-    metrics = run(tmp_path / "stopped", data, by_labels(data), epochs=5, training=patient)
-    assert (metrics["epochs"], metrics["steps"], metrics["val_map50_95"]) == (4, 4 * 3, 0.3)
+    metrics = run(tmp_path / "stopped", data, by_labels(data), steps=15, training=patient)
+    assert (metrics["steps"], metrics["best_step"], metrics["val_map50_95"]) == (12, 6, 0.3)
+    assert metrics["still_improving"] is False
     with (tmp_path / "stopped/curves.csv").open() as file:
         assert [row["map50_95"] for row in csv.DictReader(file)] == ["0.1", "0.3", "0.2", "0.3"]
-    assert said[-1] == "epoch 2 of 4 was the best on val: mAP50-95 0.3000"
+    assert said[-1] == "stopped after 12 of 15 steps: no better on val for 6 steps (best after 6)"
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.4, 0.2))
-    run(tmp_path / "other", data, by_labels(data), epochs=5, training=patient)
+    metrics = run(tmp_path / "other", data, by_labels(data), steps=15, training=patient)
+    assert (metrics["steps"], metrics["best_step"], metrics["still_improving"]) == (15, 12, True)
+    improving = "reached its ceiling of 15 steps while val was still improving (best after 12)"
+    assert said[-1].startswith(improving)
     assert sha256(tmp_path / "other/weights.pt") != sha256(tmp_path / "stopped/weights.pt")
 
 
-def test_an_epoch_is_one_line_of_the_log(
+def test_an_interval_is_one_line_of_the_log(
     tmp_path: Path, data: YoloDataset, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = network.build(NETWORK, CLASSES, 0)
     capsys.readouterr()
-    run(tmp_path, data, by_labels(data), model, epochs=2)
-    assert [message.split(":")[0] for message in said] == ["epoch 1/2", "epoch 2/2"]
+    run(tmp_path, data, by_labels(data), model, steps=6)
+    assert [message.split(":")[0] for message in said] == ["step 3/6", "step 6/6"]
     assert capsys.readouterr().out == ""  # upstream's bars and banners

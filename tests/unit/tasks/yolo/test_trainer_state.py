@@ -27,15 +27,16 @@ from alambique.tasks.yolo.objective import DistillationConfig, Objective
 
 SOFT = DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.5))
 
-EPOCHS = 6
+IMAGES = 18
+"""Two more than mosaic's partners are drawn from where batches are of 2."""
+
+INTERVAL = 9
+INTERVALS = 6
 """The last two without mosaic."""
 
-IMAGES = 18
-"""Of an epoch: two more than mosaic's partners are drawn from where batches are of 2."""
-
-TRAINING = params().training.model_copy(update={"batch": 2})
-ONE_BATCH = TRAINING.model_copy(update={"batch": IMAGES})
-"""A step an epoch."""
+TRAINING = params().training.model_copy(update={"batch": 2, "val_interval": INTERVAL})
+ONE_BATCH = TRAINING.model_copy(update={"batch": IMAGES, "val_interval": 1})
+"""A step an interval."""
 
 
 def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
@@ -43,7 +44,7 @@ def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
     objective = with_teacher(data, distillation=changes.pop("distillation", SOFT))
     given = {
         "image_size": 64,
-        "epochs": EPOCHS,
+        "steps": INTERVALS * INTERVAL,
         "training": TRAINING,
         "seed": 0,
         "state_interval": 0.0,
@@ -54,7 +55,7 @@ def train(target: Path, data: YoloDataset, **changes: Any) -> Metrics:
 
 
 def train_until_killed(target: Path, root: Path, batch: int) -> None:
-    """Die before the given batch, counted over all epochs of this process."""
+    """Die before the given batch, counted over all intervals of this process."""
     seen = iter(range(batch))
 
     class Victim(trainer.SampleTrainer):
@@ -88,13 +89,13 @@ class InterruptedTraining(KeyboardInterrupt):
     pass
 
 
-def interrupt_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the next training once the state of an epoch is written."""
+def interrupt_after(interval: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the next training once the state of an interval is written."""
     write = StateFile.write
 
     def write_and_stop(self: StateFile, state: State) -> None:
         write(self, state)
-        if len(state["curves"]) == epoch:
+        if len(state["curves"]) == interval:
             monkeypatch.setattr(StateFile, "write", write)
             raise InterruptedTraining
 
@@ -111,11 +112,10 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
     moved = tmp_path / "moved"  # where the next try's dataset lies: a workspace of its own
     moved.symlink_to(scenes)
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
-    epoch = IMAGES // TRAINING.batch  # batches
     for root, batch in (
-        (scenes, 2 * epoch + 5),  # in the third epoch
-        (moved, 2 * epoch + 1),  # in the fifth, the first without mosaic
-        (scenes, epoch + 8),  # in the last
+        (scenes, 2 * INTERVAL + 5),  # in the third interval
+        (moved, 2 * INTERVAL + 1),  # in the fifth, the first without mosaic
+        (scenes, INTERVAL + 8),  # in the last
     ):
         victim = context.Process(target=train_until_killed, args=(tmp_path / "killed", root, batch))
         victim.start()
@@ -123,21 +123,21 @@ def test_a_training_killed_again_and_again_ends_like_an_uninterrupted_one(
         assert victim.exitcode == -signal.SIGKILL
     said.clear()
     train(tmp_path / "resumed", YoloDataset.load(moved))
-    assert f"resuming after epoch 5 of {EPOCHS}" in said[0]
+    assert f"resuming after step {5 * INTERVAL} of {INTERVALS * INTERVAL}" in said[0]
     assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "MuSGD"])  # the state of MuSGD holds all that of SGD does
-def test_a_resumed_epoch_ends_in_the_same_state_to_the_last_bit(
+def test_a_resumed_interval_ends_in_the_same_state_to_the_last_bit(
     tmp_path: Path, data: YoloDataset, kept: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One batch: what the moving average was before counts for little after many steps.
-    changes = {"training": ONE_BATCH.model_copy(update={"optimizer": optimizer, "patience": 6})}
+    changes = {"training": ONE_BATCH.model_copy(update={"optimizer": optimizer, "patience": 6}), "steps": 6}
     states = []
-    for epochs in ((3,), (2, 3)):
-        for epoch in epochs:
-            interrupt_after(epoch, monkeypatch)
+    for intervals in ((3,), (2, 3)):
+        for interval in intervals:
+            interrupt_after(interval, monkeypatch)
             with pytest.raises(InterruptedTraining):
                 train(tmp_path / "interrupted", data, **changes)
         states.append(torch.load(io.BytesIO((kept / "state.pt").read_bytes()[32:]), weights_only=True))
@@ -162,10 +162,11 @@ def assert_equal(one: Any, other: Any) -> None:
 def test_an_online_teacher_and_what_matches_its_features_go_on(
     tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside soft labels. The second epoch draws mosaic's partners, the last is without mosaic."""
+    """Beside soft labels. The second interval draws mosaic's partners, the last is without mosaic."""
     network.save(network.build(NETWORK, CLASSES, seed=5), tmp_path / "teacher.pt", image_size=64)
     signals = SOFT._replace(features=tmp_path / "teacher.pt", feature_weight=6.0)
-    changes = {"epochs": 3, "training": TRAINING.model_copy(update={"batch": 6}), "distillation": signals}
+    training = TRAINING.model_copy(update={"batch": 6, "val_interval": 3})
+    changes = {"steps": 9, "training": training, "distillation": signals}
     train(tmp_path / "whole", data, **changes)
     interrupt_after(1, monkeypatch)
     (kept / "state.pt").unlink()
@@ -182,9 +183,9 @@ def test_two_ranks_go_on_together(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     # Without mosaic: its partners are kept of the first rank only.
-    changes = {"training": TRAINING.model_copy(update={"batch": 8, "mosaic": 0.0}), "epochs": 3}
+    changes = {"training": TRAINING.model_copy(update={"batch": 8, "mosaic": 0.0, "val_interval": 3}), "steps": 9}
     distributed.run(partial(train, tmp_path / "whole", data, **changes), 2)
-    assert kept.exists()  # the state of the second epoch
+    assert kept.exists()  # the state of the second interval
     distributed.run(partial(train, tmp_path / "resumed", data, **changes), 2)
     assert sha256(tmp_path / "resumed/weights.pt") == sha256(tmp_path / "whole/weights.pt")
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
@@ -194,12 +195,12 @@ def test_an_early_stop_is_as_early_after_interruptions(
     tmp_path: Path, data: YoloDataset, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "SampleTrainer", with_accuracy(0.1, 0.3, 0.2, 0.25, 0.4))
-    changes = {"training": ONE_BATCH.model_copy(update={"patience": 2})}
+    changes = {"training": ONE_BATCH.model_copy(update={"patience": 2}), "steps": 6}
     whole = train(tmp_path / "whole", data, **changes)
-    assert (whole["epochs"], whole["val_map50_95"]) == (4, 0.3)
+    assert (whole["steps"], whole["best_step"], whole["val_map50_95"]) == (4, 2, 0.3)
     (kept / "state.pt").unlink()
-    for epoch in (1, 3):  # before the best epoch, and after it
-        interrupt_after(epoch, monkeypatch)
+    for interval in (1, 3):  # before the best one, and after it
+        interrupt_after(interval, monkeypatch)
         with pytest.raises(InterruptedTraining):
             train(tmp_path / "interrupted", data, **changes)
     assert train(tmp_path / "resumed", data, **changes) == whole
@@ -207,54 +208,55 @@ def test_an_early_stop_is_as_early_after_interruptions(
     assert curves(tmp_path / "resumed") == curves(tmp_path / "whole")
 
 
-TWO_EPOCHS: dict[str, Any] = {"epochs": 2, "training": ONE_BATCH}
+TWO_STEPS: dict[str, Any] = {"steps": 2, "training": ONE_BATCH}
 
 
 @pytest.fixture(scope="module")
-def first_epoch(data: YoloDataset, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The state of a training of two epochs between them."""
-    folder = tmp_path_factory.mktemp("first_epoch")
+def first_step(data: YoloDataset, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The state of a training of two steps between them."""
+    folder = tmp_path_factory.mktemp("first_step")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(RESUME_FOLDER, str(folder / "resume"))
         interrupt_after(1, patch)
         with pytest.raises(InterruptedTraining):
-            train(folder / "interrupted", data, **TWO_EPOCHS)
+            train(folder / "interrupted", data, **TWO_STEPS)
     return (folder / "resume/state.pt").read_bytes()
 
 
 @pytest.fixture
-def resumable(first_epoch: bytes, kept: Path) -> None:
+def resumable(first_step: bytes, kept: Path) -> None:
     """A state of that training is there."""
     kept.mkdir()
-    (kept / "state.pt").write_bytes(first_epoch)
+    (kept / "state.pt").write_bytes(first_step)
 
 
 @pytest.mark.usefixtures("resumable")
-def test_a_resumed_training_emits_all_its_epochs(
+def test_a_resumed_training_emits_all_its_curves(
     tmp_path: Path, data: YoloDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALAMBIQUE_EVENTS", str(tmp_path / "events"))
-    train(tmp_path / "resumed", data, **TWO_EPOCHS)
-    assert [json.loads(line)["step"] for line in (tmp_path / "events").read_text().splitlines()] == [0, 1]
+    train(tmp_path / "resumed", data, **TWO_STEPS)
+    assert [json.loads(line)["step"] for line in (tmp_path / "events").read_text().splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"seed": 1},
-        {"epochs": 3},
+        {"steps": 3},
+        {"steps": 4, "training": ONE_BATCH.model_copy(update={"val_interval": 2})},
         {"training": ONE_BATCH.model_copy(update={"learning_rate": 0.001})},
         {"distillation": DistillationConfig(partial(DistillationLoss, temperature=2.0, weight=0.25))},
     ],
-    ids=["seed", "epochs", "settings", "distillation"],
+    ids=["seed", "steps", "interval", "settings", "distillation"],
 )
 @pytest.mark.usefixtures("resumable")
 def test_the_state_of_another_training_is_left_alone(
     tmp_path: Path, data: YoloDataset, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     interrupt_after(1, monkeypatch)
-    with pytest.raises(InterruptedTraining):  # it writes the state of a first epoch again
-        train(tmp_path / "other", data, **{**TWO_EPOCHS, **change})
+    with pytest.raises(InterruptedTraining):  # it writes the state of a first interval again
+        train(tmp_path / "other", data, **{**TWO_STEPS, **change})
     assert "another training's" in warned[0]
 
 
