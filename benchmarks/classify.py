@@ -3,7 +3,7 @@
     python -m benchmarks.classify --data PATH --weights yolo26n.pt [--jobs N] [--quick]
 
 Cost, on a CPU: a YOLO26n classifier at 224 px, batch 16, on the demo's digits drawn at that size. In one process these
-take turns, in rounds that each begin with another of them, each a real training of an epoch of a few batches, counted
+take turns, in rounds that each begin with another of them, each a real training of a few steps, counted
 from the first step of the optimizer to the last:
 
 plain       from labels alone, as `control` does
@@ -58,25 +58,25 @@ class Scale(NamedTuple):
 
     Attributes:
         image_size: side of the input, pixels.
-        epochs: of students and controls.
-        teacher_epochs: where all labels are known; where a fifth is, `KEEP` times as many, which are as many steps.
-        share, recovery: of multiply-accumulates that pruning removes, and the epochs after it.
+        steps: of students and controls.
+        teacher_steps: however many labels are known.
+        share, recovery: of multiply-accumulates that pruning removes, and the steps after it.
         seeds: of students and controls.
         network: of the student.
         teacher: of the teacher.
     """
 
     image_size: int = 64
-    epochs: int = 60
-    teacher_epochs: int = 15
+    steps: int = 2220
+    teacher_steps: int = 555
     share: float = 0.4
-    recovery: int = 8
+    recovery: int = 296
     seeds: tuple[int, ...] = (0, 1, 2)
     network: tuple[float, float, int] = (0.5, 0.125, 512)
     teacher: str | tuple[float, float, int] = "n"
 
 
-QUICK = Scale(32, 1, 1, 0.33, 1, (0,), (0.34, 0.125, 256), (0.34, 0.125, 256))
+QUICK = Scale(32, 3, 3, 0.33, 3, (0,), (0.34, 0.125, 256), (0.34, 0.125, 256))
 
 
 def main(
@@ -100,7 +100,7 @@ def main(
         projects = [folder / name for name in SETTINGS]
         for project in projects:
             keep = SETTINGS[project.name]
-            changed = changes(keep, None if quick else weights, scale)
+            changed = changes(None if quick else weights, scale)
             stage_runs.lay_out(project, "classify", partial(split, source, keep=keep), changed)
         distillation_gain.do(projects, jobs)
         common.publish(
@@ -159,8 +159,8 @@ def split(source: Path, target: Path, keep: int) -> None:
                 link.symlink_to(image.resolve())
 
 
-def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
-    """What the setting's params.yaml has other than the defaults."""
+def changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
+    """What params.yaml of both settings has other than the defaults."""
     return {
         "input_size": scale.image_size,
         "seeds": list(scale.seeds),
@@ -170,12 +170,12 @@ def changes(keep: int, weights: Path | None, scale: Scale) -> dict[str, Any]:
             TEACHER: {
                 "weights": weights and str(weights.resolve()),
                 "network": {"scale": scale.teacher if isinstance(scale.teacher, str) else list(scale.teacher)},
-                "epochs": scale.teacher_epochs * keep,
+                "steps": scale.teacher_steps,
             }
         },
         "soft_labels": {"shards": [0]},
-        "distill": {"epochs": scale.epochs, "weight": 0.9},
-        "prune": {"epochs": scale.recovery, "ratio": scale.share},
+        "distill": {"steps": scale.steps, "weight": 0.9},
+        "prune": {"steps": scale.recovery, "ratio": scale.share},
         "validation": {"min_images_per_class": 0},
     }
 

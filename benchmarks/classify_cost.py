@@ -53,11 +53,11 @@ def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
     writer.write(folder / "cache" / "0", rows, recipe, 0, 1)
     cached = objectives.by_soft_labels(data, Cache.open(folder / "cache", recipe), recipe, distill)
     by_name = {
-        "plain": objectives.by_labels(data, SIZE, augment, len(views)),
+        "plain": objectives.by_labels(data, SIZE, augment),
         "cached": cached,
         "online": cached._replace(loss=partial(_online, teacher, distill), identity="online"),
     }
-    blocks: dict[str, Block] = {name: partial(_train, objective, data, batch) for name, objective in by_name.items()}
+    blocks: dict[str, Block] = {name: partial(_train, objective, data, batch, steps) for name, objective in by_name.items()}
     return {**blocks, "teacher": partial(forward, teacher, torch.rand(batch, 3, SIZE, SIZE))}
 
 
@@ -79,16 +79,16 @@ def _online(teacher: nn.Module, distill: Distill, model: nn.Module, batch: Batch
     return {"divergence": distill.weight * divergence, "cross_entropy": (1 - distill.weight) * cross_entropy}
 
 
-def _train(objective: TrainingObjective, data: Dataset, batch: int) -> float:
-    """Seconds per image of an epoch."""
+def _train(objective: TrainingObjective, data: Dataset, batch: int, steps: int) -> float:
+    """Seconds per image."""
     model = network.build(SMALL, data.classes, 0).model
     with tempfile.TemporaryDirectory() as target, step_times() as times:
         training_loop.train(
             model,
             objective,
             Path(target),
-            epochs=1,
-            training=Training(batch=batch),
+            steps=steps,
+            training=Training(batch=batch, val_interval=steps, patience=None),
             seed=0,
             measure=lambda _: {"top1": 0.0},
         )

@@ -1,6 +1,6 @@
 """Is distillation worth it? A small student from scratch, with and without a teacher, by what it finds on test.
 
-    python -m benchmarks.distill_quality --data PATH --weights yolo26n.pt [--jobs N] [--epochs N] [--quick]
+    python -m benchmarks.distill_quality --data PATH --weights yolo26n.pt [--jobs N] [--steps N] [--quick]
 
 The student is the 0.68 M-parameter `pico` of params.yaml at 224 px, trained with three seeds. Each setting is a
 project as `alambique init` makes it, with the defaults of params.yaml but for what is named here, and its stages are
@@ -22,7 +22,7 @@ entropy_at_labels  nats of the teacher's class distribution at a labelled box, f
                    the label does not; the logarithm of the number of classes would be all
 
 Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
-benchmarks/.runs and, after an interruption, not done again; a training goes on from its last epochs. Each of the N
+benchmarks/.runs and, after an interruption, not done again; a training goes on from its last interval. Each of the N
 jobs is a process with one thread: two of them finish sooner than one with two, and no figure depends on how many
 there are.
 """
@@ -114,22 +114,22 @@ class Scale:
 
     Attributes:
         image_size, teacher_size: side of the students' and the teachers' input, pixels.
-        epochs: of students and controls.
-        teacher_epochs: where all labels are known; where a fifth is, five times as many, which are as many steps.
+        steps: of students and controls.
+        teacher_steps: however many labels are known.
         seeds: of students and controls.
         soft_labels: more of this section of params.yaml.
     """
 
     image_size: int = 224
     teacher_size: int = 320
-    epochs: int = 100
-    teacher_epochs: int = 30
+    steps: int = 1300
+    teacher_steps: int = 390
     seeds: tuple[int, ...] = (0, 1, 2)
     soft_labels: tuple[tuple[str, Any], ...] = ()
 
 
-# A teacher of one epoch is sure of nothing: every box counts, or there would be none.
-QUICK = Scale(64, 64, 1, 1, (0,), (("min_score", 0.0),))
+# A teacher of two steps is sure of nothing: every box counts, or there would be none.
+QUICK = Scale(64, 64, 2, 2, (0,), (("min_score", 0.0),))
 
 
 def main(
@@ -137,7 +137,7 @@ def main(
     weights: Annotated[
         Path | None, typer.Option(help="What teachers begin with: a COCO checkpoint of YOLO26n.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Of students and controls alike.")] = Scale.epochs,
+    steps: Annotated[int, typer.Option(help="Of students and controls alike.")] = Scale.steps,
     jobs: Annotated[int, typer.Option(help="Trainings at a time, each with one thread.")] = 1,
     quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on the demo's scenes.")] = False,
 ) -> None:
@@ -148,7 +148,7 @@ def main(
             scale, folder = QUICK, Path(scratch)
             source = datasets.scenes(folder / "scenes", train=20, size=64)
         else:
-            scale = Scale(epochs=epochs)
+            scale = Scale(steps=steps)
             source, weights = given(data, weights, KEEP)
             digests = [source.digest(split) for split in ("train", "val", "test")]
             folder = common.state("distill_quality", data=digests, weights=sha256(weights), scale=scale)
@@ -157,7 +157,7 @@ def main(
         subjects += [(run.setting, _subject(run, seed)) for run in RUNS for seed in scale.seeds]
         figures = [_figures(folder, *subject) for subject in subjects]
         rows = [*(_gain(folder, id, scale.seeds) for id in GAINS), entropy_at_labels(folder / "full")]
-        common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, epochs=scale.epochs, runs=figures)
+        common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, steps=scale.steps, runs=figures)
 
 
 def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs: int) -> None:
@@ -208,7 +208,6 @@ def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
 
 def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, Any]:
     """What the setting's params.yaml has other than the defaults."""
-    epochs = scale.teacher_epochs * (KEEP if setting.labels == "few" else 1)
     source = "train" if setting.teacher == "tuned" else "fetch"
     return {
         "input_size": scale.image_size,
@@ -218,11 +217,11 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
                 "source": source,
                 "weights": weights and str(weights.resolve()),
                 "input_size": scale.teacher_size,
-                "epochs": epochs,
+                "steps": scale.teacher_steps,
             }
         },
         "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
-        "distill": {"epochs": scale.epochs, "method": setting.method},
+        "distill": {"steps": scale.steps, "method": setting.method},
         "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
     }
 

@@ -10,7 +10,7 @@ cached      the `distill` stage, from the cache
 builtin_S   Ultralytics' own `distill_model` with a YOLO26 of scale S, which runs at every batch; random weights do
 teacher_S   that teacher's forward pass alone
 
-A block is one of them once, as users run it: a real training by Ultralytics' loop, of one epoch of a few batches. A
+A block is one of them once, as users run it: a real training by Ultralytics' loop, of a few steps. A
 hook notes the time after every step of the optimizer. From the first step to the last there are whole iterations
 only, of loading and augmenting, forward pass, loss, backward pass, step and moving average; what a training does
 before and after is not counted. A row is a ratio within a round, its median and quartiles over the rounds.
@@ -95,7 +95,7 @@ def rows(measured: Sequence[Round]) -> list[Row]:
 
 
 def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
-    """A project with a teacher's soft labels, whose epoch has `steps` batches."""
+    """A project with a teacher's soft labels, whose trainings have `steps` steps."""
     project.mkdir()
     if data is None:
         datasets.scenes(project / DATA, batch * steps, SIZE)
@@ -107,9 +107,9 @@ def lay_out(project: Path, data: Path | None, batch: int, steps: int) -> Params:
         input_size=SIZE,
         students=[STUDENT],
         networks={STUDENT: Network(scale="n").model_dump()},
-        training={"batch": batch},
+        training={"batch": batch, "val_interval": steps, "patience": None},
         soft_labels={"shards": [0]},
-        distill={"epochs": 1},
+        distill={"steps": steps},
     )
     write_json(project / INPUTS / "students" / "index.json", {STUDENT: {"uri": None, "sha256": None, "file": None}})
     _know_everything(project, params)
@@ -153,7 +153,7 @@ def _train(task: Task, project: Path, params: Params, target: Path) -> None:
         objective = task.distillation_objective(model, dataset, params, cast("Any", {}), teachers)
     else:
         objective = distillation_objective(task, model, dataset, params, project)
-    task.train(model, objective, dataset, params, target, epochs=params.distill.epochs, seed=seed, prior=NO_PRIOR)
+    task.train(model, objective, dataset, params, target, steps=params.distill.steps, seed=seed, prior=NO_PRIOR)
 
 
 def _stage(work: Callable[[Path], object], batch: int) -> float:

@@ -77,18 +77,18 @@ class Scale:
         train, unseen: images to train on, and others.
         batch: images of one.
         batches: of each row.
-        epochs: of the training.
+        steps: of the training.
     """
 
     train: int
     unseen: int
     batch: int
     batches: int
-    epochs: int
+    steps: int
 
 
-FULL = Scale(train=480, unseen=1600, batch=200, batches=200, epochs=20)
-QUICK = Scale(train=48, unseen=180, batch=60, batches=20, epochs=1)
+FULL = Scale(train=480, unseen=1600, batch=200, batches=200, steps=600)
+QUICK = Scale(train=48, unseen=180, batch=60, batches=20, steps=3)
 
 
 class Pool(NamedTuple):
@@ -170,7 +170,7 @@ def _trained(splits: Splits, scale: Scale, size: int, scratch: Path, quick: bool
     """The project with its trained network, as far as it was not trained before."""
     changes: dict[str, Any] = {
         "input_size": size,
-        "teacher": {"main": {"weights": None, "network": NETWORK, "epochs": scale.epochs}},
+        "teacher": {"main": {"weights": None, "network": NETWORK, "steps": scale.steps}},
         "training": {"learning_rate": 0.003, "mosaic": 0.0, "flip": 0.0},
         "validation": {"min_boxes_per_class": 0},
     }
@@ -181,7 +181,7 @@ def _trained(splits: Splits, scale: Scale, size: int, scratch: Path, quick: bool
     do(project, (Stage("validate"), Stage("teacher", ("main",))))
     unseen = len(splits.images["test"])
     # A small dataset is shared between the reference and the batches.
-    fitting = Scale(scale.train, unseen, min(scale.batch, unseen // 3), scale.batches, scale.epochs)
+    fitting = Scale(scale.train, unseen, min(scale.batch, unseen // 3), scale.batches, scale.steps)
     return fitting, project, common.params(**changes)
 
 

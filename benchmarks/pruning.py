@@ -25,6 +25,8 @@ from benchmarks.stage_runs import Stage, do, gain
 
 SHARE = 0.5
 """Of the multiply-accumulates, removed."""
+STEPS = 130
+"""Of recovery."""
 
 PRUNED = f"{student_yolo26n.STUDENT}-pruned"
 STAGES = (*student_yolo26n.PRUNING, Stage("evaluate", (PRUNED,)))
@@ -38,7 +40,6 @@ def main(
 ) -> None:
     """Measure what soft labels are worth in recovery."""
     seeds = (0,) if quick else (0, 1, 2)
-    epochs = {"epochs": 1} if quick else {}
     with student_yolo26n.project(data, weights, quick) as project:
         arms: dict[str, list[Path]] = {method: [] for method in METHODS}
         for seed in seeds:
@@ -48,7 +49,7 @@ def main(
                     f"recovery-{method}-{seed}",
                     seed=seed,
                     distill={"method": method},
-                    prune={"ratio": SHARE, **epochs},
+                    prune={"ratio": SHARE, "steps": 2 if quick else STEPS},
                 )
                 do(arm, STAGES)
                 common.tell(f"recovered: {arm.name}")

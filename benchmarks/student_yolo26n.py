@@ -45,15 +45,15 @@ class Scale:
     Attributes:
         image_size: side of the input, pixels.
         network: the student's and the teacher's scale.
-        epochs: of both.
+        steps: of both.
     """
 
     image_size: int = 320
     network: str | tuple[float, float, int] = "n"
-    epochs: int = 30
+    steps: int = 390
 
 
-QUICK = Scale(64, (0.5, 0.25, 1024), 1)
+QUICK = Scale(64, (0.5, 0.25, 1024), 2)
 
 
 @contextmanager
@@ -115,8 +115,8 @@ def _changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
         "input_size": scale.image_size,
         "students": [STUDENT],
         "networks": {STUDENT: {**network, "weights": start}},
-        "teacher": {TEACHER: {"weights": start, "network": network, "epochs": scale.epochs}},
+        "teacher": {TEACHER: {"weights": start, "network": network, "steps": scale.steps}},
         "soft_labels": {"shards": [0], **({} if start else {"min_score": 0.0})},
-        "distill": {"epochs": scale.epochs},
+        "distill": {"steps": scale.steps},
         "validation": {"min_boxes_per_class": 0},
     }

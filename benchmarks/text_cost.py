@@ -127,13 +127,14 @@ def _student(tokenizer: PreTrainedTokenizerFast) -> nn.Module:
 
 
 def _ours(objective: TrainingObjective, tokenizer: PreTrainedTokenizerFast, scratch: Path, batch: int) -> float:
-    settings = Training(batch=batch, learning_rate=1e-3)
+    steps = len(objective.epoch_dataset(0)) // batch
+    settings = Training(batch=batch, learning_rate=1e-3, val_interval=steps, patience=None)
     with step_times() as times:
         training_loop.train(
             _student(tokenizer),
             objective,
             scratch,
-            epochs=1,
+            steps=steps,
             training=settings,
             seed=0,
             measure=lambda _: {"none": 0.0},

@@ -31,23 +31,23 @@ class Scale(NamedTuple):
     """How large the benchmark is.
 
     Attributes:
-        epochs: of students and controls.
-        teacher_epochs: where all labels are known; where a fifth is, `KEEP` times as many, which are as many steps.
-        recovery: epochs after pruning.
+        steps: of students and controls.
+        teacher_steps: however many labels are known.
+        recovery: steps after pruning.
         seeds: of students and controls.
         stories: that a language model learns from; a sixth as many are for val and test each.
-        story_epochs: of language models and their controls.
+        story_steps: of language models, their controls, and after pruning.
     """
 
-    epochs: int = 15
-    teacher_epochs: int = 6
-    recovery: int = 3
+    steps: int = 4215
+    teacher_steps: int = 1686
+    recovery: int = 843
     seeds: tuple[int, ...] = (0, 1, 2)
     stories: int = 1200
-    story_epochs: int = 3
+    story_steps: int = 450
 
 
-QUICK = Scale(1, 1, 1, (0,), 48, 1)
+QUICK = Scale(3, 3, 3, (0,), 48, 6)
 
 
 def given(data: Path | None, weights: Path | None, scratch: Path, quick: bool) -> Texts:
@@ -76,7 +76,7 @@ def lay_out(folder: Path, source: Texts, weights: Path | None, scale: Scale) -> 
         weights: the Llama that tells stories; None: the demo's are told, and a Llama learns them first.
     """
     for name, keep in SETTINGS.items():
-        stage_runs.lay_out(folder / name, "text_classify", partial(_questions, source, keep), changes(keep, scale))
+        stage_runs.lay_out(folder / name, "text_classify", partial(_questions, source, keep), changes(scale))
     told = partial(written, weights, scale) if weights else _demo
     stage_runs.lay_out(folder / "stories", "text", told, story_changes(weights, scale))
     return [folder / name for name in (*SETTINGS, "stories")]
@@ -100,24 +100,26 @@ def split(source: Texts, keep: int) -> dict[str, list[Text]]:
     return disjoint({**parts, "unlabelled": unknown}) if unknown else parts
 
 
-def changes(keep: int, scale: Scale) -> dict[str, Any]:
-    """What the setting's params.yaml has other than the defaults."""
+def changes(scale: Scale) -> dict[str, Any]:
+    """What params.yaml of both settings has other than the defaults."""
     return {
         "input_size": 32,
         "seeds": list(scale.seeds),
         "networks": {"small": SMALL},
-        "teacher": {"main": {"network": LARGE, "pretrain": 0, "epochs": scale.teacher_epochs * keep}},
+        "teacher": {"main": {"network": LARGE, "pretrain_steps": 0, "steps": scale.teacher_steps}},
         "soft_labels": {"shards": [0]},
         "training": {"learning_rate": 0.001, "vocabulary": 2000},
-        "distill": {"epochs": scale.epochs, "temperature": 1.0, "weight": 0.9},
-        "prune": {"epochs": scale.recovery},
+        "distill": {"steps": scale.steps, "temperature": 1.0, "weight": 0.9},
+        "prune": {"steps": scale.recovery},
         "validation": {"min_texts_per_class": 0},
     }
 
 
 def story_changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
     """What the language model's params.yaml has other than the defaults."""
-    taken: dict[str, Any] = {"source": "fetch", "weights": str(weights.resolve())} if weights else {"epochs": 1}
+    taken: dict[str, Any] = {"steps": scale.story_steps}
+    if weights:
+        taken = {"source": "fetch", "weights": str(weights.resolve())}
     return {
         "input_size": TOKENS,
         "seeds": list(scale.seeds),
@@ -125,8 +127,8 @@ def story_changes(weights: Path | None, scale: Scale) -> dict[str, Any]:
         "teacher": {"main": taken},
         "soft_labels": {"shards": [0]},
         "training": {"batch": 8, "learning_rate": 0.004},
-        "distill": {"epochs": scale.story_epochs},
-        "prune": {"epochs": scale.recovery},
+        "distill": {"steps": scale.story_steps},
+        "prune": {"steps": scale.story_steps},
     }
 
 

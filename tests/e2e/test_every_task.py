@@ -35,7 +35,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     mine, folder = small_projects.TASKS[request.param](), tmp_path_factory.mktemp(request.param)
     mine.write(folder / "source")
     headline = config.TASKS[request.param].HEADLINE
-    # Students of an epoch are equally bad: what is tested is that they are judged.
+    # Students of a few steps are equally bad: what is tested is that they are judged.
     changes: dict[str, Any] = {
         **mine.params,
         "project": "tiny",

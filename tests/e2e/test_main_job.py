@@ -27,16 +27,16 @@ PARAMS = {
     "runtimes": ["onnx"],
     "int8": ["onnx"],
     "networks": {"pico": {**NETWORK, "weights": None}},
-    "teacher": {"main": {"network": NETWORK, "epochs": 2}},
+    "teacher": {"main": {"network": NETWORK, "steps": 6}},
     "training": {"batch": 8, "learning_rate": 0.005},
-    # A teacher of two epochs is sure of nothing: every box counts, or there would be none.
+    # A teacher of six steps is sure of nothing: every box counts, or there would be none.
     "soft_labels": {"min_score": 0.0, "max_boxes": 5},
-    "distill": {"epochs": 2, "min_label_probability": 0.0},
-    "prune": {"ratio": 0.2, "epochs": 1},
+    "distill": {"steps": 8, "min_label_probability": 0.0},
+    "prune": {"ratio": 0.2, "steps": 4},
     "quantize": {"images": 16},
     "benchmark": {"runs": 3, "warmup": 1},
     "validation": {"min_boxes_per_class": 0},
-    # Students of two epochs are equally bad, and a tie would be broken by latency, which differs from run to run.
+    # Students of eight steps are equally bad, and a tie would be broken by latency, which differs from run to run.
     "promotion": {"objective": "size"},
     "gates": [
         {"kind": "at_least", "metric": "map50_95", "value": 0.0},

@@ -27,7 +27,7 @@ def choice(**content: Any) -> dict[str, Any]:
     """choice.json."""
     chosen = entry(0.6)
     return {
-        "budget": {"latency_p95_ms": None, "size_mb": 0.5, "max_drop": 0.02, "trials": 12, "epochs": 3},
+        "budget": {"latency_p95_ms": None, "size_mb": 0.5, "max_drop": 0.02, "trials": 12, "steps": 300},
         "rule": "the most accurate within them",
         "shares": {"pico": 0.6},
         "chosen": chosen,

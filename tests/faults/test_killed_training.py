@@ -25,12 +25,13 @@ from alambique.process.environment import prepare
 from alambique.process.resume_dir import STATE
 from alambique.runs.run_stage import run_stage
 
-EPOCHS = 12
+STEPS = 48
+INTERVAL = 3
 
 CONTROL = {
     "cmd": "python -m alambique.stage control pico 0",
     "deps": ["data"],
-    "params": ["training", "distill.epochs"],
+    "params": ["training", "distill.steps"],
     "outs": ["models/control/0/pico"],
     "metrics": ["metrics/control/pico-0.json"],
 }
@@ -40,7 +41,7 @@ def project(root: Path, scenes: Path) -> Project:
     """A project with nothing but the training of a control."""
     made = Project(root, {"control": CONTROL})
     shutil.copytree(scenes, made.checkout / "data", dirs_exist_ok=True)
-    made.write("params.yaml", yaml.safe_dump(params(distill={"epochs": EPOCHS}).model_dump(mode="json")))
+    made.write("params.yaml", yaml.safe_dump(params(distill={"steps": STEPS}).model_dump(mode="json")))
     write_json(made.checkout / "inputs/students/index.json", {"pico": NOTHING})
     write_json(made.checkout / "metrics/validate.json", {"success": True})
     return made
@@ -70,9 +71,9 @@ def test_a_training_killed_halfway_goes_on_in_another_workspace(
     capfd.readouterr()
     elsewhere = made.deployment.model_copy(update={"home": tmp_path / "elsewhere"})
     resumed = run_stage(request.model_copy(update={"deployment": elsewhere}))
-    (done,) = re.findall(rf"resuming after epoch (\d+) of {EPOCHS}", log := capfd.readouterr().out)
-    left = [str(epoch) for epoch in range(int(done) + 1, EPOCHS + 1)]
-    assert re.findall(rf"^epoch (\d+)/{EPOCHS}: ", log, re.MULTILINE) == left
+    (done,) = re.findall(rf"resuming after step (\d+) of {STEPS}", log := capfd.readouterr().out)
+    left = [str(step) for step in range(int(done) + INTERVAL, STEPS + 1, INTERVAL)]
+    assert re.findall(rf"^step (\d+)/{STEPS}: ", log, re.MULTILINE) == left
     assert not any((made.remote_folder / "resume").iterdir())
     assert kept(made, resumed) == uninterrupted(made.checkout, tmp_path / "whole")
 

@@ -3,7 +3,7 @@
 `search/choice.json`; without a budget it has only `shares`, each `prune.ratio`.
 
     {
-      "budget": {"latency_p95_ms": 8.0, "size_mb": null, "max_drop": 0.02, "trials": 12, "epochs": 3},
+      "budget": {"latency_p95_ms": 8.0, "size_mb": null, "max_drop": 0.02, "trials": 12, "steps": 300},
       "rule": "of what meets all limits …",
       "shares": {"pico": 0.3},                      the pruning ratio of each student
       "chosen": Entry, "meets_budget": false,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import classify, classify_cost
-from benchmarks.classify import KEEP, Scale, changes, rows, split
+from benchmarks.classify import KEEP, rows, split
 
 from alambique.demo.digits import Digits
 from alambique.errors import DataError
@@ -34,11 +34,6 @@ def test_one_in_five_images_of_each_class_keeps_its_label(tmp_path: Path) -> Non
     assert not (tmp_path / "all/unlabelled").exists()
     for part in ("val", "test"):
         assert len(list((tmp_path / "few" / part).rglob("*.png"))) == 10
-
-
-def test_a_teacher_of_few_labels_takes_as_many_steps() -> None:
-    few, every = (changes(keep, None, Scale())["teacher"]["main"]["epochs"] for keep in (KEEP, 1))
-    assert few == KEEP * every
 
 
 def test_a_full_run_needs_real_images(tmp_path: Path) -> None:

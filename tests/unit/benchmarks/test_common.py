@@ -93,8 +93,8 @@ def test_a_measurement_that_failed_is_made_again(tmp_path: Path) -> None:
 
 
 def test_another_setting_does_not_continue_an_interrupted_run() -> None:
-    assert state("example", epochs=1) == state("example", epochs=1)
-    assert state("example", epochs=1) != state("example", epochs=2)
+    assert state("example", steps=1) == state("example", steps=1)
+    assert state("example", steps=1) != state("example", steps=2)
 
 
 def test_params_are_the_defaults_but_for_what_a_benchmark_says() -> None:

@@ -42,13 +42,9 @@ def test_every_setting_is_a_possible_project() -> None:
         given = changes(setting, Path("yolo26n.pt"), Scale())
         merged = {key: {**content[key], **value} if isinstance(value, dict) else value for key, value in given.items()}
         params = config.parse({**content, **merged}, "params.yaml")
-        assert params.distill.epochs == Scale.epochs
+        assert params.teacher[distill_quality.TEACHER].steps == Scale.teacher_steps
+        assert params.distill.steps == Scale.steps
         assert params.networks[distill_quality.STUDENT].weights is None
-
-
-def test_teachers_of_fewer_labels_take_as_many_steps() -> None:
-    epochs = {name: changes(setting, None, Scale())["teacher"]["main"]["epochs"] for name, setting in SETTINGS.items()}
-    assert epochs["scarce"] == 5 * epochs["full"]
 
 
 def test_every_gain_is_between_students_that_are_trained() -> None:

@@ -40,6 +40,6 @@ def test_a_variant_shares_what_it_is_not_about_and_changes_its_own_parameters(tm
     variant = student_yolo26n.variant(project, "small", seed=7, prune={"ratio": 0.5})
     assert (variant / "data").resolve() == project / "data"
     params, before = config.load(variant), config.load(project)
-    assert (params.seed, params.prune.ratio, params.prune.epochs) == (7, 0.5, before.prune.epochs)
+    assert (params.seed, params.prune.ratio, params.prune.steps) == (7, 0.5, before.prune.steps)
     assert before.seed == 0
     assert student_yolo26n.variant(project, "small", seed=7, prune={"ratio": 0.5}) == variant

@@ -44,8 +44,8 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("distill.temperature", 0, "distill.temperature: Input should be greater than 0"),
         ("distill.temperature", -1.0, "distill.temperature"),
         ("distill.temperature", float("nan"), "distill.temperature"),
-        ("distill.epochs", "30", "distill.epochs: Input should be a valid integer"),
-        ("distill.epochs", 1.5, "distill.epochs"),
+        ("distill.steps", "30", "distill.steps: Input should be a valid integer"),
+        ("distill.steps", 1.5, "distill.steps"),
         ("distill.weight", 0.0, "distill.weight"),
         ("drift.min_images", 501, "drift: min_images 501 is more than the window 500 holds"),
         ("students", ["../pico"], "students.0: '../pico' is not a name"),
@@ -133,3 +133,15 @@ def test_the_control_of_a_student_that_starts_from_its_teacher_starts_where_that
     content["networks"]["pico"]["weights"] = "other.pt"
     given = config.parse(content, "params.yaml")
     assert (given.starts_from_teacher("pico"), given.student_weights("pico")) == (False, "other.pt")
+
+
+def test_an_old_key_is_refused_with_its_new_name() -> None:
+    content = changed("teacher.main.epochs", 30)
+    content["distill"]["fade"] = 0.2
+    with pytest.raises(ConfigurationError) as refusal:
+        config.parse(content, "params.yaml")
+    assert str(refusal.value).splitlines() == [
+        "params.yaml: distill.fade: this key is distill.anneal now; rename it",
+        "params.yaml: teacher.main.epochs: this key is teacher.main.steps now; give it in updates by the optimizer, "
+        "not in epochs",
+    ]

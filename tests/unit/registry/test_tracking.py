@@ -16,7 +16,7 @@ from alambique.messages import StageResult
 from alambique.process.events import EVENTS_FILE, emit
 from alambique.registry import metrics_tail, tracking
 
-PARAMS = {"params.yaml": {"distill": {"epochs": 3}, "seed": 0}, "versions.yaml": {"alambique": "0.1.0"}}
+PARAMS = {"params.yaml": {"distill": {"steps": 3}, "seed": 0}, "versions.yaml": {"alambique": "0.1.0"}}
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_child_carries_key_params_and_outputs(
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == parent
     assert run.data.tags["alambique.key"] == "key1"
-    assert run.data.params == {"distill.epochs": "3", "seed": "0", "alambique": "0.1.0"}
+    assert run.data.params == {"distill.steps": "3", "seed": "0", "alambique": "0.1.0"}
     assert run.data.metrics == {"map": 0.5, "ap.red/cell _": 0.25}
     logged = [file.path for file in client.list_artifacts(run.info.run_id, "models/pico")]
     assert logged == ["models/pico/card.json"]

@@ -28,7 +28,7 @@ def overrides(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "students": ["tiny"],
         "networks": {"tiny": {"weights": "given.pt"}},
         "validation": {"min_boxes_per_class": 0},
-        "teacher": {"main": {"epochs": 2}},
+        "teacher": {"main": {"steps": 2}},
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     return folder / "params.yaml"
@@ -79,7 +79,7 @@ def test_overrides_are_merged_and_the_comments_stay(begun: Path, overrides: Path
     text = (begun / "params.yaml").read_text()
     assert "# pixels, a multiple of 32" in text
     params = config.load(begun)
-    assert (params.project, params.students, params.teacher["main"].epochs) == ("my_cells_2", ("tiny",), 2)
+    assert (params.project, params.students, params.teacher["main"].steps) == ("my_cells_2", ("tiny",), 2)
     assert params.teacher["main"].source == "train"
     assert params.networks["tiny"].weights == str(overrides.parent / "given.pt")
 

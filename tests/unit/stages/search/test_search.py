@@ -31,7 +31,7 @@ DISTILLED = checkpoint("pico", "distilled", 0)
 def params(**budget: float) -> Params:
     """FP32 of 0.31 MB unpruned and 0.22 MB with 30 % less; INT8 is larger, since so small a network is mostly names."""
     return tiny_detection.params(
-        budget={"epochs": 1, **budget},
+        budget={"steps": 4, **budget},
         quantize={"images": 12},
         benchmark={"threads": 1, "warmup": 1, "runs": 5},
     )
@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     for shard in (0, 1):
         soft_labels(root, tiny_detection.params(), shard, tiny_detection.out(root, f"soft_labels/{shard}"))
     folder = checkpoints.checkpoint(root, DISTILLED, "distilled", "pico")
-    (folder / "curves.csv").write_text("epoch\n1\n")
+    (folder / "curves.csv").write_text("step\n1\n")
     write_json(root / "metrics/validate.json", {"success": True})
     return root
 
@@ -100,7 +100,7 @@ def test_the_drop_is_from_the_student_as_it_was_distilled(
     assert trial["trained"]
 
 
-def test_a_trial_is_a_point_of_the_live_curve_and_its_epochs_are_not(
+def test_a_trial_is_a_point_of_the_live_curve_and_its_steps_are_not(
     found: tuple[dict[str, Any], dict[str, Any], str],
 ) -> None:
     assert found[2].count("\n") == 1
@@ -151,8 +151,8 @@ def test_an_untrained_artifact_has_the_widths_that_pruning_will_choose(
     fragile = schedule(wide, "macs", [0.15], 64)[0]
     left = {slot: dict.fromkeys(ratios, 0.0 if fragile[slot] < full[slot] else 0.5) for slot in full}
     measured = sensitivity.Sensitivity(0.5, left)  # what uniform pruning narrows shall be what is fragile
-    monkeypatch.setattr(sensitivity, "measure", lambda *_: measured)  # a student of one epoch finds nothing to lose
-    asked = tiny_detection.params(prune={"widths": "sensitivity", "ratio": 0.15, "epochs": 1})
+    monkeypatch.setattr(sensitivity, "measure", lambda *_: measured)  # a student of a few steps finds nothing to lose
+    asked = tiny_detection.params(prune={"widths": "sensitivity", "ratio": 0.15, "steps": 4})
     task = tasks.load("detect")
     factory = ArtifactFactory(root, task, asked, tmp_path)
     prune_and_recover(wide, root, task, asked, factory.dataset, tmp_path)

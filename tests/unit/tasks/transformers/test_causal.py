@@ -39,11 +39,11 @@ PARAMS: dict[str, Any] = {
     "int8": ["onnx"],
     "networks": {"small": NETWORK},
     "teachers": ["main"],
-    "teacher": {"main": {"network": NETWORK, "epochs": 1}},
+    "teacher": {"main": {"network": NETWORK, "steps": 5}},
     "training": {"batch": 8, "learning_rate": 0.01, "vocabulary": 300},
     "soft_labels": {"top_k": 6},
-    "distill": {"epochs": 1},
-    "prune": {"epochs": 1, "ratio": 0.1},
+    "distill": {"steps": 5},
+    "prune": {"steps": 5, "ratio": 0.1},
     "quantize": {"bits": 4, "max_drop": 1.0},
 }
 TEACHER = layout.teacher("main")
@@ -114,7 +114,7 @@ def test_the_cache_holds_the_teachers_distribution(home: Home) -> None:
 
 
 def test_the_distributions_of_several_teachers_are_averaged(home: Home, tmp_path: Path) -> None:
-    networks = {name: {"network": NETWORK, "epochs": 1} for name in ("main", "other")}
+    networks = {name: {"network": NETWORK, "steps": 5} for name in ("main", "other")}
     root = home.beside(tmp_path / "project", str(TEACHER), seed=7, teachers=["main", "other"], teacher=networks)
     teacher.run(root, "other")
     soft_labels.run(root, "0")
@@ -127,7 +127,7 @@ def test_the_distributions_of_several_teachers_are_averaged(home: Home, tmp_path
 
 
 def test_a_sequence_student_is_trained_on_what_the_teacher_wrote(home: Home, tmp_path: Path) -> None:
-    how = {"soft_labels": {"top_k": 6, "prompt": 5}, "distill": {"epochs": 1, "method": "sequence"}}
+    how = {"soft_labels": {"top_k": 6, "prompt": 5}, "distill": {"steps": 5, "method": "sequence"}}
     root = home.beside(tmp_path / "project", "models/teacher", **how)
     soft_labels.run(root, "0")
     cache = home.cache(root)
@@ -150,7 +150,7 @@ def test_a_sequence_student_is_trained_on_what_the_teacher_wrote(home: Home, tmp
 
 @pytest.mark.parametrize("how", [{"divergence": "reverse"}, {"divergence": "jsd", "beta": 0.3}, {"weight": 1.0}])
 def test_each_divergence_trains(home: Home, tmp_path: Path, how: dict[str, Any]) -> None:
-    root = home.beside(tmp_path / "project", "models/teacher", "soft_labels", distill={"epochs": 1, **how})
+    root = home.beside(tmp_path / "project", "models/teacher", "soft_labels", distill={"steps": 5, **how})
     distill.run(root, "small", "0")
     metrics = read_json(root / "metrics/distill/small-0.json")
     assert metrics["train_divergence"] > 0
@@ -202,7 +202,7 @@ def test_a_teacher_is_taken_as_it_is_or_trained_on(home: Home, tmp_path: Path) -
     fetched = {"main": {"source": "fetch", "weights": str(start)}}
     cases: dict[str, dict[str, Any]] = {
         "fetched": {"teacher": fetched},
-        "tuned": {"teacher": {"main": {"weights": str(start), "epochs": 1}}},
+        "tuned": {"teacher": {"main": {"weights": str(start), "steps": 5}}},
         "long": {"teacher": fetched, "input_size": 100},
     }
     for name, changes in cases.items():

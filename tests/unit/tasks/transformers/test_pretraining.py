@@ -16,14 +16,14 @@ def test_masked_tokens_train_the_encoder_itself(intents: Texts, wordpiece: PreTr
     model = build(wordpiece, intents.classes)
     words = model.bert.embeddings.word_embeddings.weight.detach().clone()
     head = model.classifier.weight.detach().clone()
-    before = pretraining.pretrain(Network(model, wordpiece), intents, _params(), 1)
+    before = pretraining.pretrain(Network(model, wordpiece), intents, _params(), 4)
     assert not torch.equal(model.bert.embeddings.word_embeddings.weight, words)
     assert torch.equal(model.classifier.weight, head)
     assert torch.equal(
         before.initial_state["bert.embeddings.word_embeddings.weight"], model.get_input_embeddings().weight
     )
     again = build(wordpiece, intents.classes)
-    pretraining.pretrain(Network(again, wordpiece), intents, _params(), 1)
+    pretraining.pretrain(Network(again, wordpiece), intents, _params(), 4)
     assert torch.equal(again.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 

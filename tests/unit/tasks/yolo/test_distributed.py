@@ -26,7 +26,8 @@ from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
 from alambique.tasks.yolo.objective import DistillationConfig
 
-EPOCHS = 2
+INTERVALS, STEPS = 2, 3
+"""And the steps of each, in which every image is seen once."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,7 +52,7 @@ def distillation(
         "objective": with_teacher(data, logit, DistillationConfig(partial(loss, temperature=2.0, weight=0.5))),
         "target": target,
         "image_size": 64,
-        "epochs": EPOCHS,
+        "steps": INTERVALS * STEPS,
         "training": params().training.model_copy(update={"batch": batch}),
         "seed": 0,
     }
@@ -79,7 +80,7 @@ def test_the_losses_are_equal_on_both_ranks_and_the_teacher_is_heard(trained: Pa
     assert first["train_kd_loss"] > 0
     with (trained / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == EPOCHS
+    assert len(rows) == INTERVALS
     assert float(rows[-1]["kd_loss"]) == first["train_kd_loss"]
 
 
@@ -87,9 +88,9 @@ def test_each_rank_trains_on_its_own_half_of_the_images(trained: Path, data: Yol
     everything = {str(image) for image in data.images("train")}
     first, second = known(trained, "images")
     half = len(everything) // 2
-    assert len(first) == len(second) == EPOCHS * half
-    for epoch in range(EPOCHS):
-        halves = [set(seen[epoch * half : (epoch + 1) * half]) for seen in (first, second)]
+    assert len(first) == len(second) == INTERVALS * half
+    for interval in range(INTERVALS):
+        halves = [set(seen[interval * half : (interval + 1) * half]) for seen in (first, second)]
         assert set.union(*halves) == everything
         assert not set.intersection(*halves)
 
@@ -110,7 +111,7 @@ def test_only_the_first_rank_measures_val_and_steps_are_those_of_the_whole_batch
     first, second = known(trained, "metrics")
     assert first["val_map50_95"] >= 0
     assert "val_map50_95" not in second
-    assert first["steps"] == EPOCHS * 3  # 24 images in batches of 8, four on each rank
+    assert first["steps"] == INTERVALS * STEPS  # 24 images in batches of 8, four on each rank
 
 
 def test_several_gpus_train_as_ranks_and_refuse_a_batch_that_they_cannot_share(
@@ -123,7 +124,7 @@ def test_several_gpus_train_as_ranks_and_refuse_a_batch_that_they_cannot_share(
 
 @pytest.mark.slow
 def test_what_stops_one_rank_stops_both(tmp_path: Path, data: YoloDataset) -> None:
-    with pytest.raises(ConfigurationError, match="nothing in epoch 1 had a teacher"):
+    with pytest.raises(ConfigurationError, match="nothing before step 3 had a teacher"):
         distributed.run(partial(ddp_ranks.train, **distillation(tmp_path, data, logit=np.nan)), processes=2)
     assert not list(tmp_path.iterdir())
 

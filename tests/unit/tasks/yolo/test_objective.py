@@ -137,7 +137,7 @@ def test_recovery_trains_the_network_it_is_given(root: Path) -> None:
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     task = tasks.load("detect")
     dataset = task.dataset(root / "data")
-    metrics = recover(model, root, task, params(), dataset, out(root, "pruned"), 1, NO_PRIOR)
+    metrics = recover(model, root, task, params(), dataset, out(root, "pruned"), 4, NO_PRIOR)
     assert metrics["train_kd_loss"] > 0
     assert metrics["steps"] == (TRAIN + UNLABELLED) // 8
     after = weights(root / "pruned")
@@ -154,7 +154,7 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_matches_its_own_signals_for_as_many_steps(root: Path, method: str) -> None:
-    given = params(distill={"epochs": 1, "min_label_probability": 0.0, "method": method})
+    given = params(distill={"steps": 4, "min_label_probability": 0.0, "method": method})
     metrics = distill(root, given, "pico", 0, out(root, DISTILLED))
     losses = {name.removeprefix("train_") for name in metrics if name in {"train_kd_loss", "train_dis_loss"}}
     assert losses == METHODS[method]
@@ -166,5 +166,5 @@ def test_each_method_matches_its_own_signals_for_as_many_steps(root: Path, metho
 
 
 def test_without_a_method_the_student_is_its_control(root: Path) -> None:
-    both(root, params(distill={"epochs": 1, "method": "none"}))
+    both(root, params(distill={"steps": 4, "method": "none"}))
     assert torch.equal(weights(root / DISTILLED), weights(root / CONTROL))

@@ -26,15 +26,15 @@ from alambique.tasks.yolo.export_head import IOU, MAX_BOXES
 from alambique.tasks.yolo.quantization import float_nodes
 from alambique.tasks.yolo.soft_labels import predict_raw
 
-STEPS = (24 + 8) // 8
-"""An epoch's, over labelled and unlabelled images."""
+STEPS = 4
+"""In which labelled and unlabelled images are seen once."""
 
 DISTILLED, PRUNED = checkpoint("pico", "distilled", 0), checkpoint("pico", "pruned")
 
 
 def asked(family: str, **changes: Any) -> Params:
     architecture = tiny_detection.FAMILIES[family].model_dump()
-    teacher = {"main": {"network": architecture, "epochs": 1}}
+    teacher = {"main": {"network": architecture, "steps": 3}}
     return tiny_detection.params(**{"networks": {"pico": architecture}, "teacher": teacher, **changes})
 
 
@@ -107,7 +107,7 @@ def test_a_student_is_distilled_from_a_teacher_of_another_family(family: str, tm
     checkpoints.checkpoint(root)
     labels = {"min_score": 0.0, "max_boxes": 5}
     teacher = {"main": {"network": tiny_detection.NETWORK.model_dump()}}
-    how = {"epochs": 1, "min_label_probability": 0.0, "method": "hybrid"}
+    how = {"steps": STEPS, "min_label_probability": 0.0, "method": "hybrid"}
     given = asked(family, soft_labels=labels, teacher=teacher, distill=how)
     soft_labels(root, given, 0, tiny_detection.out(root, "soft_labels/0"))
     metrics = distill(root, given, "pico", 0, tiny_detection.out(root, DISTILLED))
@@ -118,7 +118,7 @@ def test_a_student_is_distilled_from_a_teacher_of_another_family(family: str, tm
 
 
 def test_a_yolo26_is_distilled_from_such_a_teacher(root: Path, family: str, tmp_path: Path) -> None:
-    how = {"epochs": 1, "min_label_probability": 0.0, "method": "hybrid"}
+    how = {"steps": STEPS, "min_label_probability": 0.0, "method": "hybrid"}
     given = asked(family, networks={"pico": tiny_detection.NETWORK.model_dump()}, distill=how)
     metrics = distill(root, given, "pico", 0, tmp_path)
     assert metrics["train_kd_loss"] > 0
@@ -126,25 +126,25 @@ def test_a_yolo26_is_distilled_from_such_a_teacher(root: Path, family: str, tmp_
     assert network.has_one_to_one(network.load(tmp_path / "weights.pt"))
 
 
-def test_the_best_epoch_is_found_on_val(root: Path, family: str, tmp_path: Path) -> None:
-    training = {"batch": 8, "learning_rate": 0.005, "patience": 1}
+def test_the_best_weights_are_found_on_val(root: Path, family: str, tmp_path: Path) -> None:
+    training = {"batch": 8, "learning_rate": 0.005, "val_interval": 2, "patience": 1}
     metrics = control(root, asked(family, training=training), "pico", 0, tmp_path)
     assert 0 <= metrics["val_map50_95"] <= 1
 
 
-def test_a_training_goes_on_from_its_last_epoch(
+def test_a_training_goes_on_from_its_last_interval(
     root: Path, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
-    given = asked(family, distill={"epochs": 2})
+    given = asked(family, distill={"steps": 6})
     for name in ("whole", "resumed"):
         control(root, given, "pico", 0, tiny_detection.out(tmp_path, name))
-    assert [line for line in said if line.startswith("resuming after epoch 1 of 2")]
+    assert [line for line in said if line.startswith("resuming after step 3 of 6")]
     assert sha256(tmp_path / "whole/weights.pt") == sha256(tmp_path / "resumed/weights.pt")
 
 
 def test_a_pruned_student_recovers_and_stays_small(root: Path, family: str, tmp_path: Path) -> None:
-    metrics = prune(root, asked(family, prune={"ratio": 0.2, "epochs": 1}), "pico", tmp_path)
+    metrics = prune(root, asked(family, prune={"ratio": 0.2, "steps": STEPS}), "pico", tmp_path)
     assert metrics["train_kd_loss"] > 0
     assert metrics["parameters"] < metrics["parameters_before"]
     assert network.parameters(network.load(tmp_path / "weights.pt")) == metrics["parameters"]

@@ -30,7 +30,7 @@ STEERED = {"target": "parameters", "importance": "taylor", "widths": "sensitivit
 
 
 def asked(share: float, **how: Any) -> Params:
-    return params(prune={"ratio": share, "epochs": 1, **how})
+    return params(prune={"ratio": share, "steps": 4, **how})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     for shard in (0, 1):
         soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
     folder = checkpoints.checkpoint(root, DISTILLED, "distilled", "pico")
-    (folder / "curves.csv").write_text("epoch\n1\n")
+    (folder / "curves.csv").write_text("step\n1\n")
     return root
 
 
@@ -56,7 +56,7 @@ def steered(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 @pytest.fixture(scope="module")
 def pruned(root: Path) -> tuple[Path, Metrics]:
-    """The folder and the metrics of the student with 30 % less to compute, after one epoch of recovery."""
+    """The folder and the metrics of the student with 30 % less to compute, after four steps of recovery."""
     folder = out(root, PRUNED)
     return folder, prune(root, asked(0.3), "pico", folder)
 
@@ -74,13 +74,13 @@ def test_pruned_student_is_smaller_and_stays_so_through_recovery(root: Path, pru
     assert metrics["size_bytes"] < (root / DISTILLED / "weights.pt").stat().st_size
 
 
-def test_rounds_end_at_the_share_and_their_epochs_follow_each_other(steered: tuple[Path, Metrics]) -> None:
+def test_rounds_end_at_the_share_and_their_steps_follow_each_other(steered: tuple[Path, Metrics]) -> None:
     folder, metrics = steered
     assert metrics["removed"] == 1 - metrics["parameters"] / metrics["parameters_before"]
     assert metrics["removed"] == pytest.approx(0.25, abs=0.03)
-    assert [metrics[name] for name in ("target", "importance", "rounds", "epochs")] == ["parameters", "taylor", 2, 2]
+    assert [metrics[name] for name in ("target", "importance", "rounds", "steps")] == ["parameters", "taylor", 2, 8]
     rows = (folder / "curves.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2"]
+    assert [row.split(",")[0] for row in rows] == ["step", "4", "8"]
     assert rows[1] != rows[2]
 
 
@@ -103,7 +103,7 @@ def test_the_scan_is_kept_beside_the_checkpoint_and_among_the_metrics(steered: t
 def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    two_rounds = asked(0.3, rounds=2, epochs=2)
+    two_rounds = asked(0.3, rounds=2, steps=6)
     whole, resumed = out(tmp_path, "whole"), out(tmp_path, "resumed")
     prune(root, two_rounds, "pico", whole)
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
@@ -113,7 +113,7 @@ def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
         self.interval = 0.0
         write(self, state)
         states.append(state)
-        if len(states) == 2:  # in the second round: each leaves one, since the last epoch has none
+        if len(states) == 2:  # in the second round: each leaves one, since the last interval has none
             raise KeyboardInterrupt
 
     monkeypatch.setattr(StateFile, "write", write_and_stop)
@@ -123,7 +123,7 @@ def test_a_killed_stage_goes_on_in_its_round_and_ends_the_same(
     said.clear()
     prune(root, two_rounds, "pico", resumed)
     (line,) = [each for each in said if "resuming after" in each]
-    assert "resuming after epoch 1 of 2" in line
+    assert "resuming after step 3 of 6" in line
     assert not any("another training" in each for each in said)
     for name in ("weights.pt", "curves.csv"):
         assert sha256(resumed / name) == sha256(whole / name)

@@ -47,8 +47,10 @@ def rounding(block: Conv, *ranges: tuple[float, float], unsigned: bool = True) -
     return rounded
 
 
-def asked(epochs: int, **training: float) -> Params:
-    return params(quantize={"qat_epochs": epochs}, training={"batch": 16, "learning_rate": 0.005, **training})
+def asked(intervals: int, **training: float) -> Params:
+    """Intervals of two steps."""
+    plain = {"batch": 16, "learning_rate": 0.005, "val_interval": 2, "patience": None}
+    return params(quantize={"qat_steps": 2 * intervals}, training={**plain, **training})
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def inputs(root: Path) -> Inputs:
 
 @pytest.fixture(scope="module")
 def learned(root: Path, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The student's checkpoint after two epochs. Read-only."""
+    """The student's checkpoint after four steps. Read-only."""
     return learn(root, asked(2), inputs, tmp_path_factory.mktemp("learned"))
 
 
@@ -192,7 +194,7 @@ class InterruptedTraining(KeyboardInterrupt):
 
 @pytest.fixture
 def interrupted(root: Path, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same training, stopped once the state of its first epoch is written."""
+    """The same training, stopped once the state of its first interval is written."""
     monkeypatch.setenv(RESUME_FOLDER, str(tmp_path / "resume"))
     write = StateFile.write
 
@@ -211,7 +213,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(
     root: Path, inputs: Inputs, learned: Path, tmp_path: Path, said: list[str]
 ) -> None:
     resumed = learn(root, asked(2), inputs, out(tmp_path, "resumed"))
-    assert "resuming after epoch 1 of 2" in " ".join(said)
+    assert "resuming after step 2 of 4" in " ".join(said)
     assert sha256(resumed) == sha256(learned)
 
 

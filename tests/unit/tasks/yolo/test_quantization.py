@@ -110,7 +110,7 @@ def test_within_the_budget_nothing_is_trained_and_equal_calibration_gives_equal_
     root: Path, made: tuple[Path, Path, Metrics], tmp_path: Path
 ) -> None:
     card = read_json(made[1] / "card.json")
-    asked = params(root).model_copy(update={"quantize": detect.Quantize(images=12, qat_epochs=1)})
+    asked = params(root).model_copy(update={"quantize": detect.Quantize(images=12, qat_steps=1)})
     metrics = quantize(root, asked, Candidate.parse(card["candidate"]), tmp_path)  # there is no soft label to read
     assert metrics == made[2]
     assert (metrics["retrained"], metrics["tried"]) == (False, {"ptq": metrics["int8_map50_95"]})

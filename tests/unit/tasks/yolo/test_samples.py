@@ -121,8 +121,3 @@ def test_an_image_without_soft_labels_is_refused(data: YoloDataset) -> None:
     del incomplete["unlabelled/c.png"]
     with pytest.raises(IntegrityError, match=r"no soft labels for .*c\.png"):
         samples.with_teacher_targets(data, incomplete, as_probabilities, 0.4)
-
-
-def test_samples_repeat_in_turn(data: YoloDataset) -> None:
-    own = data.samples("train")
-    assert [sample.image.stem for sample in samples.repeated(own, 5)] == ["a", "b", "a", "b", "a"]

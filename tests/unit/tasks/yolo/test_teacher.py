@@ -34,7 +34,7 @@ def index(root: Path) -> str:
 
 
 def section(**changes: object) -> dict[str, object]:
-    return {"teacher": {"main": {"network": NETWORK.model_dump(), "epochs": 1, **changes}}}
+    return {"teacher": {"main": {"network": NETWORK.model_dump(), "steps": 3, **changes}}}
 
 
 FETCH = section(source="fetch", weights="s3://bucket/a.pt")
@@ -78,7 +78,7 @@ def test_a_teacher_is_trained_from_scratch_where_none_is_given(trained: TeacherR
     card = trained.card
     assert (card["kind"], card["source"], card["classes"]) == ("teacher", None, CLASSES)
     assert trained.metrics["parameters"] == card["parameters"]
-    assert (trained.root / TEACHER / "curves.csv").read_text().startswith("epoch,box_loss,")
+    assert (trained.root / TEACHER / "curves.csv").read_text().startswith("step,box_loss,")
 
 
 def test_a_given_teacher_of_other_classes_is_where_training_starts(tmp_path: Path, scenes: Path) -> None:
