@@ -48,7 +48,10 @@ def init(
     """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
     from alambique.runs.new_project import init as work
 
-    work(target, data, task, overrides=params, origin=origin, remote=remote)
+    longer = work(target, data, task, overrides=params, origin=origin, remote=remote)
+    if longer:
+        lengths = ", ".join(f"{key} {steps:,}" for key, steps in longer.items())
+        typer.echo(f"Trainings may be longer than by default, since there is much to learn from: {lengths}")
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
     typer.echo("  dvc repro       # the whole pipeline, here")
     typer.echo("  alambique up    # the same on a schedule: Airflow and MLflow on this machine")

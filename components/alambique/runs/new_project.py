@@ -12,6 +12,8 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
+from alambique.config.params import Distill as DistillSection
+from alambique.config.params import Teacher as TeacherSection
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -20,6 +22,7 @@ from alambique.layout import DATA
 from alambique.pipeline import expansion, transfer
 from alambique.runs import resolve_inputs, versions
 from alambique.runs.snapshot import prepare
+from alambique.tasks.base import Dataset
 
 BRANCH = "main"
 TEMPLATES = {
@@ -31,6 +34,8 @@ TEMPLATES = {
 """The params.yaml of each task inside tasks/; detect has this repository's own."""
 LOCAL = Path(".alambique")
 """Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
+PASSES = 10
+"""Over the samples of a training that its ceiling allows for."""
 
 IGNORED = (
     f"/{LOCAL}/",
@@ -41,7 +46,9 @@ IGNORED = (
 )
 
 
-def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None) -> None:
+def init(
+    target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None
+) -> dict[str, int]:
     """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
@@ -50,6 +57,8 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
+    Returns:
+        the keys of params.yaml whose steps are more than the template's, because the dataset is large.
     Raises:
         ConfigurationError: `target` is not empty, or the parameters are invalid.
         DataError: the dataset is broken; the message says where.
@@ -58,10 +67,14 @@ def init(target: Path, data: str, task: str, *, overrides: Path | None, origin: 
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
     with fresh_folder(target) as folder:
-        params = _lay_out(folder, target, task, overrides)
+        changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
+        changes = {"project": project_name(target.name), "task": task, **changes}
+        params = _lay_out(folder, changes)
         _import(data, folder / DATA, params)
+        longer = _raise_ceilings(folder, params, changes)
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
+    return longer
 
 
 def template_dir() -> Path:
@@ -83,15 +96,14 @@ def project_name(folder: str) -> str:
     return name if name[:1].isalpha() else f"project_{name}".rstrip("_")
 
 
-def _lay_out(folder: Path, target: Path, task: str, overrides: Path | None) -> Params:
+def _lay_out(folder: Path, changes: dict[str, Any]) -> Params:
     template = template_dir()
     shutil.copyfile(template / "dvc.yaml", folder / "dvc.yaml")
     shutil.copytree(template / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     write_text(folder / ".gitignore", "\n".join(IGNORED) + "\n")
     # Workspaces hold copies of dvc.yaml, which must not become part of this project.
     write_text(folder / ".dvcignore", (template / ".dvcignore").read_text() + f"/{LOCAL}/\n")
-    changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
-    write_params(folder / "params.yaml", {"project": project_name(target.name), "task": task, **changes})
+    write_params(folder / "params.yaml", changes)
     params = config.load(folder)
     versions.write(folder)
     return params
@@ -104,6 +116,36 @@ def _import(data: str, target: Path, params: Params) -> None:
     facts = task.facts(target, params)
     if broken_rules := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
+
+
+def _raise_ceilings(folder: Path, params: Params, changes: dict[str, Any]) -> dict[str, int]:
+    """Let trainings be as long as the dataset needs, unless `changes` says how long; returns what is longer."""
+    longer = ceilings(params, tasks.load(params.task).dataset(folder / DATA))
+    _merge(longer, changes)
+    write_params(folder / "params.yaml", longer)
+    before, after = (_steps(each) for each in (params, config.load(folder)))
+    return {key: steps for key, steps in after.items() if steps != before[key]}
+
+
+def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:
+    """The steps of ten passes over what a training sees, in thousands, for those that the template's are fewer of."""
+    labelled, everything = dataset.size("train"), dataset.size("train") + dataset.size("unlabelled")
+
+    def steps(samples: int) -> int:
+        return round(PASSES * samples / params.training.batch / 1000) * 1000
+
+    changes: dict[str, Any] = {}
+    # Where there are no classes, texts are their own labels.
+    if (most := steps(labelled if dataset.classes else everything)) > TeacherSection().steps:
+        changes["teacher"] = {name: {"steps": most} for name in params.teachers}
+    if (most := steps(everything)) > DistillSection().steps:
+        changes |= {"distill": {"steps": most}, "prune": {"steps": most // 2}}
+    return changes
+
+
+def _steps(params: Params) -> dict[str, int]:
+    teachers = {f"teacher.{name}.steps": params.teacher[name].steps for name in params.teachers}
+    return {**teachers, "distill.steps": params.distill.steps, "prune.steps": params.prune.steps}
 
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
