@@ -57,7 +57,9 @@ def make_blocks(folder: Path, batch: int, steps: int) -> dict[str, Block]:
         "cached": cached,
         "online": cached._replace(loss=partial(_online, teacher, distill), identity="online"),
     }
-    blocks: dict[str, Block] = {name: partial(_train, objective, data, batch, steps) for name, objective in by_name.items()}
+    blocks: dict[str, Block] = {
+        name: partial(_train, objective, data, batch, steps) for name, objective in by_name.items()
+    }
     return {**blocks, "teacher": partial(forward, teacher, torch.rand(batch, 3, SIZE, SIZE))}
 
 

@@ -101,6 +101,7 @@ def leaderboard(
             student: {name: _gain(advantage) for name, advantage in advantages[student].items()}
             for student in params.students
         },
+        "still_improving": {},
         "pareto": {
             runtime: pareto_front((row for row in rows.values() if row["runtime"] == runtime), headline)
             for runtime in params.runtimes

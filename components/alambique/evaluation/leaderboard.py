@@ -21,6 +21,7 @@
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
       "teacher_advantage": {"pico": {"teacher-main": Gain}},   headline of each teacher − control, likewise
+      "still_improving": {"distill.steps": Ceiling},   trainings that would be better with more steps, by what to raise
       "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the front, see `evaluation.build.pareto_front`
       "rows": [Row, ...]                            teachers, then student by student, then champions
     }
@@ -64,6 +65,13 @@ class Gain(TypedDict):
     high: float
     seeds: int
     images: int
+
+
+class Ceiling(TypedDict):
+    """Trainings that ended at a ceiling of steps while val was still improving; see `tasks.intervals`."""
+
+    steps: int
+    trainings: list[str]
 
 
 class Delta(TypedDict):
@@ -182,6 +190,7 @@ class Leaderboard(TypedDict):
     teacher: str
     distillation_gain: dict[str, Gain | None]
     teacher_advantage: dict[str, dict[str, Gain | None]]
+    still_improving: dict[str, Ceiling]
     pareto: dict[str, list[str]]
     rows: list[Row]
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, timed
-from alambique.report import distillation, figures, plots, search
+from alambique.report import ceilings, distillation, figures, plots, search
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 
@@ -71,6 +71,7 @@ def render(
         teacher=rows[board["teacher"]],
         verdicts=[distillation.verdict(board, student) for student in board["students"]],
         notices=list(distillation.teacher_notices(board)),
+        still_improving=list(ceilings.notices(board)),
         scope=distillation.scope(board),
         rows=rows,
         students={student: steps(student, board, rows) for student in board["students"]},

@@ -16,6 +16,7 @@ from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, load
 from alambique.layout import REPORT
 from alambique.messages import Check, Decisions
+from alambique.report import ceilings
 from alambique.report.distillation import scope, teacher_notices, verdict
 from alambique.report.figures import count, difference, figure, in_unit, number, signed
 
@@ -36,6 +37,8 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
     for notice in teacher_notices(leaderboard):
         console.print(escape(notice), style="yellow", highlight=False)
     console.print(scope(leaderboard), style="dim", highlight=False)
+    for notice in ceilings.notices(leaderboard):
+        console.print(escape(notice), highlight=False)
     for runtime, front in leaderboard["pareto"].items():
         console.print(f"Pareto front of {runtime}: {', '.join(front) or 'none'}", highlight=False)
     if best := leaderboard["best"]:

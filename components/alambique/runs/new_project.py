@@ -137,7 +137,8 @@ def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     # Where there are no classes, texts are their own labels.
     if (most := steps(labelled if dataset.classes else everything)) > TeacherSection().steps:
-        changes["teacher"] = {name: {"steps": most} for name in params.teachers}
+        trained = [name for name in params.teachers if params.teacher[name].source == "train"]
+        changes["teacher"] = {name: {"steps": most} for name in trained}
     if (most := steps(everything)) > DistillSection().steps:
         changes |= {"distill": {"steps": most}, "prune": {"steps": most // 2}}
     return changes

@@ -20,7 +20,7 @@ from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Interval
 from alambique.files import fresh_folder, read_json, write_json, write_text
 from alambique.layout import DATA, METRICS, REPORT, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
-from alambique.report import distillation, page, search
+from alambique.report import ceilings, distillation, page, search
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ def compare(project: Path, params: Params) -> Leaderboard:
             if teacher in with_production
         },
     )
+    board["still_improving"] = ceilings.still_improving(project, params)
     for row in board["rows"]:
         if {row["subject"], board["teacher"]} <= today.keys():
             figures = task.relative(today[row["subject"]], today[board["teacher"]], params)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -82,6 +84,34 @@ def test_overrides_are_merged_and_the_comments_stay(begun: Path, overrides: Path
     assert (params.project, params.students, params.teacher["main"].steps) == ("my_cells_2", ("tiny",), 2)
     assert params.teacher["main"].source == "train"
     assert params.networks["tiny"].weights == str(overrides.parent / "given.pt")
+
+
+@pytest.mark.parametrize(
+    ("train", "unlabelled", "longer"),
+    [
+        (41, 160, {}),
+        (
+            118_287,
+            0,
+            {"teacher": {"main": {"steps": 74_000}}, "distill": {"steps": 74_000}, "prune": {"steps": 37_000}},
+        ),
+        (1_000, 9_000, {"distill": {"steps": 6_000}, "prune": {"steps": 3_000}}),
+    ],
+)
+def test_trainings_over_large_datasets_may_be_longer(train: int, unlabelled: int, longer: dict[str, Any]) -> None:
+    sizes = {"train": train, "unlabelled": unlabelled}
+    dataset: Any = SimpleNamespace(size=sizes.__getitem__, classes=["red", "white"])
+    assert new_project.ceilings(config.load(new_project.template_dir()), dataset) == longer
+
+
+def test_lengths_that_are_given_stay(begun: Path) -> None:
+    params = config.load(begun)
+    dataset: Any = SimpleNamespace(size=lambda _: 10**6, classes=["red"])
+    given = {"teacher": {"main": {"steps": 2}}, "distill": {"weight": 0.7}}
+    merged = new_project.ceilings(params, dataset)
+    new_project._merge(merged, given)
+    assert merged["teacher"]["main"]["steps"] == 2
+    assert merged["distill"] == {"steps": 1_250_000, "weight": 0.7}
 
 
 def test_the_graph_and_the_versions_are_those_of_the_parameters(begun: Path) -> None:
