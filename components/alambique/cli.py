@@ -51,7 +51,7 @@ def init(
     longer = work(target, data, task, overrides=params, origin=origin, remote=remote)
     if longer:
         lengths = ", ".join(f"{key} {steps:,}" for key, steps in longer.items())
-        typer.echo(f"Trainings may be longer than by default, since there is much to learn from: {lengths}")
+        typer.echo(f"Trainings may be longer than by default, as the dataset is large: {lengths}")
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
     typer.echo("  dvc repro       # the whole pipeline, here")
     typer.echo("  alambique up    # the same on a schedule: Airflow and MLflow on this machine")

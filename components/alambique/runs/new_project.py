@@ -12,8 +12,7 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
-from alambique.config.params import Distill as DistillSection
-from alambique.config.params import Teacher as TeacherSection
+from alambique.config.params import Teacher
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -36,6 +35,8 @@ LOCAL = Path(".alambique")
 """Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
 PASSES = 10
 """Over the samples of a training that its ceiling allows for."""
+STEPS = Teacher().steps
+"""The template's ceiling of teachers and students."""
 
 IGNORED = (
     f"/{LOCAL}/",
@@ -48,7 +49,7 @@ IGNORED = (
 
 def init(
     target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None
-) -> dict[str, int]:
+) -> dict[str, int | None]:
     """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
@@ -58,7 +59,7 @@ def init(
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
     Returns:
-        the keys of params.yaml whose steps are more than the template's, because the dataset is large.
+        by their keys in params.yaml, the lengths that are more than the template's, because the dataset is large.
     Raises:
         ConfigurationError: `target` is not empty, or the parameters are invalid.
         DataError: the dataset is broken; the message says where.
@@ -118,35 +119,47 @@ def _import(data: str, target: Path, params: Params) -> None:
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
 
 
-def _raise_ceilings(folder: Path, params: Params, changes: dict[str, Any]) -> dict[str, int]:
+def _raise_ceilings(folder: Path, params: Params, changes: dict[str, Any]) -> dict[str, int | None]:
     """Let trainings be as long as the dataset needs, unless `changes` says how long; returns what is longer."""
     longer = ceilings(params, tasks.load(params.task).dataset(folder / DATA))
     _merge(longer, changes)
     write_params(folder / "params.yaml", longer)
-    before, after = (_steps(each) for each in (params, config.load(folder)))
+    before, after = (_lengths(each) for each in (params, config.load(folder)))
     return {key: steps for key, steps in after.items() if steps != before[key]}
 
 
 def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:
-    """The steps of ten passes over what a training sees, in thousands, for those that the template's are fewer of."""
+    """The steps of ten passes over what a training sees, in thousands, where the template's are fewer.
+
+    Interval and patience keep their proportion to the longest training: val is measured twenty times, however large.
+    """
     labelled, everything = dataset.size("train"), dataset.size("train") + dataset.size("unlabelled")
-
-    def steps(samples: int) -> int:
-        return round(PASSES * samples / params.training.batch / 1000) * 1000
-
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"teacher": {}}
     # Where there are no classes, texts are their own labels.
-    if (most := steps(labelled if dataset.classes else everything)) > TeacherSection().steps:
+    if (teachers := _ten_passes(labelled if dataset.classes else everything, params)) > STEPS:
         trained = [name for name in params.teachers if params.teacher[name].source == "train"]
-        changes["teacher"] = {name: {"steps": most} for name in trained}
-    if (most := steps(everything)) > DistillSection().steps:
-        changes |= {"distill": {"steps": most}, "prune": {"steps": most // 2}}
+        changes["teacher"] = {name: {"steps": teachers} for name in trained if params.teacher[name].steps == STEPS}
+    if (students := _ten_passes(everything, params)) > STEPS == params.distill.steps:
+        changes |= {"distill": {"steps": students}, "prune": {"steps": students // 2}}
+    longest = max(section["steps"] for section in (*changes["teacher"].values(), changes.get("distill", {"steps": 0})))
+    if longest:
+        changes["training"] = {"val_interval": longest // 20, "patience": longest // 4}
     return changes
 
 
-def _steps(params: Params) -> dict[str, int]:
-    teachers = {f"teacher.{name}.steps": params.teacher[name].steps for name in params.teachers}
-    return {**teachers, "distill.steps": params.distill.steps, "prune.steps": params.prune.steps}
+def _ten_passes(samples: int, params: Params) -> int:
+    return round(PASSES * samples / params.training.batch / 1000) * 1000
+
+
+def _lengths(params: Params) -> dict[str, int | None]:
+    """What `ceilings` may change, by its key."""
+    return {
+        **{f"teacher.{name}.steps": params.teacher[name].steps for name in params.teachers},
+        "distill.steps": params.distill.steps,
+        "prune.steps": params.prune.steps,
+        "training.val_interval": params.training.val_interval,
+        "training.patience": params.training.patience,
+    }
 
 
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from factories.scripted_training import with_accuracy, with_teacher
 from factories.tiny_detection import CLASSES, NETWORK, params
 from torch import nn
 from ultralytics import YOLO
+from ultralytics.data.build import InfiniteDataLoader
 
 from alambique.errors import ConfigurationError
 from alambique.evaluation.measures import Metrics
 from alambique.files import folder_sha256, sha256
+from alambique.tasks.intervals import IntervalSampler
 from alambique.tasks.yolo import network, trainer
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.distillation_loss import DistillationLoss
@@ -136,3 +138,17 @@ def test_an_interval_is_one_line_of_the_log(
     run(tmp_path, data, by_labels(data), model, steps=6)
     assert [message.split(":")[0] for message in said] == ["step 3/6", "step 6/6"]
     assert capsys.readouterr().out == ""  # upstream's bars and banners
+
+
+def test_workers_that_are_ahead_go_on_and_those_started_anew_begin_with_their_interval() -> None:
+    sampler = IntervalSampler(7, 6, seed=0)
+    intervals = [[index for _, index in sampler.draw(number)] for number in range(5)]
+    loader = InfiniteDataLoader(dataset=range(7), batch_size=2, sampler=sampler, num_workers=2, prefetch_factor=4)
+    assert len(loader) == 3
+    for number in range(3):
+        sampler.set_epoch(number)
+        assert torch.cat(list(loader)).tolist() == intervals[number]
+    sampler.set_epoch(4)
+    loader.reset()  # as upstream does where mosaic ends
+    assert torch.cat(list(loader)).tolist() == intervals[4]
+    loader.close()
