@@ -212,6 +212,7 @@ def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, A
     return {
         "input_size": scale.image_size,
         "seeds": list(scale.seeds),
+        "networks": {STUDENT: {"family": "yolo26", "scale": [0.5, 0.125, 1024], "weights": None}},
         "teacher": {
             TEACHER: {
                 "source": source,
