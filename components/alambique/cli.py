@@ -41,6 +41,9 @@ def init(
     target: Annotated[Path, typer.Argument(help="The project's folder, which must not exist yet.")],
     data: Annotated[str, typer.Option(help="The dataset: its folder or data.yaml, or an Ultralytics name.")],
     task: Annotated[str, typer.Option(help="What the models do; see `alambique tasks`.")] = "detect",
+    weights: Annotated[
+        str | None, typer.Option(help="Pretrained weights that the teacher is fine-tuned from, such as yolo26n.pt.")
+    ] = None,
     params: Annotated[Path | None, typer.Option(help="YAML merged over the default params.yaml.")] = None,
     origin: Annotated[str | None, typer.Option(help="Git URL; default: a bare repository inside the project.")] = None,
     remote: Annotated[str | None, typer.Option(help="DVC remote URL; default: a folder inside the project.")] = None,
@@ -48,10 +51,8 @@ def init(
     """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
     from alambique.runs.new_project import init as work
 
-    longer = work(target, data, task, overrides=params, origin=origin, remote=remote)
-    if longer:
-        lengths = ", ".join(f"{key} {steps:,}" for key, steps in longer.items())
-        typer.echo(f"Trainings may be longer than by default, as the dataset is large: {lengths}")
+    for line in work(target, data, task, weights=weights, overrides=params, origin=origin, remote=remote):
+        typer.echo(line)
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
     typer.echo("  dvc repro       # the whole pipeline, here")
     typer.echo("  alambique up    # the same on a schedule: Airflow and MLflow on this machine")

@@ -12,16 +12,15 @@ import yaml
 
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
-from alambique.config.params import Teacher
+from alambique.config.section import TEACHER
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
 from alambique.git import git
 from alambique.layout import DATA
 from alambique.pipeline import expansion, transfer
-from alambique.runs import resolve_inputs, versions
+from alambique.runs import initial_params, resolve_inputs, versions
 from alambique.runs.snapshot import prepare
-from alambique.tasks.base import Dataset
 
 BRANCH = "main"
 TEMPLATES = {
@@ -33,10 +32,6 @@ TEMPLATES = {
 """The params.yaml of each task inside tasks/; detect has this repository's own."""
 LOCAL = Path(".alambique")
 """Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
-PASSES = 10
-"""Over the samples of a training that its ceiling allows for."""
-STEPS = Teacher().steps
-"""The template's ceiling of teachers and students."""
 
 IGNORED = (
     f"/{LOCAL}/",
@@ -48,21 +43,30 @@ IGNORED = (
 
 
 def init(
-    target: Path, data: str, task: str, *, overrides: Path | None, origin: str | None, remote: str | None
-) -> dict[str, int | None]:
+    target: Path,
+    data: str,
+    task: str,
+    *,
+    weights: str | None = None,
+    overrides: Path | None,
+    origin: str | None,
+    remote: str | None,
+) -> list[str]:
     """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
     Args:
         data: the dataset, as the task takes it: see `Task.import_dataset`.
         task: name of the task; see `alambique tasks`.
+        weights: URI of pretrained weights, from which the first teacher is fine-tuned; its network and the students'
+            are then such that students can start from it.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
     Returns:
-        by their keys in params.yaml, the lengths that are more than the template's, because the dataset is large.
+        lines that say where teachers and students start, and which lengths the dataset has changed.
     Raises:
         ConfigurationError: `target` is not empty, or the parameters are invalid.
-        DataError: the dataset is broken; the message says where.
+        DataError: the dataset or the weights are broken; the message says where.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -70,12 +74,26 @@ def init(
     with fresh_folder(target) as folder:
         changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
         changes = {"project": project_name(target.name), "task": task, **changes}
-        params = _lay_out(folder, changes)
-        _import(data, folder / DATA, params)
-        longer = _raise_ceilings(folder, params, changes)
+        before = _lay_out(folder, changes)
+        _import(data, folder / DATA, before)
+        lines = list(initial_params.notes(before, _decide(folder, before, weights, changes)))
         _deploy(folder, target, origin)
         _version(folder, target, origin, remote)
-    return longer
+    return lines
+
+
+def _decide(folder: Path, params: Params, weights: str | None, given: dict[str, Any]) -> Params:
+    """Complete the params.yaml in `folder` by the dataset and the pretrained weights; what is `given` stays."""
+    task = tasks.load(params.task)
+    changes = initial_params.ceilings(params, task.dataset(folder / DATA))
+    if weights is not None:
+        tracking = os.environ.get("MLFLOW_TRACKING_URI")
+        path = Path(weights).expanduser()
+        uri = str(path.resolve()) if path.exists() else weights  # a scheduled run has no working folder
+        _merge(changes, initial_params.from_weights(task, uri, params, given, tracking))
+    _merge(changes, given)
+    write_params(folder / "params.yaml", changes)
+    return config.load(folder)
 
 
 def template_dir() -> Path:
@@ -119,55 +137,12 @@ def _import(data: str, target: Path, params: Params) -> None:
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
 
 
-def _raise_ceilings(folder: Path, params: Params, changes: dict[str, Any]) -> dict[str, int | None]:
-    """Let trainings be as long as the dataset needs, unless `changes` says how long; returns what is longer."""
-    longer = ceilings(params, tasks.load(params.task).dataset(folder / DATA))
-    _merge(longer, changes)
-    write_params(folder / "params.yaml", longer)
-    before, after = (_lengths(each) for each in (params, config.load(folder)))
-    return {key: steps for key, steps in after.items() if steps != before[key]}
-
-
-def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:
-    """The steps of ten passes over what a training sees, in thousands, where the template's are fewer.
-
-    Interval and patience keep their proportion to the longest training: val is measured twenty times, however large.
-    """
-    labelled, everything = dataset.size("train"), dataset.size("train") + dataset.size("unlabelled")
-    changes: dict[str, Any] = {"teacher": {}}
-    # Where there are no classes, texts are their own labels.
-    if (teachers := _ten_passes(labelled if dataset.classes else everything, params)) > STEPS:
-        trained = [name for name in params.teachers if params.teacher[name].source == "train"]
-        changes["teacher"] = {name: {"steps": teachers} for name in trained if params.teacher[name].steps == STEPS}
-    if (students := _ten_passes(everything, params)) > STEPS == params.distill.steps:
-        changes |= {"distill": {"steps": students}, "prune": {"steps": students // 2}}
-    longest = max(section["steps"] for section in (*changes["teacher"].values(), changes.get("distill", {"steps": 0})))
-    if longest:
-        changes["training"] = {"val_interval": longest // 20, "patience": longest // 4}
-    return changes
-
-
-def _ten_passes(samples: int, params: Params) -> int:
-    return round(PASSES * samples / params.training.batch / 1000) * 1000
-
-
-def _lengths(params: Params) -> dict[str, int | None]:
-    """What `ceilings` may change, by its key."""
-    return {
-        **{f"teacher.{name}.steps": params.teacher[name].steps for name in params.teachers},
-        "distill.steps": params.distill.steps,
-        "prune.steps": params.prune.steps,
-        "training.val_interval": params.training.val_interval,
-        "training.patience": params.training.patience,
-    }
-
-
 def _absolute(overrides: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make relative paths of weights absolute: a scheduled run has no working folder."""
     for owners in (overrides.get("teacher") or {}, overrides.get("networks") or {}):
         for owner in owners.values():
             weights = (owner or {}).get("weights")
-            if weights and (path := folder / Path(weights).expanduser()).exists():
+            if weights and weights != TEACHER and (path := folder / Path(weights).expanduser()).exists():
                 owner["weights"] = str(path.resolve())
     return overrides
 

@@ -74,6 +74,18 @@ class Primitives(Protocol):
             DataError: they cannot be read, or lack one of the dataset's classes.
         """
 
+    def networks_from(self, weights: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """`network` of a teacher with these weights, and that of a student, its `weights` included, which fits it.
+
+        None where the file does not say what it is of, or where a teacher is as its weights are.
+
+        Args:
+            weights: file or folder from outside, untrusted.
+        Raises:
+            DataError: they cannot be read, or are of another task.
+        """
+        return None
+
     def weights_of(self, folder: Path) -> Path:
         """The file or folder in a checkpoint's folder that `build` takes as weights."""
         return folder / WEIGHTS

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
 
 from alambique import config
-from alambique.config import read_yaml
 from alambique.config.deployment import Deployment
 from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
@@ -85,39 +82,6 @@ def test_overrides_are_merged_and_the_comments_stay(begun: Path, overrides: Path
     assert (params.project, params.students, params.teacher["main"].steps) == ("my_cells_2", ("tiny",), 2)
     assert params.teacher["main"].source == "train"
     assert params.networks["tiny"].weights == str(overrides.parent / "given.pt")
-
-
-def sized(train: int, unlabelled: int) -> Any:
-    """A dataset, as far as `ceilings` looks."""
-    sizes = {"train": train, "unlabelled": unlabelled}
-    return SimpleNamespace(size=sizes.__getitem__, classes=["red", "white"])
-
-
-@pytest.mark.parametrize(
-    ("train", "unlabelled", "teacher", "distill", "interval"),
-    [
-        (41, 160, 2_000, 2_000, 100),
-        (118_287, 0, 74_000, 74_000, 3_700),
-        (1_000, 9_000, 2_000, 6_000, 300),
-    ],
-)
-def test_trainings_over_large_datasets_may_be_longer(
-    train: int, unlabelled: int, teacher: int, distill: int, interval: int
-) -> None:
-    content = read_yaml(new_project.template_dir() / "params.yaml")
-    longer = new_project.ceilings(config.parse(content, "params.yaml"), sized(train, unlabelled))
-    new_project._merge(content, longer)
-    params = config.parse(content, "params.yaml")
-    assert (params.teacher["main"].steps, params.distill.steps) == (teacher, distill)
-    assert params.prune.steps == distill // 2
-    assert (params.training.val_interval, params.training.patience) == (interval, 5 * interval)
-
-
-def test_lengths_that_are_given_stay() -> None:
-    content = read_yaml(new_project.template_dir() / "params.yaml")
-    content["teacher"]["main"]["steps"], content["distill"]["steps"] = 300, 400
-    params = config.parse(content, "params.yaml")
-    assert new_project.ceilings(params, sized(10**6, 0)) == {"teacher": {}}
 
 
 def test_the_graph_and_the_versions_are_those_of_the_parameters(begun: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alambique.tasks.yolo import export as export
     from alambique.tasks.yolo import inspection as inspection
     from alambique.tasks.yolo import matching as matching
+    from alambique.tasks.yolo import narrowing as narrowing
     from alambique.tasks.yolo import network as network
     from alambique.tasks.yolo import objective as objective
     from alambique.tasks.yolo import pictures as pictures

@@ -6,8 +6,10 @@ is initialised at random. Channels are kept by magnitude, as `prune` keeps them;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +17,16 @@ from torch import nn
 from ultralytics.nn.modules import C2PSA, C2f
 from ultralytics.nn.tasks import DetectionModel
 
+from alambique.config.section import TEACHER
 from alambique.errors import DataError
+from alambique.tasks.yolo import upstream
 from alambique.tasks.yolo.attention_split import SplitAttention, join_attention, split_attention
 from alambique.tasks.yolo.channel_importance import magnitude
 from alambique.tasks.yolo.chunk_split import join, split
 from alambique.tasks.yolo.structured_pruning import convolutions, remove_channels
+
+STOCK = re.compile(r"(yolo26|yolo11|yolov8)([nsmlx])(?:-|$)")
+"""Stems of the YAML files of Ultralytics' scales, such as yolo26n-seg."""
 
 
 def narrow_into(model: DetectionModel, source: DetectionModel, seed: int) -> None:
@@ -49,6 +56,21 @@ def narrow_into(model: DetectionModel, source: DetectionModel, seed: int) -> Non
     model.load_state_dict(join_attention(model, join(pruned.state_dict())))
 
 
+def networks_from(model: DetectionModel) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The architecture of `model`, and that of a student of half its width, with its initial weights.
+
+    Those are the teacher's where a scale of three numbers has the same blocks. None: not one of Ultralytics' scales.
+    """
+    match = STOCK.match(Path(model.yaml.get("yaml_file", "")).stem)
+    if match is None:
+        return None
+    family, scale = match.groups()
+    depth, width, most = model.yaml["scales"][scale]
+    same_blocks = family == "yolov8" or scale in "ns"
+    student = {"family": family, "scale": [depth, width / 2, most], "weights": TEACHER if same_blocks else None}
+    return {"family": family, "scale": scale}, student
+
+
 def _with_head_of(model: DetectionModel, source: DetectionModel, seed: int) -> DetectionModel:
     """A copy of `source` that predicts what `model` does."""
     if _outputs(source) == _outputs(model):
@@ -57,7 +79,7 @@ def _with_head_of(model: DetectionModel, source: DetectionModel, seed: int) -> D
     for key in ("nc", "kpt_shape"):
         if key in model.yaml:
             content[key] = model.yaml[key]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), upstream.quiet():
         torch.manual_seed(seed)
         wide = type(model)(content, nc=model.nc, verbose=False)
     wide.load(source, verbose=False)

@@ -37,6 +37,7 @@ from alambique.errors import DataError
 from alambique.files import sha256
 from alambique.layout import WEIGHTS
 from alambique.process import sandbox
+from alambique.tasks.yolo import upstream
 from alambique.tasks.yolo.dataset import HeadName
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def build(
     if not letter:
         # Ultralytics looks scales up by name in the architecture, which travels inside the checkpoint.
         architecture |= {"scales": {"custom": list(network.scale)}, "scale": "custom"}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), upstream.quiet():
         torch.manual_seed(seed)
         model = head.model(architecture, nc=len(classes), verbose=False, **details)
     model.names = dict(enumerate(classes))

@@ -79,6 +79,10 @@ class Yolo(Task):
         model = yolo.network.build(architecture, dataset.classes, seed, self.name, **details)
         return model if weights is None else yolo.network.start_from(model, weights, seed)
 
+    def networks_from(self, weights: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        yolo.network.verify_loadable(weights, self.name)
+        return yolo.narrowing.networks_from(yolo.network.load(weights, self.name))
+
     def copy_weights(self, weights: Path, teacher: Any, dataset: YoloDataset, params: Any, folder: Path) -> None:
         yolo.network.verify_loadable(weights, self.name)
         model = yolo.network.load(weights, self.name)

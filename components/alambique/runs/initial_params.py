@@ -1,0 +1,106 @@
+"""What `init` writes into params.yaml by the dataset's size and by the weights that are given, and says so."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alambique.config import Params
+from alambique.config.params import Teacher
+from alambique.errors import ConfigurationError
+from alambique.runs import weight_sources
+from alambique.tasks import Task
+from alambique.tasks.base import Dataset
+
+PASSES = 10
+"""Over the samples of a training that its ceiling allows for."""
+STEPS = Teacher().steps
+"""The template's ceiling of teachers and students."""
+
+
+def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, Any], tracking: str | None) -> Any:
+    """The networks of a teacher that is fine-tuned from `weights`, and of students that can start from it.
+
+    Args:
+        weights: URI of pretrained weights.
+        params: of the template, with what is given.
+        given: content of params.yaml that somebody has decided; its networks stay.
+        tracking: URI of the MLflow whose models:/ are meant.
+    Returns:
+        changes of params.yaml.
+    Raises:
+        ConfigurationError: `given` has another start of the teacher already.
+        DataError: the weights cannot be read, or are of another task.
+    """
+    teacher, student = params.teachers[0], params.students[0]
+    section = (given.get("teacher") or {}).get(teacher) or {}
+    if section.get("weights"):
+        raise ConfigurationError(f"--weights is {weights}, and --params has other weights for the teacher {teacher}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weights.pt"
+        weight_sources.fetch(weights, file, tracking)
+        networks = task.networks_from(file)
+    changes: dict[str, Any] = {"teacher": {teacher: {"weights": weights}}}
+    if networks is not None:
+        if "network" not in section:
+            changes["teacher"][teacher]["network"] = networks[0]
+        if not given.get("networks"):
+            changes["networks"] = {student: networks[1]}
+    return changes
+
+
+def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:
+    """The steps of ten passes over what a training sees, in thousands, where the template's are fewer.
+
+    Interval and patience keep their proportion to the longest training: val is measured twenty times, however large.
+    """
+    labelled, everything = dataset.size("train"), dataset.size("train") + dataset.size("unlabelled")
+    changes: dict[str, Any] = {"teacher": {}}
+    # Where there are no classes, texts are their own labels.
+    if (teachers := _ten_passes(labelled if dataset.classes else everything, params)) > STEPS:
+        trained = [name for name in params.teachers if params.teacher[name].source == "train"]
+        changes["teacher"] = {name: {"steps": teachers} for name in trained if params.teacher[name].steps == STEPS}
+    if (students := _ten_passes(everything, params)) > STEPS == params.distill.steps:
+        changes |= {"distill": {"steps": students}, "prune": {"steps": students // 2}}
+    longest = max(section["steps"] for section in (*changes["teacher"].values(), changes.get("distill", {"steps": 0})))
+    if longest:
+        changes["training"] = {"val_interval": longest // 20, "patience": longest // 4}
+    return changes
+
+
+def notes(before: Params, after: Params) -> Iterator[str]:
+    """A line on where each teacher and student starts, and one on the lengths that differ from those before."""
+    for name in after.teachers:
+        teacher = after.teacher[name]
+        how = "taken as it is from" if teacher.source == "fetch" else "fine-tuned from"
+        start = (
+            f"{how} {teacher.weights}" if teacher.weights else "trained from scratch; --weights gives it a better start"
+        )
+        yield f"teacher {name}: {start}"
+    for student in after.students:
+        weights = after.student_weights(student)
+        if after.starts_from_teacher(student):
+            control = f"from {weights}, narrowed alike" if weights else "from scratch"
+            yield f"student {student}: starts from the teacher, narrowed to its size; its control starts {control}"
+        else:
+            yield f"student {student}: starts {f'from {weights}' if weights else 'from scratch'}, as its control does"
+    lengths = _lengths(before)
+    if longer := [f"{key} {steps:,}" for key, steps in _lengths(after).items() if steps and steps != lengths[key]]:
+        yield f"the dataset is large, so trainings may be longer than by default: {', '.join(longer)}"
+
+
+def _ten_passes(samples: int, params: Params) -> int:
+    return round(PASSES * samples / params.training.batch / 1000) * 1000
+
+
+def _lengths(params: Params) -> dict[str, int | None]:
+    """What `ceilings` may change, by its key."""
+    return {
+        **{f"teacher.{name}.steps": params.teacher[name].steps for name in params.teachers},
+        "distill.steps": params.distill.steps,
+        "prune.steps": params.prune.steps,
+        "training.val_interval": params.training.val_interval,
+        "training.patience": params.training.patience,
+    }
