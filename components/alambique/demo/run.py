@@ -125,7 +125,7 @@ def fetched(weights: Path) -> dict[str, Any]:
         AlambiqueError: its training failed.
     """
     if not weights.exists():
-        print(f"Training the teacher, {weights}", flush=True)
+        Console().print(f"Training the teacher, {weights}", highlight=False)
         command = [sys.executable, "-m", "alambique.demo.teacher", str(weights)]
         if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
             raise AlambiqueError("the demo's teacher could not be trained; the lines above say why")
