@@ -52,22 +52,23 @@ DEMOS = {
         DIGITS,
         f"Handwritten digits, {DIGITS.size} px, {DIGITS.train} labelled and {DIGITS.unlabelled} unlabelled. The "
         "teacher is a ResNet of ten layers, trained on the labelled ones. The student, a YOLO26n classifier of a "
-        "third of its size, learns from the labels and from what the teacher sees in five views of every picture; "
+        "third of its size, learns from the labels and from the teacher's probabilities in five views of every picture; "
         "its control sees the labels alone, from the same start and for as many steps.\n",
     ),
     "text": Demo(
         STORIES,
         f"Tiny stories from a grammar: {STORIES.train + STORIES.unlabelled:,} to learn from, {STORIES.test} to be "
-        "measured on. The teacher is a small Llama trained on them. The student has a quarter of its parameters and "
-        "learns from the stories and from what else the teacher expects at each of their words; its control sees the "
-        "stories alone, from the same start and for as many steps: once over all of them.\n",
+        "measured on. The teacher is a small Llama trained on them. The student has a quarter of its parameters, starts "
+        "from the teacher, narrowed, and learns from the stories and from the teacher's probabilities of each next "
+        "token; its control starts from scratch and sees the stories alone, for as many steps.\n",
     ),
     "text_classify": Demo(
         ASKED,
         f"Questions to a bank made by a grammar, of {len(GRAMMAR.intents)} intents: {ASKED.train} labelled, "
         f"{ASKED.unlabelled:,} unlabelled. The teacher is a BERT trained on the labelled ones. The student has a "
-        "fifth of its parameters and learns from the labels and from what the teacher makes of every question; its "
-        "control sees the labels alone, from the same start and for as many steps.\n",
+        "fifth of its parameters, starts from the teacher, narrowed, and learns from the labels and from the teacher's "
+        "probabilities of the classes of every question; its control starts from scratch and sees the labels alone, "
+        "for as many steps.\n",
     ),
 }
 
