@@ -52,14 +52,14 @@ DEMOS = {
         DIGITS,
         f"Handwritten digits, {DIGITS.size} px, {DIGITS.train} labelled and {DIGITS.unlabelled} unlabelled. The "
         "teacher is a ResNet of ten layers, trained on the labelled ones. The student, a YOLO26n classifier of a "
-        "third of its size, learns from the labels and from the teacher's probabilities in five views of every picture; "
-        "its control sees the labels alone, from the same start and for as many steps.\n",
+        "third of its size, learns from the labels and from the teacher's probabilities in five views of every "
+        "picture; its control sees the labels alone, from the same start and for as many steps.\n",
     ),
     "text": Demo(
         STORIES,
         f"Tiny stories from a grammar: {STORIES.train + STORIES.unlabelled:,} to learn from, {STORIES.test} to be "
-        "measured on. The teacher is a small Llama trained on them. The student has a quarter of its parameters, starts "
-        "from the teacher, narrowed, and learns from the stories and from the teacher's probabilities of each next "
+        "measured on. The teacher is a small Llama trained on them. The student has a quarter of its parameters, "
+        "starts from the teacher, narrowed, and learns from the stories and from the teacher's probabilities of each next "
         "token; its control starts from scratch and sees the stories alone, for as many steps.\n",
     ),
     "text_classify": Demo(
