@@ -59,8 +59,8 @@ DEMOS = {
         STORIES,
         f"Tiny stories from a grammar: {STORIES.train + STORIES.unlabelled:,} to learn from, {STORIES.test} to be "
         "measured on. The teacher is a small Llama trained on them. The student has a quarter of its parameters, "
-        "starts from the teacher, narrowed, and learns from the stories and from the teacher's probabilities of each next "
-        "token; its control starts from scratch and sees the stories alone, for as many steps.\n",
+        "starts from the teacher, narrowed, and learns from the stories and from the teacher's probabilities of each "
+        "next token; its control starts from scratch and sees the stories alone, for as many steps.\n",
     ),
     "text_classify": Demo(
         ASKED,
