@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from alambique.files import folder_sha256
 
-Kind = Literal["control", "distilled", "pruned"]
+Ablation = Literal["start", "labelled"]
+"""Trainings between the control and the distilled student, which split what distillation was worth."""
+Seeded = Literal["control", "start", "labelled", "distilled"]
+Kind = Literal["control", "start", "labelled", "distilled", "pruned"]
 Precision = Literal["fp32", "int8"]
 SEEDED: tuple[Kind, ...] = ("control", "distilled")
-"""Checkpoints trained for every seed; only the first seed's student is pruned and exported."""
+"""Checkpoints always trained, for every seed; only the first seed's distilled one is pruned and exported."""
 
 DATA = Path("data")
 """YOLO layout: data.yaml, images/{train,val,test[,unlabelled]}, labels/{train,val,test}."""
@@ -72,7 +75,7 @@ class EvaluationTarget(NamedTuple):
     """One evaluation of the stage `evaluate`, and one row of the leaderboard."""
 
     name: str
-    kind: Literal["teacher", "control", "distilled", "pruned", "candidate", "champion"]
+    kind: Literal["teacher", "control", "start", "labelled", "distilled", "pruned", "candidate", "champion"]
     student: str | None = None
     runtime: str | None = None
     precision: str | None = None
@@ -82,8 +85,8 @@ class EvaluationTarget(NamedTuple):
     def parse(cls, name: str) -> EvaluationTarget:
         """Parse the name of an evaluation target.
 
-        teacher-<name>, <student>-<control or distilled>-<seed>, <student>-pruned, <student>-<runtime>-<precision> or
-        champion-<runtime>.
+        teacher-<name>, <student>-<control, distilled or an ablation>-<seed>, <student>-pruned,
+        <student>-<runtime>-<precision> or champion-<runtime>.
 
         Raises:
             ValueError: `name` is none of these.
@@ -93,14 +96,14 @@ class EvaluationTarget(NamedTuple):
                 return cls(name, "teacher")
             case ["champion", runtime]:
                 return cls(name, "champion", runtime=runtime)
-            case [student, "control" | "distilled" as kind, seed] if seed.isdecimal():
+            case [student, "control" | "start" | "labelled" | "distilled" as kind, seed] if seed.isdecimal():
                 return cls(name, kind, student, seed=int(seed))
             case [student, "pruned"]:
                 return cls(name, "pruned", student)
             case [student, runtime, "fp32" | "int8" as precision]:
                 return cls(name, "candidate", student, runtime, precision)
         raise ValueError(
-            f"{name!r} is no evaluation target: teacher-name, student-control-seed, student-distilled-seed, "
+            f"{name!r} is no evaluation target: teacher-name, student-kind-seed (kind: {', '.join(get_args(Seeded))}), "
             "student-pruned, student-runtime-precision or champion-runtime"
         )
 
@@ -122,16 +125,18 @@ def evaluation_targets(
     seeds: Iterable[int],
     runtimes: Iterable[str],
     int8: Collection[str],
+    ablations: Collection[Ablation] = (),
 ) -> Iterator[EvaluationTarget]:
     """All evaluation targets of a run: the teachers, each student's checkpoints and candidates, the champions.
 
-    Students are also quantized for the runtimes in `int8`.
+    Students are also quantized for the runtimes in `int8`, and trained by the `ablations`.
     """
     runtimes, seeds = tuple(runtimes), tuple(seeds)
+    kinds = [kind for kind in get_args(Seeded) if kind in {*SEEDED, *ablations}]
     for name in teachers:
         yield EvaluationTarget.parse(f"teacher-{name}")
     for student in students:
-        for kind in SEEDED:
+        for kind in kinds:
             for seed in seeds:
                 yield EvaluationTarget.parse(f"{student}-{kind}-{seed}")
         yield EvaluationTarget.parse(f"{student}-pruned")

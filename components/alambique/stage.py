@@ -20,6 +20,7 @@ STAGES = (
     "soft_labels",
     "distill",
     "control",
+    "ablation",
     "search",
     "prune",
     "export",

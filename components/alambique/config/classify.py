@@ -97,6 +97,15 @@ class Params(params.Params):
     validation: Validation = Validation()
 
     @model_validator(mode="after")
+    def _labelled_views_are_of_labelled_images(self) -> Self:
+        if "labelled" in self.ablations and self.soft_labels.augment.mix != "none":
+            raise ValueError(
+                f"ablations: labelled cannot leave out the unlabelled images that {self.soft_labels.augment.mix} mixes "
+                "into views of labelled ones; take it out, or set augment.mix: none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _views_are_of_one_kind(self) -> Self:
         if self.distill.method == "soft" and self.soft_labels.augment != self.training.augment:
             raise ValueError(

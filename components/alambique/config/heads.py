@@ -59,6 +59,10 @@ class Heads(detect.YoloParams):
     quantize: params.StaticQuantize = params.StaticQuantize()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def labelled_signals(self) -> tuple[str, ...]:
+        return ("features",) if self.distill.method in {"feature", "hybrid"} else ()  # pseudo-labels: unlabelled images
+
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
         if len(self.teachers) > 1:

@@ -9,6 +9,16 @@ from pydantic import Field, model_validator
 
 from alambique.config.gate_config import EachClass, Gate, NotWorseThan
 from alambique.config.section import CHAMPION, TEACHER, Count, Name, Positive, Probability, Runtime, Section, Sha256
+from alambique.layout import Ablation
+
+SIGNALS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "soft": ("soft labels",),
+    "sequence": ("soft labels",),
+    "feature": ("features",),
+    "hybrid": ("soft labels", "features"),
+}
+"""What each `distill.method` takes from the teacher on labelled samples."""
 
 
 class Student(Section):
@@ -189,6 +199,8 @@ class Params(Section):
         BY_CLASS: names of its metrics for each class.
         RUNTIMES, INT8: runtimes that its students can be exported to, and quantized for.
         SEARCHED: whether there is a search for a `budget`.
+        ablations: trainings beside student and control: from the student's initial weights on labels alone (start), or
+            distilled without the unlabelled samples (labelled).
     """
 
     HEADLINE: ClassVar[str]
@@ -205,6 +217,7 @@ class Params(Section):
     students: Annotated[tuple[Name, ...], Field(min_length=1)]
     runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
     int8: tuple[Runtime, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
     networks: Mapping[Name, Student]
     teachers: Annotated[tuple[Name, ...], Field(min_length=1)]
     teacher: Mapping[Name, Teacher]
@@ -239,6 +252,16 @@ class Params(Section):
         return teacher.weights if teacher.source == "train" else None
 
     @property
+    def labelled_signals(self) -> tuple[str, ...]:
+        """What the distilled student learns from its teacher on labelled samples, in the report's words."""
+        return SIGNALS[self.distill.method]
+
+    @property
+    def unlabelled_signals(self) -> bool:
+        """Whether the distilled student learns from unlabelled samples, and its control does not."""
+        return self.distill.method not in {"none", "feature"}
+
+    @property
     def prune_rounds(self) -> int:
         """Rounds of pruning and recovery; 1 where the task's `prune` section has no `rounds`."""
         return 1
@@ -257,7 +280,7 @@ class Params(Section):
         for teacher in self.teachers:
             if teacher not in self.teacher:
                 raise ValueError(f"teachers: {teacher!r} has no entry in `teacher`")
-        for key in ("students", "runtimes", "int8", "teachers", "seeds"):
+        for key in ("students", "runtimes", "int8", "ablations", "teachers", "seeds"):
             names = getattr(self, key)
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: {list(names)} names one twice")
@@ -274,6 +297,20 @@ class Params(Section):
             raise ValueError(f"int8: {', '.join(never)} cannot be quantized for; only {', '.join(self.INT8)} can")
         if without := [runtime for runtime in self.int8 if runtime not in self.runtimes]:
             raise ValueError(f"int8: {', '.join(without)} must stand among the runtimes too")
+        return self
+
+    @model_validator(mode="after")
+    def _ablations_differ(self) -> Self:
+        method = f"with distill.method {self.distill.method}"
+        for ablation in self.ablations:
+            if ablation == "start" and not any(map(self.starts_from_teacher, self.students)):
+                raise ValueError(
+                    "ablations: start is the control again: no student has `weights: teacher`; take it out"
+                )
+            if self.distill.method == "none" or (ablation == "labelled" and not self.unlabelled_signals):
+                raise ValueError(f"ablations: {ablation} is the distilled student again {method}; take it out")
+            if ablation == "labelled" and not self.labelled_signals:
+                raise ValueError(f"ablations: labelled learns from labels alone, as start, {method}; take it out")
         return self
 
     @model_validator(mode="after")

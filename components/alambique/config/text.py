@@ -162,6 +162,10 @@ class Params(params.Params):
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def unlabelled_signals(self) -> bool:
+        return False  # texts need no labels: the control learns from all of them
+
     def student_weights(self, student: str) -> str | None:
         """As in the base class; a student without weights gets the tokenizer of its teacher's weights, if any."""
         if initial := super().student_weights(student):

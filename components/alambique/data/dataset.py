@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,6 +50,10 @@ class Images:
     def has(self, split: str) -> bool:
         """Whether the dataset names this split."""
         return split in self.folders
+
+    def labelled(self) -> Self:
+        """The same dataset without its unlabelled split."""
+        return replace(self, folders={split: self.folders[split] for split in LABELLED if self.has(split)})
 
     def images(self, split: str) -> list[Path]:
         """The images of a split, sorted by path; none if the dataset lacks the split."""

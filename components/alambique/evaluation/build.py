@@ -16,6 +16,7 @@ from alambique.evaluation.leaderboard import (
     THROUGHPUT,
     Delta,
     Gain,
+    GainPart,
     Leaderboard,
     Measure,
     Parity,
@@ -41,6 +42,7 @@ def leaderboard(
     classes: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
     gains: Mapping[str, Interval | None],
+    parts: Mapping[str, Mapping[str, Interval | None]],
     advantages: Mapping[str, Mapping[str, Interval | None]],
     intervals: Mapping[tuple[str, str], Interval],
     benchmark: Mapping[str, Any],
@@ -54,6 +56,7 @@ def leaderboard(
         classes: names in index order.
         evaluations: content of metrics/evaluate/<name>.json, by the evaluation target's name.
         gains: of distilled over control, by student; None where it is unknown.
+        parts: of that, by student and what each is due to.
         advantages: of each teacher over control, by student and the teacher's name as an evaluation target.
         intervals: of the first target's headline minus the second's, for all pairs where it is known.
         benchmark: content of metrics/benchmark.json.
@@ -97,6 +100,7 @@ def leaderboard(
         "best": ranked[0]["subject"] if ranked and ranked[0]["metrics"][headline] is not None else None,
         "teacher": teacher["subject"],
         "distillation_gain": {student: _gain(gains[student]) for student in params.students},
+        "gain_parts": {student: _parts(parts[student]) for student in params.students},
         "teacher_advantage": {
             student: {name: _gain(advantage) for name, advantage in advantages[student].items()}
             for student in params.students
@@ -207,6 +211,11 @@ def pareto_front(rows: Iterable[Row], headline: str) -> list[str]:
 
 def _gain(interval: Interval | None) -> Gain | None:
     return None if interval is None else cast("Gain", interval._asdict())
+
+
+def _parts(intervals: Mapping[str, Interval | None]) -> list[GainPart]:
+    known = [cast("GainPart", {"of": name, **part._asdict()}) for name, part in intervals.items() if part]
+    return known if len(known) == len(intervals) else []
 
 
 def _parity(figures: Mapping[str, Any] | None) -> Parity | None:

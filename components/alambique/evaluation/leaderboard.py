@@ -20,6 +20,7 @@
       "best": "pico-openvino-int8",                 by the objective, before any gate; null if none was measured
       "teacher": "teacher-main",                    the most accurate one
       "distillation_gain": {"pico": Gain},          headline of distilled − control; null where one is unknown
+      "gain_parts": {"pico": [GainPart]},           whose sum it is, by `ablations`; none where one is unknown
       "teacher_advantage": {"pico": {"teacher-main": Gain}},   headline of each teacher − control, likewise
       "still_improving": {"distill.steps": Ceiling},   trainings that would be better with more steps, by what to raise
       "pareto": {"onnx": ["pico-onnx-int8"]},       of each runtime the front, see `evaluation.build.pareto_front`
@@ -65,6 +66,12 @@ class Gain(TypedDict):
     high: float
     seeds: int
     images: int
+
+
+class GainPart(Gain):
+    """One thing's part of the gain, see `evaluation.gain_parts`; `of` is that thing, in the report's words."""
+
+    of: str
 
 
 class Ceiling(TypedDict):
@@ -120,10 +127,10 @@ class Row(TypedDict):
     """One evaluation target.
 
     Attributes:
-        kind: teacher, control, distilled, pruned, candidate or champion.
+        kind: as in `layout.EvaluationTarget`.
         student, runtime, precision: null where the kind has none (a teacher has no student, a checkpoint no runtime).
             A champion has those of the candidate that it was promoted from.
-        seed: that the control or the distilled student was trained with; null for the others.
+        seed: that a checkpoint of `layout.Seeded` was trained with; null for the others.
         present: false for the champion of a runtime that has none yet; every metric is then null.
         metrics: the board's `measures` by name.
         by_class: those of its `by_class` by name, each by class name; empty where it was not evaluated.
@@ -189,6 +196,7 @@ class Leaderboard(TypedDict):
     best: str | None
     teacher: str
     distillation_gain: dict[str, Gain | None]
+    gain_parts: dict[str, list[GainPart]]
     teacher_advantage: dict[str, dict[str, Gain | None]]
     still_improving: dict[str, Ceiling]
     pareto: dict[str, list[str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from alambique.config import Params
@@ -14,10 +15,12 @@ from alambique.layout import METRICS
 def still_improving(project: Path, params: Params) -> dict[str, Ceiling]:
     """By the key of params.yaml that bounds them, the trainings whose metrics say so; see `tasks.intervals`."""
     students = [f"{student}-{seed}" for student in params.students for seed in params.seeds]
+    ablations = product(params.students, params.ablations, params.seeds)
     keys = {f"teacher.{name}.steps": (params.teacher[name].steps, [f"teacher/{name}"]) for name in params.teachers}
     keys["distill.steps"] = (
         params.distill.steps,
-        [f"{stage}/{student}" for stage in ("distill", "control") for student in students],
+        [f"{stage}/{student}" for stage in ("distill", "control") for student in students]
+        + [f"ablation/{student}-{arm}-{seed}" for student, arm, seed in ablations],
     )
     keys["prune.steps"] = (params.prune.steps, [f"prune/{student}" for student in params.students])
     reached = {}

@@ -38,6 +38,14 @@ def verdict(board: Leaderboard, student: str) -> str:
     return f"{words} {network}, {distilled} against {control}; {_teacher(board, student)}."
 
 
+def sentences(board: Leaderboard, student: str) -> Iterator[str]:
+    """What distillation was worth to a student and, where ablations split it, what each part is due to."""
+    yield verdict(board, student)
+    if parts := board["gain_parts"][student]:
+        figures = (f"{part['of']} {signed(part['value'])} {interval(part)}" for part in parts)
+        yield f"Of these points: {', '.join(figures)}."
+
+
 def teacher_notices(board: Leaderboard) -> Iterator[str]:
     """A sentence for each teacher and student where the teacher is not better than the control beyond its interval."""
     label = board["measures"][board["headline"]]["label"]

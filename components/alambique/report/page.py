@@ -11,11 +11,16 @@ from markupsafe import Markup
 from alambique.config.gate_config import Gate
 from alambique.evaluation import gates
 from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate, timed
+from alambique.layout import Ablation
 from alambique.report import ceilings, distillation, figures, plots, search
 from alambique.report.pictures import Picture
 from alambique.report.plots import Axis
 
 SUPERLATIVES = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}
+ABLATIONS: dict[Ablation, str] = {
+    "start": "Ablation: labels alone, from the student's start",
+    "labelled": "Ablation: without unlabelled samples",
+}
 EXPORTS = {"pruned", "candidate", "champion"}
 """The kinds of artifacts measured on their runtimes, and of the checkpoint that they were exported from."""
 
@@ -69,7 +74,7 @@ def render(
         ],
         superlative=SUPERLATIVES[board["objective"]],
         teacher=rows[board["teacher"]],
-        verdicts=[distillation.verdict(board, student) for student in board["students"]],
+        verdicts=[sentence for student in board["students"] for sentence in distillation.sentences(board, student)],
         notices=list(distillation.teacher_notices(board)),
         still_improving=list(ceilings.notices(board)),
         scope=distillation.scope(board),
@@ -129,11 +134,13 @@ def templates(*packages: str) -> Environment:
 
 def steps(student: str, board: Leaderboard, rows: Mapping[str, Row]) -> list[Step]:
     """The steps from the teachers to the artifacts, each with its change against an earlier step; of the first seed."""
-    control, distilled = (f"{student}-{kind}-{board['seeds'][0]}" for kind in ("control", "distilled"))
+    kinds = ("control", "distilled", *ABLATIONS)
+    control, distilled, *ablations = (f"{student}-{kind}-{board['seeds'][0]}" for kind in kinds)
     teachers = [row["subject"] for row in board["rows"] if row["kind"] == "teacher"]
     chain: list[tuple[str, str, str | None]] = [
         *((f"Teacher {name.removeprefix('teacher-')}", name, None) for name in teachers),
         ("Control, trained without it", control, board["teacher"]),
+        *((title, name, control) for title, name in zip(ABLATIONS.values(), ablations, strict=True) if name in rows),
         ("Distilled", distilled, control),
         ("Pruned", f"{student}-pruned", distilled),
     ]

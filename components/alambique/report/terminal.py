@@ -17,7 +17,7 @@ from alambique.evaluation.leaderboard import Leaderboard, Row, columns, estimate
 from alambique.layout import REPORT
 from alambique.messages import Check, Decisions
 from alambique.report import ceilings
-from alambique.report.distillation import scope, teacher_notices, verdict
+from alambique.report.distillation import scope, sentences, teacher_notices
 from alambique.report.figures import count, difference, figure, in_unit, number, signed
 
 WIDTH = 100
@@ -33,7 +33,8 @@ def print_leaderboard(leaderboard: Leaderboard, console: Console | None = None) 
         console.width = max(WIDTH, console.measure(rows, options=console.options.update(width=1000)).maximum)
     console.print(rows)
     for student in leaderboard["students"]:
-        console.print(escape(verdict(leaderboard, student)), highlight=False)
+        for sentence in sentences(leaderboard, student):
+            console.print(escape(sentence), highlight=False)
     for notice in teacher_notices(leaderboard):
         console.print(escape(notice), style="yellow", highlight=False)
     console.print(scope(leaderboard), style="dim", highlight=False)

@@ -15,11 +15,20 @@ from typing import Any
 from alambique import config, tasks
 from alambique.config import Params
 from alambique.errors import DataError
-from alambique.evaluation import build, gates, paired_bootstrap
+from alambique.evaluation import build, gain_parts, gates, paired_bootstrap
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.evaluation.measures import Interval
 from alambique.files import fresh_folder, read_json, write_json, write_text
-from alambique.layout import DATA, METRICS, REPORT, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
+from alambique.layout import (
+    DATA,
+    METRICS,
+    REPORT,
+    EvaluationTarget,
+    Seeded,
+    evaluation,
+    evaluation_metrics,
+    evaluation_targets,
+)
 from alambique.report import ceilings, distillation, page, search
 
 logger = logging.getLogger(__name__)
@@ -47,7 +56,8 @@ def run(project: Path) -> None:
         )
         write_text(target / "report.html", html)
     for student in board["students"]:
-        logger.info("%s", distillation.verdict(board, student))
+        for sentence in distillation.sentences(board, student):
+            logger.info("%s", sentence)
     for notice in distillation.teacher_notices(board):
         logger.warning("%s", notice)
 
@@ -59,7 +69,9 @@ def compare(project: Path, params: Params) -> Leaderboard:
     data = dataset.digest("test")
     evaluations = {
         subject.name: _metrics(project, evaluation_metrics(subject.name), "evaluate")
-        for subject in evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        for subject in evaluation_targets(
+            params.teachers, params.students, params.seeds, params.runtimes, params.int8, params.ablations
+        )
     }
     today = {
         name: project / evaluation(name)
@@ -70,13 +82,16 @@ def compare(project: Path, params: Params) -> Leaderboard:
     teachers = [name for name in evaluations if EvaluationTarget.parse(name).kind == "teacher"]
     resample = paired_bootstrap.once(task.resample, list(today.values())) if today else task.resample
 
-    def difference(student: str, first: Sequence[str]) -> Interval | None:
-        """`first` − the control over every seed; None if one of them is not among today's evaluations."""
-        control = [f"{student}-control-{seed}" for seed in params.seeds]
-        if not {*first, *control} <= today.keys():
-            return None
-        return paired_bootstrap.gain(resample, [today[name] for name in first], [today[name] for name in control])
+    def seeded(student: str, kind: Seeded) -> list[str]:
+        return [f"{student}-{kind}-{seed}" for seed in params.seeds]
 
+    def difference(first: Sequence[str], second: Sequence[str]) -> Interval | None:
+        """`first` − `second` over every seed; None if one of them is not among today's evaluations."""
+        if not {*first, *second} <= today.keys():
+            return None
+        return paired_bootstrap.gain(resample, [today[name] for name in first], [today[name] for name in second])
+
+    unlabelled = f"unlabelled {task.samples}" if dataset.size("unlabelled") else None
     board = build.leaderboard(
         params,
         headline=params.HEADLINE,
@@ -87,11 +102,18 @@ def compare(project: Path, params: Params) -> Leaderboard:
         classes=dataset.classes,
         evaluations=evaluations,
         gains={
-            student: difference(student, [f"{student}-distilled-{seed}" for seed in params.seeds])
+            student: difference(seeded(student, "distilled"), seeded(student, "control")) for student in params.students
+        },
+        parts={
+            student: {
+                of: difference(seeded(student, kind), seeded(student, before))
+                for of, kind, before in gain_parts.parts(params, student, unlabelled)
+            }
             for student in params.students
         },
         advantages={
-            student: {teacher: difference(student, [teacher]) for teacher in teachers} for student in params.students
+            student: {teacher: difference([teacher], seeded(student, "control")) for teacher in teachers}
+            for student in params.students
         },
         intervals=paired_bootstrap.intervals(resample, today, list(permutations(today, 2))),
         benchmark=_metrics(project, METRICS / "benchmark.json", "benchmark"),

@@ -54,7 +54,7 @@ def write_checkpoint_card(
     """Describe the checkpoint in `folder` in card.json, and return what was written.
 
     Args:
-        kind: teacher, distilled, control or pruned.
+        kind: teacher, or one of `layout.Kind`.
         data: digest of the split it was trained on.
         teachers: SHA-256 of each teacher checkpoint whose soft labels it was trained on.
         source: where its first weights came from; None: initialised at random.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,9 @@ class Dataset(Protocol):
 
     def size(self, split: str) -> int:
         """Number of samples in a split; 0 where it has none."""
+
+    def labelled(self) -> Self:
+        """The same dataset without its unlabelled split."""
 
 
 class PruningPlans(NamedTuple):

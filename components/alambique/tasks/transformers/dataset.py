@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +80,9 @@ class Texts:
 
     def has(self, split: str) -> bool:
         return split in self.files
+
+    def labelled(self) -> Texts:
+        return replace(self, files={split: self.files[split] for split in LABELLED if self.has(split)})
 
     def size(self, split: str) -> int:
         return sum(1 for _ in self.lines(split))
