@@ -102,6 +102,7 @@ def leaderboard(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "classes": ["red", "white"],
         "students": ["pico"],
         "distillation_gain": {"pico": None},
+        "gain_parts": {"pico": []},
         "teacher_advantage": {"pico": {"teacher-main": None}},
         "images": 100,
         "benchmark": {"runs": 50},

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alambique import config
 from alambique.files import write_json
-from alambique.layout import DATA, METRICS, EvaluationTarget, evaluation, evaluation_metrics, evaluation_targets
+from alambique.layout import DATA, METRICS, EvaluationTarget, Seeded, evaluation, evaluation_metrics, evaluation_targets
 from alambique.tasks.yolo import average_precision, evaluate
 from alambique.tasks.yolo.dataset import YoloDataset
 
 QUALITY = {"teacher": 0.66, "control": 0.55, "distilled": 0.58, "pruned": 0.57, "candidate": 0.565, "champion": 0.5}
-SIZES = {"teacher": 5.4e6, "control": 1.6e6, "distilled": 1.6e6, "pruned": 1.1e6, "candidate": 1.0e6}
+QUALITY |= {"start": 0.56, "labelled": 0.57}
+SIZES = {"teacher": 5.4e6, "pruned": 1.1e6, "candidate": 1.0e6, **dict.fromkeys(get_args(Seeded), 1.6e6)}
 
 
 def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> None:
@@ -27,7 +28,8 @@ def write(project: Path, champions: tuple[str, ...] = (), **quality: float) -> N
     """
     params, dataset = config.load(project), YoloDataset.load(project / DATA)
     qualities = QUALITY | quality
-    named = list(evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8))
+    kinds = (params.teachers, params.students, params.seeds, params.runtimes, params.int8, params.ablations)
+    named = list(evaluation_targets(*kinds))
     present = [subject for subject in named if subject.kind != "champion" or subject.runtime in champions]
     for seed, subject in enumerate(named):
         metrics = {"subject": subject.name, "present": False}

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from alambique import tasks
 from alambique.config import Params
 from alambique.evaluation.measures import Metrics
-from alambique.layout import Candidate
+from alambique.layout import Ablation, Candidate
+from alambique.stages import ablation as ablation_stage
 from alambique.stages import control as control_stage
 from alambique.stages import distill as distill_stage
 from alambique.stages import evaluate as evaluate_stage
@@ -55,6 +56,10 @@ def distill(root: Path, params: Params, student: str, seed: int, target: Path) -
 
 def control(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:
     return _work(distill_stage, params, target, lambda: control_stage.run(root, student, str(seed)))
+
+
+def ablation(root: Path, params: Params, student: str, kind: Ablation, seed: int, target: Path) -> Metrics:
+    return _work(distill_stage, params, target, lambda: ablation_stage.run(root, student, kind, str(seed)))
 
 
 def prune(root: Path, params: Params, student: str, target: Path) -> Metrics:

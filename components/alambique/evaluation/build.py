@@ -68,7 +68,9 @@ def leaderboard(
         target.name: _row(
             target, evaluations[target.name], benchmark["latencies"].get(target.name, {}), measures, by_class
         )
-        for target in evaluation_targets(params.teachers, params.students, params.seeds, params.runtimes, params.int8)
+        for target in evaluation_targets(
+            params.teachers, params.students, params.seeds, params.runtimes, params.int8, params.ablations
+        )
     }
     times = {name: measured["times_ms"] for name, measured in benchmark["latencies"].items()}
     for row in rows.values():

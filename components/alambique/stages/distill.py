@@ -5,7 +5,7 @@ Writes  models/distilled/<seed>/<student>/{weights.pt, card.json, curves.csv}, m
 
 Its control (`stages.control`) is the same network with the same seed and number of steps, and the best initial weights
 that are to be had without the teacher: what the distilled student does better is what the teacher and the unlabelled
-samples are worth.
+samples are worth. `stages.ablation` splits that.
 """
 
 from __future__ import annotations

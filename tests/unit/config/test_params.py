@@ -56,6 +56,8 @@ def test_the_reference_is_valid_and_says_every_default() -> None:
         ("runtimes", ["tensorflow"], "runtimes.0"),
         ("runtimes", ["onnx"], "int8: openvino must stand among the runtimes too"),
         ("int8", ["onnx", "ncnn"], "int8: ncnn cannot be quantized for; only onnx, openvino, mnn, engine can"),
+        ("ablations", ["end"], "ablations.0: Input should be 'start' or 'labelled'"),
+        ("ablations", ["start", "start"], "ablations: ['start', 'start'] names one twice"),
         ("input_size", 100, "input_size: Input should be a multiple of 32"),
         ("teacher.main.source", "fetch", "teacher.main: source: fetch needs `weights`"),
         ("teacher.main.sha256", "a" * 64, "teacher.main: sha256 pins `weights`"),
@@ -89,6 +91,41 @@ def test_the_gate_on_the_teacher_is_shown_in_every_template_and_off(task: str) -
     line = "- {kind: teacher_better_than, reference: control}"
     kinds = {gate["kind"] for gate in yaml.safe_load(text.replace(f"# {line}", line))["gates"]}
     assert "teacher_better_than" in kinds
+
+
+@pytest.mark.parametrize("task", config.TASKS)
+def test_no_template_trains_an_ablation(task: str) -> None:
+    assert yaml.safe_load(template_for(task).read_text())["ablations"] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "ablation", "section", "change", "words"),
+    [
+        ("detect", "start", "networks", {"pico": {"weights": None}}, "start is the control again: no student has `wei"),
+        ("detect", "start", "distill", {"method": "none"}, "start is the distilled student again with distill.method"),
+        ("detect", "labelled", "distill", {"method": "feature"}, "labelled is the distilled student again with distil"),
+        ("segment", "labelled", "distill", {"method": "pseudo"}, "labelled learns from labels alone, as start, with "),
+        ("text", "labelled", "distill", {}, "labelled is the distilled student again with distill.method soft"),
+        ("classify", "labelled", "soft_labels", {"augment": {"mix": "mixup"}}, "labelled cannot leave out the unlabe"),
+    ],
+)
+def test_an_ablation_that_is_another_training_again_is_refused(
+    task: str, ablation: str, section: str, change: dict[str, Any], words: str
+) -> None:
+    content = yaml.safe_load(template_for(task).read_text()) | {"task": task, "ablations": [ablation]}
+    for student in content["students"]:
+        content["networks"][student]["weights"] = "teacher"
+    content[section] |= change
+    with pytest.raises(ConfigurationError, match=f"ablations: {words}"):
+        config.parse(content, "params.yaml")
+
+
+@pytest.mark.parametrize(("task", "method"), [("detect", "hybrid"), ("segment", "hybrid"), ("text_classify", "soft")])
+def test_ablations_that_differ_are_accepted(task: str, method: str) -> None:
+    content = yaml.safe_load(template_for(task).read_text()) | {"task": task, "ablations": ["start", "labelled"]}
+    content["networks"][content["students"][0]]["weights"] = "teacher"
+    content["distill"]["method"] = method
+    assert config.parse(content, "params.yaml").ablations == ("start", "labelled")
 
 
 def test_a_teacher_may_be_the_champion() -> None:

@@ -58,6 +58,7 @@ def build(
     measured: dict[str, dict[str, Any]],
     objective: str = "accuracy",
     gain: Interval | None = GAIN,
+    parts: dict[str, Interval | None] | None = None,
     champion_times: list[float] | None = None,
     agreements: dict[tuple[str, str], float | None] | None = None,
     measures: Mapping[str, Measure] = TASKS["detect"].measures,
@@ -84,6 +85,7 @@ def build(
         classes=["red", "white"],
         evaluations=measured,
         gains={"pico": gain},
+        parts={"pico": parts or {}},
         advantages={"pico": {"teacher-main": ADVANTAGE, "teacher-other": None}},
         intervals={(one, other): _interval(known[one] - known[other]) for one, other in permutations(known, 2)},
         benchmark={
@@ -121,6 +123,15 @@ def test_what_is_found_in_the_field_stands_beside_the_best_teacher() -> None:
     found_rows = rows(build(measured, agreements=agreements))
     assert found_rows["pico-pruned"]["field"] == {**found, "confidence": None, "agreement": 0.8}
     assert found_rows["pico-control-0"]["field"] is None
+
+
+def test_the_parts_of_the_gain_are_known_all_or_none() -> None:
+    start = Interval(0.02, 0.0, 0.04, seeds=2, images=8)
+    assert build(evaluations())["gain_parts"] == {"pico": []}
+    assert build(evaluations(), parts={"start": start, "soft labels": GAIN})["gain_parts"] == {
+        "pico": [{"of": "start", **start._asdict()}, {"of": "soft labels", **GAIN._asdict()}]
+    }
+    assert build(evaluations(), parts={"start": start, "soft labels": None})["gain_parts"] == {"pico": []}
 
 
 def test_every_subject_has_a_row_with_every_key() -> None:

@@ -61,6 +61,23 @@ def test_a_stale_graph_is_refused_by_the_names_of_what_differs(project: Path) ->
         assert words in str(refusal.value)
 
 
+def test_ablations_are_stages_of_their_own_that_change_no_other_training(project: Path) -> None:
+    without = expansion.expand(project).stages
+    assert not [name for name in without if "ablation" in name]
+    edit(project / "params.yaml", ablations=["start", "labelled"], seeds=[0])
+    graph = expansion.expand(project)
+    kinds = [f"pico-{ablation}-0" for ablation in ("start", "labelled")]
+    added = {f"{stage}@{kind}" for stage in ("ablation", "evaluate_ablation") for kind in kinds}
+    assert set(graph.stages) == {*without, *added}
+    assert all(graph.stages[name] == stage for name, stage in without.items())
+    start = graph.stages["ablation@pico-start-0"]
+    assert start.cmd == "python -m alambique.stage ablation pico start 0"
+    assert start.outs == ("metrics/ablation/pico-start-0.json", "models/start/0/pico")
+    assert (start.deps, start.params) == (without["distill@pico-0"].deps, without["distill@pico-0"].params)
+    assert graph.upstream("evaluate_ablation@pico-start-0") == ("ablation@pico-start-0", "validate")
+    assert added <= set(graph.upstream("compare"))
+
+
 def test_a_changed_value_that_changes_no_stage_passes(project: Path) -> None:
     expansion.write(project)
     edit(project / "params.yaml", seed=7)

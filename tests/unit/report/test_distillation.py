@@ -8,7 +8,7 @@ import pytest
 from factories.finished_run import leaderboard, row
 
 from alambique.evaluation.leaderboard import Gain
-from alambique.report.distillation import outcome, scope, teacher_notices, verdict
+from alambique.report.distillation import outcome, scope, sentences, teacher_notices, verdict
 
 
 def gain(value: float, low: float, high: float) -> Gain:
@@ -60,6 +60,17 @@ def board(distilled: Gain | None, controls: tuple[float, ...] = (0.55,), **teach
 )
 def test_a_gain_is_called_one_only_where_the_interval_leaves_out_zero(worth: Gain | None, text: str) -> None:
     assert verdict(board(worth), "pico") == text
+
+
+def test_the_parts_of_the_gain_are_a_second_sentence() -> None:
+    known = board(gain(0.338, 0.31, 0.36))
+    assert list(sentences(known, "pico")) == [verdict(known, "pico")]
+    start = {"of": "start", **gain(0.273, 0.25, 0.29)}
+    known["gain_parts"]["pico"] = [start, {"of": "soft labels and unlabelled images", **gain(0.065, -0.01, 0.1)}]
+    assert list(sentences(known, "pico")) == [
+        verdict(known, "pico"),
+        "Of these points: start +27.3 [+25.0, +29.0], soft labels and unlabelled images +6.5 [−1.0, +10.0].",
+    ]
 
 
 @pytest.mark.parametrize(

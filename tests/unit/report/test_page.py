@@ -59,6 +59,7 @@ def board() -> Leaderboard:
         classes=[],
         evaluations=evaluations,
         gains={"pico": None},
+        parts={"pico": {}},
         advantages={"pico": {"teacher-main": None}},
         intervals={},
         benchmark={"cpu": None, "device": "cpu", "threads": 1, "runs": 2, "latencies": {"pico-onnx-int8": times}},

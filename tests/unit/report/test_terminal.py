@@ -37,6 +37,7 @@ def test_students_come_in_the_order_of_params_also_from_the_file(tmp_path: Path,
     board = compare(root, config.load(root))
     board["students"] = ["pico", "nano"]
     board["distillation_gain"] = {"nano": None, **board["distillation_gain"]}
+    board["gain_parts"] = {"nano": [], **board["gain_parts"]}
     board["teacher_advantage"] = {"nano": {"teacher-main": None}, **board["teacher_advantage"]}
     stream = io.StringIO()
     print_leaderboard(board, Console(file=stream, width=200))

@@ -179,7 +179,52 @@ def test_the_first_sentence_of_the_page_is_what_distillation_was_worth(project: 
     assert words.index("trained on labels alone") < words.index("pico-openvino-fp32 is the most accurate candidate")
 
 
-def test_every_evaluation_is_resampled_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def with_ablations(root: Path) -> None:
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params |= {"ablations": ["labelled", "start"], "seeds": [4, 0]}
+    params["networks"]["pico"]["weights"] = "teacher"
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    measured_run.write(root)
+
+
+def test_ablations_split_the_gain_into_parts_whose_sum_it_is(project: Path) -> None:
+    with_ablations(project)
+    html = page(project)
+    board = read_json(project / "report/leaderboard.json")
+    parts, gain = board["gain_parts"]["pico"], board["distillation_gain"]["pico"]
+    assert [part["of"] for part in parts] == ["start", "soft labels", "unlabelled images"]
+    assert sum(part["value"] for part in parts) == pytest.approx(gain["value"])
+    for part in parts:
+        assert part["low"] <= part["value"] <= part["high"]
+        assert (part["seeds"], part["images"]) == (2, 8)
+    rows = {row["subject"]: row for row in board["rows"]}
+    assert rows["pico-labelled-0"]["deltas"]["control"] is not None
+    header = html.partition("<header>")[2].partition("</header>")[0]
+    assert header.index("minus") > header.index("Of these points: start ") > header.index("trained on labels alone")
+    assert "without unlabelled samples" in html and 'title="pico-start-4"' in html
+
+
+def test_without_ablations_no_parts_are_told(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", compare.__name__)
+    assert "Of these points" not in page(project)
+    assert "Ablation" not in page(project)
+    assert read_json(project / "report/leaderboard.json")["gain_parts"] == {"pico": []}
+    assert "Of these points" not in caplog.text
+
+
+def test_a_part_that_is_unknown_today_leaves_the_others_untold(project: Path) -> None:
+    with_ablations(project)
+    path = project / "metrics/evaluate/pico-start-0.json"
+    write_json(path, {**read_json(path), "data": "yesterday's"})
+    assert "Of these points" not in page(project)
+
+
+@pytest.mark.parametrize(("ablations", "evaluations"), [(False, 9), (True, 14)])
+def test_every_evaluation_is_resampled_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, ablations: bool, evaluations: int
+) -> None:
+    if ablations:
+        with_ablations(project)
     asked: list[str] = []
     resample = Detect.resample
 
@@ -189,7 +234,7 @@ def test_every_evaluation_is_resampled_once(project: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Detect, "resample", counted)
     compare.run(project)
-    assert len(asked) == len(set(asked)) == 9
+    assert len(asked) == len(set(asked)) == evaluations
 
 
 def test_one_seed_says_what_its_interval_leaves_out(project: Path) -> None:

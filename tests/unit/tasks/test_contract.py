@@ -27,6 +27,7 @@ from alambique.pipeline import expansion, graph
 from alambique.report.figures import points
 from alambique.runs.new_project import init, template_for
 from alambique.stages import (
+    ablation,
     benchmark,
     compare,
     control,
@@ -206,6 +207,17 @@ def test_the_control_takes_as_many_steps_as_the_distilled(run: Run) -> None:
     seed = run.params.seeds[0]
     taught, alone = (run.metrics(f"{kind}/{run.student}-{seed}") for kind in ("distill", "control"))
     assert taught["steps"] == alone["steps"]
+
+
+def test_an_ablation_leaves_the_unlabelled_samples_out(run: Run, tmp_path: Path) -> None:
+    if not run.params.unlabelled_signals:
+        pytest.skip("its control learns from unlabelled samples, too")
+    root, seed = run.copy(tmp_path / "project", *PRODUCED), run.params.seeds[0]
+    ablation.run(root, run.student, "labelled", str(seed))
+    metrics = read_json(root / layout.METRICS / f"ablation/{run.student}-labelled-{seed}.json")
+    assert metrics["images"] == run.task.dataset(run.root / layout.DATA).size("train")
+    assert metrics["images"] < run.metrics(f"distill/{run.student}-{seed}")["images"]
+    assert metrics["steps"] == run.params.distill.steps
 
 
 def test_pruning_makes_it_smaller(run: Run) -> None:
