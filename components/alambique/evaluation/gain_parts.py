@@ -9,8 +9,11 @@ from alambique.layout import Seeded
 
 
 class Part(NamedTuple):
-    """Attributes:
-    of: what `kind` learns from, and `before` does not, in the report's words.
+    """What one training learns from beyond the one before it.
+
+    Attributes:
+        of: that thing, in the report's words.
+        kind, before: the two trainings.
     """
 
     of: str
