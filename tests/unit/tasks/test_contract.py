@@ -212,6 +212,8 @@ def test_the_control_takes_as_many_steps_as_the_distilled(run: Run) -> None:
 def test_an_ablation_leaves_the_unlabelled_samples_out(run: Run, tmp_path: Path) -> None:
     if not run.params.unlabelled_signals:
         pytest.skip("its control learns from unlabelled samples, too")
+    if run.task.name == "detect":
+        pytest.skip("its teacher of a few steps finds no labelled box; see stages/test_ablation.py")
     root, seed = run.copy(tmp_path / "project", *PRODUCED), run.params.seeds[0]
     ablation.run(root, run.student, "labelled", str(seed))
     metrics = read_json(root / layout.METRICS / f"ablation/{run.student}-labelled-{seed}.json")
