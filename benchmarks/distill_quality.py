@@ -1,30 +1,42 @@
-"""Is distillation worth it? A small student from scratch, with and without a teacher, by what it finds on test.
+"""What is a teacher worth? Students with and without one, on four data sets, with few labels and with all.
 
-    python -m benchmarks.distill_quality --data PATH --weights yolo26n.pt [--jobs N] [--steps N] [--quick]
+    python -m benchmarks.distill_quality --data bccd=PATH --data cards=PATH --data deeppcb=PATH --weights yolo26n.pt
+        [--jobs N] [--only SET]… [--share N]… [--seed N]… [--quick]
 
-The student is the 0.68 M-parameter `pico` of params.yaml at 224 px, trained with three seeds. Each setting is a
-project as `alambique init` makes it, with the defaults of params.yaml but for what is named here, and its stages are
-the product's own:
+The data sets are BCCD's blood cells, photographs of playing cards, DeepPCB's defects, and the demo's scenes of digits,
+which need no files. Every tenth, every fifth, or every train image keeps its labels (10 %, 20 %, 100 %); the others are
+unlabelled. The student is a YOLO26 of a quarter of a YOLO26n's parameters. Each arm is a project as `alambique init`
+makes it, with the defaults of params.yaml but for what `benchmarks.panel` names, and its stages are the product's own:
 
-full      all labels; the teacher is a YOLO26n fine-tuned on them
-builtin   the same teacher and labels, but `distill.method: feature`: Ultralytics' own distillation
-fetched   every fifth image keeps its labels, the others become unlabelled; the teacher is that of `full`
-scarce    the same images; the teacher is fine-tuned on the labels that are left
+control    labels alone, from what the teacher was trained from: COCO's YOLO26n, narrowed (digits: from scratch)
+distilled  labels and the teacher's soft labels, of unlabelled images too, from the teacher, narrowed
+start      labels alone, from the teacher, narrowed (10 %)
+builtin    Ultralytics' own distillation, `distill.method: feature`, from the control's start (100 %)
 
-Teachers look at 320 px: the cache gives that to students of 224 px for nothing. A control has the same start and as
-many steps as the student that it is compared with, and the labels alone.
+The teacher of a set is a YOLO26n trained on *all* its labels, from COCO's weights (digits: from scratch). At 10 % and
+20 % it is fetched, as people have theirs: *it was trained on more labels than the student's project has*, and what is
+measured there is what such a teacher is worth, not what can be made of a tenth of the labels alone. Teacher and
+students are trained by one rule: until val has been no better for `training.patience` steps, or to the set's ceiling.
 
-gain_fetched       points of test mAP50-95, fetched, distilled − control
-gain_scarce        the same student against the same control, but by the teacher that saw no more labels than they
-gain_full          full, distilled − control
-gain_over_builtin  full, distilled − builtin, distilled
-entropy_at_labels  nats of the teacher's class distribution at a labelled box, full: what the cache can say there that
-                   the label does not; the logarithm of the number of classes would be all
+panel_gain_10, _20, _100  distilled − control
+panel_soft_over_start     distilled − start, at 10 %
+panel_over_builtin        distilled − builtin, at 100 %
+teacher_gap               teacher − distilled, at 100 %
+panel_gap_closed          what distilled − control at 10 % is of control at 100 % − control at 10 %, over the sets where
+                          that is at least three points
+steps_to_control          steps after which the distilled student is on val as good as its control at its best, over the
+                          steps that the control needed for it; 10 %, median and quartiles over sets and seeds
 
-Intervals are those of the product's report: paired over seeds and test images. Each stage that is done is kept in
-benchmarks/.runs and, after an interruption, not done again; a training goes on from its last interval. Each of the N
-jobs is a process with one thread: two of them finish sooner than one with two, and no figure depends on how many
-there are.
+All but the last two are points of test mAP50-95, means over sets and seeds; `benchmarks.panel.rows` says how their
+intervals are made. A row is of the trainings that are there; its n is the number of seeds times test images, over sets.
+
+A stage that is done is kept in benchmarks/.runs and not done again, and a training that was interrupted goes on from
+its last interval. --only, --share and --seed choose what is trained now; rows are of everything that is there. Each of
+the N jobs is a process with one thread, and no figure depends on how many there are.
+
+The whole panel is 4 teachers and 96 students, of at most 1,000 to 2,000 steps (`SETUPS` in `benchmarks.panel.sets`). A
+student's step of 16 images takes 0.2 s at 96 px, 0.45 s at 192 px and 0.7 s at 256 px on one core that others share, a
+teacher's twice as long: with evaluations about twelve hours of one core, six of two.
 """
 
 from __future__ import annotations
@@ -33,238 +45,142 @@ import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, NamedTuple
 
-import numpy as np
-import torch
 import typer
 
-from alambique import config, layout, tasks
-from alambique.config.detect import Params
-from alambique.data.dataset import Dataset
-from alambique.files import read_json, sha256
-from alambique.softlabels.reader import Cache
-from alambique.stages.work import teacher_folders
-from alambique.tasks.cards import read_card
-from alambique.tasks.yolo import objective, samples
-from alambique.tasks.yolo.dataset import YoloDataset
-from benchmarks import common, datasets
-from benchmarks.common import Row
-from benchmarks.stage_runs import Stage, advance, begin, do, gain, given, lay_out
+from alambique import layout, tasks
+from alambique.errors import ConfigurationError
+from alambique.evaluation import paired_bootstrap
+from benchmarks import common
+from benchmarks.panel import arms, rows, sets
+from benchmarks.panel.arms import SEEDS, TEACHER, Run
+from benchmarks.panel.rows import Curve, Key, Results
+from benchmarks.panel.sets import FULL, SETUPS, SHARES, PanelSet
+from benchmarks.stage_runs import advance, begin
 
-STUDENT, TEACHER = "pico", "main"
-KEEP = 5
-"""One in so many images keeps its labels where labels are scarce."""
+QUICK_SHARES, QUICK_SEEDS = (10, 100), (0,)
 
 
-class Setting(NamedTuple):
-    """What the students of a project learn from."""
+class Choice(NamedTuple):
+    """What is trained now."""
 
-    labels: Literal["all", "few"]
-    teacher: Literal["tuned", "fetched"]
-    method: Literal["soft", "feature"] = "soft"
-
-
-class Run(NamedTuple):
-    """One student, once for every seed."""
-
-    setting: str
-    kind: Literal["control", "distilled"]
-
-
-TEACHER_STAGES = (
-    Stage("validate"),
-    Stage("teacher", (TEACHER,)),
-    Stage("evaluate", (f"teacher-{TEACHER}",)),
-    Stage("soft_labels", ("0",)),
-)
-SETTINGS = {
-    "full": Setting("all", "tuned"),
-    "scarce": Setting("few", "tuned"),
-    "fetched": Setting("few", "fetched"),
-    "builtin": Setting("all", "fetched", method="feature"),
-}
-TUNED = [name for name, setting in SETTINGS.items() if setting.teacher == "tuned"]
-FETCHED = [name for name in SETTINGS if name not in TUNED]
-"""Their teacher is that of `full`, which has to be there first."""
-
-RUNS = (
-    Run("fetched", "control"),
-    Run("fetched", "distilled"),
-    Run("scarce", "distilled"),
-    Run("full", "control"),
-    Run("full", "distilled"),
-    Run("builtin", "distilled"),
-)
-GAINS = {
-    "gain_fetched": (Run("fetched", "distilled"), Run("fetched", "control"), "≥ 6, low > 0"),
-    "gain_scarce": (Run("scarce", "distilled"), Run("fetched", "control"), "> 0"),
-    "gain_full": (Run("full", "distilled"), Run("full", "control"), "> 0"),
-    "gain_over_builtin": (Run("full", "distilled"), Run("builtin", "distilled"), "≥ 0"),
-}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large the benchmark is.
-
-    Attributes:
-        image_size, teacher_size: side of the students' and the teachers' input, pixels.
-        steps: of students and controls.
-        teacher_steps: however many labels are known.
-        seeds: of students and controls.
-        soft_labels: more of this section of params.yaml.
-    """
-
-    image_size: int = 224
-    teacher_size: int = 320
-    steps: int = 1300
-    teacher_steps: int = 390
-    seeds: tuple[int, ...] = (0, 1, 2)
-    soft_labels: tuple[tuple[str, Any], ...] = ()
-
-
-# A teacher of two steps is sure of nothing: every box counts, or there would be none.
-QUICK = Scale(64, 64, 2, 2, (0,), (("min_score", 0.0),))
+    sets: list[PanelSet]
+    shares: tuple[int, ...] = SHARES
+    seeds: tuple[int, ...] = SEEDS
 
 
 def main(
-    data: Annotated[Path | None, typer.Option(help="A dataset in YOLO layout, such as BCCD.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a set in YOLO layout; several times.")] = None,
     weights: Annotated[
         Path | None, typer.Option(help="What teachers begin with: a COCO checkpoint of YOLO26n.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of students and controls alike.")] = Scale.steps,
+    only: Annotated[list[str] | None, typer.Option(help="Train this set, and no other; several times.")] = None,
+    share: Annotated[list[int] | None, typer.Option(help="With this share of the labels; several times.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="With this seed; several times.")] = None,
     jobs: Annotated[int, typer.Option(help="Trainings at a time, each with one thread.")] = 1,
-    quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on the demo's scenes.")] = False,
+    quick: Annotated[bool, typer.Option(help="The same code in under two minutes, on a few scenes.")] = False,
 ) -> None:
-    """Measure what distillation is worth."""
+    """Measure what a teacher is worth."""
     os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the jobs
     with tempfile.TemporaryDirectory() as scratch:
         if quick:
-            scale, folder = QUICK, Path(scratch)
-            source = datasets.scenes(folder / "scenes", train=20, size=64)
+            panel = sets.quick(Path(scratch))
+            chosen = Choice(panel, QUICK_SHARES, QUICK_SEEDS)
         else:
-            scale = Scale(steps=steps)
-            source, weights = given(data, weights, KEEP)
-            digests = [source.digest(split) for split in ("train", "val", "test")]
-            folder = common.state("distill_quality", data=digests, weights=sha256(weights), scale=scale)
-        work(folder, source, weights, scale, jobs)
-        subjects = [(setting, f"teacher-{TEACHER}") for setting in SETTINGS]
-        subjects += [(run.setting, _subject(run, seed)) for run in RUNS for seed in scale.seeds]
-        figures = [_figures(folder, *subject) for subject in subjects]
-        rows = [*(_gain(folder, id, scale.seeds) for id in GAINS), entropy_at_labels(folder / "full")]
-        common.publish("distill_quality", rows, quick=quick, threads=1, jobs=jobs, steps=scale.steps, runs=figures)
+            panel = sets.given(data or (), weights, Path(scratch))
+            chosen = choose(panel, only or (), share or (), seed or ())
+        work(chosen, jobs)
+        publish(panel, quick, jobs)
 
 
-def work(folder: Path, source: Dataset, weights: Path | None, scale: Scale, jobs: int) -> None:
-    """Do every stage that is not done yet.
+def choose(panel: Sequence[PanelSet], only: Sequence[str], shares: Sequence[int], seeds: Sequence[int]) -> Choice:
+    """What the options name; all, where they name nothing.
 
-    Args:
-        folder: of the projects.
-        source: the dataset with all its labels.
-        weights: what teachers begin with; None: from scratch.
-        scale, jobs: see `Scale` and `main`.
+    Raises:
+        ConfigurationError: there is no such set, share or seed.
     """
-    tuned = folder / "full" / layout.teacher(TEACHER) / layout.WEIGHTS
+    for option, named, known in (
+        ("--only", only, [panel_set.name for panel_set in panel]),
+        ("--share", shares, list(SHARES)),
+        ("--seed", seeds, list(SEEDS)),
+    ):
+        if unknown := [each for each in named if each not in known]:
+            needed = f"; give --data {unknown[0]}=PATH" if unknown[0] in SETUPS else ""
+            raise ConfigurationError(f"{option} {unknown[0]} is not among {', '.join(map(str, known))}{needed}")
+    return Choice(
+        [panel_set for panel_set in panel if not only or panel_set.name in only],
+        tuple(share for share in SHARES if not shares or share in shares),
+        tuple(seed for seed in SEEDS if not seeds or seed in seeds),
+    )
+
+
+def work(chosen: Choice, jobs: int) -> None:
+    """Do every stage that is chosen and not done yet: at 100 % first, where the teachers are trained."""
+    fewer = tuple(share for share in chosen.shares if share != FULL)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin) as pool:
-        for group, first in ((TUNED, weights), (FETCHED, tuned)):
-            settings = {name: SETTINGS[name] for name in group}
+        for shares in ((FULL,), fewer):
             advance(
                 pool,
                 {
-                    f"{name}: teacher": partial(make_teacher, folder / name, source, setting, first, scale)
-                    for name, setting in settings.items()
+                    f"{panel_set.name}: teacher and soft labels at {share} %": partial(arms.prepare, panel_set, share)
+                    for share in shares
+                    for panel_set in chosen.sets
                 },
             )
         advance(
             pool,
             {
-                f"{run.setting}: {_subject(run, seed)}": partial(do, folder / run.setting, student_stages(run, seed))
-                for seed in scale.seeds
-                for run in RUNS
+                f"{panel_set.name}: {run.arm} at {run.share} %, seed {run.seed}": partial(arms.train, panel_set, run)
+                for run in arms.runs(chosen.shares, chosen.seeds)
+                for panel_set in chosen.sets
             },
         )
 
 
-def make_teacher(project: Path, source: Dataset, setting: Setting, weights: Path | None, scale: Scale) -> None:
-    """The setting's project up to its soft labels."""
-    splits = split(source, KEEP if setting.labels == "few" else 1)
-    lay_out(project, "detect", partial(datasets.link, source, splits=splits), changes(setting, weights, scale))
-    do(project, TEACHER_STAGES)
+def publish(panel: Sequence[PanelSet], quick: bool, jobs: int) -> None:
+    """Publish the rows of what is there, and what each single training came to."""
+    done = [(panel_set, [run for run in arms.runs() if run.done(panel_set.folder)]) for panel_set in panel]
+    done = [(panel_set, runs) for panel_set, runs in done if runs]
+    results = {panel_set.name: results_of(panel_set, runs) for panel_set, runs in done}
+    pairs = {name: pair for panel_set, runs in done for name, pair in curves_of(panel_set, runs).items()}
+    figures = [
+        each
+        for panel_set, runs in done
+        for each in (arms.teacher_figures(panel_set), *(arms.figures(panel_set, run) for run in runs))
+    ]
+    common.publish(
+        "distill_quality",
+        [*rows.gains(results), *rows.gap_closed(results), *rows.steps_to_control(pairs)],
+        quick=quick,
+        threads=1,
+        jobs=jobs,
+        sets=[sets.described(panel_set) for panel_set, _ in done],
+        runs=figures,
+    )
 
 
-def split(source: Dataset, keep: int) -> dict[str, list[Path]]:
-    """The images by split, when one in `keep` of the train images, by their sorted paths, keeps its labels."""
-    train = source.images("train")
-    labelled = train[::keep]
-    splits = {"train": labelled, "val": source.images("val"), "test": source.images("test")}
-    unlabelled = [image for image in train if image not in set(labelled)]
-    return {**splits, "unlabelled": unlabelled} if unlabelled else splits
+def results_of(panel_set: PanelSet, runs: Sequence[Run]) -> Results:
+    """The evaluations of a set's trainings and of its teacher, each of which is resampled once for all rows."""
+    teacher = panel_set.folder / str(FULL) / layout.evaluation(f"teacher-{TEACHER}")
+    evaluations: dict[Key, dict[int, Path]] = {(FULL, "teacher"): dict.fromkeys(SEEDS, teacher)}
+    for run in runs:
+        evaluations.setdefault((run.share, run.arm), {})[run.seed] = run.evaluation(panel_set.folder)
+    folders = [teacher, *(run.evaluation(panel_set.folder) for run in runs)]
+    resample = paired_bootstrap.once(tasks.load("detect").resample, folders)
+    return Results(evaluations, resample, list(SETUPS).index(panel_set.name))
 
 
-def changes(setting: Setting, weights: Path | None, scale: Scale) -> dict[str, Any]:
-    """What the setting's params.yaml has other than the defaults."""
-    source = "train" if setting.teacher == "tuned" else "fetch"
+def curves_of(panel_set: PanelSet, runs: Sequence[Run]) -> dict[str, tuple[Curve, Curve]]:
+    """The curves of the distilled student and of its control at the smallest share, by set and seed."""
     return {
-        "input_size": scale.image_size,
-        "seeds": list(scale.seeds),
-        "networks": {STUDENT: {"family": "yolo26", "scale": [0.5, 0.125, 1024], "weights": None}},
-        "teacher": {
-            TEACHER: {
-                "source": source,
-                "weights": weights and str(weights.resolve()),
-                "input_size": scale.teacher_size,
-                "steps": scale.teacher_steps,
-            }
-        },
-        "soft_labels": {"shards": [0], **dict(scale.soft_labels)},
-        "distill": {"steps": scale.steps, "method": setting.method},
-        "validation": {"min_boxes_per_class": 0},  # a fifth of the labels may miss a class
+        f"{panel_set.name} {run.seed}": (run.curve(panel_set.folder), control.curve(panel_set.folder))
+        for run in runs
+        if run[:2] == (SHARES[0], "distilled") and (control := run._replace(arm="control")) in runs
     }
-
-
-def student_stages(run: Run, seed: int) -> list[Stage]:
-    """Train the run's student and measure it."""
-    stage = "distill" if run.kind == "distilled" else "control"
-    return [Stage(stage, (STUDENT, str(seed))), Stage("evaluate", (_subject(run, seed),))]
-
-
-def entropy_at_labels(project: Path) -> Row:
-    """What the teacher leaves open, at temperature 1, where people drew a box that it finds, too."""
-    params, data = cast("Params", config.load(project)), YoloDataset.load(project / layout.DATA)
-    cards = [read_card(folder) for folder in teacher_folders(project, params)]
-    recipe = tasks.load(params.task).soft_label_recipe(cards, data, params)
-    cache = Cache.open(project / layout.SOFT_LABELS, recipe)
-    targets = samples.with_teacher_targets(
-        data, cache, objective.fit_calibration(data, cache), params.distill.min_label_probability
-    )
-    logits = torch.from_numpy(np.concatenate([sample.targets[:, 2:] for sample in targets]))
-    found = logits[~logits.isnan().any(1)]
-    shares = found.softmax(1)
-    return common.median("entropy_at_labels", torch.special.entr(shares).sum(1).tolist())
-
-
-def _gain(folder: Path, id: str, seeds: Sequence[int]) -> Row:
-    """A row of `GAINS`, in points."""
-    first, second, goal = GAINS[id]
-    sides = (
-        [folder / run.setting / layout.evaluation(_subject(run, seed)) for seed in seeds] for run in (first, second)
-    )
-    return gain(id, goal, *sides)
-
-
-def _figures(folder: Path, setting: str, subject: str) -> dict[str, Any]:
-    """What one training came to on test."""
-    metrics = read_json(folder / setting / layout.evaluation_metrics(subject))
-    return {"setting": setting, "subject": subject, "map50_95": metrics["map50_95"], "map50": metrics["map50"]}
-
-
-def _subject(run: Run, seed: int) -> str:
-    return f"{STUDENT}-{run.kind}-{seed}"
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from alambique import tasks
+from alambique.config import read_yaml
 from alambique.data.dataset import Dataset
 from alambique.errors import DataError
 from alambique.evaluation import paired_bootstrap
+from alambique.files import write_text
 from alambique.layout import METRICS
 from alambique.process.resume_dir import kept_on_laptop
 from alambique.runs.new_project import init
@@ -70,6 +72,27 @@ def lay_out(project: Path, task: str, write: Callable[[Path], object], changes: 
         write(data)
         overrides.write_text(yaml.safe_dump(dict(changes)))
         init(project, str(data), task, overrides=overrides, origin=None, remote=None)
+
+
+def variant(project: Path, name: str, shared: Sequence[str], **changes: Any) -> Path:
+    """A project beside `project` which has parts of it in common, by links, but other parameters.
+
+    Args:
+        name: of the variant's folder.
+        shared: paths inside the project.
+        changes: of params.yaml, merged into its sections.
+    """
+    made = project.with_name(name)
+    for path in shared:
+        link = made / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(project / path)
+    content = read_yaml(project / "params.yaml")
+    for key, value in changes.items():
+        content[key] = {**content[key], **value} if isinstance(value, dict) else value
+    write_text(made / "params.yaml", yaml.safe_dump(content, sort_keys=False))
+    return made
 
 
 def gain(id: str, goal: str | None, first: Sequence[Path], second: Sequence[Path], *, task: str = "detect") -> Row:

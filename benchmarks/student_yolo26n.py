@@ -15,11 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from alambique.config import read_yaml
-from alambique.files import sha256, write_text
-from benchmarks import common, datasets
+from alambique.files import sha256
+from benchmarks import common, datasets, stage_runs
 from benchmarks.stage_runs import Stage, begin, do, given, lay_out
 
 STUDENT, TEACHER, SEED = "nano", "main", 0
@@ -94,17 +91,7 @@ def variant(project: Path, name: str, **changes: Any) -> Path:
         name: of the variant's folder.
         changes: of params.yaml, merged into its sections.
     """
-    made = project.with_name(name)
-    for shared in SHARED:
-        link = made / shared
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(project / shared)
-    content = read_yaml(project / "params.yaml")
-    for key, value in changes.items():
-        content[key] = {**content[key], **value} if isinstance(value, dict) else value
-    write_text(made / "params.yaml", yaml.safe_dump(content, sort_keys=False))
-    return made
+    return stage_runs.variant(project, name, SHARED, **changes)
 
 
 def _changes(weights: Path | None, scale: Scale) -> dict[str, Any]:

@@ -68,13 +68,19 @@ def gain(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> I
         first: folders of evaluations, one a seed; or one, of a network trained once, for all seeds.
         second: folders of evaluations, one a seed, at the same places.
     """
+    values, samples = gains(resample, first, second)
+    return _interval(values, len(second), samples)
+
+
+def gains(resample: Resample, first: Sequence[Path], second: Sequence[Path]) -> tuple[NDArray[np.float64], int]:
+    """The `gain` on the test samples as they are and on each resample, (1 + resamples,); and the number of samples."""
     seeds = len(second)
     values, samples = resample([*first, *second])
     differences = values[: len(first)] - values[len(first) :]
     chance = np.random.default_rng([SEED, 1])  # another stream than that of the samples
     times = chance.multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
     drawn = np.vstack([np.ones(seeds), times])  # as they are, then as each resample draws them
-    return _interval((differences * drawn.T).sum(axis=0) / seeds, seeds, samples)
+    return (differences * drawn.T).sum(axis=0) / seeds, samples
 
 
 def headline(resample: Resample, *folders: Path) -> Interval:
@@ -83,8 +89,12 @@ def headline(resample: Resample, *folders: Path) -> Interval:
     return _interval(values.mean(axis=0), len(folders), samples)
 
 
-def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
-    """Args: values: a figure on the samples as they are, then on each resample."""
+def percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the interval of a figure, which is given on the samples as they are, then on each resample."""
     # A resample without any object has no figure and is left out.
     low, high = np.nanquantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values[0]), float(low), float(high), seeds, samples)
+    return float(low), float(high)
+
+
+def _interval(values: NDArray[np.float64], seeds: int, samples: int) -> Interval:
+    return Interval(float(values[0]), *percentiles(values), seeds, samples)

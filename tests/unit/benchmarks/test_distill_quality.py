@@ -1,95 +1,85 @@
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benchmarks import datasets, distill_quality
-from benchmarks.distill_quality import GAINS, RUNS, SETTINGS, Scale, advance, changes, split, student_stages
-from benchmarks.stage_runs import Stage, do, given
+from benchmarks.distill_quality import Choice, choose, curves_of, results_of
+from benchmarks.panel.arms import SEEDS, Run, runs
+from benchmarks.panel.rows import GAINS, gains
+from benchmarks.panel.sets import SETUPS, SHARES, PanelSet
 
-from alambique import config
-from alambique.config import read_yaml
 from alambique.data.dataset import Dataset
-from alambique.errors import DataError
-from alambique.files import write_json
-from alambique.layout import EvaluationTarget
-from alambique.runs.new_project import template_dir
+from alambique.errors import ConfigurationError
+from alambique.files import write_text
+from alambique.tasks.yolo.evaluate import write_results
 
 
-def test_every_fifth_image_keeps_its_labels(scenes: Path, tmp_path: Path) -> None:
-    source = Dataset.load(scenes)
-    data = datasets.link(source, tmp_path / "data", split(source, 5))
-    names = [image.name for image in source.images("train")]
-    assert [image.name for image in data.images("train")] == names[::5]
-    assert sorted(image.name for image in data.images("unlabelled")) == sorted(set(names) - set(names[::5]))
-    assert not any(data.label(image).exists() for image in data.images("unlabelled"))
-    for part in ("val", "test"):
-        assert data.digest(part) == source.digest(part)
+@pytest.fixture
+def panel(tmp_path: Path) -> list[PanelSet]:
+    """Cards and digits, whose projects are empty."""
+    return [
+        PanelSet(name, SETUPS[name], Dataset(tmp_path, ["a"], {}), None, tmp_path / name)
+        for name in ("cards", "digits")
+    ]
 
 
-def test_all_images_may_keep_their_labels(scenes: Path, tmp_path: Path) -> None:
-    source = Dataset.load(scenes)
-    data = datasets.link(source, tmp_path / "data", split(source, 1))
-    assert data.digest("train") == source.digest("train")
-    assert not data.has("unlabelled")
+def evaluated(folder: Path, found: bool) -> None:
+    """Evaluations of four images, in each of which the one object is found or not."""
+    folder.mkdir(parents=True)
+    box = {"boxes": [[0.1, 0.1, 0.4, 0.4]], "scores": [0.9], "classes": [0], "correct": [1023 if found else 0]}
+    write_results(
+        folder / "images.arrow", [{"image": f"test/{number}.png", **box, "truth": [0]} for number in range(4)]
+    )
 
 
-def test_every_setting_is_a_possible_project() -> None:
-    content = read_yaml(template_dir() / "params.yaml")
-    for setting in SETTINGS.values():
-        given = changes(setting, Path("yolo26n.pt"), Scale())
-        merged = {key: {**content[key], **value} if isinstance(value, dict) else value for key, value in given.items()}
-        params = config.parse({**content, **merged}, "params.yaml")
-        assert params.teacher[distill_quality.TEACHER].steps == Scale.teacher_steps
-        assert params.distill.steps == Scale.steps
-        assert params.networks[distill_quality.STUDENT].weights is None
+def test_without_filters_all_is_trained(panel: list[PanelSet]) -> None:
+    assert choose(panel, (), (), ()) == Choice(panel, SHARES, SEEDS)
 
 
-def test_every_gain_is_between_students_that_are_trained() -> None:
+def test_filters_choose_sets_shares_and_seeds(panel: list[PanelSet]) -> None:
+    chosen = choose(panel, ["digits"], [100, 10], [1])
+    assert ([panel_set.name for panel_set in chosen.sets], chosen.shares, chosen.seeds) == (["digits"], (10, 100), (1,))
+
+
+@pytest.mark.parametrize(
+    ("only", "share", "seed", "message"),
+    [
+        (["coco"], [], [], "--only coco is not among cards, digits"),
+        (["bccd"], [], [], "--only bccd is not among cards, digits; give --data bccd=PATH"),
+        ([], [30], [], "--share 30 is not among 10, 20, 100"),
+        ([], [], [3], "--seed 3 is not among 0, 1, 2"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_refused(
+    panel: list[PanelSet], only: list[str], share: list[int], seed: list[int], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{message}$"):
+        choose(panel, only, share, seed)
+
+
+def test_every_row_is_of_arms_that_are_trained() -> None:
+    trained = {run[:2] for run in runs()} | {(100, "teacher")}
     for first, second, _ in GAINS.values():
-        assert {first, second} <= set(RUNS)
-    assert {run.setting for run in RUNS} == set(SETTINGS)
+        assert {first, second} <= trained
 
 
-def test_a_student_is_trained_and_then_measured() -> None:
-    train, measure = student_stages(distill_quality.Run("full", "control"), 2)
-    assert train == Stage("control", ("pico", "2"))
-    assert EvaluationTarget.parse(*measure.arguments).seed == 2
+def test_the_teacher_stands_beside_every_seed(panel: list[PanelSet]) -> None:
+    cards, _ = panel
+    done = [Run(100, "distilled", 0), Run(100, "distilled", 2), Run(100, "control", 2)]
+    evaluated(cards.folder / "100/evaluations/teacher-main", found=True)
+    for run in done:
+        evaluated(run.evaluation(cards.folder), found=run.seed == 2 and run.arm == "distilled")
+    rows = {row.id: row for row in gains({"cards": results_of(cards, done)})}
+    assert set(rows) == {"panel_gain_100", "teacher_gap"}
+    assert (rows["teacher_gap"].n, rows["panel_gain_100"].n) == (2 * 4, 4)
+    assert rows["teacher_gap"].value == pytest.approx(rows["panel_gain_100"].value / 2)
 
 
-def test_stages_that_are_done_are_not_done_again(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    stages = [Stage("validate"), Stage("control", ("pico", "0"))]
-    for stage, name in zip(stages, ("validate.json", "control/pico-0.json"), strict=True):
-        assert stage.metrics(tmp_path) == tmp_path / "metrics" / name
-        write_json(tmp_path / "metrics" / name, {})
-    do(tmp_path, stages)  # the project has nothing that a stage could work on
-    (tmp_path / "metrics/validate.json").unlink()
-    with pytest.raises(config.ConfigurationError):
-        do(tmp_path, stages)
-
-
-def test_a_failure_ends_the_benchmark_before_further_trainings_begin() -> None:
-    begun: list[int] = []
-
-    def fail() -> None:
-        raise DataError("no images")
-
-    def train() -> None:
-        begun.append(1)
-        time.sleep(0.05)
-
-    tasks = {"fails": fail, **{f"training {number}": train for number in range(40)}}
-    with ThreadPoolExecutor(1) as pool, pytest.raises(DataError):
-        advance(pool, tasks)
-    assert len(begun) < 40
-
-
-def test_missing_data_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="give --data PATH, a dataset in YOLO layout such as BCCD, and --weights PATH"):
-        given(None, None)
-    with pytest.raises(DataError, match="is the dataset pulled"):
-        (tmp_path / "w.pt").touch()
-        given(tmp_path, tmp_path / "w.pt")
+def test_curves_are_those_of_the_fewest_labels(panel: list[PanelSet]) -> None:
+    cards, _ = panel
+    done = [Run(10, "distilled", 0), Run(10, "control", 0), Run(10, "distilled", 1), Run(20, "distilled", 0)]
+    for kind, student in (("distilled", "pico"), ("control", "baseline")):
+        write_text(cards.folder / f"10/models/{kind}/0/{student}/curves.csv", f"step,map50_95\n100,0.{len(kind)}\n")
+    assert curves_of(cards, done) == {
+        "cards 0": ([{"step": 100, "map50_95": 0.9}], [{"step": 100, "map50_95": 0.7}]),
+    }
