@@ -2,7 +2,7 @@
 
 Each share of the labels has a project as `alambique init` makes it, with the defaults of params.yaml but for what
 `changes` names. It has the same network twice: `pico` starts from the teacher, `baseline` from what the teacher was
-trained from, both narrowed. Arms with another `distill.method` are variants of that project.
+trained from, both narrowed. An arm with another `distill.method` has a variant of that project.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class Arm(NamedTuple):
 
     Attributes:
         student: its name in params.yaml, which says what it starts from.
-        kind: of its checkpoint; a control learns from labels alone, whatever the method.
+        kind: of its checkpoint; only a distilled one learns from more than labels.
         method: `distill.method` of its project.
         shares: at which it is trained.
     """
 
     student: str
-    kind: Literal["control", "distilled"]
-    method: Literal["soft", "feature", "none"]
+    kind: Literal["control", "start", "distilled"]
+    method: Literal["soft", "feature"]
     shares: tuple[int, ...]
 
 
 ARMS = {
     "control": Arm(BASELINE, "control", "soft", SHARES),
     "distilled": Arm(STUDENT, "distilled", "soft", SHARES),
-    "start": Arm(STUDENT, "distilled", "none", (10,)),
+    "start": Arm(STUDENT, "start", "soft", (10,)),
     "builtin": Arm(BASELINE, "distilled", "feature", (100,)),
 }
 
@@ -73,9 +73,13 @@ class Run(NamedTuple):
     @property
     def stages(self) -> list[Stage]:
         """Train the student, then measure it."""
-        arm = ARMS[self.arm]
-        stage = "control" if arm.kind == "control" else "distill"
-        return [Stage(stage, (arm.student, str(self.seed))), Stage("evaluate", (self.target,))]
+        student, kind, seed = ARMS[self.arm].student, ARMS[self.arm].kind, str(self.seed)
+        training = {
+            "control": Stage("control", (student, seed)),
+            "start": Stage("ablation", (student, "start", seed)),
+            "distilled": Stage("distill", (student, seed)),
+        }
+        return [training[kind], Stage("evaluate", (self.target,))]
 
     def evaluation(self, folder: Path) -> Path:
         return self.project(folder) / layout.evaluation(self.target)

@@ -68,14 +68,14 @@ def test_cards_are_not_mirrored(tmp_path: Path) -> None:
 
 def test_a_run_is_trained_in_the_project_of_its_method(tmp_path: Path) -> None:
     projects = {arm: Run(10, arm, 0).project(tmp_path).name for arm in ARMS}
-    assert projects == {"control": "10", "distilled": "10", "start": "10-none", "builtin": "10-feature"}
+    assert projects == {"control": "10", "distilled": "10", "start": "10", "builtin": "10-feature"}
 
 
 @pytest.mark.parametrize("run", runs())
 def test_a_student_is_trained_and_then_measured(run: Run) -> None:
     train, measure = run.stages
-    assert train.name == ("control" if run.arm == "control" else "distill")
-    assert train.arguments == (ARMS[run.arm].student, str(run.seed))
+    assert train.name == {"control": "control", "start": "ablation"}.get(run.arm, "distill")
+    assert (train.arguments[0], train.arguments[-1]) == (ARMS[run.arm].student, str(run.seed))
     target = EvaluationTarget.parse(*measure.arguments)
     assert (target.seed, target.student, target.kind) == (run.seed, ARMS[run.arm].student, ARMS[run.arm].kind)
 
@@ -100,10 +100,10 @@ def test_a_single_training_is_published_with_its_steps(panel_set: PanelSet) -> N
     accuracy = {"map50_95": 0.5, "map50": 0.7, "precision": 0.6}
     outcome = {"steps": 1200, "best_step": 700, "still_improving": False, "images": 25}
     run = Run(10, "start", 2)
-    project = panel_set.folder / "10-none"
-    write_json(project / "metrics/distill/pico-2.json", outcome)
+    project = panel_set.folder / "10"
+    write_json(project / "metrics/ablation/pico-start-2.json", outcome)
     assert not run.done(panel_set.folder)
-    write_json(project / "metrics/evaluate/pico-distilled-2.json", accuracy)
+    write_json(project / "metrics/evaluate/pico-start-2.json", accuracy)
     assert run.done(panel_set.folder)
     expected = {"map50_95": 0.5, "map50": 0.7, "steps": 1200, "best_step": 700, "still_improving": False}
     assert figures(panel_set, run) == {"set": "cards", "share": 10, "arm": "start", "seed": 2, **expected}
