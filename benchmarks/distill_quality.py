@@ -34,9 +34,9 @@ A stage that is done is kept in benchmarks/.runs and not done again, and a train
 its last interval. --only, --share and --seed choose what is trained now; rows are of everything that is there. Each of
 the N jobs is a process with one thread, and no figure depends on how many there are.
 
-The whole panel is 4 teachers and 96 students, of at most 1,000 to 2,000 steps (`SETUPS` in `benchmarks.panel.sets`). A
-student's step of 16 images takes 0.2 s at 96 px, 0.45 s at 192 px and 0.7 s at 256 px on one core that others share, a
-teacher's twice as long: with evaluations about twelve hours of one core, six of two.
+The whole panel is 4 teachers and 96 students, of at most 1,000 to 2,000 steps (`SETUPS` in `benchmarks.panel.sets`).
+Measured on one core of a busy machine, a student's step of 16 images took 0.285 s at 96 px and 0.716 s at 224 px. If
+four fifths of the steps are taken, that is about 16 hours of one core, eight of two: an estimate, no measurement.
 """
 
 from __future__ import annotations
