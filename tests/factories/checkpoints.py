@@ -12,13 +12,13 @@ import yaml
 
 from alambique import layout, tasks
 from alambique.config.detect import Network
-from alambique.files import write_json
+from alambique.files import sha256, write_json
 from alambique.layout import CARD, DATA, Candidate
 from alambique.stages.export import export
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
 from alambique.tasks.yolo.preprocess import preprocess
-from factories.tiny_detection import NETWORK
+from factories.tiny_detection import CLASSES, NETWORK
 
 SIZE = 64
 TEACHER = layout.teacher("main")
@@ -49,6 +49,14 @@ def checkpoint(
     network.save(model, target / "weights.pt", SIZE)
     write_card(target, kind, student=student)
     return target
+
+
+def give_student_weights(root: Path) -> Path:
+    """Put initial weights of `pico` into inputs/students, as `snapshot` does; returns the file."""
+    given = root / "inputs/students/pico.pt"
+    network.save(network.build(NETWORK, CLASSES, seed=9), given, SIZE)
+    write_json(given.parent / "index.json", {"pico": {"uri": "a.pt", "sha256": sha256(given), "file": given.name}})
+    return given
 
 
 def write_card(folder: Path, kind: str, task: HeadName = "detect", **fields: Any) -> None:

@@ -27,6 +27,7 @@ from alambique.stages import teacher as teacher_stage
 from alambique.stages.work import Work, open_program
 from alambique.tasks.cards import read_card
 from alambique.tasks.yolo.decoding import rows, with_best_boxes
+from factories.tiny_detection import out
 
 
 def _work(module: ModuleType, params: Params, target: Path, run: Callable[[], None]) -> Metrics:
@@ -48,6 +49,12 @@ def teacher(root: Path, params: Params, name: str, target: Path) -> Metrics:
 
 def soft_labels(root: Path, params: Params, shard: int, target: Path) -> Metrics:
     return _work(soft_labels_stage, params, target, lambda: soft_labels_stage.run(root, str(shard)))
+
+
+def all_soft_labels(root: Path, params: Params) -> None:
+    """Write every shard of a project's soft labels into its own place."""
+    for shard in params.soft_labels.shards:
+        soft_labels(root, params, shard, out(root, f"soft_labels/{shard}"))
 
 
 def distill(root: Path, params: Params, student: str, seed: int, target: Path) -> Metrics:

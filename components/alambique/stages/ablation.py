@@ -4,7 +4,7 @@ start      from the distilled student's initial weights, on labels alone
 labelled   from the same, by `distill.method` on the labelled samples alone
 
 Both take as many steps as `distill` does. So distilled − control is the sum of start − control, the start; labelled −
-start, what the teacher tells of labelled samples; and distilled − labelled, the unlabelled samples.
+start, the soft labels of labelled samples; and distilled − labelled, the unlabelled samples.
 
 Reads   data/, soft_labels/ (labelled), models/teacher/, inputs/students/
 Writes  models/<ablation>/<seed>/<student>/{weights.pt, card.json, curves.csv},

@@ -249,13 +249,15 @@ def test_agreement_with_the_checkpoint_can_have_a_floor(
 
 
 BEST = TeacherBetterThan(kind="teacher_better_than", reference="control")
-TAUGHT = [row("teacher-main", map50_95=0.6), row("teacher-other", map50_95=0.3), CONTROL]
+TEACHERS = [row("teacher-main", map50_95=0.6), row("teacher-other", map50_95=0.3), CONTROL]
 
 
-def taught(low: float, *others: dict[str, Any], high: float = 0.2, candidate: dict[str, Any] | None = None) -> Check:
+def teacher_check(
+    low: float, *others: dict[str, Any], high: float = 0.2, candidate: dict[str, Any] | None = None
+) -> Check:
     """The verdict on a candidate, where the best teacher's difference from the control has this interval."""
     candidate = candidate or row(NAME)
-    board: Any = leaderboard([candidate, *(others or TAUGHT)])
+    board: Any = leaderboard([candidate, *(others or TEACHERS)])
     advantages = {"teacher-main": (0.1, low, high), "teacher-other": (-0.2, -0.3, -0.1)}
     board["teacher_advantage"] = {
         "pico": {
@@ -268,34 +270,34 @@ def taught(low: float, *others: dict[str, Any], high: float = 0.2, candidate: di
 
 
 def test_the_best_teacher_must_be_better_than_the_control_by_its_whole_interval() -> None:
-    check = taught(0.001)
+    check = teacher_check(0.001)
     assert check.passed and check.gate == "teacher better than control"
     assert (check.value, check.bound, check.low, check.high, check.n) == (0.6, 0.5, 0.001, 0.2, 90)
-    refused = taught(0.0)
+    refused = teacher_check(0.0)
     assert (refused.passed, refused.reason, refused.low) == (False, "teacher_not_better", 0.0)
     assert refused.explanation == "teacher-main has 0.6, the control 0.5: there is nothing to distill"
 
 
 def test_the_teacher_is_compared_with_the_control_of_every_seed_of_the_candidates_student() -> None:
     others = (row("pico-control-1", map50_95=0.4), row("nano-control-0", map50_95=None))
-    assert taught(0.001, *TAUGHT, *others).bound == pytest.approx(0.45)
+    assert teacher_check(0.001, *TEACHERS, *others).bound == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize(
     ("others", "reason"),
     [
         ([CONTROL], "missing_reference"),
-        ([TAUGHT[0], row("nano-control-0")], "missing_reference"),
+        ([TEACHERS[0], row("nano-control-0")], "missing_reference"),
         ([row("teacher-main", map50_95=math.nan), CONTROL], "not_finite"),
-        ([TAUGHT[0], row("pico-control-0", map50_95=None)], "not_finite"),
-        ([TAUGHT[0], CONTROL, row("pico-control-1", map50_95=math.inf)], "not_finite"),
+        ([TEACHERS[0], row("pico-control-0", map50_95=None)], "not_finite"),
+        ([TEACHERS[0], CONTROL, row("pico-control-1", map50_95=math.inf)], "not_finite"),
         ([row("teacher-main", data="yesterday"), CONTROL], "other_evaluation_data"),
-        ([TAUGHT[0], row("pico-control-0", data=None)], "other_evaluation_data"),
+        ([TEACHERS[0], row("pico-control-0", data=None)], "other_evaluation_data"),
         ([row("teacher-third"), CONTROL], "missing_interval"),
     ],
 )
 def test_a_teacher_that_cannot_be_compared_lets_nobody_pass(others: list[dict[str, Any]], reason: str) -> None:
-    check = taught(0.05, *others)
+    check = teacher_check(0.05, *others)
     assert (check.passed, check.reason) == (False, reason)
     assert check.explanation
 
@@ -303,16 +305,16 @@ def test_a_teacher_that_cannot_be_compared_lets_nobody_pass(others: list[dict[st
 def test_a_control_without_the_metric_lets_nobody_pass() -> None:
     control = row("pico-control-0")
     del control["metrics"]["map50_95"]
-    assert taught(0.05, TAUGHT[0], control).reason == "missing_metric"
+    assert teacher_check(0.05, TEACHERS[0], control).reason == "missing_metric"
 
 
 @pytest.mark.parametrize(("low", "high"), [(math.nan, 0.2), (0.1, math.inf)])
 def test_an_interval_that_is_not_finite_lets_nobody_pass(low: float, high: float) -> None:
-    assert taught(low, high=high).reason == "missing_interval"
+    assert teacher_check(low, high=high).reason == "missing_interval"
 
 
 def test_a_candidate_that_was_measured_on_other_data_has_no_teacher_to_be_judged_by() -> None:
-    assert taught(0.05, candidate=row(NAME, data="yesterday")).reason == "other_evaluation_data"
+    assert teacher_check(0.05, candidate=row(NAME, data="yesterday")).reason == "other_evaluation_data"
 
 
 def each_class(metric: Any = "ap") -> EachClass:

@@ -113,14 +113,14 @@ def test_whoever_approves_reads_that_the_teacher_knows_no_more_than_the_control(
     assert "nothing to distill" not in propose_(untracked).body
     loaded = load
 
-    def taught(path: Path) -> Leaderboard:
+    def with_weak_teacher(path: Path) -> Leaderboard:
         board = loaded(path)
         rows: list[Any] = [row("teacher-main", map50_95=0.219), row("pico-control-0", map50_95=0.245)]
         advantage: Any = {"value": -0.026, "low": -0.041, "high": -0.01, "seeds": 1, "images": 100}
         others = [other for other in board["rows"] if other["kind"] not in {"teacher", "control"}]
         return {**board, "rows": others + rows, "teacher_advantage": {"pico": {"teacher-main": advantage}}}
 
-    monkeypatch.setattr(leaderboards, "load", taught)
+    monkeypatch.setattr(leaderboards, "load", with_weak_teacher)
     assert (
         "\n\n**The teacher knows no more than the control of pico (mAP50-95 21.9 against 24.5, difference −2.6 "
         "\\[−4.1, −1.0\\]): there is nothing to distill; train the teacher longer, on more labels, or from better "

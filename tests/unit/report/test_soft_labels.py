@@ -38,11 +38,11 @@ def test_a_teacher_of_the_project_is_told_by_its_name_and_its_headline_on_val(
     assert facts(tmp_path, **card)["teachers"] == f"{FIRST}; main {SECOND}{words} (average)"
 
 
-def test_the_caches_key_and_size_are_told(tmp_path: Path) -> None:
+def test_the_caches_key_and_size_are_shown(tmp_path: Path) -> None:
     (tmp_path / "soft_labels/0").mkdir(parents=True)
     (tmp_path / "soft_labels/0/soft_labels.arrow").write_bytes(bytes(1600))
-    told = facts(tmp_path)
-    assert (told["key"], told["on disk"]) == (RECIPE.digest(), "1,600 bytes, 200 an image")
+    words = facts(tmp_path)
+    assert (words["key"], words["on disk"]) == (RECIPE.digest(), "1,600 bytes, 200 an image")
 
 
 def test_names_are_no_markup_and_a_histogram_has_a_line_for_two_bins() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from factories import checkpoints
-from factories.stage_work import ablation, distill, soft_labels
-from factories.tiny_detection import CLASSES, NETWORK, out, params, project
+from factories.stage_work import ablation, all_soft_labels, distill
+from factories.tiny_detection import NETWORK, out, params, project
 
 from alambique import files
 from alambique.errors import IntegrityError
@@ -28,12 +28,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with a teacher, its soft labels, and the weights that the teacher was trained from."""
     root = project(tmp_path_factory.mktemp("ablation"), scenes)
     checkpoints.checkpoint(root)
-    for shard in (0, 1):
-        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
-    given = root / "inputs/students/pico.pt"
-    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
-    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
-    files.write_json(given.parent / "index.json", {"pico": entry})
+    all_soft_labels(root, params())
+    checkpoints.give_student_weights(root)
     return root
 
 
@@ -41,19 +37,19 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.load(folder / "weights.pt").parameters()])
 
 
-@pytest.mark.parametrize(("kind", "heard"), [("start", False), ("labelled", True)])
+@pytest.mark.parametrize(("kind", "distills"), [("start", False), ("labelled", True)])
 def test_both_begin_as_the_distilled_student_and_see_the_labelled_images_alone(
-    root: Path, tmp_path: Path, kind: Ablation, heard: bool
+    root: Path, tmp_path: Path, kind: Ablation, distills: bool
 ) -> None:
     metrics = ablation(root, params(training=STILL, networks=FROM_TEACHER), "pico", kind, 0, tmp_path)
     teacher = root / checkpoints.TEACHER
     torch.testing.assert_close(weights(tmp_path), weights(teacher), atol=1e-3, rtol=1e-3)
     assert metrics["images"] == TRAIN
     assert metrics["steps"] == params().distill.steps
-    assert metrics.get("train_kd_loss", 0) > 0 if heard else "train_kd_loss" not in metrics
+    assert metrics.get("train_kd_loss", 0) > 0 if distills else "train_kd_loss" not in metrics
     digest, card = files.sha256(teacher / "weights.pt"), files.read_json(tmp_path / "card.json")
     assert (card["kind"], card["source"]) == (kind, f"teacher:{digest}")
-    assert card["teachers"] == ([digest] if heard else [])
+    assert card["teachers"] == ([digest] if distills else [])
 
 
 def test_a_student_with_weights_of_its_own_begins_with_them(root: Path, tmp_path: Path) -> None:
@@ -69,8 +65,7 @@ def test_without_unlabelled_images_labelled_is_the_distilled_student_and_says_so
     shutil.copytree(scenes, root / "data")
     shutil.rmtree(root / "data/images/unlabelled")
     checkpoints.checkpoint(root)
-    for shard in (0, 1):
-        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    all_soft_labels(root, params())
     folders = [out(root, checkpoint("pico", kind, 0)) for kind in ("labelled", "distilled")]
     ablation(root, params(), "pico", "labelled", 0, folders[0])
     distill(root, params(), "pico", 0, folders[1])

@@ -205,8 +205,8 @@ def test_checkpoints_are_described(run: Run) -> None:
 
 def test_the_control_takes_as_many_steps_as_the_distilled(run: Run) -> None:
     seed = run.params.seeds[0]
-    taught, alone = (run.metrics(f"{kind}/{run.student}-{seed}") for kind in ("distill", "control"))
-    assert taught["steps"] == alone["steps"]
+    distilled, controlled = (run.metrics(f"{kind}/{run.student}-{seed}") for kind in ("distill", "control"))
+    assert distilled["steps"] == controlled["steps"]
 
 
 def test_an_ablation_leaves_the_unlabelled_samples_out(run: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from factories import checkpoints
-from factories.stage_work import control, distill, soft_labels
+from factories.stage_work import all_soft_labels, control, distill
 from factories.tiny_detection import CLASSES, NETWORK, out, params, project
 from PIL import Image
 
@@ -30,8 +30,7 @@ def with_soft_labels(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> 
     """A project with a teacher and its soft labels. Read-only."""
     root = project(tmp_path_factory.mktemp("soft_labels"), scenes)
     checkpoints.checkpoint(root)
-    for shard in (0, 1):
-        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    all_soft_labels(root, params())
     return root
 
 
@@ -80,10 +79,7 @@ def test_student_and_control_start_from_equal_weights(root: Path) -> None:
 
 
 def test_a_student_may_start_from_given_weights(root: Path) -> None:
-    given = root / "inputs/students/pico.pt"
-    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
-    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
-    files.write_json(given.parent / "index.json", {"pico": entry})
+    given = checkpoints.give_student_weights(root)
     distill(root, params(training=STILL), "pico", 0, out(root, DISTILLED))
     shutil.copy(given, root / "weights.pt")
     torch.testing.assert_close(weights(root / DISTILLED), weights(root), atol=1e-3, rtol=1e-3)
@@ -91,10 +87,7 @@ def test_a_student_may_start_from_given_weights(root: Path) -> None:
 
 
 def test_a_student_may_start_from_its_teacher_and_its_control_from_what_that_started_from(root: Path) -> None:
-    given = root / "inputs/students/pico.pt"  # where `snapshot` puts the teacher's initial weights
-    network.save(network.build(NETWORK, CLASSES, seed=9), given, image_size=64)
-    entry = {"uri": "a.pt", "sha256": files.sha256(given), "file": "pico.pt"}
-    files.write_json(given.parent / "index.json", {"pico": entry})
+    given = checkpoints.give_student_weights(root)  # those of the teacher, here
     student = {"pico": {**NETWORK.model_dump(), "weights": "teacher"}}
     both(root, params(training=STILL, networks=student))
     teacher = root / checkpoints.TEACHER

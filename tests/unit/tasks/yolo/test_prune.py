@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from factories import checkpoints
-from factories.stage_work import prune, soft_labels
+from factories.stage_work import all_soft_labels, prune
 from factories.tiny_detection import out, params, project
 from ultralytics import YOLO
 from ultralytics.utils import callbacks
@@ -38,8 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with soft labels and a distilled student. Read-only."""
     root = project(tmp_path_factory.mktemp("distilled"), scenes)
     checkpoints.checkpoint(root)
-    for shard in (0, 1):
-        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    all_soft_labels(root, params())
     folder = checkpoints.checkpoint(root, DISTILLED, "distilled", "pico")
     (folder / "curves.csv").write_text("step\n1\n")
     return root

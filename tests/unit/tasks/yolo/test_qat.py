@@ -12,7 +12,7 @@ import pytest
 import torch
 from factories import checkpoints
 from factories.restricted_load import restricted_load
-from factories.stage_work import soft_labels
+from factories.stage_work import all_soft_labels
 from factories.tiny_detection import CLASSES, FAMILIES, out, params, project
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -58,8 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     """A project with soft labels and a pruned student. Read-only."""
     root = project(tmp_path_factory.mktemp("pruned"), scenes)
     checkpoints.checkpoint(root)
-    for shard in (0, 1):
-        soft_labels(root, params(), shard, out(root, f"soft_labels/{shard}"))
+    all_soft_labels(root, params())
     checkpoints.checkpoint(root, PRUNED, "pruned", "pico")
     return root
 
