@@ -266,11 +266,18 @@ def test_exports_compute_what_their_checkpoint_does(run: Run) -> None:
             noise = run.task.noise(read_card(folder))
             outputs = open_program(run.task, folder, 1)(*noise), run.task.program(source, 1)(*noise)
             for artifact, checkpoint in zip(*outputs, strict=True):
-                # Sorted, since detections of nearly the same score come in any order; and which of them are the last to
-                # be kept may differ, a row or two of 84.
                 assert artifact.shape == checkpoint.shape
-                equal = np.isclose(np.sort(artifact, None), np.sort(checkpoint, None), rtol=1e-2, atol=1e-3)
-                assert equal.mean() > (0.9 if run.params.task in BARELY_TRAINED else 0.9999)
+                if run.params.task in BARELY_TRAINED:
+                    # Detections of nearly the same score come in any order, and which of them are kept last may differ.
+                    assert rows_of_both(artifact[0], checkpoint[0]) > 0.95
+                else:
+                    assert np.isclose(artifact, checkpoint, rtol=1e-2, atol=1e-3).mean() > 0.9999
+
+
+def rows_of_both(one: np.ndarray, other: np.ndarray) -> float:
+    """The share of rows of `one` (rows × …) that `other` has too, anywhere."""
+    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    return float(np.isclose(one[:, None], other[None], rtol=1e-2, atol=1e-3).all(2).any(1).mean())
 
 
 def test_a_champion_that_is_not_there_is_said_to_be_absent(run: Run) -> None:
