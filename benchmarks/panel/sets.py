@@ -34,10 +34,10 @@ class Setup(NamedTuple):
 
 
 SETUPS = {
-    "bccd": Setup(192, 1000),
-    "cards": Setup(192, 1200, {"flip": 0.0}),  # no card has a mirrored index
-    "deeppcb": Setup(256, 1000),
-    DIGITS: Setup(96, 2000, {"flip": 0.0, "mosaic": 0.0}),  # scenes are random as they are
+    "bccd": Setup(160, 800),
+    "cards": Setup(192, 800, {"flip": 0.0}),  # no card has a mirrored index
+    "deeppcb": Setup(224, 800),
+    DIGITS: Setup(96, 1200, {"flip": 0.0, "mosaic": 0.0}),  # scenes are random as they are
 }
 # A teacher of two steps is sure of nothing: every box counts, or there would be none.
 QUICK = Setup(64, 2, soft_labels={"min_score": 0.0})
