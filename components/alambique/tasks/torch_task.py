@@ -62,7 +62,9 @@ class TorchTask(Task):
             measure=self.measure_in_training(network, dataset, params),
             prior=prior,
         )
-        self.save(self.finished(network, module), folder, params)
+        network = self.finished(network, module)
+        metrics |= self.calibrate_scores(network, dataset, params)
+        self.save(network, folder, params)
         return metrics
 
     def trained_module(self, network: Network, seed: int) -> nn.Module:
@@ -72,6 +74,14 @@ class TorchTask(Task):
     def finished(self, network: Network, module: nn.Module) -> Network:
         """The network, once `trained_module` is trained."""
         return network
+
+    def calibrate_scores(self, network: Network, dataset: Any, params: Any) -> Metrics:
+        """Scale a trained network's scores in place so that they are probabilities on val; not done by default.
+
+        Returns:
+            the metrics of the training that this adds or changes.
+        """
+        return {}
 
     def measure_val(self, folder: Path, dataset: Any, params: Any) -> Metrics:
         network = self.load(folder)

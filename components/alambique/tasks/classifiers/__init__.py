@@ -12,5 +12,6 @@ if TYPE_CHECKING:
     from alambique.tasks.classifiers import pictures as pictures
     from alambique.tasks.classifiers import results as results
     from alambique.tasks.classifiers import soft_labels as soft_labels
+    from alambique.tasks.classifiers import validation as validation
 
 __getattr__ = submodules.importer(__name__)

@@ -15,7 +15,7 @@ from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import DATA
 from alambique.runtimes.base import Program, Validation
 from alambique.tasks import classifiers
-from alambique.tasks.base import Measurement
+from alambique.tasks.base import Measurement, Network
 from alambique.tasks.classifiers.metrics import BY_CLASS, MEASURES
 from alambique.tasks.torch_task import TorchTask
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from alambique.report.pictures import Picture
     from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+    from alambique.tasks.classifiers.validation import Val
+    from alambique.tasks.training_loop import Measure as TrainingMeasure
 
 
 class ClassifierTask(TorchTask):
@@ -45,6 +47,14 @@ class ClassifierTask(TorchTask):
         """
 
     @abstractmethod
+    def val(self, network: Network, dataset: Any, params: Any) -> Val:
+        """The split val as a network in training takes it.
+
+        Raises:
+            DataError: it is empty, or a sample has no class of the dataset.
+        """
+
+    @abstractmethod
     def labels(self, dataset: Any) -> Mapping[str, str | None]:
         """The class of each training sample that has one, by the sample's name."""
 
@@ -55,6 +65,17 @@ class ClassifierTask(TorchTask):
     @abstractmethod
     def recipe_type(self) -> type[ClassRecipe]:
         """The class of `soft_label_recipe`."""
+
+    # Training
+
+    def measure_in_training(self, network: Network, dataset: Any, params: Any) -> TrainingMeasure:
+        return self.val(network, dataset, params).measure
+
+    def calibrate_scores(self, network: Network, dataset: Any, params: Any) -> Metrics:
+        """Divide the logits by the temperature that suits val best; see `classifiers.validation`."""
+        val, module = self.val(network, dataset, params), self.module(network)
+        temperature = val.scale(module)
+        return {"temperature": temperature, "val_nll": val.measure(module)["nll"]}
 
     # Soft labels
 

@@ -180,13 +180,6 @@ def fit(model: Classifier, state: Mapping[str, Tensor]) -> Classifier:
     return model
 
 
-def logits_layer(model: Classifier, classes: int) -> str:
-    """Name of the layer of a network for so many classes that puts out the logits; empty if none is so wide."""
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    named = [name for name, layer in layers if layer.weight.shape[0] == classes]
-    return named[-1] if named else ""
-
-
 def _set_widths(module: nn.Module) -> None:
     """Set a layer's attributes to the widths of its tensors."""
     if isinstance(module, nn.Conv2d):

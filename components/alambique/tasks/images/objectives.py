@@ -18,11 +18,12 @@ from alambique.tasks.classifiers.soft_labels import (
     distillation_loss,
     view_targets,
 )
+from alambique.tasks.classifiers.validation import Val
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.preprocess import square
 from alambique.tasks.images.soft_labels import ViewRecipe, views_of_all
 from alambique.tasks.images.views import Views
-from alambique.tasks.training_loop import Batch, Measure, TrainingObjective
+from alambique.tasks.training_loop import Batch, TrainingObjective
 
 BATCH = 64
 """Val images that are measured at once."""
@@ -120,27 +121,22 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     return total / weight.clamp(min=1e-6)
 
 
-def measure_on_val(dataset: Dataset, image_size: int) -> Measure:
-    """What measures a torch module on val: top1, then nll, the mean negative log-likelihood, nats.
+def val(dataset: Dataset, image_size: int) -> Val:
+    """Val, whose images are read once.
 
     Raises:
-        DataError: val is empty, or an image of it is broken or in the folder of no class.
+        DataError: it is empty, or an image of it is broken or in the folder of no class.
     """
     images = dataset.require("val")
     labels = torch.tensor([dataset.label(image) for image in images])
     pixels = torch.from_numpy(np.stack([square(image, image_size).transpose(2, 0, 1) for image in images]))
 
-    @torch.inference_mode()
-    def measure(model: nn.Module) -> dict[str, float]:
+    def log_probabilities(model: nn.Module) -> Tensor:
         device = next(model.parameters()).device
         batches = (pixels[start : start + BATCH].to(device) for start in range(0, len(pixels), BATCH))
-        logits = torch.cat([model(batch.float() / 255).float().cpu() for batch in batches])
-        return {
-            "top1": float((logits.argmax(1) == labels).double().mean()),
-            "nll": float(nn.functional.cross_entropy(logits, labels)),
-        }
+        return torch.cat([model(batch.float() / 255).float().cpu() for batch in batches]).log_softmax(1)
 
-    return measure
+    return Val(labels, log_probabilities)
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:

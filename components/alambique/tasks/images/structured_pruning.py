@@ -17,6 +17,7 @@ from torch import nn
 
 from alambique.config.classify import Importance
 from alambique.errors import ConfigurationError
+from alambique.tasks.classifiers.validation import logits_layer
 from alambique.tasks.images import network
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.network import Classifier, ClassifierNetwork, split_blocks
@@ -127,5 +128,5 @@ def _kept(model: Classifier, classes: int) -> Iterator[nn.Module]:
     for module in model.modules():
         if isinstance(module, PSABlock):
             yield from (inner for inner in module.modules() if isinstance(inner, nn.Conv2d))
-    if head := network.logits_layer(model, classes):
+    if head := logits_layer(model, classes):
         yield model.get_submodule(head)

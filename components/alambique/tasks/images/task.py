@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels
+    from alambique.tasks.classifiers.validation import Val
     from alambique.tasks.images.dataset import Dataset
     from alambique.tasks.images.network import ClassifierNetwork
     from alambique.tasks.images.soft_labels import ViewRecipe
-    from alambique.tasks.training_loop import Measure, TrainingObjective
+    from alambique.tasks.training_loop import TrainingObjective
 
 
 LIBRARIES = {"yolo26-cls": "ultralytics", "torchvision": "torchvision", "timm": "timm"}
@@ -111,8 +112,8 @@ class Classify(ClassifierTask):
         recipe = self.soft_label_recipe([read_json(folder / CARD) for folder in teachers], dataset, params)
         return images.objectives.by_soft_labels(dataset, cache, recipe, params.distill)
 
-    def measure_in_training(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> Measure:
-        return images.objectives.measure_on_val(dataset, params.input_size)
+    def val(self, network: ClassifierNetwork, dataset: Dataset, params: Params) -> Val:
+        return images.objectives.val(dataset, params.input_size)
 
     # Soft labels
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alambique.config.classify import Network
 from alambique.errors import DataError
+from alambique.tasks.classifiers.validation import logits_layer
 from alambique.tasks.images import network, untrusted_checkpoint
 from alambique.tasks.images.network import KIND, Classifier, ClassifierNetwork
 
@@ -53,7 +54,7 @@ def _fitting(given: State, model: Classifier, built: ClassifierNetwork, weights:
     """Tensors of the names and shapes of `model`, which has those of `built`, or has its blocks split."""
     from alambique.tasks.images import narrowing
 
-    state, head = model.state_dict(), network.logits_layer(model, len(built.classes))
+    state, head = model.state_dict(), logits_layer(model, len(built.classes))
     counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
     given = narrowing.without_blocks(given, model)
     body = [name for name in state if not name.startswith(f"{head}.")]

@@ -24,7 +24,8 @@ from alambique.tasks.classifiers.soft_labels import (
     distillation_loss,
     view_targets,
 )
-from alambique.tasks.training_loop import Batch, Measure, TrainingObjective
+from alambique.tasks.classifiers.validation import Val
+from alambique.tasks.training_loop import Batch, TrainingObjective
 from alambique.tasks.transformers import encoding, tokenizers
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.dataset import Texts
@@ -69,23 +70,11 @@ def predict(model: nn.Module, texts: Sequence[Encoded], pad: int) -> Tensor:
     return torch.stack([predicted[text.name] for text in texts])
 
 
-def measure_in_training(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Measure:
-    """Measures a network in training on val: top1, then nll, the mean negative log-likelihood, nats.
-
-    Raises:
-        DataError: val is empty, or one of its texts has no label.
-    """
+def val(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Val:
+    """Val; a DataError if it is empty, or one of its texts has no label."""
     texts = encoding.encode_labelled(dataset, "val", tokenizer, max_tokens)
     labels = torch.tensor([text.label for text in texts])
-
-    def measure(model: nn.Module) -> dict[str, float]:
-        log_probabilities = predict(model, texts, tokenizer.pad_token_id)
-        return {
-            "top1": float((log_probabilities.argmax(1) == labels).double().mean()),
-            "nll": float(nn.functional.nll_loss(log_probabilities, labels)),
-        }
-
-    return measure
+    return Val(labels, lambda model: predict(model, texts, tokenizer.pad_token_id))
 
 
 def by_labels(dataset: Texts, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> TrainingObjective:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels, ClassRecipe
+    from alambique.tasks.classifiers.validation import Val
     from alambique.tasks.trainer_state import PriorTraining
-    from alambique.tasks.training_loop import Measure as TrainingMeasure
     from alambique.tasks.training_loop import TrainingObjective
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
@@ -132,8 +132,8 @@ class TextClassify(TransformersTask, ClassifierTask):
             return super().pretrain(network, dataset, teacher, params)
         return transformers.pretraining.pretrain(network, dataset, params, teacher.pretrain_steps)
 
-    def measure_in_training(self, network: Network, dataset: Texts, params: Params) -> TrainingMeasure:
-        return transformers.class_objectives.measure_in_training(dataset, network.tokenizer, params.input_size)
+    def val(self, network: Network, dataset: Texts, params: Params) -> Val:
+        return transformers.class_objectives.val(dataset, network.tokenizer, params.input_size)
 
     # Soft labels
 

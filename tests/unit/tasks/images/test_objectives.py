@@ -17,7 +17,7 @@ from alambique.tasks.classifiers.soft_labels import UNLABELLED
 from alambique.tasks.images import objectives, soft_labels
 from alambique.tasks.images.dataset import Dataset
 from alambique.tasks.images.network import ClassifierNetwork
-from alambique.tasks.images.objectives import measure_on_val
+from alambique.tasks.images.objectives import val
 from alambique.tasks.images.preprocess import planes, preprocess
 from alambique.tasks.training_loop import Batch, TrainingObjective
 
@@ -130,7 +130,7 @@ def test_a_program_has_the_accuracy_of_its_module(digits: Dataset, pico: Classif
     validation = evaluation.validation(validation_samples(digits))
     headline, correct = validation.score(partial(predict, pico.model), validation.samples)
     assert len(correct) == len(digits.images("val"))
-    assert headline == pytest.approx(measure_on_val(digits, SIZE)(pico.model)["top1"])
+    assert headline == pytest.approx(val(digits, SIZE).measure(pico.model)["top1"])
     assert headline == np.mean(correct)
 
 
@@ -139,7 +139,7 @@ def test_the_module_is_measured_on_what_it_is_given_in_production(digits: Datase
     logits = np.concatenate([predict(pico.model, sample.read())[0] for sample in samples])
     labels = torch.tensor([sample.label for sample in samples])
     expected = nn.functional.cross_entropy(torch.from_numpy(logits), labels)
-    assert measure_on_val(digits, SIZE)(pico.model)["nll"] == pytest.approx(float(expected), rel=1e-5)
+    assert val(digits, SIZE).measure(pico.model)["nll"] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_what_is_not_finite_is_wrong(digits: Dataset) -> None:

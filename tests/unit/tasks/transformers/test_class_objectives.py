@@ -64,7 +64,7 @@ def test_a_student_learns_the_teachers_class(
         intents, wordpiece, TOKENS, soft_labels(intents, class_recipe, 7), class_recipe, Distill(weight=1.0)
     )
     model = build(wordpiece, intents.classes)
-    measure = class_objectives.measure_in_training(intents, wordpiece, TOKENS)
+    measure = class_objectives.val(intents, wordpiece, TOKENS).measure
     training_loop.train(model, objective, tmp_path, steps=24, training=TRAINING, seed=0, measure=measure)
     (ids,) = (text.ids for text in encoding.encode_labelled(intents, "test", wordpiece, TOKENS)[:1])
     assert models.class_logits(model, torch.from_numpy(ids[None])).argmax() == 7
