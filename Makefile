@@ -64,7 +64,7 @@ $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 
 # After editing the dependencies in pyproject.toml.
 lock: | $(UV)
-	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --group dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --extra kubernetes --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock

@@ -12,6 +12,8 @@ from alambique import config
 from alambique.airflow.triggers.arrivals import ArrivalsTrigger
 from alambique.config import Params
 from alambique.config.deployment import Deployment
+from alambique.config.resources import DEFAULT, Resources, resources_of
+from alambique.errors import ConfigurationError
 from alambique.pipeline import graph as pipeline
 from alambique.pipeline.graph import Graph
 
@@ -32,11 +34,21 @@ class Project:
             ConfigurationError: a file is missing, or asks for something impossible.
             IntegrityError: pipeline.json was edited by hand.
         """
-        return cls(config.load(root), Deployment.load(root), pipeline.read(root))
+        project = cls(config.load(root), Deployment.load(root), pipeline.read(root))
+        kinds = {kind_of(stage) for stage in project.graph.stages} | {DEFAULT}
+        if unknown := sorted(project.deployment.resources.keys() - kinds):
+            raise ConfigurationError(
+                f"alambique.yaml: resources.{unknown[0]} is no stage of dvc.yaml; they are {', '.join(sorted(kinds))}"
+            )
+        return project
 
     @property
     def name(self) -> str:
         return self.params.project
+
+    def resources(self, stage: str = DEFAULT) -> Resources:
+        """What alambique.yaml gives a stage, or tasks that are no stages."""
+        return resources_of(self.deployment.resources, kind_of(stage))
 
     def arrivals(self, interval: float) -> Asset:
         """What lies at the deployment's `arrivals`, watched by Airflow's triggerer every `interval` seconds."""
@@ -65,3 +77,8 @@ class Project:
 
     def _asset(self, what: str, **arguments: Any) -> Asset:
         return Asset(name=f"{self.name}_{what}", uri=f"alambique://{self.name}/{what}", **arguments)
+
+
+def kind_of(stage: str) -> str:
+    """The stage of dvc.yaml that an expanded one is of: `teacher` for `teacher@main`."""
+    return stage.partition("@")[0]

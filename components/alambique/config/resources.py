@@ -1,0 +1,77 @@
+"""Where `alambique.yaml` lets tasks run: what each kind of stage is given, and the pods that stages run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from alambique.config.section import Positive, Section
+
+DEFAULT = "default"
+"""The entry of `resources` that counts where a stage's own says nothing, and for tasks that are no stages."""
+
+Bytes = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
+"""As Kubernetes writes a quantity (kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity)."""
+
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+"""A name of a Kubernetes object (RFC 1123 subdomain)."""
+
+Image = Annotated[str, Field(pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$")]
+"""An image by its digest, as in ghcr.io/me/alambique@sha256:…: a tag can be moved to other code while a run lasts."""
+
+
+class Resources(Section):
+    """One entry of `resources`; None leaves it to the executor.
+
+    Attributes:
+        queue: of Celery's workers.
+        pool: of Airflow's slots; it has to exist there.
+        cpu: cores of a pod.
+        memory: bytes of a pod, as in 512Mi or 16Gi.
+        gpus: GPUs of a pod.
+        timeout_hours: after which the task is killed and fails.
+        retries: of errors that may pass; others are never retried.
+    """
+
+    queue: str | None = None
+    pool: str | None = None
+    cpu: Positive | None = None
+    memory: Bytes | None = None
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    timeout_hours: Positive | None = None
+    retries: Annotated[int, Field(ge=0)] | None = None
+
+    def over(self, default: Self) -> Self:
+        """These, and the default's where these say nothing."""
+        return default.model_copy(update=self.model_dump(exclude_unset=True))
+
+
+NO_RESOURCES = Resources()
+
+
+def resources_of(entries: Mapping[str, Resources], kind: str) -> Resources:
+    """What a stage of this kind is given, as in `teacher` for `teacher@main`."""
+    return entries.get(kind, NO_RESOURCES).over(entries.get(DEFAULT, NO_RESOURCES))
+
+
+class Pods(Section):
+    """How stages run as pods of Kubernetes, one each.
+
+    Attributes:
+        image: with `alambique[ml]` installed and `python` on its PATH.
+        namespace: of the pods; None: that of the connection or of the worker.
+        service_account: that they run as, such as one with a workload identity; they get no token of the API server.
+        config_maps, secrets: whose keys become their environment: addresses, and credentials for git, S3 and MLflow.
+        node_selector: labels of the nodes that they may run on.
+        connection: Airflow's connection to the cluster; None: the worker's own cluster.
+    """
+
+    image: Image
+    namespace: Label | None = None
+    service_account: Label | None = None
+    config_maps: tuple[Label, ...] = ()
+    secrets: tuple[Label, ...] = ()
+    node_selector: Mapping[str, str] = {}
+    connection: str | None = None
