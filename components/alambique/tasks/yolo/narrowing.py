@@ -82,7 +82,7 @@ def _with_head_of(model: DetectionModel, source: DetectionModel, seed: int) -> D
     with torch.random.fork_rng(devices=[]), upstream.quiet():
         torch.manual_seed(seed)
         wide = type(model)(content, nc=model.nc, verbose=False)
-    wide.load(source, verbose=False)
+    upstream.copy_tensors(wide, source, seed)
     return wide
 
 

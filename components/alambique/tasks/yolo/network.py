@@ -110,7 +110,7 @@ def start_from(model: DetectionModel, weights: Path, seed: int) -> DetectionMode
     verify_loadable(weights, model.task)
     source = load(weights, model.task)
     if _body_shapes(source) == _body_shapes(model):
-        model.load(source, verbose=False)
+        upstream.copy_tensors(model, source, seed)
         return model
     try:
         narrow_into(model, source, seed)

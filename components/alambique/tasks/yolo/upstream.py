@@ -1,4 +1,4 @@
-"""Keep Ultralytics quiet: its logger and progress bars, for the duration of a block."""
+"""What Ultralytics does unasked, kept in bounds: its log, and the random numbers that it draws."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
 
@@ -18,3 +20,14 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         LOGGER.setLevel(level)
+
+
+def copy_tensors(model: DetectionModel, source: DetectionModel, seed: int) -> None:
+    """Copy the tensors of `source` that fit into `model`, in place, by Ultralytics' own `load`.
+
+    Args:
+        seed: of the layers of class scores, which `load` makes anew, at random, where the classes are others.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.load(source, verbose=False)

@@ -97,6 +97,19 @@ def test_a_network_of_another_family_or_task_is_refused_by_what_it_is(
         network.load(tmp_path / "given.pt")
 
 
+def test_equal_seeds_give_equal_heads_for_other_classes(tmp_path: Path) -> None:
+    # With many classes the branch is wide, as COCO's is, and Ultralytics makes its last layer anew.
+    network.save(network.build(NETWORK, [f"{number}" for number in range(40)], 1), tmp_path / "given.pt", image_size=64)
+    states = []
+    for seed, drawn_before in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(drawn_before)
+        built = network.build(NETWORK, CLASSES, 2)
+        states.append(network.start_from(built, tmp_path / "given.pt", seed).state_dict())
+    first, again, other = states
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
 def test_a_student_cannot_start_from_a_smaller_network(tmp_path: Path) -> None:
     network.save(network.build(NETWORK, CLASSES, 1), tmp_path / "given.pt", image_size=64)
     with pytest.raises(DataError, match=r"cannot be narrowed to the one configured .*: layer model\.0\.conv has 8"):
