@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
+KUBEFLOW := .venv-kubeflow
 BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
@@ -16,11 +17,11 @@ DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
-test: $(VENV)/.ready $(BASE)/.ready
+test: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
-slow: $(VENV)/.ready $(BASE)/.ready
+slow: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 lint: $(VENV)/.ready
@@ -41,7 +42,7 @@ drifted: $(VENV)/.ready
 
 clean:
 	chmod -R u+w .demo* 2>/dev/null || true
-	rm -rf .demo* $(VENV) $(BASE) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo* $(VENV) $(BASE) $(KUBEFLOW) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
@@ -58,6 +59,14 @@ $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 	$(UV) pip install --quiet --python $(BASE)/bin/python --no-deps --reinstall $(BASE)/alambique-*.whl
 	touch $@
 
+# Kubeflow's compiler and steps: kfp cannot lie beside Airflow's Kubernetes provider.
+$(KUBEFLOW)/.ready: requirements-kubeflow.lock $(VENV)/.ready
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(KUBEFLOW)
+	$(UV) pip sync --quiet --python $(KUBEFLOW)/bin/python --require-hashes requirements-kubeflow.lock
+	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(KUBEFLOW)")'
+	$(UV) pip install --quiet --python $(KUBEFLOW)/bin/python --no-deps --reinstall $(KUBEFLOW)/alambique-*.whl
+	touch $@
+
 .venv-uv/bin/uv:
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/pip install --quiet uv
@@ -66,5 +75,7 @@ $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 lock: | $(UV)
 	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --extra kubernetes --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra ml --extra kubeflow --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-kubeflow.lock
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock

@@ -12,8 +12,7 @@ from alambique import config
 from alambique.airflow.triggers.arrivals import ArrivalsTrigger
 from alambique.config import Params
 from alambique.config.deployment import Deployment
-from alambique.config.resources import DEFAULT, Resources, resources_of
-from alambique.errors import ConfigurationError
+from alambique.config.resources import DEFAULT, Resources, require_kinds, resources_of
 from alambique.pipeline import graph as pipeline
 from alambique.pipeline.graph import Graph
 
@@ -35,11 +34,7 @@ class Project:
             IntegrityError: pipeline.json was edited by hand.
         """
         project = cls(config.load(root), Deployment.load(root), pipeline.read(root))
-        kinds = {kind_of(stage) for stage in project.graph.stages} | {DEFAULT}
-        if unknown := sorted(project.deployment.resources.keys() - kinds):
-            raise ConfigurationError(
-                f"alambique.yaml: resources.{unknown[0]} is no stage of dvc.yaml; they are {', '.join(sorted(kinds))}"
-            )
+        require_kinds(project.deployment.resources, project.graph.stages)
         return project
 
     @property
@@ -48,7 +43,7 @@ class Project:
 
     def resources(self, stage: str = DEFAULT) -> Resources:
         """What alambique.yaml gives a stage, or tasks that are no stages."""
-        return resources_of(self.deployment.resources, kind_of(stage))
+        return resources_of(self.deployment.resources, stage)
 
     def arrivals(self, interval: float) -> Asset:
         """What lies at the deployment's `arrivals`, watched by Airflow's triggerer every `interval` seconds."""
@@ -77,8 +72,3 @@ class Project:
 
     def _asset(self, what: str, **arguments: Any) -> Asset:
         return Asset(name=f"{self.name}_{what}", uri=f"alambique://{self.name}/{what}", **arguments)
-
-
-def kind_of(stage: str) -> str:
-    """The stage of dvc.yaml that an expanded one is of: `teacher` for `teacher@main`."""
-    return stage.partition("@")[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Self
 
 from pydantic import Field
 
 from alambique.config.section import Positive, Section
+from alambique.errors import ConfigurationError
 
 DEFAULT = "default"
 """The entry of `resources` that counts where a stage's own says nothing, and for tasks that are no stages."""
@@ -51,9 +52,22 @@ class Resources(Section):
 NO_RESOURCES = Resources()
 
 
-def resources_of(entries: Mapping[str, Resources], kind: str) -> Resources:
-    """What a stage of this kind is given, as in `teacher` for `teacher@main`."""
-    return entries.get(kind, NO_RESOURCES).over(entries.get(DEFAULT, NO_RESOURCES))
+def require_kinds(entries: Mapping[str, Resources], stages: Iterable[str]) -> None:
+    """Raise a ConfigurationError if there are resources of what is no stage."""
+    kinds = {_kind(stage) for stage in stages} | {DEFAULT}
+    if unknown := sorted(entries.keys() - kinds):
+        raise ConfigurationError(
+            f"alambique.yaml: resources.{unknown[0]} is no stage of dvc.yaml; they are {', '.join(sorted(kinds))}"
+        )
+
+
+def resources_of(entries: Mapping[str, Resources], stage: str) -> Resources:
+    """What an expanded stage is given: `teacher@main` what its kind is, `teacher`."""
+    return entries.get(_kind(stage), NO_RESOURCES).over(entries.get(DEFAULT, NO_RESOURCES))
+
+
+def _kind(stage: str) -> str:
+    return stage.partition("@")[0]
 
 
 class Pods(Section):
