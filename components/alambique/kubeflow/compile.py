@@ -6,8 +6,6 @@ differ in nothing but their arguments share one. Kubeflow's own cache is off: a 
 remote holds is answered there, by its key.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -60,7 +58,7 @@ def _pipeline(name: str, deployment: Deployment, pods: Pods, graph: Graph, autom
         made = dsl.component(function, base_image=pods.image, install_kfp_package=False)
 
         def step(label: str, resources: Resources, **arguments: Any) -> Any:
-            task = made(deployment=here, **arguments)
+            task = made(**arguments)
             task.set_display_name(label)
             _give(task, pods, resources)
             return task
@@ -73,18 +71,18 @@ def _pipeline(name: str, deployment: Deployment, pods: Pods, graph: Graph, autom
     default = resources_of(deployment.resources, "default")
 
     @dsl.pipeline(name=f"{name}-distill".replace("_", "-"), display_name=f"{name}: distill")
-    def distill():  # type: ignore[no-untyped-def]  # kfp takes a return annotation for an output
+    def distill(deployment: str = here):  # type: ignore[no-untyped-def]  # a return type would be an output
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        run = do_snapshot("snapshot", default, digest=graph.digest, run_id=job).output
+        run = do_snapshot("snapshot", default, deployment=deployment, digest=graph.digest, run_id=job).output
         results: dict[str, Any] = {}
         for stage in graph.stages:  # producers come first
             upstream = [results[producer] for producer in graph.upstream(stage)]
             resources = resources_of(deployment.resources, stage)
-            task = do_stage(stage, resources, run=run, name=stage, upstream=upstream)
+            task = do_stage(stage, resources, deployment=deployment, run=run, name=stage, upstream=upstream)
             results[stage] = task.outputs["Output"]
-        recorded = do_record("record", default, run=run, stages=list(results.values()))
+        recorded = do_record("record", default, deployment=deployment, run=run, stages=list(results.values()))
         if automatic:
-            do_promote("promote", default, tag=recorded.outputs["Output"])
+            do_promote("promote", default, deployment=deployment, tag=recorded.outputs["Output"])
 
     return distill
 
