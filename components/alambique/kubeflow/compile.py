@@ -17,7 +17,7 @@ from kfp import compiler, dsl, kubernetes
 
 from alambique import config
 from alambique.config.deployment import Deployment
-from alambique.config.resources import Pods, Resources, require_kinds, resources_of
+from alambique.config.resources import DEFAULT, Pods, Resources, require_kinds, resources_of
 from alambique.errors import ConfigurationError
 from alambique.files import write_text
 from alambique.kubeflow import components
@@ -27,6 +27,8 @@ from alambique.pipeline.graph import Graph
 
 RETRIES = 3
 GPU = "nvidia.com/gpu"
+HOME = Path("/tmp/alambique")  # noqa: S108
+"""A container's own `home`, gone with it."""
 
 
 def compile_project(project: Path, target: Path) -> int:
@@ -65,24 +67,25 @@ def _pipeline(name: str, deployment: Deployment, pods: Pods, graph: Graph, autom
 
         return step
 
-    here = deployment.model_copy(update={"data": None, "python": None}).model_dump_json()
+    here = deployment.model_copy(update={"home": HOME, "data": None, "python": None}).model_dump_json()
     do_snapshot, do_stage = component(components.alambique_snapshot), component(components.alambique_stage)
     do_record, do_promote = component(components.alambique_record), component(components.alambique_promote)
-    default = resources_of(deployment.resources, "default")
+    entries = deployment.resources
+    default = resources_of(entries, DEFAULT)
 
-    @dsl.pipeline(name=f"{name}-distill".replace("_", "-"), display_name=f"{name}: distill")
-    def distill(deployment: str = here):  # type: ignore[no-untyped-def]  # a return type would be an output
+    @dsl.pipeline(name=f"{name}-distill".replace("_", "-"), display_name=f"{name}: distill")  # type: ignore[untyped-decorator]
+    def distill(deployment: str = here, approved: bool = automatic):  # type: ignore[no-untyped-def]  # kfp takes a return type for an output
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         run = do_snapshot("snapshot", default, deployment=deployment, digest=graph.digest, run_id=job).output
         results: dict[str, Any] = {}
         for stage in graph.stages:  # producers come first
             upstream = [results[producer] for producer in graph.upstream(stage)]
-            resources = resources_of(deployment.resources, stage)
+            resources = resources_of(entries, stage)
             task = do_stage(stage, resources, deployment=deployment, run=run, name=stage, upstream=upstream)
             results[stage] = task.outputs["Output"]
         recorded = do_record("record", default, deployment=deployment, run=run, stages=list(results.values()))
-        if automatic:
-            do_promote("promote", default, deployment=deployment, tag=recorded.outputs["Output"])
+        tag = recorded.outputs["Output"]
+        do_promote("promote", default, deployment=deployment, tag=tag, approved=approved)
 
     return distill
 

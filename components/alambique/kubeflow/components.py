@@ -28,7 +28,7 @@ def alambique_record(deployment: str, run: str, stages: list[str], decisions: ds
     return tag
 
 
-def alambique_promote(deployment: str, tag: str) -> str:
+def alambique_promote(deployment: str, tag: str, approved: bool) -> str:
     from alambique.kubeflow import steps
 
-    return steps.promote(deployment, tag)
+    return steps.promote(deployment, tag, approved)

@@ -59,9 +59,9 @@ def record(deployment: str, run: str, stages: Sequence[str]) -> tuple[str, dict[
     return recorded.tag if decisions.challengers else "", {"tag": recorded.tag, **verdicts}
 
 
-def promote(deployment: str, tag: str) -> str:
-    """Make the challengers of a recorded run champions, and name them; none with an empty tag."""
-    if not tag:
+def promote(deployment: str, tag: str, approved: bool) -> str:
+    """Make the challengers of a recorded run champions, and name them; none with an empty tag or unless approved."""
+    if not (tag and approved):
         return ""
     promoted: Any = _do("promote", deployment, tag=tag, by="kubeflow")
     return ", ".join(version.candidate for version in promoted.champions)

@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
 from alambique import messages
@@ -109,7 +109,7 @@ class StagePodOperator(KubernetesPodOperator):
         with permanent_errors_fail():
             here = {**self.deployment, "home": HOME, "data": None, "python": None}
             request = messages.StageRequest.model_validate({"deployment": here, **self.inputs})
-            if result := answer_from_lock(self.graph, request, self.log):
+            if result := answer_from_lock(self.graph, request, self.log.info):
                 return result.model_dump(mode="json")
             packed = messages.pack(request)
             if len(packed) > LONGEST_VARIABLE:

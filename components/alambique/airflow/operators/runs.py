@@ -7,8 +7,7 @@ and `decisions` the gate task's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from logging import Logger
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import Context
@@ -51,10 +50,12 @@ class StageOperator(VerbOperator):
 
     def answer(self, context: Context) -> messages.StageResult:
         request = messages.StageRequest.model_validate({"deployment": self.deployment, **self.inputs})
-        return answer_from_lock(self.graph, request, self.log) or self.ask(messages.StageResult, **self.inputs)
+        return answer_from_lock(self.graph, request, self.log.info) or self.ask(messages.StageResult, **self.inputs)
 
 
-def answer_from_lock(graph: Graph, request: messages.StageRequest, log: Logger) -> messages.StageResult | None:
+def answer_from_lock(
+    graph: Graph, request: messages.StageRequest, log: Callable[..., object]
+) -> messages.StageResult | None:
     """A stage's result if the run's dvc.lock holds it.
 
     Raises:
@@ -63,7 +64,7 @@ def answer_from_lock(graph: Graph, request: messages.StageRequest, log: Logger) 
     refuse_another_graph(request.run, graph)
     result = keys.answer(graph, request.run, request.stage, request.upstream)
     if result:
-        log.info("%s is unchanged: its result is in dvc.lock", request.stage)
+        log("%s is unchanged: its result is in dvc.lock", request.stage)
     return result
 
 
