@@ -15,6 +15,10 @@ from alambique.config.resources import Pods, Resources
 from alambique.errors import ConfigurationError
 
 
+FOR_EXECUTORS = frozenset({"resources", "pods"})
+"""Fields for whoever starts tasks: no variable overrides them, and they are no part of what a task is asked."""
+
+
 def _without_credentials(url: str) -> str:
     if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", url):
         raise ValueError("a URL with credentials inside would reach logs and git; use a credential helper or SSH")
@@ -24,8 +28,7 @@ def _without_credentials(url: str) -> str:
 class Deployment(BaseModel):
     """Repositories, folders and services of a project.
 
-    An environment variable ALAMBIQUE_<FIELD> overrides a field that is a text. Resources and pods are for whoever
-    starts tasks, and no part of what a task is asked.
+    An environment variable ALAMBIQUE_<FIELD> overrides a field, but none in `FOR_EXECUTORS`.
 
     Attributes:
         origin: git URL of the project; runs clone it, push tags, the ledger and the merged dvc.lock to it.
@@ -60,7 +63,7 @@ class Deployment(BaseModel):
         """Read `alambique.yaml` of the root, and the environment; a ConfigurationError if it is missing or invalid."""
         overrides = {
             field: os.environ[variable]
-            for field in cls.model_fields.keys() - {"resources", "pods"}
+            for field in cls.model_fields.keys() - FOR_EXECUTORS
             if (variable := f"ALAMBIQUE_{field.upper()}") in os.environ
         }
         try:

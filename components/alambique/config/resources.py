@@ -23,6 +23,10 @@ Image = Annotated[str, Field(pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$")]
 """An image by its digest, as in ghcr.io/me/alambique@sha256:…: a tag can be moved to other code while a run lasts."""
 
 
+GIT_FOLDER = "/etc/alambique/git"
+"""Where credentials for git are mounted."""
+
+
 class Resources(Section):
     """One entry of `resources`; None leaves it to the executor.
 
@@ -77,7 +81,8 @@ class Pods(Section):
         image: with `alambique[ml]` installed and `python` on its PATH.
         namespace: of the pods; None: that of the connection or of the worker.
         service_account: that they run as, such as one with a workload identity; they get no token of the API server.
-        config_maps, secrets: whose keys become their environment: addresses, and credentials for git, S3 and MLflow.
+        config_maps, secrets: whose keys become their environment: addresses, and credentials for S3 and MLflow.
+        git_secret: whose keys become files in `GIT_FOLDER`: what git's variables among the others name.
         node_selector: labels of the nodes that they may run on.
         connection: Airflow's connection to the cluster; None: the worker's own cluster.
     """
@@ -87,5 +92,6 @@ class Pods(Section):
     service_account: Label | None = None
     config_maps: tuple[Label, ...] = ()
     secrets: tuple[Label, ...] = ()
+    git_secret: Label | None = None
     node_selector: Mapping[str, str] = {}
     connection: str | None = None

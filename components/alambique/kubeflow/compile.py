@@ -17,7 +17,7 @@ from kfp import compiler, dsl, kubernetes
 
 from alambique import config
 from alambique.config.deployment import Deployment
-from alambique.config.resources import DEFAULT, Pods, Resources, require_kinds, resources_of
+from alambique.config.resources import DEFAULT, GIT_FOLDER, Pods, Resources, require_kinds, resources_of
 from alambique.errors import ConfigurationError
 from alambique.files import write_text
 from alambique.kubeflow import components
@@ -106,6 +106,8 @@ def _give(task: Any, pods: Pods, resources: Resources) -> None:
         kubernetes.use_secret_as_volume(task, name, str(ENVIRONMENT / name))
     for name in pods.config_maps:
         kubernetes.use_config_map_as_volume(task, name, str(ENVIRONMENT / name))
+    if pods.git_secret:
+        kubernetes.use_secret_as_volume(task, pods.git_secret, GIT_FOLDER)
     for key, value in pods.node_selector.items():
         kubernetes.add_node_selector(task, key, value)
 

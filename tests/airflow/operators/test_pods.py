@@ -27,6 +27,7 @@ PODS = Pods(
     service_account="alambique-stage",
     config_maps=("alambique",),
     secrets=("mlflow", "s3"),
+    git_secret="git",
     node_selector={"pool": "gpu"},
 )
 GRAPH = Graph.of({"validate": Stage(name="validate", cmd="true", outs=("validation",))})
@@ -95,6 +96,8 @@ def test_secrets_come_by_their_names(started: dict[str, Any]) -> None:
     sources = started["spec"]["containers"][0]["envFrom"]
     assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == ["mlflow", "s3"]
     assert [source["configMapRef"]["name"] for source in sources if "configMapRef" in source] == ["alambique"]
+    (git,) = (volume["secret"] for volume in started["spec"]["volumes"] if "secret" in volume)
+    assert git == {"secretName": "git", "defaultMode": 0o440}
     assert started["spec"]["serviceAccountName"] == "alambique-stage"
     assert started["spec"]["automountServiceAccountToken"] is False
 
@@ -110,7 +113,7 @@ def test_every_container_meets_the_restricted_standard(started: dict[str, Any]) 
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         }
-    assert all(volume.keys() == {"name", "emptyDir"} for volume in spec["volumes"])
+    assert {next(iter(volume.keys() - {"name"})) for volume in spec["volumes"]} == {"emptyDir", "secret"}
 
 
 def test_no_pod_is_made_for_what_the_lock_holds(monkeypatch: pytest.MonkeyPatch) -> None:

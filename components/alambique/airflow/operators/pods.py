@@ -21,7 +21,7 @@ from alambique import messages
 from alambique.airflow.operators.base import Output, permanent_errors_fail, task_arguments
 from alambique.airflow.operators.runs import answer_from_lock
 from alambique.config.deployment import Deployment
-from alambique.config.resources import Pods, Resources
+from alambique.config.resources import GIT_FOLDER, Pods, Resources
 from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, as_error
 from alambique.pipeline.graph import Graph
 
@@ -151,6 +151,15 @@ def _pod(pods: Pods, resources: Resources) -> dict[str, Any]:
         amounts[GPU] = str(resources.gpus)
     sources = [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name)) for name in pods.secrets]
     memory = k8s.V1EmptyDirVolumeSource(medium="Memory")
+    volumes = [
+        k8s.V1Volume(name=name, empty_dir=memory if name == "shm" else k8s.V1EmptyDirVolumeSource())
+        for name in WRITABLE
+    ]
+    mounts = [k8s.V1VolumeMount(name=name, mount_path=path) for name, path in WRITABLE.items()]
+    if pods.git_secret:
+        secret = k8s.V1SecretVolumeSource(secret_name=pods.git_secret, default_mode=0o440)
+        volumes.append(k8s.V1Volume(name="git", secret=secret))
+        mounts.append(k8s.V1VolumeMount(name="git", mount_path=GIT_FOLDER, read_only=True))
     return {
         "image": pods.image,
         "namespace": pods.namespace,
@@ -164,11 +173,8 @@ def _pod(pods: Pods, resources: Resources) -> dict[str, Any]:
         "node_selector": dict(pods.node_selector),
         "labels": LABELS,
         "container_resources": k8s.V1ResourceRequirements(requests=amounts, limits=amounts),
-        "volumes": [
-            k8s.V1Volume(name=name, empty_dir=memory if name == "shm" else k8s.V1EmptyDirVolumeSource())
-            for name in WRITABLE
-        ],
-        "volume_mounts": [k8s.V1VolumeMount(name=name, mount_path=path) for name, path in WRITABLE.items()],
+        "volumes": volumes,
+        "volume_mounts": mounts,
         "security_context": POD_SECURITY,
         "container_security_context": CONTAINER_SECURITY,
         "xcom_sidecar_container_security_context": CONTAINER_SECURITY,
