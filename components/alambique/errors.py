@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ERROR_FILE = "ALAMBIQUE_ERROR_FILE"
 """Environment variable with the path of the file that a stage writes its error to: `dvc repro` exits with 255."""
@@ -72,19 +74,27 @@ _BY_NAME: dict[str, type[AlambiqueError]] = {
 }
 
 
+FIELDS = ("type", "message", "exit_code")
+"""Keys of the JSON that `write_error` writes."""
+
+
 def write_error(error: BaseException) -> None:
     """Write `error` to the file named by $ALAMBIQUE_ERROR_FILE, if set, for the parent process."""
     if target := os.environ.get(ERROR_FILE):
         code = error.exit_code if isinstance(error, AlambiqueError) else AlambiqueError.exit_code
-        content = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+        content = dict(zip(FIELDS, (type(error).__name__, str(error), code), strict=True))
         Path(target).write_text(json.dumps(content))
 
 
 def read_error(path: Path) -> AlambiqueError | None:
     """The error that a child process wrote to `path`, as an instance of its class; None if there is no file."""
-    if not path.exists():
+    return as_error(json.loads(path.read_text())) if path.exists() else None
+
+
+def as_error(content: Mapping[str, Any]) -> AlambiqueError | None:
+    """The error that `write_error` wrote, as an instance of its class; None if this is something else."""
+    if tuple(content) != FIELDS:
         return None
-    content = json.loads(path.read_text())
     kind = _BY_NAME.get(content["type"], AlambiqueError)
     message = content["message"] if kind.__name__ == content["type"] else f"{content['type']}: {content['message']}"
     return kind(message)

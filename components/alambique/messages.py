@@ -6,6 +6,8 @@ hashes and names, never bytes and never a secret.
 
 from __future__ import annotations
 
+import base64
+import zlib
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +26,16 @@ class Request(Message):
     """What a verb is asked, about the project that runs at `deployment`."""
 
     deployment: Deployment
+
+
+def pack(message: Message) -> str:
+    """A message as the value of an environment variable: its JSON, compressed, in letters that no shell expands."""
+    return base64.urlsafe_b64encode(zlib.compress(message.model_dump_json().encode())).decode()
+
+
+def unpack(packed: str) -> bytes:
+    """The JSON of a packed message."""
+    return zlib.decompress(base64.urlsafe_b64decode(packed))
 
 
 class SnapshotRequest(Request):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from alambique import messages
 from alambique.files import write_text
-from alambique.messages import Message
+from alambique.messages import Message, unpack
 from alambique.process import lifeline
 from alambique.process.environment import errors_exit, prepare
 
@@ -56,14 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read a verb's request, do it, and write its result, which appears only when the verb succeeded."""
     parser = argparse.ArgumentParser(prog="python -m alambique.verbs", description=__doc__)
     parser.add_argument("verb", choices=VERBS)
-    parser.add_argument("--request", type=Path, required=True, help="JSON file of the request")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--request", type=Path, help="JSON file of the request")
+    source.add_argument("--request-variable", help="environment variable that holds it, as `messages.pack` writes it")
     parser.add_argument("--result", type=Path, required=True, help="where the result's JSON goes")
     given = parser.parse_args(arguments)
     lifeline.watch()
     prepare()
     with errors_exit():
         verb = VERBS[given.verb]
-        result = verb(verb.request.model_validate_json(given.request.read_text()))
+        content = given.request.read_bytes() if given.request else unpack(os.environ[given.request_variable])
+        result = verb(verb.request.model_validate_json(content))
         write_text(given.result, result.model_dump_json())
 
 

@@ -20,7 +20,10 @@ def shape(dag: Any) -> dict[str, Any]:
     assets = [asset for _, asset in seen.timetable.asset_condition.iter_assets()]
     return {
         "tasks": {
-            task.task_id: {"stage": getattr(task, "stage", None), "downstream": sorted(task.downstream_task_ids)}
+            task.task_id: {
+                "stage": getattr(task, "inputs", {}).get("stage"),
+                "downstream": sorted(task.downstream_task_ids),
+            }
             for task in dag.tasks
         },
         "assets": sorted(asset.name for asset in assets),

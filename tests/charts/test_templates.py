@@ -10,7 +10,7 @@ import pytest
 from factories.helm import CHART, CI, Manifest, containers, find, helm, pod_specs, refusal, render
 from kubernetes_validate.utils import all_versions
 
-from alambique.config.deployment import Deployment
+from alambique.config.deployment import FOR_EXECUTORS, Deployment
 
 MINORS = list(dict.fromkeys(".".join(version.split(".")[:2]) for version in all_versions()))[-3:]
 FULL, MINIMAL, GPU, BESIDE = (CI[name] for name in ("full", "minimal", "gpu", "official-airflow"))
@@ -68,7 +68,8 @@ def test_the_environment_has_fields_of_a_deployment_alone() -> None:
 
 def test_every_field_of_a_deployment_can_be_set() -> None:
     project = json.loads((CHART / "values.schema.json").read_text())["properties"]["project"]["properties"]
-    assert {"tracking_uri" if name == "trackingUri" else name for name in project} == Deployment.model_fields.keys()
+    fields = {"tracking_uri" if name == "trackingUri" else name for name in project}
+    assert fields == Deployment.model_fields.keys() - FOR_EXECUTORS
 
 
 def test_an_empty_field_is_left_to_the_project() -> None:

@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[2]
 DAGS = ("dags/distill.py", "dags/ingest.py", "dags/promote.py", "dags/watch_drift.py")
 
 
-def lay_out(root: Path, python: Path | None = None, deployment: Mapping[str, str] | None = None, **params: Any) -> Path:
+def lay_out(root: Path, python: Path | None = None, deployment: Mapping[str, Any] | None = None, **params: Any) -> Path:
     """The reference pipeline and DAGs in the folder `root`.
 
     Args:

@@ -12,7 +12,7 @@ import pytest
 from alambique import verbs
 from alambique.config.deployment import Deployment
 from alambique.errors import ERROR_FILE
-from alambique.messages import ArrivalsRequest, Message, Run, Unchanged, UnchangedRequest
+from alambique.messages import ArrivalsRequest, Message, Run, Unchanged, UnchangedRequest, pack
 
 
 @pytest.mark.parametrize("name", verbs.VERBS)
@@ -34,6 +34,14 @@ def test_a_verb_leaves_its_result(tmp_path: Path) -> None:
     run = Run(run_id="r1", revision="c1", digest="d", sources={}, params={}, lock={})
     request = UnchangedRequest(deployment=Deployment(origin=str(tmp_path), home=tmp_path), run=run)
     verbs.main(call(tmp_path, "unchanged", request))
+    assert Unchanged.model_validate_json((tmp_path / "result.json").read_text()).revision == "c1"
+
+
+def test_a_request_comes_in_an_environment_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(run_id="r1", revision="c1", digest="d", sources={}, params={}, lock={})
+    request = UnchangedRequest(deployment=Deployment(origin=str(tmp_path), home=tmp_path), run=run)
+    monkeypatch.setenv("ASKED", pack(request))
+    verbs.main(["unchanged", "--request-variable", "ASKED", "--result", str(tmp_path / "result.json")])
     assert Unchanged.model_validate_json((tmp_path / "result.json").read_text()).revision == "c1"
 
 

@@ -9,11 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseNotifier, Param, TaskGroup, XComArg
 
+from alambique.airflow.operators.base import task_arguments
 from alambique.airflow.operators.data import DriftOperator, IngestOperator
 from alambique.airflow.operators.promotion import (
     PromoteApprovedOperator,
@@ -32,6 +33,10 @@ from alambique.airflow.operators.runs import (
     UnchangedOperator,
 )
 from alambique.airflow.project import Project
+from alambique.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from alambique.airflow.operators.pods import StagePodOperator
 
 # Of transient errors: permanent ones fail at once.
 RETRIES: dict[str, Any] = {
@@ -160,7 +165,8 @@ class RollbackDag(DAG):
 def _arguments(project: Project, verb: str, given: dict[str, Any]) -> dict[str, Any]:
     """What all DAGs share, under what the user gives: one run at a time, since each moves the same refs."""
     shared = {"dag_id": f"{project.name}_{verb}", "max_active_runs": 1, "catchup": False, "tags": {project.name}}
-    return {**shared, **given, "default_args": {**RETRIES, **given.get("default_args", {})}}
+    defaults = {**RETRIES, **task_arguments(project.resources()), **given.get("default_args", {})}
+    return {**shared, **given, "default_args": defaults}
 
 
 def _distill(project: Project) -> None:
@@ -222,11 +228,12 @@ class AlambiqueTaskGroup(TaskGroup):
     def __init__(self, project: Project, run: XComArg, group_id: str = "stages", **kwargs: Any) -> None:
         super().__init__(group_id=group_id, **kwargs)
         self.results: dict[str, XComArg] = {}
+        operator = _stage_operator(project)
         with self:
             groups = {student: TaskGroup(student) for student in project.params.students}
             for stage in project.graph.stages:  # producers come first
                 student, task_id = place(stage, groups)
-                self.results[stage] = StageOperator(
+                self.results[stage] = operator(
                     task_id=task_id,
                     task_group=groups[student] if student else self,
                     deployment=project.deployment,
@@ -234,7 +241,21 @@ class AlambiqueTaskGroup(TaskGroup):
                     stage=stage,
                     run=run,
                     upstream={producer: self.results[producer] for producer in project.graph.upstream(stage)},
+                    resources=project.resources(stage),
                 ).output
+
+
+def _stage_operator(project: Project) -> type[StageOperator | StagePodOperator]:
+    if project.deployment.pods is None:
+        return StageOperator
+    try:
+        from alambique.airflow.operators.pods import StagePodOperator
+    except ImportError as error:
+        raise ConfigurationError(
+            f"alambique.yaml: pods need Airflow's Kubernetes provider ({error}); run "
+            '`pip install "alambique[kubernetes]"`'
+        ) from None
+    return StagePodOperator
 
 
 def place(stage: str, students: Collection[str]) -> tuple[str | None, str]:

@@ -12,6 +12,7 @@ from alambique import config
 from alambique.airflow.triggers.arrivals import ArrivalsTrigger
 from alambique.config import Params
 from alambique.config.deployment import Deployment
+from alambique.config.resources import DEFAULT, Resources, require_kinds, resources_of
 from alambique.pipeline import graph as pipeline
 from alambique.pipeline.graph import Graph
 
@@ -32,11 +33,17 @@ class Project:
             ConfigurationError: a file is missing, or asks for something impossible.
             IntegrityError: pipeline.json was edited by hand.
         """
-        return cls(config.load(root), Deployment.load(root), pipeline.read(root))
+        project = cls(config.load(root), Deployment.load(root), pipeline.read(root))
+        require_kinds(project.deployment.resources, project.graph.stages)
+        return project
 
     @property
     def name(self) -> str:
         return self.params.project
+
+    def resources(self, stage: str = DEFAULT) -> Resources:
+        """What alambique.yaml gives a stage, or tasks that are no stages."""
+        return resources_of(self.deployment.resources, stage)
 
     def arrivals(self, interval: float) -> Asset:
         """What lies at the deployment's `arrivals`, watched by Airflow's triggerer every `interval` seconds."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from alambique.config import describe, read_yaml
+from alambique.config.resources import Pods, Resources
 from alambique.errors import ConfigurationError
+
+
+FOR_EXECUTORS = frozenset({"resources", "pods"})
+"""Fields for whoever starts tasks: no variable overrides them, and they are no part of what a task is asked."""
 
 
 def _without_credentials(url: str) -> str:
@@ -20,7 +26,9 @@ def _without_credentials(url: str) -> str:
 
 
 class Deployment(BaseModel):
-    """Repositories, folders and services of a project; an environment variable ALAMBIQUE_<FIELD> overrides a field.
+    """Repositories, folders and services of a project.
+
+    An environment variable ALAMBIQUE_<FIELD> overrides a field, but none in `FOR_EXECUTORS`.
 
     Attributes:
         origin: git URL of the project; runs clone it, push tags, the ledger and the merged dvc.lock to it.
@@ -32,6 +40,8 @@ class Deployment(BaseModel):
         production: where production images arrive, likewise; drift is checked there.
         releases: where champions are published for devices, s3://bucket/prefix; None: they are not.
         python: the interpreter with the `ml` extra; None: the one that runs Airflow.
+        resources: what the tasks of a kind of stage are given, or `default`.
+        pods: how stages run as pods of Kubernetes; None: as processes of Airflow's workers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,13 +55,15 @@ class Deployment(BaseModel):
     production: Annotated[str, AfterValidator(_without_credentials)] | None = None
     releases: Annotated[str, AfterValidator(_without_credentials)] | None = None
     python: Path | None = None
+    resources: Annotated[Mapping[str, Resources], Field(exclude=True)] = {}
+    pods: Annotated[Pods | None, Field(exclude=True)] = None
 
     @classmethod
     def load(cls, project: Path) -> Deployment:
         """Read `alambique.yaml` of the root, and the environment; a ConfigurationError if it is missing or invalid."""
         overrides = {
             field: os.environ[variable]
-            for field in cls.model_fields
+            for field in cls.model_fields.keys() - FOR_EXECUTORS
             if (variable := f"ALAMBIQUE_{field.upper()}") in os.environ
         }
         try:

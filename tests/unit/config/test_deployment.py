@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from alambique.config.deployment import Deployment
+from alambique.config.resources import Pods, Resources, resources_of
 from alambique.errors import ConfigurationError
+
+IMAGE = "ghcr.io/me/alambique@sha256:" + "0" * 64
 
 
 def write(folder: Path, content: str) -> Path:
@@ -31,3 +36,33 @@ def test_credentials_inside_a_url_are_refused_and_not_repeated(tmp_path: Path, f
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"alambique\.yaml: orgin"):
         Deployment.load(write(tmp_path, "orgin: /a\nhome: /b\n"))
+
+
+def test_a_stage_is_given_its_own_resources_over_the_default(tmp_path: Path) -> None:
+    entries = {"default": {"cpu": 2, "retries": 5}, "teacher": {"cpu": 8, "gpus": 1, "queue": "gpu"}}
+    project = write(tmp_path, yaml.safe_dump({"origin": "/a", "home": "/b", "resources": entries}))
+    resources = Deployment.load(project).resources
+    assert resources_of(resources, "teacher") == Resources(cpu=8, gpus=1, queue="gpu", retries=5)
+    assert resources_of(resources, "prune") == Resources(cpu=2, retries=5)
+    assert resources_of({}, "prune") == Resources()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"resources": {"teacher": {"memory": "16 GB"}}}, r"resources\.teacher\.memory"),
+        ({"resources": {"teacher": {"gpu": 1}}}, r"resources\.teacher\.gpu"),
+        ({"resources": {"teacher": {"cpu": 0}}}, r"resources\.teacher\.cpu"),
+        ({"pods": {"image": "ghcr.io/me/alambique:latest"}}, r"pods\.image"),
+        ({"pods": {"image": IMAGE, "secrets": ["MLflow"]}}, r"pods\.secrets\.0"),
+    ],
+)
+def test_what_no_executor_understands_is_refused(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    project = write(tmp_path, yaml.safe_dump({"origin": "/a", "home": "/b", **content}))
+    with pytest.raises(ConfigurationError, match=message):
+        Deployment.load(project)
+
+
+def test_a_task_is_not_told_what_runs_it() -> None:
+    here = Deployment(origin="/a", home=Path("/b"), resources={"default": Resources(cpu=2)}, pods=Pods(image=IMAGE))
+    assert Deployment.model_validate(here.model_dump()) == Deployment(origin="/a", home=Path("/b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from alambique.airflow.hooks.ml_command import MLCommandHook, Result
 from alambique.config.deployment import Deployment
+from alambique.config.resources import Resources
 from alambique.errors import PermanentError
 from alambique.messages import Message
 
@@ -79,6 +81,18 @@ class AssetOperator(VerbOperator):
     def add_event(self, context: Context, extra: dict[str, Any]) -> None:
         """Add an event to the asset, which counts when the task succeeds."""
         context["outlet_events"][self.alias].add(self.asset, extra=extra)
+
+
+def task_arguments(resources: Resources) -> dict[str, Any]:
+    """What of them any executor of Airflow heeds, as arguments of an operator."""
+    hours = resources.timeout_hours
+    arguments = {
+        "queue": resources.queue,
+        "pool": resources.pool,
+        "execution_timeout": None if hours is None else timedelta(hours=hours),
+        "retries": resources.retries,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def author(context: Context) -> str:

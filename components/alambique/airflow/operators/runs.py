@@ -7,13 +7,14 @@ and `decisions` the gate task's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import Context
 
 from alambique import messages
-from alambique.airflow.operators.base import AssetOperator, Output, VerbOperator
+from alambique.airflow.operators.base import AssetOperator, Output, VerbOperator, task_arguments
+from alambique.config.resources import NO_RESOURCES, Resources
 from alambique.errors import ConflictError
 from alambique.pipeline import keys
 from alambique.pipeline.graph import Graph
@@ -28,22 +29,43 @@ class StageOperator(VerbOperator):
         graph: the pipeline that the DAG was built from, with `stage` in it.
         run: the snapshot's output.
         upstream: outputs of the stages whose outs this one depends on, by name.
+        resources: of the task.
     """
 
     verb, request, result = "run-stage", messages.StageRequest, messages.StageResult
 
-    def __init__(self, *, graph: Graph, stage: str, run: Output, upstream: Mapping[str, Output], **kwargs: Any) -> None:
-        super().__init__(inputs={"run": run, "stage": stage, "upstream": dict(upstream)}, **kwargs)
+    def __init__(
+        self,
+        *,
+        graph: Graph,
+        stage: str,
+        run: Output,
+        upstream: Mapping[str, Output],
+        resources: Resources = NO_RESOURCES,
+        **kwargs: Any,
+    ) -> None:
+        inputs = {"run": run, "stage": stage, "upstream": dict(upstream)}
+        super().__init__(inputs=inputs, **task_arguments(resources), **kwargs)
         self.graph = graph
-        self.stage = stage
 
     def answer(self, context: Context) -> messages.StageResult:
         request = messages.StageRequest.model_validate({"deployment": self.deployment, **self.inputs})
-        refuse_another_graph(request.run, self.graph)
-        if result := keys.answer(self.graph, request.run, self.stage, request.upstream):
-            self.log.info("%s is unchanged: its result is in dvc.lock", self.stage)
-            return result
-        return self.ask(messages.StageResult, **self.inputs)
+        return answer_from_lock(self.graph, request, self.log.info) or self.ask(messages.StageResult, **self.inputs)
+
+
+def answer_from_lock(
+    graph: Graph, request: messages.StageRequest, log: Callable[..., object]
+) -> messages.StageResult | None:
+    """A stage's result if the run's dvc.lock holds it.
+
+    Raises:
+        ConflictError: the run began with another pipeline than `graph`.
+    """
+    refuse_another_graph(request.run, graph)
+    result = keys.answer(graph, request.run, request.stage, request.upstream)
+    if result:
+        log("%s is unchanged: its result is in dvc.lock", request.stage)
+    return result
 
 
 def refuse_another_graph(run: messages.Run, graph: Graph) -> None:
