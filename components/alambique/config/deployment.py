@@ -14,7 +14,6 @@ from alambique.config import describe, read_yaml
 from alambique.config.resources import Pods, Resources
 from alambique.errors import ConfigurationError
 
-
 FOR_EXECUTORS = frozenset({"resources", "pods"})
 """Fields for whoever starts tasks: no variable overrides them, and they are no part of what a task is asked."""
 
