@@ -34,6 +34,9 @@ TASKS: dict[str, type[Params]] = {
 }
 """The model of each task's params.yaml."""
 
+LARGEST_YAML = 4 * 2**20
+"""Bytes; names of 100,000 classes have fewer."""
+
 RENAMED = {
     "arriving": "ingest",
     "arriving.max_bad": "ingest.max_invalid_fraction",
@@ -77,11 +80,31 @@ def parse(content: Any, source: str) -> Params:
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file; a ConfigurationError if it is missing or not YAML."""
     try:
-        return yaml.safe_load(path.read_text())
+        return parse_yaml(path)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; is this the project's root?") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML: {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def parse_yaml(path: Path) -> Any:
+    """What a YAML file holds, whoever wrote it.
+
+    Raises:
+        ValueError: it is not UTF-8, too large, or not YAML; the message names it.
+        OSError: it cannot be read.
+    """
+    if (size := path.stat().st_size) > LARGEST_YAML:
+        raise ValueError(f"{path} has {size:,} bytes, more than {LARGEST_YAML:,}: it is no description")
+    try:
+        return yaml.safe_load(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}; save it as UTF-8"
+        ) from None
+    # A date that is none, or brackets that are nested thousands deep, pass the parser and not the constructor.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
 
 
 def describe(error: ValidationError, source: str) -> str:

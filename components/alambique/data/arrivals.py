@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from alambique.config.deployment import Deployment
-from alambique.data.dataset import IMAGE_SUFFIXES
+from alambique.data.dataset import IMAGE_SUFFIXES, OTHER_IMAGES
 from alambique.data.import_dataset import label_of
 from alambique.data.store import Item, open_store
 from alambique.errors import ConfigurationError
@@ -114,7 +114,7 @@ def pairs(items: Iterable[Item]) -> list[Pair]:
     by_key = {item.key: item for item in items}
     paths = {key: PurePosixPath(key) for key in by_key}
     classes = {str(path.parent): by_key[key] for key, path in paths.items() if path.name in CLASSES}
-    images = {key: path for key, path in paths.items() if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = {key: path for key, path in paths.items() if path.suffix.lower() in IMAGE_SUFFIXES | OTHER_IMAGES}
     labels = {
         key: by_key.get(label_of(Path(key)).as_posix()) or by_key.get(str(path.with_suffix(".txt")))
         for key, path in images.items()

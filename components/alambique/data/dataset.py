@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import reprlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from alambique.config import parse_yaml
 from alambique.errors import DataError
 from alambique.files import sha256
 
@@ -20,6 +22,13 @@ DESCRIPTION = "data.yaml"
 PRODUCTION_FOLDER = "field"
 """Folder inside the unlabelled split with the production images that joined after drift."""
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+OTHER_IMAGES = frozenset(
+    {".avif", ".dds", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pbm", ".pfm", ".pgm", ".ppm", ".psd"}
+    | {".raw", ".svg", ".tga"}
+)
+"""Images that are not taken: not every program that the dataset goes through reads them, and reads them alike."""
+SHORTEST_OUTLINE = 7
+"""Numbers in a row: the class, and three points."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,7 @@ class Images:
         """The images of a split, sorted by path; none if the dataset lacks the split."""
         if not self.has(split):
             return []
-        folder = self.root / self.folders[split]
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return image_files(self.root / self.folders[split])
 
     def production_images(self) -> list[Path]:
         """The unlabelled production images that joined after drift; see `images`."""
@@ -74,6 +82,33 @@ class Images:
         return image.relative_to(self.root / "images").as_posix()
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder and the folders in it, links followed, sorted by path.
+
+    Hidden files and folders are passed over, as Ultralytics does: Jupyter's copies, macOS's `._x.jpg`.
+    """
+    return [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder that are not hidden, sorted by path; a folder that links lead to twice counts once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if _is_shown(name) and os.path.realpath(os.path.join(place, name)) not in seen  # noqa: PTH118
+        ]
+        found += [Path(place) / name for name in names if _is_shown(name)]
+    return sorted(found)
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
 def read_description(source: Path, needs: str) -> dict[str, Any]:
     """The mapping in a data.yaml.
 
@@ -83,11 +118,11 @@ def read_description(source: Path, needs: str) -> dict[str, Any]:
         DataError: it is missing, not YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(source.read_text())
+        content = parse_yaml(source)
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror}; is the dataset pulled (`dvc pull`)?") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{source} is not YAML: {error}") from None
+    except ValueError as error:
+        raise DataError(str(error)) from None
     if not isinstance(content, dict):
         raise DataError(f"{source} holds no mapping; {needs}")
     return content
@@ -97,15 +132,40 @@ def class_names(names: object, source: Path) -> list[str]:
     """The `names` of a data.yaml, a list or a mapping from index to name, as a list.
 
     Raises:
-        DataError: there are none, or the indices do not count up from 0.
+        DataError: there are none, the indices do not count up from 0, or a name is missing, no text, or there twice:
+            figures of each class are told apart by it.
     """
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DataError(f"{source}: names: expected the class names as a list or as index: name, got {names!r}")
-    if set(names) != set(range(len(names))):
-        raise DataError(f"{source}: names: class indices must count up from 0, got {list(names)}")
-    return [str(names[index]) for index in range(len(names))]
+        raise DataError(f"{source}: names: expected the class names as a list or as index: name, got {_short(names)}")
+    by_index = {_index(key): name for key, name in names.items()}
+    if by_index.keys() != set(range(len(names))):
+        raise DataError(f"{source}: names: class indices must count up from 0, got {_short(list(names))}")
+    ordered: list[str] = []
+    for index in range(len(names)):
+        name = by_index[index]
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise DataError(f"{source}: names: class {index} is called {_short(name)}; give it a name, in quotes")
+        if str(name) in ordered:
+            raise DataError(
+                f"{source}: names: classes {ordered.index(str(name))} and {index} are both called {_short(name)}; "
+                "give each a name of its own, or make one class of them"
+            )
+        ordered.append(str(name))
+    return ordered
+
+
+def _index(key: object) -> object:
+    """A class index; JSON's and some exporters' are texts."""
+    return int(key) if isinstance(key, str) and key.isdecimal() else key
+
+
+def _short(value: object) -> str:
+    """A value in a message; of 400 bytes of YAML with aliases, `repr` would make gigabytes."""
+    shown = reprlib.Repr()
+    shown.maxlevel, shown.maxlist, shown.maxdict = 2, 3, 3
+    return shown.repr(value)
 
 
 @dataclass(frozen=True)
@@ -138,25 +198,45 @@ class Dataset(Images):
 
 
 def read_boxes(label: Path) -> NDArray[np.float64]:
-    """Parse one label file; see `Dataset.boxes`.
+    """Parse one label file; see `Dataset.boxes`. A row that is there again is dropped, as by Ultralytics.
+
+    A file whose rows are all outlines, `class x1 y1 x2 y2 x3 y3 …`, gives the boxes around them, as Ultralytics does.
 
     Raises:
         DataError: a row is not a whole class number and four finite numbers; the message names file and line.
     """
-    rows: list[list[float]] = []
-    if label.exists():
-        # Undecodable bytes are replaced, so that the error below can name the line.
-        for number, line in enumerate(label.read_text(errors="replace").splitlines(), start=1):
-            if line.strip():
-                rows.append(_row(line, f"{label}:{number}"))
-    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+    lines = label_lines(label)
+    rows = [_numbers(line) for _, line in lines]
+    if rows and all(len(row) >= SHORTEST_OUTLINE and len(row) % 2 for row in rows):
+        rows = [around(row) for row in rows]
+    for (place, line), row in zip(lines, rows, strict=True):
+        if len(row) != 5 or not np.isfinite(row).all() or not row[0].is_integer():
+            raise DataError(f"{place}: expected `class x y width height`, got {line.strip()[:80]!r}")
+    return np.array(list(dict.fromkeys(map(tuple, rows))), dtype=np.float64).reshape(-1, 5)
 
 
-def _row(line: str, place: str) -> list[float]:
+def label_lines(label: Path) -> list[tuple[str, str]]:
+    """The rows of a label file, each once, with its place for messages; none where there is no file."""
+    if not label.exists():
+        return []
+    # Undecodable bytes are replaced, so that an error can name the line; Windows puts a mark at the beginning.
+    lines = label.read_text("utf-8-sig", errors="replace").splitlines()
+    rows: dict[tuple[str, ...], tuple[str, str]] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            rows.setdefault(tuple(line.split()), (f"{label}:{number}", line))
+    return list(rows.values())
+
+
+def around(outline: list[float]) -> list[float]:
+    """The row of the box around an outline: `class x1 y1 x2 y2 …` as `class x y width height`."""
+    points = np.array(outline[1:]).reshape(-1, 2)
+    low, high = points.min(0), points.max(0)
+    return [outline[0], *((low + high) / 2).tolist(), *(high - low).tolist()]
+
+
+def _numbers(line: str) -> list[float]:
     try:
-        row = [float(word) for word in line.split()]
+        return [float(word) for word in line.split()]
     except ValueError:
-        row = []
-    if len(row) != 5 or not np.isfinite(row).all() or not row[0].is_integer():
-        raise DataError(f"{place}: expected `class x y width height`, got {line.strip()[:80]!r}")
-    return row
+        return []

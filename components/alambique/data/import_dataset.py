@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,15 +11,28 @@ from typing import Any
 
 import yaml
 
-from alambique.config import read_yaml
-from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, SPLITS, class_names
+from alambique.data.dataset import (
+    IMAGE_SUFFIXES,
+    LABELLED,
+    OTHER_IMAGES,
+    SPLITS,
+    class_names,
+    files_below,
+    image_files,
+    read_description,
+)
 from alambique.errors import DataError, TransientError
 
 Pairs = dict[Path, Path]
 """Each image of a split, sorted, and where its labels would be."""
 
+ALIASES = {"val": ("validation", "valid", "dev"), "unlabelled": ("unlabeled",)}
+"""Other names of a split in a data.yaml; Ultralytics takes the first of them, too."""
+
 KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
 """Keys of keypoints in a data.yaml: their shape, which become each other when mirrored, and the OKS deviations."""
+
+logger = logging.getLogger(__name__)
 
 
 def import_dataset(data: str, target: Path) -> None:
@@ -47,13 +61,59 @@ def _splits(file: Path, content: dict[str, Any]) -> dict[str, Pairs]:
     base = path if path.is_dir() else file.parent
     splits = {}
     for split in SPLITS:
-        if value := content.get(split):
+        if value := _named(split, content, file):
             places = value if isinstance(value, list) else [value]
-            images = sorted(image for place in places for image in _images(_find(base, str(place), split, file)))
-            splits[split] = {image: label_of(image) for image in images}
+            folders = [_find(base, str(place), split, file) for place in places]
+            images = sorted({image for folder in folders for image in _images(folder, base)})
+            splits[split] = {image: _existing_label(image) if split in LABELLED else image for image in images}
+    _say_what_is_left_out(file, content, base, splits)
     for split in LABELLED:
         _check(split, splits.get(split), file)
     return splits
+
+
+def _named(split: str, content: dict[str, Any], file: Path) -> Any:
+    """What a data.yaml says of a split, under any of its names."""
+    given = [name for name in (split, *ALIASES.get(split, ())) if content.get(name)]
+    if len(given) > 1:
+        raise DataError(
+            f"{file} has both `{given[0]}` and `{given[1]}`, which are one split; put their images together"
+        )
+    return content[given[0]] if given else None
+
+
+def _say_what_is_left_out(file: Path, content: dict[str, Any], base: Path, splits: dict[str, Pairs]) -> None:
+    """Name the images under other keys than the splits', as in `minival: images/minival`, and labels without images."""
+    known = {*SPLITS, *(alias for aliases in ALIASES.values() for alias in aliases), "path"}
+    folders = {key: base / value for key, value in content.items() if isinstance(value, str) and value}
+    for key, folder in folders.items():
+        if key not in known and folder.is_dir() and (images := image_files(folder)):
+            logger.warning("%s: %s: %d images are left out: no split is called so", file, key, len(images))
+    used = {label for split in LABELLED for label in splits.get(split, {}).values()}
+    alone = [
+        path
+        for folder in sorted({label.parent for label in used})
+        for path in files_below(folder)
+        if path.suffix.lower() == ".txt" and path not in used and path.name != "classes.txt"
+    ]
+    if alone:
+        logger.warning("%d label files have no image, and are left out: %s …", len(alone), alone[0])
+
+
+def _existing_label(image: Path) -> Path:
+    """`label_of`, or a file of that name with its suffix in other letters, as in X.TXT; a DataError if it is beside."""
+    label = label_of(image)
+    if label.exists():
+        return label
+    for suffix in (".TXT", ".Txt"):
+        if (other := label.with_suffix(suffix)).exists():
+            return other
+    if label.parent != image.parent and (beside := image.with_suffix(".txt")).exists():
+        raise DataError(
+            f"{beside} lies beside its image, where YOLO does not look: the labels of a folder called images lie in a "
+            f"folder called labels; move it to {label}"
+        )
+    return label
 
 
 def label_of(image: Path) -> Path:
@@ -74,10 +134,26 @@ def _read(data: str) -> tuple[Path, dict[str, Any]]:
         path = named if named in files else files[0]
     if not path.is_file():
         return _download(data)
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no mapping; it needs train, val, test and names")
-    return path.resolve(), content
+    return path.resolve(), read_description(_yaml(path), "it needs train, val, test and names")
+
+
+def _yaml(path: Path) -> Path:
+    """A file that may be a data.yaml, by its suffix.
+
+    Raises:
+        DataError: it is an archive or of another format; the message says what to do.
+    """
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return path
+    if path.suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}:
+        raise DataError(f"{path} is an archive; unpack it, and give the folder or its data.yaml")
+    if path.suffix.lower() == ".json":
+        raise DataError(
+            f"{path} is JSON, as COCO's annotations are; convert it, as by Ultralytics: `python -c \"from "
+            "ultralytics.data.converter import convert_coco; convert_coco('FOLDER OF THE JSON FILES')\"`, and give a "
+            "data.yaml that names its splits"
+        )
+    raise DataError(f"{path} is no .yaml file; give a data.yaml, or a folder with one")
 
 
 def _download(name: str) -> tuple[Path, dict[str, Any]]:
@@ -101,20 +177,48 @@ def _find(base: Path, place: str, split: str, file: Path) -> Path:
     # Roboflow writes ../train/images for folders beside the data.yaml.
     for candidate in (base / place, base / place.removeprefix("../")):
         if candidate.exists():
-            return candidate.resolve()
+            return absolute(candidate)
     raise DataError(f"{file}: {split}: {place} is not in {base}; correct the path")
 
 
-def _images(place: Path) -> Iterator[Path]:
+def absolute(path: Path) -> Path:
+    """Without following links: labels are found by an image's own path, not by that of the store it is linked from."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _images(place: Path, base: Path) -> Iterator[Path]:
     if place.is_dir():
-        yield from (path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        _require_known_formats(place)
+        yield from image_files(place)
         return
-    for line in place.read_text().splitlines():
-        if line.strip():
-            image = place.parent / line.strip()
-            if not image.is_file():
-                raise DataError(f"{place} lists {line.strip()}, which is not there; paths are relative to the list")
-            yield image.resolve()
+    if place.suffix.lower() in IMAGE_SUFFIXES:
+        yield place
+        return
+    for number, line in enumerate(_listed(place), start=1):
+        if name := line.strip():
+            found = next((path for folder in (place.parent, base) if (path := folder / name).is_file()), None)
+            if found is None:
+                raise DataError(f"{place}:{number} lists {name}, which is not there; paths are relative to the list")
+            if found.suffix.lower() not in IMAGE_SUFFIXES:
+                raise DataError(f"{place}:{number} lists {name}, no image of {', '.join(sorted(IMAGE_SUFFIXES))}")
+            yield absolute(found)
+
+
+def _listed(place: Path) -> list[str]:
+    try:
+        return place.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{place} is neither a folder, nor an image, nor a list of images in UTF-8") from None
+
+
+def _require_known_formats(folder: Path) -> None:
+    others = [path for path in files_below(folder) if path.suffix.lower() in OTHER_IMAGES]
+    if others:
+        suffixes = ", ".join(sorted({path.suffix.lower() for path in others}))
+        raise DataError(
+            f"{folder} holds {len(others)} images of formats that are not taken ({suffixes}), as in {others[0].name}; "
+            f"convert them to .png or .jpg, or take them out (taken are {', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
 
 
 def _check(split: str, pairs: Pairs | None, file: Path) -> None:

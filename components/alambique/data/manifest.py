@@ -18,6 +18,18 @@ from alambique.data.dataset import LABELLED, SPLITS, Dataset
 from alambique.errors import DataError
 from alambique.files import sha256
 
+READ_ALIKE = {
+    (kind, mode)
+    for kind, modes in {
+        "BMP": ("1", "L", "P", "RGB"),
+        "JPEG": ("L", "RGB"),
+        "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
+        "WEBP": ("RGB", "RGBA"),
+    }.items()
+    for mode in modes
+}
+"""Formats and modes that Pillow and OpenCV both read; any other is tried with the reader of training."""
+
 PLACE = {"split": "object", "path": "object"}
 FACTS = {
     "readable": "bool",
@@ -92,10 +104,21 @@ def image_facts(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             image.load()
             facts["width"], facts["height"] = image.size
+            if (image.format, image.mode) not in READ_ALIKE:
+                image.convert("L")  # what near-duplicates are told by; Pillow converts no LAB
+                facts["readable"] = _is_read_in_training(path)
     # Once imported, Ultralytics reads unknown formats with a plugin that may not be installed.
     except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError):
         facts["readable"] = False
     return facts
+
+
+def _is_read_in_training(path: Path) -> bool:
+    """Whether Ultralytics' own reader gives the 8-bit pixels that networks are trained and measured on."""
+    from ultralytics.utils.patches import imread
+
+    pixels = imread(path)
+    return pixels is not None and pixels.dtype == np.uint8
 
 
 def _labels(dataset: Dataset, image: Path) -> tuple[NDArray[np.float64], str | None]:

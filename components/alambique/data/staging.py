@@ -14,7 +14,7 @@ from alambique.config import read_yaml
 from alambique.data import manifest
 from alambique.data.arrivals import Pair
 from alambique.data.contract import file_suites
-from alambique.data.dataset import Dataset, class_names, read_boxes
+from alambique.data.dataset import OTHER_IMAGES, Dataset, class_names, read_boxes
 from alambique.data.expectations import judge, offenders
 from alambique.data.store import Item, Store
 from alambique.errors import AlambiqueError, DataError
@@ -72,6 +72,8 @@ def stage(store: Store, batch: list[Pair], folder: Path, classes: list[str]) -> 
 def _refusals(pair: Pair) -> list[str]:
     if pair.image is None:
         return ["labels without an image"]
+    if PurePosixPath(pair.image.key).suffix.lower() in OTHER_IMAGES:
+        return [f"{pair.image.key} is of a format that is not taken; convert it to .png or .jpg"]
     empty = [f"{pair.image.key} is empty"] if pair.image.size == 0 else []
     return empty + [
         f"{item.key} has {item.size} bytes, more than {LARGEST}" for item in pair.items if item.size > LARGEST

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config import read_yaml
-from alambique.data.dataset import Dataset, read_boxes
+from alambique.data.dataset import Dataset, label_lines, read_boxes
 from alambique.data.import_dataset import KEYPOINTS
 from alambique.errors import DataError
 
@@ -99,7 +99,7 @@ class YoloDataset(Dataset):
         if self.head == "detect":
             plain = read_boxes(label).astype(np.float32)
             return Sample(image, plain[:, 1:], plain[:, :1])
-        rows = [self._row(place, line) for place, line in _lines(label)]
+        rows = [self._row(place, line) for place, line in label_lines(label)]
         boxes = np.array([box for _, box, _ in rows], np.float32).reshape(-1, 4)
         targets = np.array([index for index, _, _ in rows], np.float32).reshape(-1, 1)
         return Sample(image, boxes, targets, [points for _, _, points in rows])
@@ -148,14 +148,6 @@ class YoloDataset(Dataset):
         points = row[1:].reshape(-1, 2)
         low, high = points.min(0), points.max(0)
         return row[0], np.hstack(((low + high) / 2, high - low)), points
-
-
-def _lines(label: Path) -> list[tuple[str, str]]:
-    """The rows of a label file with their places, for messages; none where there is no file."""
-    if not label.exists():
-        return []
-    lines = label.read_text(errors="replace").splitlines()
-    return [(f"{label}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _keypoints(points: NDArray[np.float32], place: str) -> NDArray[np.float32]:
