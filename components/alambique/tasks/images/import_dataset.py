@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mimetypes
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED
+from alambique.data.dataset import IMAGE_SUFFIXES, LABELLED, OTHER_IMAGES
 from alambique.data.source_files import by_split, some, split_of, visible
 from alambique.errors import DataError
 
@@ -111,5 +110,4 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    kind = mimetypes.guess_type(path.name)[0] or ""
-    return kind.startswith("image/") or path.suffix.lower() in Image.registered_extensions()
+    return path.suffix.lower() in OTHER_IMAGES or path.suffix.lower() in Image.registered_extensions()

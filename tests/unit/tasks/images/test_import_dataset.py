@@ -74,7 +74,7 @@ def test_a_broken_link_is_named(source: Path) -> None:
         imported(source)
 
 
-@pytest.mark.parametrize("name", ["9.avif", "9.GIF", "9.heic", "9.svg"])
+@pytest.mark.parametrize("name", ["9.avif", "9.GIF", "9.heic", "9.svg", "9.jfif"])
 def test_images_of_other_formats_are_named(source: Path, name: str) -> None:
     (source / "train/cat" / name).write_bytes(b"image")
     with pytest.raises(DataError, match=f"1 images in .*train are of a format that is not taken: .*{name}; convert"):

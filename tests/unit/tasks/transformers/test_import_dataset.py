@@ -198,6 +198,13 @@ def test_a_data_yaml_has_other_names_and_stays_in_its_folder(tmp_path: Path, war
             import_dataset(str(tmp_path), tmp_path / "again")
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16-le"])
+def test_a_data_yaml_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "data.yaml").write_bytes("train: 车.jsonl\n".encode(encoding))
+    with pytest.raises(DataError, match=r"data\.yaml is not"):
+        import_dataset(str(tmp_path), tmp_path / "data")
+
+
 def test_a_row_of_val_without_a_label_is_named(tmp_path: Path) -> None:
     table(tmp_path / "given" / "train.csv", ROWS)
     table(tmp_path / "given" / "dev.csv", [("is it lost?", "lost"), ("who?", "")])
