@@ -14,7 +14,8 @@ from alambique.errors import DataError
 from alambique.tasks.transformers import models, tokenizers
 from alambique.tasks.transformers.checkpoint import require_fit
 from alambique.tasks.transformers.dataset import Text, Texts, class_labels, write
-from alambique.tasks.transformers.import_dataset import disjoint, import_labelled
+from alambique.tasks.transformers.import_dataset import import_labelled
+from alambique.tasks.transformers.split_texts import disjoint
 from benchmarks import stage_runs
 
 KEEP = 5

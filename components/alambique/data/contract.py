@@ -78,8 +78,9 @@ def one_split(sample: str) -> Any:
 
 def enough_by_class(samples: str, least: int) -> Any:
     """The rule on a table of `manifest.class_counts`: at least so many in each labelled split."""
+    key = f"validation.min_{samples}_per_class"
     return gxe.ExpectColumnValuesToBeBetween(
         column=samples,
         min_value=least,
-        notes=f"every class has {samples} in each labelled split, at least {least}",
+        notes=f"every class has {samples} in each labelled split ({key}), at least {least}",
     )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config import parse_yaml
+from alambique.data.source_files import is_hidden
 from alambique.errors import DataError
 from alambique.files import sha256
 
@@ -99,14 +100,10 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = [
             name
             for name in sorted(folders)
-            if _is_shown(name) and os.path.realpath(os.path.join(place, name)) not in seen  # noqa: PTH118
+            if not is_hidden(name) and os.path.realpath(os.path.join(place, name)) not in seen  # noqa: PTH118
         ]
-        found += [Path(place) / name for name in names if _is_shown(name)]
+        found += [Path(place) / name for name in names if not is_hidden(name)]
     return sorted(found)
-
-
-def _is_shown(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
 
 
 def read_description(source: Path, needs: str) -> dict[str, Any]:

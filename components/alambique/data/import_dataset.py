@@ -21,13 +21,11 @@ from alambique.data.dataset import (
     image_files,
     read_description,
 )
+from alambique.data.source_files import NAMES
 from alambique.errors import DataError, TransientError
 
 Pairs = dict[Path, Path]
 """Each image of a split, sorted, and where its labels would be."""
-
-ALIASES = {"val": ("validation", "valid", "dev"), "unlabelled": ("unlabeled",)}
-"""Other names of a split in a data.yaml; Ultralytics takes the first of them, too."""
 
 KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")
 """Keys of keypoints in a data.yaml: their shape, which become each other when mirrored, and the OKS deviations."""
@@ -74,7 +72,7 @@ def _splits(file: Path, content: dict[str, Any]) -> dict[str, Pairs]:
 
 def _named(split: str, content: dict[str, Any], file: Path) -> Any:
     """What a data.yaml says of a split, under any of its names."""
-    given = [name for name in (split, *ALIASES.get(split, ())) if content.get(name)]
+    given = [name for name in NAMES[split] if content.get(name)]
     if len(given) > 1:
         raise DataError(
             f"{file} has both `{given[0]}` and `{given[1]}`, which are one split; put their images together"
@@ -84,7 +82,7 @@ def _named(split: str, content: dict[str, Any], file: Path) -> Any:
 
 def _say_what_is_left_out(file: Path, content: dict[str, Any], base: Path, splits: dict[str, Pairs]) -> None:
     """Name the images under other keys than the splits', as in `minival: images/minival`, and labels without images."""
-    known = {*SPLITS, *(alias for aliases in ALIASES.values() for alias in aliases), "path"}
+    known = {*(name for names in NAMES.values() for name in names), "path"}
     folders = {key: base / value for key, value in content.items() if isinstance(value, str) and value}
     for key, folder in folders.items():
         if key not in known and folder.is_dir() and (images := image_files(folder)):

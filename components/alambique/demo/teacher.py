@@ -29,10 +29,11 @@ def train(target: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         SCENES.write(folder / "source")
-        task.import_dataset(str(folder / "source"), folder / "data")
         settings = read_yaml(Path(__file__).with_name("detect.yaml"))
         write_params(folder / "params.yaml", {"project": "demo", "task": "detect", **settings})
-        params, dataset = config.load(folder), task.dataset(folder / "data")
+        params = config.load(folder)
+        task.import_dataset(str(folder / "source"), folder / "data", params)
+        dataset = task.dataset(folder / "data")
         asked: Any = params.teacher[params.teachers[0]]
         network = task.build(asked.network, dataset, params, seed=params.seed, weights=None)
         objective = task.label_objective(network, dataset, params)

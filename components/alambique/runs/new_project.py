@@ -131,7 +131,7 @@ def _lay_out(folder: Path, changes: dict[str, Any]) -> Params:
 def _import(data: str, target: Path, params: Params) -> None:
     """Copy the dataset `data` to `target` and check it by its contract."""
     task = tasks.load(params.task)
-    task.import_dataset(data, target)
+    task.import_dataset(data, target, params)
     facts = task.facts(target, params)
     if broken_rules := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))

@@ -39,8 +39,10 @@ class Primitives(Protocol):
 
     # Datasets
 
-    def import_dataset(self, source: str, target: Path) -> None:
+    def import_dataset(self, source: str, target: Path, params: Any) -> None:
         """Copy a dataset from a format that people use into the task's layout at `target`, which is made.
+
+        What is left out is named in the log. Splits that are made here keep the contract of `params`.
 
         Raises:
             DataError: what is wrong with it, and where.

@@ -190,7 +190,7 @@ def test_a_folder_without_a_dataset_is_refused(run: Run, tmp_path: Path) -> None
     with pytest.raises(DataError):
         run.task.dataset(tmp_path)
     with pytest.raises(DataError):
-        run.task.import_dataset(str(tmp_path), tmp_path / "data")
+        run.task.import_dataset(str(tmp_path), tmp_path / "data", run.params)
 
 
 def test_checkpoints_are_described(run: Run) -> None:

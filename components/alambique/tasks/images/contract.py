@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import great_expectations.expectations as gxe
 
 from alambique.data.contract import enough_by_class, every_split, one_split, usable_images
 from alambique.data.dataset import LABELLED, SPLITS
-from alambique.data.manifest import FACTS, PLACE, class_counts, image_facts, mark_shared, table
+from alambique.data.manifest import FACTS, PLACE, class_counts, mark_shared, table
+from alambique.errors import DataError
+from alambique.files import sha256
 from alambique.tasks.base import Facts
 from alambique.tasks.images.dataset import Dataset
+from alambique.tasks.images.preprocess import decode, is_deep
 
-IMAGES: dict[str, str] = {**PLACE, **FACTS, "found_in": "object"}
+IMAGES: dict[str, str] = {**PLACE, **FACTS, "deep_mode": "object", "found_in": "object"}
 LABELS: dict[str, str] = {**PLACE, "class": "object"}
 
 
@@ -24,7 +29,7 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
     for split in SPLITS:
         for image in dataset.images(split):
             place = {"split": split, "path": image.relative_to(dataset.root).as_posix()}
-            images.append({**place, **image_facts(image)})
+            images.append({**place, **_image_facts(image)})
             if split in LABELLED:
                 labels.append({**place, "class": dataset.class_of(image)})
     mark_shared(images)
@@ -33,7 +38,16 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
     return Facts(
         {"images": table(images, IMAGES), "labels": table(labels, LABELS), "counts": counts},
         {
-            "images": [every_split("images"), *usable_images(), one_split("image")],
+            "images": [
+                every_split("images"),
+                *usable_images(),
+                gxe.ExpectColumnValuesToBeNull(
+                    column="deep_mode",
+                    notes="every image has 8 bits a channel, as networks and devices read it; scale the values that "
+                    "matter to 0–255, and save it anew",
+                ),
+                one_split("image"),
+            ],
             "labels": [
                 gxe.ExpectColumnValuesToBeInSet(
                     column="class",
@@ -48,3 +62,15 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
             "classes": {name: sum(per_class[split, name] for split in LABELLED) for name in dataset.classes},
         },
     )
+
+
+def _image_facts(path: Path) -> dict[str, Any]:
+    """The columns of `manifest.FACTS`, and the mode of an image that is too deep, by the decoder that trains on it."""
+    facts: dict[str, Any] = {"readable": True, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = decode(path)
+    except DataError:
+        return {**facts, "readable": False}
+    return {**facts, "width": image.width, "height": image.height, "deep_mode": image.mode if is_deep(image) else None}

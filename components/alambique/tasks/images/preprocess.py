@@ -35,18 +35,35 @@ def read(path: Path, least: int | None = None) -> Image.Image:
     Args:
         least: a JPEG may be decoded at a fraction of its size with this on each side, which is several times faster.
     Raises:
-        DataError: the file is missing or not an image.
+        DataError: the file is missing or not an image, or its values do not fit into 8 bits.
     """
+    image = decode(path, least)
+    if is_deep(image):
+        raise DataError(
+            f"{path} has more than 8 bits a channel (Pillow's mode {image.mode}), which networks and devices do not "
+            "read; scale the values that matter to 0–255 and save it anew, then version the data again"
+        )
+    return image
+
+
+def decode(path: Path, least: int | None = None) -> Image.Image:
+    """An image file upright, as RGB unless it `is_deep`; see `read`."""
     try:
         with Image.open(path) as file:
             if least is not None:
                 file.draft("RGB", (least, least))
-            return ImageOps.exif_transpose(file).convert("RGB")
-    # Once imported, Ultralytics tries again what is no image, with a plugin that may not be installed.
-    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as error:
+            upright = ImageOps.exif_transpose(file)
+            return upright if is_deep(upright) else upright.convert("RGB")
+    # The bytes are whoever's, and decoders raise whatever comes: struct.error, KeyError, ImportError, …
+    except Exception as error:
         raise DataError(
             f"{path} is not a readable image ({error}); restore or remove it, then version the data again"
         ) from None
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether values of an image have more than 8 bits, of which Pillow cuts off what is above 255."""
+    return image.mode == "F" or image.mode.startswith("I")
 
 
 def cut(image: Image.Image, box: Box, size: int) -> NDArray[np.uint8]:

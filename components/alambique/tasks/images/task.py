@@ -56,7 +56,7 @@ class Classify(ClassifierTask):
     samples: ClassVar[str] = "images"
     # Datasets
 
-    def import_dataset(self, source: str, target: Path) -> None:
+    def import_dataset(self, source: str, target: Path, params: Params) -> None:
         images.import_dataset.import_dataset(source, target)
 
     def dataset(self, root: Path) -> Dataset:

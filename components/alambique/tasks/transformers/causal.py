@@ -74,7 +74,7 @@ class CausalText(TransformersTask):
 
     # Datasets
 
-    def import_dataset(self, source: str, target: Path) -> None:
+    def import_dataset(self, source: str, target: Path, params: Params) -> None:
         transformers.import_dataset.import_dataset(source, target)
 
     def facts(self, root: Path, params: Params) -> Facts:

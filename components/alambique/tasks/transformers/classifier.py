@@ -50,8 +50,8 @@ class TextClassify(TransformersTask, ClassifierTask):
 
     # Datasets
 
-    def import_dataset(self, source: str, target: Path) -> None:
-        transformers.import_dataset.import_labelled(source, target)
+    def import_dataset(self, source: str, target: Path, params: Params) -> None:
+        transformers.import_dataset.import_labelled(source, target, params.validation.min_texts_per_class)
 
     def facts(self, root: Path, params: Params) -> Facts:
         return transformers.contract.labelled_facts(self.dataset(root), params.validation.min_texts_per_class)

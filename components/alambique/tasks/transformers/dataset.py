@@ -149,13 +149,22 @@ def class_labels(splits: dict[str, list[Text]]) -> list[str]:
 def read_line(name: str, line: bytes | str) -> Line:
     """A sample from the JSON of its line."""
     try:
-        return Line(name, _parse(name, json.loads(line)), None)
-    except UnicodeDecodeError:
-        return Line(name, None, "not UTF-8")
-    except json.JSONDecodeError as error:
-        return Line(name, None, f"not JSON: {error.msg} at column {error.colno}")
+        return Line(name, parse_record(name, parse_json(line)), None)
     except ValueError as error:
         return Line(name, None, str(error))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What JSON says; a ValueError says where it is none."""
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise ValueError(f"not JSON: {error.msg} at {line}column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("not JSON that can be read: it is nested too deep") from None
 
 
 def key(text: Text) -> str:
@@ -163,7 +172,7 @@ def key(text: Text) -> str:
     return hashlib.sha256(" ".join(text.text.lower().split()).encode()).hexdigest()
 
 
-def _parse(name: str, record: Any) -> Text:
+def parse_record(name: str, record: Any) -> Text:
     """A sample from the object on its line; ValueError says why it is none."""
     if not isinstance(record, dict):
         raise ValueError('expected an object, as in {"text": "…"}')
@@ -174,10 +183,10 @@ def _parse(name: str, record: Any) -> Text:
         turns = tuple(_message(message) for message in messages) if isinstance(messages, list) else ()
         if not turns:
             raise ValueError("messages: expected a list of at least one")
-        return Text(name, "\n".join(message["content"] for message in turns), label, turns)
+        return Text(name, _whole("\n".join(message["content"] for message in turns)), label, turns)
     if not isinstance(text, str):
         raise ValueError(f"text: expected a string, got {text!r}")
-    return Text(name, text, label)
+    return Text(name, _whole(text), label)
 
 
 def _message(message: Any) -> Message:
@@ -185,3 +194,12 @@ def _message(message: Any) -> Message:
     if role not in ROLES or not isinstance(message.get("content"), str):
         raise ValueError(f"messages: expected a role ({', '.join(ROLES)}) and its content, got {message!r}")
     return {"role": role, "content": message["content"]}
+
+
+def _whole(text: str) -> str:
+    """The text; a ValueError where JSON's escapes hold half of a character, which no file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} is half of a surrogate pair, {text[error.start]!r}") from None
+    return text

@@ -124,7 +124,10 @@ def bucket_by_length(sequences: Sequence[TokenSequence], vocabulary: int) -> Ite
 def require_some(sequences: Sequence[TokenSequence], split: str) -> Sequence[TokenSequence]:
     """The sequences; ConfigurationError where the split has no token to predict."""
     if not sequences:
-        raise ConfigurationError(f"data: {split} holds no token to predict: every text is shorter than two tokens")
+        raise ConfigurationError(
+            f"data: {split} holds no token to predict: every text is shorter than two tokens, or a "
+            "conversation without a message of an assistant"
+        )
     return sequences
 
 

@@ -56,7 +56,7 @@ class Yolo(Task):
 
     # Datasets
 
-    def import_dataset(self, source: str, target: Path) -> None:
+    def import_dataset(self, source: str, target: Path, params: Any) -> None:
         import_dataset(source, target)
 
     def dataset(self, root: Path) -> YoloDataset:

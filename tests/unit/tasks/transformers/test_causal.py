@@ -26,6 +26,7 @@ from alambique.tasks.transformers.checkpoint import MODEL, Network
 from alambique.tasks.transformers.dataset import Texts
 from alambique.tasks.transformers.evaluate import empty_past
 from alambique.tasks.transformers.evaluate import encoded as encode_split
+from alambique.tasks.transformers.import_dataset import import_dataset
 from alambique.tasks.transformers.soft_labels import TokenLabels
 
 NOTHING = {"uri": None, "sha256": None, "file": None}
@@ -95,7 +96,7 @@ def _give(root: Path, whose: str, name: str, folder: Path) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     root = tmp_path_factory.mktemp("text")
     Stories(train=30, val=8, test=8, unlabelled=6).write(root / "stories")
-    TEXT.import_dataset(str(root / "stories"), root / "data")
+    import_dataset(str(root / "stories"), root / "data")
     _project(root)
     teacher.run(root, "main")
     soft_labels.run(root, "0")

@@ -17,6 +17,7 @@ from alambique.tasks.transformers.causal import TEXT
 from alambique.tasks.transformers.checkpoint import Network
 from alambique.tasks.transformers.classifier import TEXT_CLASSIFY
 from alambique.tasks.transformers.dataset import Texts
+from alambique.tasks.transformers.import_dataset import import_dataset
 from alambique.tasks.transformers.prunable import Sizes, measure_importance, sizes
 
 IDS = torch.tensor([[1, 5, 40, 200, 7, 3]])
@@ -28,7 +29,7 @@ LIKE = {"project": "tiny", "students": ["small"], "runtimes": ["onnx"], "teacher
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Texts:
     home = tmp_path_factory.mktemp("stories")
     Stories(train=8, val=4, test=4, unlabelled=0).write(home / "source")
-    TEXT.import_dataset(str(home / "source"), home / "data")
+    import_dataset(str(home / "source"), home / "data")
     return Texts.load(home / "data")
 
 
