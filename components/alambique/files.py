@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,7 +96,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f".{target.name}.unfinished-"
-    for abandoned in target.parent.glob(f"{unfinished}*"):
+    for abandoned in target.parent.glob(f"{escape(unfinished)}*"):
         shutil.rmtree(abandoned)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
     try:

@@ -39,7 +39,7 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
     )
     if done.returncode == 0 or not check:
         return done.stdout.strip()
-    message = done.stderr.strip()
+    message = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
     transient = ("Could not resolve host", "Connection", "timed out", "early EOF", "unable to access")
     kind = TransientError if any(text in message for text in transient) else AlambiqueError
     raise kind(f"git {arguments[0]} failed in {cwd or Path.cwd()}: {message}")
