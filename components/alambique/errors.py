@@ -108,8 +108,9 @@ def from_os(error: OSError) -> AlambiqueError | None:
     """
     if isinstance(error, shutil.Error) and error.args and error.args[0] and isinstance(error.args[0], list):
         source, target, reason = error.args[0][0]  # of a tree's copy, the first that failed
-        full = os.strerror(errno.ENOSPC) in str(reason)
-        return _refusal(errno.ENOSPC if full else errno.EACCES, f"cannot copy {source} to {target}: {reason}")
+        if os.strerror(errno.ENOSPC) in str(reason):
+            return _refusal(errno.ENOSPC, f"{target}: {os.strerror(errno.ENOSPC)}")
+        return FileError(f"cannot copy {source} to {target}: {reason}")
     if error.errno is None or (error.filename is None and error.errno not in MAY_PASS):
         return None
     paths = " and ".join(

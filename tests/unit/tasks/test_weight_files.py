@@ -11,6 +11,7 @@ from factories.given_weights import of_yolov5, saved
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
+from alambique import tasks
 from alambique.errors import DataError
 from alambique.tasks import weight_files
 
@@ -110,3 +111,10 @@ def test_an_error_names_what_the_user_gave(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^cannot use s3://bucket/a\.pt: no$"):
         with weight_files.named(path, "s3://bucket/a.pt"):
             raise DataError(f"cannot use {path}: no")
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "classify", "text", "text_classify"])
+def test_every_task_refuses_what_none_reads(task: str, tmp_path: Path) -> None:
+    (tmp_path / "best.onnx").write_bytes(onnx_graph())
+    with pytest.raises(DataError, match=r"best\.onnx: it is (an ONNX graph|a file; give the Hugging Face)"):
+        tasks.load(task).require_weights(tmp_path / "best.onnx")
