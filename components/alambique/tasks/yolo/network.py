@@ -128,7 +128,6 @@ def load(path: Path, task: HeadName = "detect") -> DetectionModel:
     try:
         model = upstream.load_checkpoint(path)
     except Exception as error:
-        weight_files.require_network(path)
         raise DataError(f"{path} is not an Ultralytics checkpoint: {upstream.unknown_layers(path) or error}") from error
     if (mismatch := _mismatch(model, task)) is not None:
         head = HEADS[task]
@@ -235,8 +234,7 @@ def _mismatch(model: Any, task: HeadName) -> str | None:
     if type(last) not in head.layers:
         return f"{content} with a {type(last).__name__} head"
     if has_one_to_one(model) == (last.reg_max > 1):
-        without = "" if has_one_to_one(model) else "out"
-        return f"{content} with{without} a one-to-one branch, of reg_max {last.reg_max}"
+        return f"{content} with{'' if has_one_to_one(model) else 'out'} a one-to-one branch, of reg_max {last.reg_max}"
     return None
 
 

@@ -46,7 +46,12 @@ def load_checkpoint(path: Path) -> Any:
 
 
 def unknown_layers(path: Path) -> str | None:
-    """Which classes a checkpoint needs that Ultralytics and torch lack: somebody's own, or newer ones."""
+    """Which classes a checkpoint needs that Ultralytics and torch lack: somebody's own, or newer ones.
+
+    Raises:
+        DataError: the file is none of Ultralytics; it says what it is.
+    """
+    weight_files.require_network(path)
     names = weight_files.class_names(path)
     split = [name.rpartition(".") for name in names if name.startswith("ultralytics.")]
     lacking = [f"{module}.{name}" for module, _, name in split if not hasattr(sys.modules.get(module), name)]
