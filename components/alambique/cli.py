@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from alambique.errors import ConfigurationError
-from alambique.process.environment import errors_exit
+from alambique.process.environment import errors_exit, prepare
 
 
 class ErrorsExit(TyperGroup):
@@ -29,6 +29,13 @@ kubeflow = typer.Typer(no_args_is_help=True, help="The same pipeline for Kubeflo
 app.add_typer(kubeflow, name="kubeflow")
 softlabels = typer.Typer(no_args_is_help=True, help="The cache of the teachers' soft labels.")
 app.add_typer(softlabels, name="softlabels")
+
+
+def _root() -> Path:
+    """The working folder, if it is a project's root: a file written into another could become part of the dataset."""
+    if not Path("dvc.yaml").is_file():
+        raise ConfigurationError(f"{Path.cwd()} has no dvc.yaml; run this in the project's root")
+    return Path.cwd()
 
 
 InProject = Annotated[Path, typer.Option(help="The project's folder.")]
@@ -146,7 +153,6 @@ def pull(
 def drift(project: InProject = Path()) -> None:
     """Judge whether the newest images at `production` of alambique.yaml differ from those of the champion."""
     from alambique.drift.detect_drift import run
-    from alambique.process.environment import prepare
 
     prepare()
     run(project)
@@ -157,7 +163,7 @@ def versions() -> None:
     """Write versions.yaml: the installed packages that results depend on. Commit it: a change re-runs every stage."""
     from alambique.runs.versions import write
 
-    write(Path.cwd())
+    write(_root())
 
 
 @graph.command("write")
@@ -165,7 +171,7 @@ def graph_write() -> None:
     """Expand dvc.yaml into pipeline.json, which the DAGs are built from."""
     from alambique.pipeline.expansion import write
 
-    write(Path.cwd())
+    write(_root())
 
 
 @graph.command("check")
@@ -190,6 +196,7 @@ def softlabels_inspect(
     from alambique import config
     from alambique import tasks as all_tasks
 
+    prepare()  # or Ultralytics would write its settings into the user's home
     task = all_tasks.load(config.load(project).task)
     if sample:
         task.inspect_sample(project, sample, Console())
@@ -223,8 +230,6 @@ def chat(
 ) -> None:
     """Talk to an exported language model on its own runtime, or let it go on with what you type."""
     from rich.console import Console
-
-    from alambique.process.environment import prepare
 
     prepare()
     from alambique.tasks.transformers.chat import chat as talk

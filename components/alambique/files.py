@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,10 +57,13 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # of a full disk, which does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
         temporary.chmod(0o644)
         yield temporary
     finally:
@@ -95,7 +99,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f".{target.name}.unfinished-"
-    for abandoned in target.parent.glob(f"{unfinished}*"):
+    for abandoned in target.parent.glob(f"{escape(unfinished)}*"):
         shutil.rmtree(abandoned)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
     try:

@@ -18,7 +18,7 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
     """Run git without prompts and return its stripped standard output.
 
     Raises:
-        TransientError: the remote could not be reached.
+        TransientError: the remote could not be reached, or the disk is full.
         AlambiqueError: any other failure, with git's message.
     """
     environment = {
@@ -39,8 +39,8 @@ def git(*arguments: str, cwd: Path | None = None, check: bool = True) -> str:
     )
     if done.returncode == 0 or not check:
         return done.stdout.strip()
-    message = done.stderr.strip()
-    transient = ("Could not resolve host", "Connection", "timed out", "early EOF", "unable to access")
+    message = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+    transient = ("Could not resolve host", "Connection", "timed out", "early EOF", "unable to access", "No space left")
     kind = TransientError if any(text in message for text in transient) else AlambiqueError
     raise kind(f"git {arguments[0]} failed in {cwd or Path.cwd()}: {message}")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -102,3 +103,13 @@ def test_the_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -
     assert folder.exists()
     with scratch(tmp_path, "next"):
         assert not folder.exists()
+
+
+def test_a_full_disk_is_named_by_the_file_that_found_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/a'"):
+        files.write_text(tmp_path / "a", "x")
+    assert list(tmp_path.iterdir()) == []

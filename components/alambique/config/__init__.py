@@ -10,7 +10,6 @@ deployment      alambique.yaml: where a project runs
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from alambique.config import classify, detect, heads, text, text_classify
 from alambique.config.params import Params
 from alambique.errors import ConfigurationError
+from alambique.urls import holds_credentials, without_credentials
 
 __all__ = ["TASKS", "Params", "describe", "load", "parse", "read_yaml"]
 
@@ -113,8 +113,9 @@ def describe(error: ValidationError, source: str) -> str:
     for item in error.errors():
         path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         message = item["msg"].removeprefix("Value error, ")
-        shown = re.sub(r"(\w+://)[^/@]*@", r"\1…@", repr(item["input"]))  # without credentials of URLs
-        value = "" if isinstance(item["input"], dict) else f" (got {shown})"
+        given = item["input"]
+        secret = isinstance(given, dict) or (isinstance(given, str) and holds_credentials(given))
+        value = "" if secret else f" (got {without_credentials(repr(given))})"
         lines.append(f"{source}: {path}: {message}{value}")
     return "\n".join(lines)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +13,29 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from alambique.config import describe, read_yaml
 from alambique.config.resources import Pods, Resources
 from alambique.errors import ConfigurationError
+from alambique.urls import holds_credentials
 
 FOR_EXECUTORS = frozenset({"resources", "pods"})
 """Fields for whoever starts tasks: no variable overrides them, and they are no part of what a task is asked."""
 
 
-def _without_credentials(url: str) -> str:
-    if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", url):
-        raise ValueError("a URL with credentials inside would reach logs and git; use a credential helper or SSH")
+FOR_GIT = "use a credential helper of git, or SSH"
+FOR_MLFLOW = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+FOR_S3 = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+"""Where credentials belong, by the service that asks for them."""
+
+
+def refuse_credentials(url: str, remedy: str) -> str:
+    """The URL; if it holds credentials, a ValueError without it that says by `remedy` where they belong."""
+    if holds_credentials(url):
+        raise ValueError(f"a URL with credentials inside would reach logs and git; {remedy}")
+    if url.startswith("-"):
+        raise ValueError("begins with a hyphen, as an option does")
     return url
+
+
+def _refusing(remedy: str) -> AfterValidator:
+    return AfterValidator(partial(refuse_credentials, remedy=remedy))
 
 
 class Deployment(BaseModel):
@@ -45,14 +59,14 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    origin: Annotated[str, AfterValidator(_without_credentials)]
-    branch: str = "main"
+    origin: Annotated[str, _refusing(FOR_GIT)]
+    branch: Annotated[str, Field(pattern=r"^[^-]")] = "main"
     home: Path
     data: Path | None = None
-    tracking_uri: Annotated[str, AfterValidator(_without_credentials)] | None = None
-    arrivals: Annotated[str, AfterValidator(_without_credentials)] | None = None
-    production: Annotated[str, AfterValidator(_without_credentials)] | None = None
-    releases: Annotated[str, AfterValidator(_without_credentials)] | None = None
+    tracking_uri: Annotated[str, _refusing(FOR_MLFLOW)] | None = None
+    arrivals: Annotated[str, _refusing(FOR_S3)] | None = None
+    production: Annotated[str, _refusing(FOR_S3)] | None = None
+    releases: Annotated[str, _refusing(FOR_S3)] | None = None
     python: Path | None = None
     resources: Annotated[Mapping[str, Resources], Field(exclude=True)] = {}
     pods: Annotated[Pods | None, Field(exclude=True)] = None

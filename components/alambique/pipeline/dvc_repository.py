@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from alambique.messages import LockEntry
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+REMOTE = 'remote "storage"'
+"""The section of a new project's remote in DVC's configuration."""
 HASH_FIELDS = ("hash", "md5", "size", "nfiles")
 
 
@@ -71,15 +73,28 @@ def configure_dvc(workspace: Path, deployment: Deployment) -> None:
     config = Config(os.fspath(workspace / ".dvc"))
     if not config["core"].get("remote"):
         raise ConfigurationError(f"{deployment.origin} has no DVC remote; run `dvc remote add -d NAME URL` and commit")
+    site = os.fspath(workspace / ".dvc" / "tmp" / "site")
     links = "reflink,copy" if os.geteuid() == 0 else "reflink,hardlink,symlink,copy"
-    with config.edit("local") as local:
-        local["core"] = {
-            "analytics": False,
-            "check_update": False,
-            "site_cache_dir": os.fspath(workspace / ".dvc" / "tmp" / "site"),
-        }
-        local["cache"] = {"dir": os.fspath(deployment.home.absolute() / "cache"), "type": links}
-        local["remote"] = {name: {"verify": True} for name in config["remote"]}
+    write_config(
+        workspace / ".dvc" / "config.local",
+        {
+            "core": {"analytics": "False", "check_update": "False", "site_cache_dir": site},
+            "cache": {"dir": os.fspath(deployment.home.absolute() / "cache"), "type": links},
+            **{f'remote "{name}"': {"verify": "True"} for name in config["remote"]},
+        },
+    )
+
+
+def write_config(path: Path, content: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a configuration file as DVC reads it, in UTF-8: DVC itself writes nothing but ASCII.
+
+    Args:
+        content: values by section and name.
+    """
+    from configobj import ConfigObj
+
+    with path.open("wb") as file:
+        ConfigObj(content, encoding="utf-8", interpolation=False).write(file)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from alambique.config.deployment import FOR_S3
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.pipeline.dvc_repository import opened
 
@@ -107,11 +108,14 @@ def reaching(remote: str) -> Iterator[None]:
         ConfigurationError: the remote refuses these credentials.
         TransientError: anything else.
     """
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
     from dvc.exceptions import DvcException
     from dvc_objects.errors import ObjectFormatError
 
     try:
         yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise ConfigurationError(f"no credentials for the DVC remote {remote}: {error}; {FOR_S3}") from None
     except (AlambiqueError, DvcException, ObjectFormatError, FileNotFoundError, FileExistsError):
         raise
     except PermissionError as error:

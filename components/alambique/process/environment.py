@@ -10,8 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from alambique.errors import AlambiqueError, write_error
+from alambique.errors import AlambiqueError, from_os, message_of, write_error
+
+log = logging.getLogger(__name__)
 
 SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -51,14 +54,29 @@ def configure_logging() -> None:
 
 @contextmanager
 def errors_exit() -> Iterator[None]:
-    """Turn an error raised on purpose into one line and its exit code; leave every error in $ALAMBIQUE_ERROR_FILE."""
+    """Turn an error raised on purpose, or a file system's, into one line and its exit code.
+
+    Every error is left in $ALAMBIQUE_ERROR_FILE.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever reads our output has gone
+    except OSError as error:
+        if (named := from_os(error)) is None:
+            write_error(error)
+            raise
+        log.debug("raised here", exc_info=True)
+        _exit(named)
     except AlambiqueError as error:
-        write_error(error)
-        line = f"{type(error).__name__}: {error}\n"
-        sys.stderr.write(f"{RED}{line}{RESET}" if sys.stderr.isatty() else line)
-        sys.exit(error.exit_code)
+        _exit(error)
     except Exception as error:
         write_error(error)
         raise
+
+
+def _exit(error: AlambiqueError) -> NoReturn:
+    write_error(error)
+    line = f"{type(error).__name__}: {message_of(error)}\n"
+    sys.stderr.write(f"{RED}{line}{RESET}" if sys.stderr.isatty() else line)
+    sys.exit(error.exit_code)

@@ -43,4 +43,5 @@ def run(module: str, path: Path, *arguments: str) -> None:
         )
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"the child ended with {done.returncode}"]
-        raise DataError(f"cannot use {path}: {words[-1]}")
+        named = str(path.absolute()) in words[-1]
+        raise DataError(words[-1] if named else f"cannot use {path}: {words[-1]}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alambique.config.text import HUB, TOKENIZER
 from alambique.errors import ConfigurationError, DataError, TransientError
+from alambique.tasks import weight_files
 
 OF_TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -91,7 +92,12 @@ def _copy(folder: Path, target: Path, patterns: tuple[str, ...], uri: str) -> No
     files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     needed = "tokenizer.json" if patterns is OF_TOKENIZER else "config.json"
     if needed not in {path.name for path in files}:
-        raise DataError(f"{uri} holds no {needed}: give a Hugging Face folder")
+        inside = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.pt"))
+        file = f", or the file itself, such as {folder / inside[0]}" if inside else ""
+        raise DataError(f"{uri} is a folder that holds no {needed}: give a Hugging Face folder{file}")
+    for path in files:
+        with weight_files.named(path, f"{uri}/{path.name}"):
+            weight_files.require_folder_file(path)
     if patterns is OF_MODEL and not any(path.suffix == ".safetensors" for path in files):
         raise DataError(f"{uri} holds no .safetensors: other weights are pickles, which can run any code; convert them")
     target.mkdir()

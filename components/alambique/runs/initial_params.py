@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alambique import tasks
 from alambique.config import Params
 from alambique.config.params import Teacher
 from alambique.errors import ConfigurationError
+from alambique.files import read_json
+from alambique.layout import INPUTS
 from alambique.runs import weight_sources
-from alambique.tasks import Task
+from alambique.stages.work import INDEX
+from alambique.tasks import Task, weight_files
 from alambique.tasks.base import Dataset
 
 PASSES = 10
@@ -41,7 +45,9 @@ def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, A
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.pt"
         weight_sources.fetch(weights, file, tracking)
-        networks = task.networks_from(file)
+        with weight_files.named(file, weights):
+            task.require_weights(file)
+            networks = task.networks_from(file)
     changes: dict[str, Any] = {"teacher": {teacher: {"weights": weights}}}
     if networks is not None:
         if "network" not in section:
@@ -49,6 +55,23 @@ def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, A
         if not given.get("networks"):
             changes["networks"] = {student: networks[1]}
     return changes
+
+
+def require_loadable(project: Path, params: Params) -> None:
+    """Load what teachers and students are given once, before anybody waits for a training that begins with it.
+
+    Args:
+        project: whose inputs/ are resolved.
+    Raises:
+        DataError: weights cannot be read, or are of another task; by the URI in params.yaml.
+    """
+    task = tasks.load(params.task)
+    indexes = [project / INPUTS / owner / INDEX for owner in ("teachers", "students")]
+    given = [(index.parent, entry) for index in indexes for entry in read_json(index).values() if entry["file"]]
+    for folder, entry in {entry["sha256"]: (folder, entry) for folder, entry in given}.values():
+        path = folder / entry["file"]
+        with weight_files.named(path, entry["uri"]):
+            task.networks_from(path)
 
 
 def ceilings(params: Params, dataset: Dataset) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -18,8 +17,8 @@ from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
 from alambique.git import git
 from alambique.layout import DATA
-from alambique.pipeline import expansion, transfer
-from alambique.runs import initial_params, resolve_inputs, versions
+from alambique.pipeline import dvc_repository, expansion, transfer
+from alambique.runs import initial_params, places, resolve_inputs, versions
 from alambique.runs.snapshot import prepare
 
 BRANCH = "main"
@@ -65,29 +64,28 @@ def init(
     Returns:
         lines that say where teachers and students start, and which lengths the dataset has changed.
     Raises:
-        ConfigurationError: `target` is not empty, or the parameters are invalid.
+        ConfigurationError: `target` or `origin` is not empty, a URL holds credentials, or the parameters are invalid.
         DataError: the dataset or the weights are broken; the message says where.
     """
     target = target.absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"{target} exists and is not an empty folder; choose another, or remove it")
+    places.require_folder(target)
+    origin, remote, tracking = places.origin(origin), places.remote(remote), places.tracking_uri()
     with fresh_folder(target) as folder:
         changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
         changes = {"project": project_name(target.name), "task": task, **changes}
         before = _lay_out(folder, changes)
         _import(data, folder / DATA, before)
-        lines = list(initial_params.notes(before, _decide(folder, before, weights, changes)))
-        _deploy(folder, target, origin)
-        _version(folder, target, origin, remote)
+        lines = list(initial_params.notes(before, _decide(folder, before, weights, changes, tracking)))
+        _deploy(folder, target, origin, tracking)
+        _version(folder, target, origin, remote, tracking)
     return lines
 
 
-def _decide(folder: Path, params: Params, weights: str | None, given: dict[str, Any]) -> Params:
+def _decide(folder: Path, params: Params, weights: str | None, given: dict[str, Any], tracking: str | None) -> Params:
     """Complete the params.yaml in `folder` by the dataset and the pretrained weights; what is `given` stays."""
     task = tasks.load(params.task)
     changes = initial_params.ceilings(params, task.dataset(folder / DATA))
     if weights is not None:
-        tracking = os.environ.get("MLFLOW_TRACKING_URI")
         path = Path(weights).expanduser()
         uri = str(path.resolve()) if path.exists() else weights  # a scheduled run has no working folder
         _merge(changes, initial_params.from_weights(task, uri, params, given, tracking))
@@ -172,7 +170,7 @@ def _merge(content: Any, overrides: dict[str, Any]) -> None:
             content[key] = value
 
 
-def _deploy(folder: Path, target: Path, origin: str | None) -> None:
+def _deploy(folder: Path, target: Path, origin: str | None, tracking: str | None) -> None:
     local = target / LOCAL
     content = {
         "origin": origin or str(local / "origin.git"),
@@ -180,7 +178,7 @@ def _deploy(folder: Path, target: Path, origin: str | None) -> None:
         "home": str(local),
         # With another origin the folder may not exist: runs use the committed dataset unless ALAMBIQUE_DATA is set.
         "data": None if origin else str(target / DATA),
-        "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{local}/mlflow.db",
+        "tracking_uri": tracking or f"sqlite:///{local}/mlflow.db",
         # s3://bucket/prefix or a folder: where new data and production images appear, and champions are published.
         **dict.fromkeys(("arrivals", "production", "releases")),
     }
@@ -188,20 +186,21 @@ def _deploy(folder: Path, target: Path, origin: str | None) -> None:
     write_text(folder / "alambique.yaml", comment + yaml.safe_dump(content, sort_keys=False))
 
 
-def _version(folder: Path, target: Path, origin: str | None, remote: str | None) -> None:
+def _version(folder: Path, target: Path, origin: str | None, remote: str | None, tracking: str | None) -> None:
     """Put the project under git and DVC, and push.
 
     Origin and remote are recorded by their final URLs, and used where they are before `folder` is renamed to `target`.
     """
     git("init", "--quiet", "--initial-branch", BRANCH, cwd=folder)
     _init_dvc(folder, remote or str(target / LOCAL / "remote"))
-    local = "[cache]\n    dir = ../.alambique/cache\n"  # one cache for `dvc repro` here and the runs of Airflow
-    here = "" if remote else "['remote \"storage\"']\n    url = ../.alambique/remote\n"
-    write_text(folder / ".dvc" / "config.local", local + here)
-    prepare(folder, None, os.environ.get("MLFLOW_TRACKING_URI"))
+    local = {"cache": {"dir": "../.alambique/cache"}}  # one cache for `dvc repro` here and the runs of Airflow
+    here = {} if remote else {dvc_repository.REMOTE: {"url": "../.alambique/remote"}}
+    dvc_repository.write_config(folder / ".dvc" / "config.local", {**local, **here})
+    prepare(folder, None, tracking)
+    initial_params.require_loadable(folder, config.load(folder))
     expansion.write(folder)
     transfer.push(folder, (str(DATA), *resolve_inputs.FOLDERS))
-    write_text(folder / ".dvc" / "config.local", local)
+    dvc_repository.write_config(folder / ".dvc" / "config.local", local)
     git("add", "--all", cwd=folder)
     git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Begin with Alambique", cwd=folder)
     if origin is None:
@@ -216,6 +215,6 @@ def _init_dvc(folder: Path, remote: str) -> None:
     from dvc.repo.init import logger
 
     logger.setLevel("WARNING")  # it advises to commit, which `_version` does
-    with Repo.init(str(folder)) as repo, repo.config.edit("repo") as settings:
-        settings["core"] = {"analytics": False, "check_update": False, "remote": "storage"}
-        settings["remote"] = {"storage": {"url": remote}}
+    Repo.init(str(folder)).close()
+    core = {"analytics": "False", "check_update": "False", "remote": "storage"}
+    dvc_repository.write_config(folder / ".dvc" / "config", {"core": core, dvc_repository.REMOTE: {"url": remote}})

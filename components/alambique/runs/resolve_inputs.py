@@ -11,11 +11,12 @@ the recorded run that it came from. Stages read the weights by `stages.work.give
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from alambique import tasks
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
 from alambique.errors import IntegrityError
@@ -24,6 +25,7 @@ from alambique.layout import INPUTS
 from alambique.registry import run_artifacts
 from alambique.runs import huggingface, weight_sources
 from alambique.stages.work import INDEX, weights_sha256
+from alambique.tasks import weight_files
 
 FOLDERS = ("inputs/teachers", "inputs/students", "inputs/champions")
 
@@ -49,7 +51,7 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
         ConfigurationError, DataError: a reference does not exist.
         TransientError: a service is out of reach.
     """
-    sources = _Sources(params.project, origin, tracking_uri)
+    sources = _Sources(params.project, origin, tracking_uri, tasks.load(params.task).require_weights)
     teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
     students = {name: (params.student_weights(name), None) for name in params.students}
     _weights(project / INPUTS / "teachers", teachers, sources)
@@ -64,6 +66,8 @@ class _Sources:
     project: str
     origin: str | None
     tracking_uri: str | None
+    require: Callable[[Path], None]
+    """Refuses files that are no weights of the task."""
 
     def pin_revision(self, uri: str) -> str:
         """`uri` with its mutable part replaced by the present version."""
@@ -72,11 +76,13 @@ class _Sources:
         return weight_sources.pin_revision(uri, self.tracking_uri)
 
     def fetch(self, uri: str, target: Path) -> None:
-        """Write the bytes behind a pinned `uri`."""
+        """Write the bytes behind a pinned `uri`; a DataError says what they are, if they are no weights of the task."""
         if uri.startswith(CHAMPION):
             run_artifacts.fetch_checkpoint(uri, str(self.origin), target)  # not None: the champion was read from it
         else:
             weight_sources.fetch(uri, target, self.tracking_uri)
+            with weight_files.named(target, uri):
+                self.require(target)
 
 
 def _weights(target: Path, asked: Mapping[str, tuple[str | None, str | None]], sources: _Sources) -> None:

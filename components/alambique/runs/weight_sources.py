@@ -7,10 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from alambique.config.deployment import FOR_S3
 from alambique.data import store
 from alambique.errors import ConfigurationError, DataError, TransientError
 from alambique.registry.client import connect, reachable
 from alambique.runs import huggingface
+from alambique.urls import holds_credentials, without_credentials
 
 MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 ASSET = re.compile(r"[\w.-]+\.pt")
@@ -48,6 +50,8 @@ def pin_revision(uri: str, tracking_uri: str | None) -> str:
         ConfigurationError: models:/ is misspelt, names what does not exist, or there is no MLflow.
         TransientError: MLflow is out of reach.
     """
+    if holds_credentials(uri):
+        raise ConfigurationError("weights: a URI with credentials inside would reach logs and git; " + FOR_S3)
     if not uri.startswith("models:/"):
         return huggingface.pin_revision(uri)
     if not (match := MODEL.fullmatch(uri)):
@@ -68,6 +72,11 @@ def immutable(uri: str) -> bool:
 
 
 def _file(uri: str, target: Path) -> None:
+    if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:/)", uri):
+        raise ConfigurationError(
+            f"{without_credentials(uri)}: weights are not fetched by {scheme[0]}:; download them and give the file's "
+            "absolute path, or put them where s3://bucket/key or models:/name/version names them"
+        )
     path = Path(uri).expanduser()
     if not path.is_absolute():
         raise ConfigurationError(

@@ -20,7 +20,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.layout import DATA, INPUTS, SOFT_LABELS, Seeded, checkpoint
 from alambique.softlabels.reader import Cache
 from alambique.stages.work import costs, given_weights, produce, teacher_folders, teacher_sha256s, write_checkpoint_card
-from alambique.tasks import Task
+from alambique.tasks import Task, weight_files
 from alambique.tasks.base import Network, Objective
 from alambique.tasks.cards import read_card
 from alambique.tasks.trainer_state import NO_PRIOR
@@ -45,7 +45,8 @@ def train_student(project: Path, student: str, seed: int, kind: Seeded, metrics:
         if kind == "labelled" and not dataset.size("unlabelled"):
             logger.warning("ablations: labelled is the distilled student again: there are no unlabelled samples")
         weights, source = _initial_weights(task, project, params, student, kind)
-        network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
+        with weight_files.named(weights, source):
+            network = task.build(params.networks[student], dataset, params, seed=seed, weights=weights)
         if kind in {"control", "start"}:
             objective, teachers = task.label_objective(network, dataset, params), []
         else:

@@ -16,7 +16,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.files import write_text
 from alambique.layout import CURVES, DATA, INPUTS, teacher
 from alambique.stages.work import costs, given_weights, produce, write_checkpoint_card
-from alambique.tasks import Task
+from alambique.tasks import Task, weight_files
 
 
 def run(project: Path, name: str) -> None:
@@ -32,10 +32,11 @@ def run(project: Path, name: str) -> None:
         dataset, asked = task.dataset(project / DATA), params.teacher[name]
         weights, source = given_weights(project / INPUTS / "teachers", name, asked.sha256)
         sized = params.for_teacher(name)
-        if asked.source == "fetch":
-            metrics = _fetch(task, weights, asked, dataset, sized, target)
-        else:
-            metrics = _train(task, weights, asked, dataset, sized, target)
+        with weight_files.named(weights, source):
+            if asked.source == "fetch":
+                metrics = _fetch(task, weights, asked, dataset, sized, target)
+            else:
+                metrics = _train(task, weights, asked, dataset, sized, target)
         figures = {f"val_{key}": value for key, value in task.measure_val(target, dataset, sized).items()}
         kept = {key: figures[key] for key in (f"val_{params.HEADLINE}", "val_ap") if key in figures}
         card = write_checkpoint_card(

@@ -18,6 +18,7 @@ from alambique.evaluation.measures import Metrics
 from alambique.layout import WEIGHTS
 from alambique.runtimes import examples
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
+from alambique.tasks import weight_files
 from alambique.tasks.base import Calibration, Card, Dataset, Facts, Measurement, Network, Objective, PruningPlans
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ class Primitives(Protocol):
         Raises:
             DataError: they cannot be read, or lack one of the dataset's classes.
         """
+
+    def require_weights(self, weights: Path) -> None:
+        """Refuse weights from outside that are in no format of the task, by their names and first bytes alone.
+
+        Raises:
+            DataError: the message says what they are.
+        """
+        weight_files.require_pytorch(weights)
 
     def networks_from(self, weights: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """`network` of a teacher with these weights, and that of a student, its `weights` included, which fits it.

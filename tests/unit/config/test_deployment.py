@@ -24,13 +24,30 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
     assert Deployment.load(project) == Deployment(origin="/a", home=Path("/c"))
 
 
-@pytest.mark.parametrize("field", ["origin", "tracking_uri"])
-def test_credentials_inside_a_url_are_refused_and_not_repeated(tmp_path: Path, field: str) -> None:
-    content = {"origin": "/a", "home": "/b", field: "https://me:secret@host/x"}
-    project = write(tmp_path, "".join(f"{key}: {value}\n" for key, value in content.items()))
-    with pytest.raises(ConfigurationError, match=f"{field}: a URL with credentials") as refusal:
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("origin", "credential helper"),
+        ("tracking_uri", "MLFLOW_TRACKING_USERNAME"),
+        *((field, "AWS_ACCESS_KEY_ID") for field in ("arrivals", "production", "releases")),
+    ],
+)
+@pytest.mark.parametrize(
+    "url", ["https://me:secret@host/x", "HTTPS://secret@host", "postgresql+psycopg2://me:sec/ret@host/x"]
+)
+def test_credentials_inside_a_url_are_refused_and_not_repeated(
+    tmp_path: Path, field: str, remedy: str, url: str
+) -> None:
+    project = write(tmp_path, yaml.safe_dump({"origin": "/a", "home": "/b", field: url}))
+    with pytest.raises(ConfigurationError, match=f"{field}: a URL with credentials .*{remedy}") as refusal:
         Deployment.load(project)
-    assert "secret" not in str(refusal.value)
+    assert "sec" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [{"origin": "--upload-pack=evil"}, {"branch": "--detach"}])
+def test_what_git_would_take_for_an_option_is_refused(tmp_path: Path, content: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(content))):
+        Deployment.load(write(tmp_path, yaml.safe_dump({"origin": "/a", "home": "/b", **content})))
 
 
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from alambique.errors import ConfigurationError, DataError
 from alambique.runs import huggingface, weight_sources
@@ -15,6 +16,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "modeling_evil.py", "README.md", "pytorch.bin"):
         (folder / name).write_text(json.dumps({"name": name}))
+    save_file({}, folder / "model.safetensors")
     return folder
 
 
@@ -25,6 +27,12 @@ def test_a_folder_comes_without_code_and_pickles(folder: Path, tmp_path: Path) -
         "model.safetensors",
         "tokenizer.json",
     }
+
+
+def test_a_file_that_stands_for_another_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match=f"cannot use {folder}/model.safetensors: it is a Git LFS pointer"):
+        weight_sources.fetch(str(folder), tmp_path / "taken")
 
 
 def test_a_tokenizer_comes_alone(folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from factories.tiny_detection import NETWORK
+from ultralytics import YOLO
 
 from alambique import config
 from alambique.config.deployment import Deployment
@@ -12,10 +15,11 @@ from alambique.data.dataset import Dataset
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import sha256
 from alambique.git import git
-from alambique.pipeline import graph, transfer
+from alambique.pipeline import dvc_repository, graph, transfer
 from alambique.pipeline.dvc_repository import opened
 from alambique.process.environment import prepare
 from alambique.runs import new_project, versions
+from alambique.tasks.yolo import network
 
 prepare()
 
@@ -23,7 +27,7 @@ prepare()
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("overrides")
-    (folder / "given.pt").write_bytes(b"weights")
+    network.save(network.build(NETWORK, ["a"], seed=0), folder / "given.pt", image_size=64)
     content = {
         "students": ["tiny"],
         "networks": {"tiny": {"weights": "given.pt"}},
@@ -56,13 +60,13 @@ def test_git_ignores_what_the_stages_write(begun: Path) -> None:
     assert set(git("check-ignore", *outs, cwd=begun).splitlines()) == outs
 
 
-def test_a_clone_gets_its_data_from_the_remote(begun: Path, scenes: Path, tmp_path: Path) -> None:
+def test_a_clone_gets_its_data_from_the_remote(begun: Path, scenes: Path, overrides: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     git("clone", "--quiet", Deployment.load(begun).origin, str(clone))
     transfer.pull(clone, ["data", "inputs/students"])
     for split in ("train", "val", "test", "unlabelled"):
         assert Dataset.load(clone / "data").digest(split) == Dataset.load(scenes).digest(split)
-    assert (clone / "inputs/students/tiny.pt").read_bytes() == b"weights"
+    assert sha256(clone / "inputs/students/tiny.pt") == sha256(overrides.parent / "given.pt")
 
 
 def test_nothing_speaks_of_the_folder_in_which_it_was_built(begun: Path) -> None:
@@ -105,6 +109,30 @@ def test_a_folder_with_something_in_it_is_refused(scenes: Path, tmp_path: Path) 
     with pytest.raises(ConfigurationError, match="not an empty folder"):
         new_project.init(tmp_path, str(scenes), "detect", overrides=None, origin=None, remote=None)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_path_of_any_language_may_hold_the_project(scenes: Path, tmp_path: Path) -> None:
+    target = tmp_path / "c'est à 100% #1 [x], *" / "日本"
+    target.parent.mkdir()
+    overrides = target.parent / "params.yaml"
+    overrides.write_text("validation: {min_boxes_per_class: 0}\n")
+    new_project.init(target, str(scenes), "detect", overrides=overrides, origin=None, remote=None)
+    with dvc_repository.cloned(Deployment.load(target), "main", "snapshot") as clone:
+        transfer.pull(clone, ["data"])
+        assert Dataset.load(clone / "data").digest("train") == Dataset.load(scenes).digest("train")
+
+
+def test_weights_of_another_task_are_refused_before_anything_is_trained(scenes: Path, tmp_path: Path) -> None:
+    upstream = YOLO("yolo26n-seg.yaml", verbose=False).model
+    torch.save({"model": upstream, "train_args": {}}, tmp_path / "masks.pt")
+    (tmp_path / "params.yaml").write_text(
+        "teacher: {main: {weights: masks.pt}}\nvalidation: {min_boxes_per_class: 0}\n"
+    )
+    with pytest.raises(DataError, match=f"^{tmp_path}/masks.pt holds a SegmentationModel"):
+        new_project.init(
+            tmp_path / "cells", str(scenes), "detect", overrides=tmp_path / "params.yaml", origin=None, remote=None
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks.pt", "params.yaml"]
 
 
 def test_a_broken_dataset_leaves_no_project(scenes: Path, overrides: Path, tmp_path: Path) -> None:

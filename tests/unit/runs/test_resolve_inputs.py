@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from factories.given_weights import saved
 
 from alambique.config import Params, parse
-from alambique.errors import ConfigurationError, IntegrityError
+from alambique.errors import ConfigurationError, DataError, IntegrityError
 from alambique.files import folder_sha256, read_json, sha256, write_json, write_text
 from alambique.git import git
 from alambique.registry.ledger import Entry, Ledger, State
@@ -25,7 +26,7 @@ def params(start: str | None = None, **teacher: Any) -> Params:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    (tmp_path / "given.pt").write_bytes(b"given weights")
+    (tmp_path / "given.pt").write_bytes(saved("given weights"))
     return tmp_path / "given.pt"
 
 
@@ -45,7 +46,7 @@ def test_references_become_bytes_beside_an_index(tmp_path: Path, weights: Path) 
     assert read_json(tmp_path / "inputs/teachers/index.json") == {"main": {**entry, "file": "main.pt"}}
     assert read_json(tmp_path / "inputs/students/index.json") == {"pico": {**entry, "file": "pico.pt"}}
     for path in ("teachers/main.pt", "students/pico.pt"):
-        assert (tmp_path / "inputs" / path).read_bytes() == b"given weights"
+        assert (tmp_path / "inputs" / path).read_bytes() == saved("given weights")
 
 
 def test_other_bytes_than_the_pinned_are_refused_and_leave_nothing(tmp_path: Path, weights: Path) -> None:
@@ -54,14 +55,23 @@ def test_other_bytes_than_the_pinned_are_refused_and_leave_nothing(tmp_path: Pat
     assert not (tmp_path / "inputs/teachers").exists()
 
 
+@pytest.mark.parametrize("owner", ["teacher", "student"])
+def test_what_is_no_weights_is_named_by_the_path_that_was_given(tmp_path: Path, weights: Path, owner: str) -> None:
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    asked = params(weights=str(weights)) if owner == "teacher" else params(start=str(weights))
+    with pytest.raises(DataError, match=f"cannot use {weights}: it is a Git LFS pointer"):
+        resolve_inputs.resolve(tmp_path, asked, None, None)
+    assert not (tmp_path / f"inputs/{owner}s").exists()
+
+
 def test_a_replaced_file_is_noticed_and_a_pinned_one_not_fetched_again(tmp_path: Path, weights: Path) -> None:
     pinned = params(weights=str(weights), sha256=sha256(weights))
     resolve_inputs.resolve(tmp_path, pinned, None, None)
-    weights.write_bytes(b"other weights")
+    weights.write_bytes(saved("other weights"))
     resolve_inputs.resolve(tmp_path, pinned, None, None)
-    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"given weights"
+    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == saved("given weights")
     resolve_inputs.resolve(tmp_path, params(weights=str(weights)), None, None)
-    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"other weights"
+    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == saved("other weights")
 
 
 def test_a_damaged_earlier_copy_is_fetched_again(tmp_path: Path, weights: Path) -> None:
@@ -69,19 +79,19 @@ def test_a_damaged_earlier_copy_is_fetched_again(tmp_path: Path, weights: Path) 
     resolve_inputs.resolve(tmp_path, pinned, None, None)
     (tmp_path / "inputs/teachers/main.pt").write_bytes(b"damaged")
     resolve_inputs.resolve(tmp_path, pinned, None, None)
-    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == b"given weights"
+    assert (tmp_path / "inputs/teachers/main.pt").read_bytes() == saved("given weights")
 
 
 def test_every_teacher_that_is_named_has_its_own_file(tmp_path: Path, weights: Path) -> None:
     other = tmp_path / "other.pt"
-    other.write_bytes(b"other weights")
+    other.write_bytes(saved("other weights"))
     sections = {name: {"weights": str(path)} for name, path in (("first", weights), ("second", other), ("idle", other))}
     content = {**TEMPLATE, "teachers": ["second", "first"], "teacher": sections}
     resolve_inputs.resolve(tmp_path, parse(content, "params.yaml"), None, None)
     index = read_json(tmp_path / "inputs/teachers/index.json")
     assert {name: entry["file"] for name, entry in index.items()} == {"first": "first.pt", "second": "second.pt"}
-    assert (tmp_path / "inputs/teachers/first.pt").read_bytes() == b"given weights"
-    assert (tmp_path / "inputs/teachers/second.pt").read_bytes() == b"other weights"
+    assert (tmp_path / "inputs/teachers/first.pt").read_bytes() == saved("given weights")
+    assert (tmp_path / "inputs/teachers/second.pt").read_bytes() == saved("other weights")
 
 
 @pytest.fixture

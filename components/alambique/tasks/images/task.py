@@ -75,6 +75,9 @@ class Classify(ClassifierTask):
             images.weights.load_matching(built, weights)
         return built
 
+    def networks_from(self, weights: Path) -> None:
+        images.weights.read(weights)  # refuses what cannot be read
+
     def copy_weights(self, weights: Path, teacher: Teacher, dataset: Dataset, params: Params, folder: Path) -> None:
         self.save(images.weights.load_all(teacher.network, dataset.classes, weights), folder, params)
 

@@ -31,9 +31,9 @@ def state(path: Path) -> dict[str, Tensor]:
 
 
 def _convert(given: Path, tensors: Path) -> None:
-    from ultralytics.nn.tasks import load_checkpoint
+    from alambique.tasks.yolo.upstream import load_checkpoint
 
-    model, _ = load_checkpoint(given)
+    model = load_checkpoint(given)
     torch.save({name: tensor.clone() for name, tensor in model.float().state_dict().items()}, tensors)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alambique.config.classify import Network
 from alambique.errors import DataError
+from alambique.tasks import weight_files
 from alambique.tasks.classifiers.validation import logits_layer
 from alambique.tasks.images import network, untrusted_checkpoint
 from alambique.tasks.images.network import KIND, Classifier, ClassifierNetwork
@@ -35,7 +36,7 @@ def load_matching(built: ClassifierNetwork, weights: Path) -> None:
     Raises:
         DataError: it cannot be read, is of another architecture, or cannot be narrowed; the message says why.
     """
-    content = _read(weights)
+    content = read(weights)
     ours = content.get("kind") == KIND
     given = _with_our_names(built.model.state_dict(), content["state"] if ours else _tensors(content))
     if built.architecture.family != "yolo26-cls":
@@ -85,7 +86,7 @@ def load_all(architecture: Network, classes: Sequence[str], weights: Path) -> Cl
     Raises:
         DataError: it cannot be read, is of another architecture, or was trained for other classes.
     """
-    content = _read(weights)
+    content = read(weights)
     if content.get("kind") == KIND:
         ours = network.from_content(content)
         if ours.classes != list(classes):
@@ -103,11 +104,18 @@ def load_all(architecture: Network, classes: Sequence[str], weights: Path) -> Cl
     return built
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A file of tensors and plain values; a pickle of more is read in a child process."""
+def read(path: Path) -> dict[str, Any]:
+    """A file of tensors and plain values; a pickle of more is read in a child process.
+
+    Raises:
+        DataError: it is damaged, or something else; the message says what.
+    """
+    weight_files.require_pytorch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
+        if foreign := weight_files.others(weight_files.class_names(path)):
+            raise DataError(f"cannot use {path}: it is {foreign}, or a state dict of the network's library") from None
         content = untrusted_checkpoint.state(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}, no weights; give a state dict or a checkpoint")

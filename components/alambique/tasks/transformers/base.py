@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from alambique.errors import ConfigurationError
+from alambique.errors import ConfigurationError, DataError
 from alambique.tasks import transformers
 from alambique.tasks.base import Card, PruningPlans
 from alambique.tasks.torch_task import TorchTask
@@ -76,6 +76,12 @@ class TransformersTask(TorchTask):
     @abstractmethod
     def tokenizer(self, dataset: Texts, weights: Path | None, vocabulary: int) -> PreTrainedTokenizerFast:
         """The tokenizer of a folder of Hugging Face's, or else one of `vocabulary` tokens, trained on the texts."""
+
+    def require_weights(self, weights: Path) -> None:
+        if not weights.is_dir():
+            raise DataError(
+                f"cannot use {weights}: it is a file; give the Hugging Face folder of a model in safetensors"
+            )
 
     def weights_of(self, folder: Path) -> Path:
         return folder / transformers.checkpoint.MODEL

@@ -62,10 +62,10 @@ def networks_from(model: DetectionModel) -> tuple[dict[str, Any], dict[str, Any]
     Those are the teacher's where a scale of three numbers has the same blocks. None: not one of Ultralytics' scales.
     """
     match = STOCK.match(Path(model.yaml.get("yaml_file", "")).stem)
-    if match is None:
+    if match is None or match[2] not in (scales := model.yaml.get("scales") or {}):
         return None
     family, scale = match.groups()
-    depth, width, most = model.yaml["scales"][scale]
+    depth, width, most = scales[scale]
     same_blocks = family == "yolov8" or scale in "ns"
     student = {"family": family, "scale": [depth, width / 2, most], "weights": TEACHER if same_blocks else None}
     return {"family": family, "scale": scale}, student

@@ -28,7 +28,6 @@ from ultralytics.nn.tasks import (
     OBBModel,
     PoseModel,
     SegmentationModel,
-    load_checkpoint,
     yaml_model_load,
 )
 
@@ -37,6 +36,7 @@ from alambique.errors import DataError
 from alambique.files import sha256
 from alambique.layout import WEIGHTS
 from alambique.process import sandbox
+from alambique.tasks import weight_files
 from alambique.tasks.yolo import upstream
 from alambique.tasks.yolo.dataset import HeadName
 
@@ -126,9 +126,9 @@ def start_from(model: DetectionModel, weights: Path, seed: int) -> DetectionMode
 def load(path: Path, task: HeadName = "detect") -> DetectionModel:
     """A checkpoint's model in FP32, its tensors open to training; a DataError without a detector of the task."""
     try:
-        model, _ = load_checkpoint(path)
+        model = upstream.load_checkpoint(path)
     except Exception as error:
-        raise DataError(f"{path} is not an Ultralytics checkpoint: {error}") from error
+        raise DataError(f"{path} is not an Ultralytics checkpoint: {upstream.unknown_layers(path) or error}") from error
     if (mismatch := _mismatch(model, task)) is not None:
         head = HEADS[task]
         raise DataError(
@@ -166,6 +166,7 @@ def verify_loadable(path: Path, task: HeadName = "detect") -> None:
         DataError: the file is damaged, holds no detector of the task, or names anything but Ultralytics' and torch's
             layers.
     """
+    weight_files.require_network(path)
     sandbox.run(__name__, path, task)
 
 
@@ -233,8 +234,7 @@ def _mismatch(model: Any, task: HeadName) -> str | None:
     if type(last) not in head.layers:
         return f"{content} with a {type(last).__name__} head"
     if has_one_to_one(model) == (last.reg_max > 1):
-        without = "" if has_one_to_one(model) else "out"
-        return f"{content} with{without} a one-to-one branch, of reg_max {last.reg_max}"
+        return f"{content} with{'' if has_one_to_one(model) else 'out'} a one-to-one branch, of reg_max {last.reg_max}"
     return None
 
 

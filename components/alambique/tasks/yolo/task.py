@@ -15,7 +15,7 @@ from alambique.data.import_dataset import import_dataset
 from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import WEIGHTS
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
-from alambique.tasks import Task, yolo
+from alambique.tasks import Task, weight_files, yolo
 from alambique.tasks.base import (
     Ability,
     Calibration,
@@ -78,6 +78,9 @@ class Yolo(Task):
         details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.name == "pose" else {}
         model = yolo.network.build(architecture, dataset.classes, seed, self.name, **details)
         return model if weights is None else yolo.network.start_from(model, weights, seed)
+
+    def require_weights(self, weights: Path) -> None:
+        weight_files.require_network(weights)
 
     def networks_from(self, weights: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         yolo.network.verify_loadable(weights, self.name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import types
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from factories.tiny_detection import CLASSES, NETWORK
 from ultralytics import YOLO
 from ultralytics.nn.distill_model import FeatureHook
+from ultralytics.nn.modules import block
 
 from alambique.config.detect import Network
 from alambique.errors import DataError
@@ -76,8 +78,29 @@ def test_given_weights_that_run_code_are_refused_unrun(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_damaged_weights_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "given.pt").write_bytes(content)
-    with pytest.raises(DataError, match="not an Ultralytics checkpoint"):
+    with pytest.raises(DataError, match=r"cannot use .*given.pt: it is (empty|a text)"):
         network.load(tmp_path / "given.pt")
+
+
+def test_a_checkpoint_is_loaded_from_a_path_that_ultralytics_would_change(tmp_path: Path) -> None:
+    folder = tmp_path / " it's mine "
+    folder.mkdir()
+    network.save(built := network.build(NETWORK, CLASSES, 0), folder / "yolov5n.pt", image_size=64)
+    loaded = network.load(folder / "yolov5n.pt")
+    assert loaded.pt_path == str(folder / "yolov5n.pt")
+    assert torch.equal(weights(loaded), weights(built).half().float())
+
+
+def test_layers_that_the_installed_ultralytics_lacks_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = types.new_class("MyAttention", (torch.nn.Module,), {})
+    layer.__module__ = block.__name__
+    model = network.build(NETWORK, CLASSES, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(block, "MyAttention", layer, raising=False)
+        model.extra = layer()
+        torch.save({"model": model}, tmp_path / "given.pt")
+    with pytest.raises(DataError, match=r"it needs ultralytics\.nn\.modules\.block\.MyAttention, which Ultralytics"):
+        network.verify_loadable(tmp_path / "given.pt")
 
 
 @pytest.mark.parametrize(
