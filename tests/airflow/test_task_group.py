@@ -54,6 +54,7 @@ def test_resources_of_no_stage_are_refused(tmp_path: Path) -> None:
 
 
 def test_with_pods_each_stage_is_a_pod(tmp_path: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
     from factories.airflow_project import lay_out
 
     from alambique.airflow import DistillDag
@@ -65,4 +66,5 @@ def test_with_pods_each_stage_is_a_pod(tmp_path: Path) -> None:
     stages = {task.task_id for task in dag.tasks if isinstance(task, StagePodOperator)}
     assert {"validate", "teacher-main", "pico.distill-0", "compare"} <= stages
     assert {"snapshot", "gate", "record"}.isdisjoint(stages)
-    assert dag.get_task("pico.distill-0").upstream_task_ids >= {"soft_labels-0"}
+    scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    assert scheduled.get_task("pico.distill-0").upstream_task_ids >= {"soft_labels-0"}
