@@ -33,17 +33,18 @@ from alambique.airflow.operators.runs import (
     UnchangedOperator,
 )
 from alambique.airflow.project import Project
+from alambique.config.resources import RETRIES, RETRY_FACTOR, RETRY_SECONDS, RETRY_SECONDS_AT_MOST
 from alambique.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from alambique.airflow.operators.pods import StagePodOperator
 
 # Of transient errors: permanent ones fail at once.
-RETRIES: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": 2,
-    "max_retry_delay": timedelta(minutes=15),
+RETRYING: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_delay": timedelta(seconds=RETRY_SECONDS),
+    "retry_exponential_backoff": RETRY_FACTOR,
+    "max_retry_delay": timedelta(seconds=RETRY_SECONDS_AT_MOST),
 }
 
 OPTIONAL = ["string", "null"]
@@ -165,7 +166,7 @@ class RollbackDag(DAG):
 def _arguments(project: Project, verb: str, given: dict[str, Any]) -> dict[str, Any]:
     """What all DAGs share, under what the user gives: one run at a time, since each moves the same refs."""
     shared = {"dag_id": f"{project.name}_{verb}", "max_active_runs": 1, "catchup": False, "tags": {project.name}}
-    defaults = {**RETRIES, **task_arguments(project.resources()), **given.get("default_args", {})}
+    defaults = {**RETRYING, **task_arguments(project.resources()), **given.get("default_args", {})}
     return {**shared, **given, "default_args": defaults}
 
 

@@ -71,6 +71,10 @@ class Deployment(BaseModel):
     resources: Annotated[Mapping[str, Resources], Field(exclude=True)] = {}
     pods: Annotated[Pods | None, Field(exclude=True)] = None
 
+    def in_container(self, home: Path) -> Deployment:
+        """The deployment as a container sees it, which has a `home` of its own and nothing else of this machine."""
+        return self.model_copy(update={"home": home, "data": None, "python": None})
+
     @classmethod
     def load(cls, project: Path) -> Deployment:
         """Read `alambique.yaml` of the root, and the environment; a ConfigurationError if it is missing or invalid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Self
 
@@ -23,6 +24,8 @@ Image = Annotated[str, Field(pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$")]
 """An image by its digest, as in ghcr.io/me/alambique@sha256:…: a tag can be moved to other code while a run lasts."""
 
 
+GPU = "nvidia.com/gpu"
+"""What Kubernetes calls a GPU."""
 GIT_FOLDER = "/etc/alambique/git"
 """Where credentials for git are mounted."""
 
@@ -48,12 +51,22 @@ class Resources(Section):
     timeout_hours: Positive | None = None
     retries: Annotated[int, Field(ge=0)] | None = None
 
+    @property
+    def threads(self) -> int | None:
+        """OMP_NUM_THREADS of a container with so many cores, where libraries count the node's; None: not limited."""
+        return None if self.cpu is None else math.ceil(self.cpu)
+
     def over(self, default: Self) -> Self:
         """These, and the default's where these say nothing."""
         return default.model_copy(update=self.model_dump(exclude_unset=True))
 
 
 NO_RESOURCES = Resources()
+
+
+RETRIES = 3
+RETRY_SECONDS, RETRY_FACTOR, RETRY_SECONDS_AT_MOST = 30, 2, 900
+"""Where nothing else is said: the first wait before a retry, how much longer each next one is, and the longest."""
 
 
 def require_kinds(entries: Mapping[str, Resources], stages: Iterable[str]) -> None:

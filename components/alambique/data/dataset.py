@@ -205,7 +205,7 @@ def read_boxes(label: Path) -> NDArray[np.float64]:
     lines = label_lines(label)
     rows = [_numbers(line) for _, line in lines]
     if rows and all(len(row) >= SHORTEST_OUTLINE and len(row) % 2 for row in rows):
-        rows = [around(row) for row in rows]
+        rows = [[row[0], *around(np.reshape(row[1:], (-1, 2))).tolist()] for row in rows]
     for (place, line), row in zip(lines, rows, strict=True):
         if len(row) != 5 or not np.isfinite(row).all() or not row[0].is_integer():
             raise DataError(f"{place}: expected `class x y width height`, got {line.strip()[:80]!r}")
@@ -225,11 +225,10 @@ def label_lines(label: Path) -> list[tuple[str, str]]:
     return list(rows.values())
 
 
-def around(outline: list[float]) -> list[float]:
-    """The row of the box around an outline: `class x1 y1 x2 y2 …` as `class x y width height`."""
-    points = np.array(outline[1:]).reshape(-1, 2)
+def around(points: NDArray[Any]) -> NDArray[Any]:
+    """The box around points, (n, 2): centre x, centre y, width, height."""
     low, high = points.min(0), points.max(0)
-    return [outline[0], *((low + high) / 2).tolist(), *(high - low).tolist()]
+    return np.concatenate(((low + high) / 2, high - low))
 
 
 def _numbers(line: str) -> list[float]:

@@ -8,7 +8,7 @@ remote holds is answered there, by its key.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,19 @@ from kfp import compiler, dsl, kubernetes
 
 from alambique import config
 from alambique.config.deployment import Deployment
-from alambique.config.resources import DEFAULT, GIT_FOLDER, Pods, Resources, require_kinds, resources_of
+from alambique.config.resources import (
+    DEFAULT,
+    GIT_FOLDER,
+    GPU,
+    RETRIES,
+    RETRY_FACTOR,
+    RETRY_SECONDS,
+    RETRY_SECONDS_AT_MOST,
+    Pods,
+    Resources,
+    require_kinds,
+    resources_of,
+)
 from alambique.errors import ConfigurationError
 from alambique.files import write_text
 from alambique.kubeflow import components
@@ -25,8 +37,6 @@ from alambique.kubeflow.steps import ENVIRONMENT
 from alambique.pipeline import graph as pipeline
 from alambique.pipeline.graph import Graph
 
-RETRIES = 3
-GPU = "nvidia.com/gpu"
 HOME = Path("/tmp/alambique")  # noqa: S108
 """A container's own `home`, gone with it."""
 
@@ -67,7 +77,7 @@ def _pipeline(name: str, deployment: Deployment, pods: Pods, graph: Graph, autom
 
         return step
 
-    here = deployment.model_copy(update={"home": HOME, "data": None, "python": None}).model_dump_json()
+    here = deployment.in_container(HOME).model_dump_json()
     do_snapshot, do_stage = component(components.alambique_snapshot), component(components.alambique_stage)
     do_record, do_promote = component(components.alambique_record), component(components.alambique_promote)
     entries = deployment.resources
@@ -92,10 +102,11 @@ def _pipeline(name: str, deployment: Deployment, pods: Pods, graph: Graph, autom
 
 def _give(task: Any, pods: Pods, resources: Resources) -> None:
     task.set_caching_options(False)
-    task.set_retry(RETRIES if resources.retries is None else resources.retries, "30s", 2, "900s")
+    retries = RETRIES if resources.retries is None else resources.retries
+    task.set_retry(retries, f"{RETRY_SECONDS}s", RETRY_FACTOR, f"{RETRY_SECONDS_AT_MOST}s")
     if resources.cpu is not None:
         task.set_cpu_request(f"{resources.cpu:g}").set_cpu_limit(f"{resources.cpu:g}")
-        task.set_env_variable("OMP_NUM_THREADS", str(max(1, round(resources.cpu))))
+        task.set_env_variable("OMP_NUM_THREADS", str(resources.threads))
     if resources.memory is not None:
         task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
     if resources.gpus:
@@ -120,7 +131,7 @@ def share_components(specification: dict[str, Any], platforms: dict[str, Any] | 
         settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     first: dict[str, str] = {}
     kept = {name: first.setdefault(_content(shared[name], executors, settings), name) for name in shared}
-    for task in _tasks(specification):
+    for task in specification["root"]["dag"]["tasks"].values():
         task["componentRef"]["name"] = kept[task["componentRef"]["name"]]
     for name in [name for name, same in kept.items() if same != name]:
         label = shared.pop(name)["executorLabel"]
@@ -131,7 +142,3 @@ def share_components(specification: dict[str, Any], platforms: dict[str, Any] | 
 def _content(component: dict[str, Any], executors: dict[str, Any], settings: dict[str, Any]) -> str:
     label = component["executorLabel"]
     return json.dumps([{**component, "executorLabel": ""}, executors[label], settings.get(label)], sort_keys=True)
-
-
-def _tasks(specification: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from specification["root"]["dag"]["tasks"].values()

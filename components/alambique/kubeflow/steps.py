@@ -38,8 +38,7 @@ def stage(deployment: str, run: str, name: str, upstream: Sequence[str]) -> tupl
         name: of the expanded stage.
         upstream: packed results of the stages whose outs it depends on.
     """
-    result = _do("run-stage", deployment, run=_run(run), stage=name, upstream=_results(upstream))
-    assert isinstance(result, StageResult)  # noqa: S101
+    result: Any = _do("run-stage", deployment, run=_run(run), stage=name, upstream=_results(upstream))
     return pack(result), {"key": result.key, **{out["path"]: out[out["hash"]] for out in result.entry.get("outs", [])}}
 
 

@@ -7,9 +7,9 @@ the XCom sidecar. Every container meets the Pod Security Standard *restricted*.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -21,20 +21,19 @@ from alambique import messages
 from alambique.airflow.operators.base import Output, permanent_errors_fail, task_arguments
 from alambique.airflow.operators.runs import answer_from_lock
 from alambique.config.deployment import Deployment
-from alambique.config.resources import GIT_FOLDER, Pods, Resources
+from alambique.config.resources import GIT_FOLDER, GPU, Pods, Resources
 from alambique.errors import ERROR_FILE, AlambiqueError, ConfigurationError, as_error
 from alambique.pipeline.graph import Graph
 
-HOME = "/alambique"
+HOME = Path("/alambique")
 """The pod's own `home`: its cache and workspace, gone with it."""
-WRITABLE = {"home": HOME, "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108
+WRITABLE = {"home": str(HOME), "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108
 """Empty volumes by their paths; all else is read-only. A container's own /dev/shm, through which torch's workers hand
 over batches, has 64 MiB."""
 REQUEST = "ALAMBIQUE_REQUEST"
 LONGEST_VARIABLE = 131_072 - len(f"{REQUEST}=") - 1
 """Bytes that Linux takes as the value of one environment variable (MAX_ARG_STRLEN)."""
 RESULT = "/airflow/xcom/return.json"
-GPU = "nvidia.com/gpu"
 LABELS = {"app.kubernetes.io/part-of": "alambique", "app.kubernetes.io/component": "stage"}
 
 STARTUP = 1800
@@ -107,7 +106,7 @@ class StagePodOperator(KubernetesPodOperator):
 
     def execute(self, context: Context) -> Any:
         with permanent_errors_fail():
-            here = {**self.deployment, "home": HOME, "data": None, "python": None}
+            here = Deployment.model_validate(self.deployment).in_container(HOME)
             request = messages.StageRequest.model_validate({"deployment": here, **self.inputs})
             if result := answer_from_lock(self.graph, request, self.log.info):
                 return result.model_dump(mode="json")
@@ -141,10 +140,10 @@ class StagePodOperator(KubernetesPodOperator):
 def _pod(pods: Pods, resources: Resources) -> dict[str, Any]:
     """The arguments of the provider's operator that make the pod, but for what it is asked."""
     amounts: dict[str, str] = {}
-    variables = {"HOME": HOME, ERROR_FILE: RESULT}
+    variables = {"HOME": str(HOME), ERROR_FILE: RESULT}
     if resources.cpu is not None:
         amounts["cpu"] = f"{resources.cpu:g}"
-        variables["OMP_NUM_THREADS"] = str(math.ceil(resources.cpu))  # libraries count the node's cores
+        variables["OMP_NUM_THREADS"] = str(resources.threads)
     if resources.memory is not None:
         amounts["memory"] = resources.memory
     if resources.gpus:

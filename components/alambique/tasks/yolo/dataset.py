@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config import read_yaml
-from alambique.data.dataset import Dataset, label_lines, read_boxes
+from alambique.data.dataset import Dataset, around, label_lines, read_boxes
 from alambique.data.import_dataset import KEYPOINTS
 from alambique.errors import DataError
 
@@ -146,8 +146,7 @@ class YoloDataset(Dataset):
         if self.head == "pose":
             return row[0], row[1:5], _keypoints(row[5:].reshape(count, numbers), place)
         points = row[1:].reshape(-1, 2)
-        low, high = points.min(0), points.max(0)
-        return row[0], np.hstack(((low + high) / 2, high - low)), points
+        return row[0], around(points), points
 
 
 def _keypoints(points: NDArray[np.float32], place: str) -> NDArray[np.float32]:
