@@ -25,7 +25,7 @@ PRODUCTION_FOLDER = "field"
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 OTHER_IMAGES = frozenset(
     {".avif", ".dds", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pbm", ".pfm", ".pgm", ".ppm", ".psd"}
-    | {".raw", ".svg", ".tga"}
+    | {".apng", ".avifs", ".ico", ".j2k", ".jfif", ".jpe", ".pnm", ".qoi", ".raw", ".svg", ".tga"}
 )
 """Images that are not taken: not every program that the dataset goes through reads them, and reads them alike."""
 SHORTEST_OUTLINE = 7

@@ -197,6 +197,7 @@ def nameless(dataset: Path) -> None:
     ("form", "message"),
     [
         (renamed(".avif"), r"3 images of formats that are not taken \(\.avif\)"),
+        (renamed(".jfif"), r"3 images of formats that are not taken \(\.jfif\)"),
         (renamed(".gif"), r"3 images of formats that are not taken \(\.gif\)"),
         (labels_beside, "lies beside its image"),
         (both_names, "both `val` and `validation`"),
