@@ -1,7 +1,9 @@
 """Datasets: reading them, checking them, and merging new files into them.
 
 dataset            datasets in the layout of YOLO, read-only: images, and images with boxes
-import_dataset     any YOLO data.yaml, or a dataset that Ultralytics downloads, copied into that layout
+import_dataset     a dataset as people have it, copied into that layout
+read_yolo          reads any YOLO data.yaml, or downloads a dataset by Ultralytics
+forms              reads annotations of COCO, Pascal VOC, CVAT and Label Studio
 manifest           facts about every file, as tables
 contract           the data contract of images and boxes: Great Expectations' rules on these tables
 expectations       runs such rules and lists the offending files, for every task

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from alambique.config.deployment import Deployment
 from alambique.data.dataset import IMAGE_SUFFIXES, OTHER_IMAGES
-from alambique.data.import_dataset import label_of
+from alambique.data.read_yolo import label_of
 from alambique.data.store import Item, open_store
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, write_json

@@ -221,7 +221,7 @@ def test_what_would_be_lost_or_misread_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("data.zip", "unpack it"), ("train.json", "COCO"), ("x.csv", "no .yaml")]
+    ("name", "message"), [("data.zip", "unpack it"), ("train.json", "cannot be read as JSON"), ("x.csv", "no .yaml")]
 )
 def test_another_file_than_a_data_yaml_is_named_for_what_it_is(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\xff\xfe{")

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from alambique.data.dataset import Dataset
-from alambique.data.import_dataset import import_dataset, label_of
+from alambique.data.import_dataset import import_dataset
+from alambique.data.read_yolo import label_of
 from alambique.errors import DataError
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from alambique.config import read_yaml
 from alambique.data.dataset import Dataset, around, label_lines, read_boxes
-from alambique.data.import_dataset import KEYPOINTS
+from alambique.data.read_yolo import KEYPOINTS
 from alambique.errors import DataError
 
 HeadName = Literal["detect", "segment", "pose", "obb"]
@@ -63,7 +63,7 @@ class YoloDataset(Dataset):
 
     Attributes:
         head: whose labels.
-        keypoints: what data.yaml says of them, `data.import_dataset.KEYPOINTS`; empty unless the head is pose.
+        keypoints: what data.yaml says of them, `data.read_yolo.KEYPOINTS`; empty unless the head is pose.
     """
 
     head: HeadName = "detect"

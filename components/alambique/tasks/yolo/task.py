@@ -57,7 +57,7 @@ class Yolo(Task):
     # Datasets
 
     def import_dataset(self, source: str, target: Path, params: Any) -> None:
-        import_dataset(source, target)
+        import_dataset(source, target, self.name)
 
     def dataset(self, root: Path) -> YoloDataset:
         return yolo.dataset.YoloDataset.load(root, self.name)
