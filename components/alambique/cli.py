@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from alambique.errors import ConfigurationError
-from alambique.process.environment import errors_exit, prepare
+from alambique.process.environment import configure_logging, errors_exit, prepare
 
 
 class ErrorsExit(TyperGroup):
@@ -49,7 +49,7 @@ def main() -> None:
 @app.command()
 def init(
     target: Annotated[Path, typer.Argument(help="The project's folder, which must not exist yet.")],
-    data: Annotated[str, typer.Option(help="The dataset: its folder or data.yaml, or an Ultralytics name.")],
+    data: Annotated[str, typer.Option(help="The dataset: a folder, data.yaml, annotations, or an Ultralytics name.")],
     task: Annotated[str, typer.Option(help="What the models do; see `alambique tasks`.")] = "detect",
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights that the teacher is fine-tuned from, such as yolo26n.pt.")
@@ -57,11 +57,19 @@ def init(
     params: Annotated[Path | None, typer.Option(help="YAML merged over the default params.yaml.")] = None,
     origin: Annotated[str | None, typer.Option(help="Git URL; default: a bare repository inside the project.")] = None,
     remote: Annotated[str | None, typer.Option(help="DVC remote URL; default: a folder inside the project.")] = None,
+    deduplicate: Annotated[bool, typer.Option("--deduplicate", help="Keep one copy across splits.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Only say what the dataset holds.")] = False,
 ) -> None:
     """Lay out a project around a dataset: pipeline, parameters, DAGs, version control."""
-    from alambique.runs.new_project import init as work
+    from alambique.runs import new_project
 
-    for line in work(target, data, task, weights=weights, overrides=params, origin=origin, remote=remote):
+    configure_logging()
+    if explain:
+        new_project.explain(data, task, params, deduplicate)
+        return
+    for line in new_project.init(
+        target, data, task, weights=weights, overrides=params, origin=origin, remote=remote, deduplicate=deduplicate
+    ):
         typer.echo(line)
     typer.echo(f"{target} is ready. Next:\n  cd {target}")
     typer.echo("  dvc repro       # the whole pipeline, here")

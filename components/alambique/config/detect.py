@@ -30,8 +30,15 @@ class Student(Network, params.Student):
 
 
 class Teacher(params.Teacher):
-    network: Network = Network()
+    """A teacher; `network` null is that of its `weights`, which say their family and scale."""
+
+    network: Network | None = Network()
     input_size: Side | None = None
+
+    @model_validator(mode="after")
+    def _network_of_weights(self) -> Self:
+        params.require_network(self.network, self.weights)
+        return self
 
 
 class SoftLabels(params.SoftLabels):

@@ -22,7 +22,12 @@ class Student(Network, params.Student):
 
 
 class Teacher(params.Teacher):
-    network: Network = Network()
+    network: Network | None = Network()
+
+    @model_validator(mode="after")
+    def _network_of_weights(self) -> Self:
+        params.require_network(self.network, self.weights)
+        return self
 
 
 class SoftLabels(params.SoftLabels):

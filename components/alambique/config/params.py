@@ -27,9 +27,11 @@ class Student(Section):
     Attributes:
         weights: URI, also of its control's; of a larger network of the same family they are narrowed. TEACHER: those of
             the first teacher, narrowed. None: initialised at random.
+        sha256: refuses other bytes; https:// needs it.
     """
 
     weights: str | None = None
+    sha256: Sha256 | None = None
 
 
 class Teacher(Section):
@@ -55,6 +57,12 @@ class Teacher(Section):
         if self.source != "fetch":
             raise ValueError(f"weights: {self.weights} is taken as it is: self-distillation needs source: fetch")
         return self
+
+
+def require_network(network: Section | None, weights: str | None) -> None:
+    """A ValueError if a teacher has neither a network nor weights that say one."""
+    if network is None and weights is None:
+        raise ValueError("network: null is that of `weights`, but there are none; name a family and a scale")
 
 
 class SoftLabels(Section):
@@ -250,6 +258,12 @@ class Params(Section):
             return self.networks[student].weights
         teacher = self.teacher[self.teachers[0]]
         return teacher.weights if teacher.source == "train" else None
+
+    def student_pin(self, student: str) -> str | None:
+        """The sha256 that `student_weights` have to have; None: any."""
+        starts = self.starts_from_teacher(student)
+        owner = self.teacher[self.teachers[0]] if starts else self.networks[student]
+        return owner.sha256 if self.student_weights(student) is not None else None
 
     @property
     def labelled_signals(self) -> tuple[str, ...]:

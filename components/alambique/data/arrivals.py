@@ -7,6 +7,7 @@ file. A file whose present version is in a record is skipped.
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -15,13 +16,17 @@ from typing import Literal, NamedTuple
 
 from alambique.config.deployment import Deployment
 from alambique.data.dataset import IMAGE_SUFFIXES, OTHER_IMAGES
+from alambique.data.forms.find import SUFFIXES
 from alambique.data.read_yolo import label_of
+from alambique.data.source_files import some
 from alambique.data.store import Item, open_store
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, write_json
 from alambique.git import git
 from alambique.layout import ARRIVALS
 from alambique.messages import Arrivals, ArrivalsRequest
+
+log = logging.getLogger(__name__)
 
 CLASSES = frozenset({"data.yaml", "data.yml"})
 """Files that name the classes of the labels below their folder."""
@@ -122,6 +127,8 @@ def pairs(items: Iterable[Item]) -> list[Pair]:
     used = {label.key for label in labels.values() if label}
     # A .txt file beside images may be anything; below a folder called labels it holds labels.
     stray = [key for key in by_key if key.endswith(".txt") and "labels" in key.split("/")[:-1] and key not in used]
+    if others := [key for key, path in paths.items() if path.suffix.lower() in SUFFIXES]:
+        log.warning("not read: %s; labels arrive as YOLO's .txt, images without them as unlabelled", some(others))
     with_image = [Pair(by_key[key], label, _nearest(label, classes)) for key, label in labels.items()]
     return with_image + [Pair(None, by_key[key]) for key in stray]
 

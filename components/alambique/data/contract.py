@@ -48,10 +48,15 @@ def file_suites(classes: int) -> Suites:
 
 
 def usable_images() -> list[Any]:
-    """Rules on the columns of `manifest.image_facts`: readable, and large enough."""
+    """Rules on the columns of `manifest.image_facts`: readable as a whole, and large enough."""
     return [
         gxe.ExpectColumnValuesToBeInSet(
             column="readable", value_set=[True], notes="every image can be decoded to its last pixel"
+        ),
+        gxe.ExpectColumnValuesToBeNull(
+            column="lost_values",
+            notes="every image has 8 bits a channel and one page, as networks and devices read it; scale the values "
+            "that matter to 0–255, or choose a page, and save it anew",
         ),
         *(
             gxe.ExpectColumnValuesToBeBetween(
@@ -72,7 +77,9 @@ def every_split(samples: str) -> Any:
 def one_split(sample: str) -> Any:
     """The rule that no sample is in two splits, by the column `found_in`."""
     return gxe.ExpectColumnValuesToBeInSet(
-        column="found_in", value_set=list(SPLITS), notes=f"no {sample} is in two splits"
+        column="found_in",
+        value_set=list(SPLITS),
+        notes=f"no {sample} is in two splits (`alambique init --deduplicate` keeps one copy)",
     )
 
 

@@ -212,6 +212,14 @@ def read_boxes(label: Path) -> NDArray[np.float64]:
     return np.array(list(dict.fromkeys(map(tuple, rows))), dtype=np.float64).reshape(-1, 5)
 
 
+def repeated_rows(label: Path) -> int:
+    """How many rows of a label file are there again; 0 where there is no file."""
+    if not label.exists():
+        return 0
+    rows = [line for line in label.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    return len(rows) - len(label_lines(label))
+
+
 def label_lines(label: Path) -> list[tuple[str, str]]:
     """The rows of a label file, each once, with its place for messages; none where there is no file."""
     if not label.exists():

@@ -4,6 +4,7 @@ Ultralytics downloads.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from alambique.data.forms import find
 from alambique.data.forms.convert import convert
 from alambique.data.read_yolo import KEYPOINTS, absolute, read, splits_of
 from alambique.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def import_dataset(data: str, target: Path, head: str = "detect") -> None:
@@ -41,6 +44,8 @@ def import_dataset(data: str, target: Path, head: str = "detect") -> None:
     file, content = read(data)
     splits = splits_of(file, content)
     classes = class_names(content.get("names"), file)
+    counts = ", ".join(f"{split} {len(pairs)}" for split, pairs in splits.items())
+    log.info("%s is taken as YOLO: images %s", file, counts)
     for split, pairs in splits.items():
         _copy(pairs, target, split)
     _describe(target, list(splits), classes, {key: content[key] for key in KEYPOINTS if key in content})

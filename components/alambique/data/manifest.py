@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from alambique.data.dataset import LABELLED, SPLITS, Dataset
+from alambique.data.dataset import LABELLED, SPLITS, Dataset, repeated_rows
+from alambique.data.image_values import has_one_value, lost_values
 from alambique.errors import DataError
 from alambique.files import sha256
 
@@ -37,9 +38,17 @@ FACTS = {
     "height": "Int64",
     "bytes": "int64",
     "sha256": "object",
+    "one_value": "bool",  # in every pixel, of each channel
+    "lost_values": "object",  # what readers would lose of it, in words
 }
 """Types of the columns of `image_facts`."""
-IMAGES: dict[str, str] = {**PLACE, **FACTS, "label_error": "object", "found_in": "object"}
+IMAGES: dict[str, str] = {
+    **PLACE,
+    **FACTS,
+    "label_error": "object",
+    "repeated_rows": "int64",
+    "found_in": "object",
+}
 BOXES: dict[str, str] = {
     **PLACE,
     "class": "int64",
@@ -53,8 +62,8 @@ class Manifest:
     """Three tables; the column `path` identifies a row in messages.
 
     Attributes:
-        images: a row per image. `label_error` says why its labels cannot be read; `found_in` lists every split that
-            holds the same bytes.
+        images: a row per image. `label_error` says why its labels cannot be read, `repeated_rows` how many of them
+            are there again and count once; `found_in` lists every split that holds the same bytes.
         boxes: a row per readable box, corners and area in shares of the image. `inside` allows a pixel of slack.
         counts: a row per labelled split and class, `path` being split/class.
     """
@@ -76,6 +85,7 @@ def build(dataset: Dataset) -> Manifest:
     for split in SPLITS:
         for path in dataset.images(split):
             image = {"split": split, "path": path.relative_to(dataset.root).as_posix(), **image_facts(path)}
+            image["repeated_rows"] = repeated_rows(dataset.label(path)) if split in LABELLED else 0
             rows, image["label_error"] = _labels(dataset, path) if split in LABELLED else (np.empty((0, 5)), None)
             images.append(image)
             boxes += [_box(image, row) for row in rows]
@@ -97,18 +107,21 @@ def counts(dataset: Dataset, facts: Manifest) -> dict[str, Any]:
 
 def image_facts(path: Path) -> dict[str, Any]:
     """The columns of one image file, also of one that cannot be read."""
-    facts = {"readable": True, "width": None, "height": None, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    facts: dict[str, Any] = {"readable": True, "width": None, "height": None}
+    facts |= {"bytes": path.stat().st_size, "sha256": sha256(path), "one_value": False, "lost_values": None}
     try:
         # Only decoding every pixel detects a truncated file; opening reads the header alone.
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
+            facts["lost_values"] = lost_values(image)
             image.load()
             facts["width"], facts["height"] = image.size
-            if (image.format, image.mode) not in READ_ALIKE:
+            facts["one_value"] = facts["lost_values"] is None and has_one_value(image)
+            if facts["lost_values"] is None and (image.format, image.mode) not in READ_ALIKE:
                 image.convert("L")  # what near-duplicates are told by; Pillow converts no LAB
                 facts["readable"] = _is_read_in_training(path)
-    # Once imported, Ultralytics reads unknown formats with a plugin that may not be installed.
-    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError):
+    # The bytes are whoever's, and decoders raise whatever comes: struct.error, KeyError, ImportError, …
+    except Exception:
         facts["readable"] = False
     return facts
 

@@ -10,11 +10,11 @@ from typing import Any
 from alambique import tasks
 from alambique.config import Params
 from alambique.config.params import Teacher
-from alambique.errors import ConfigurationError
+from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json
 from alambique.layout import INPUTS
-from alambique.runs import weight_sources
-from alambique.stages.work import INDEX
+from alambique.runs import https, weight_sources
+from alambique.stages.work import INDEX, weights_sha256
 from alambique.tasks import Task, weight_files
 from alambique.tasks.base import Dataset
 
@@ -48,7 +48,12 @@ def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, A
         with weight_files.named(file, weights):
             task.require_weights(file)
             networks = task.networks_from(file)
+        digest = weights_sha256(file)
     changes: dict[str, Any] = {"teacher": {teacher: {"weights": weights}}}
+    if weights.startswith(https.SCHEME):  # whoever serves it may change it
+        if section.get("sha256") not in (None, digest):
+            raise IntegrityError(f"{weights} has sha256 {digest}, but --params pins {section['sha256']}")
+        changes["teacher"][teacher]["sha256"] = digest
     if networks is not None:
         if "network" not in section:
             changes["teacher"][teacher]["network"] = networks[0]

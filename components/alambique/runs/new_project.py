@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import yaml
 from alambique import config, tasks
 from alambique.config import Params, read_yaml
 from alambique.config.section import TEACHER
+from alambique.data import summary
+from alambique.data.deduplicate import drop_copies
 from alambique.data.expectations import failures, judge
 from alambique.errors import ConfigurationError, DataError
 from alambique.files import fresh_folder, write_text
@@ -32,6 +36,8 @@ TEMPLATES = {
 LOCAL = Path(".alambique")
 """Local files of a project: DVC cache, workspaces, MLflow's database, and the default remotes."""
 
+log = logging.getLogger(__name__)
+
 IGNORED = (
     f"/{LOCAL}/",
     f"/{DATA}",
@@ -50,6 +56,7 @@ def init(
     overrides: Path | None,
     origin: str | None,
     remote: str | None,
+    deduplicate: bool = False,
 ) -> list[str]:
     """Create a project in the new folder `target`: pipeline, parameters, DAGs and data, committed and pushed.
 
@@ -61,6 +68,7 @@ def init(
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
+        deduplicate: keep one copy of samples that are in several splits; see `data.deduplicate`.
     Returns:
         lines that say where teachers and students start, and which lengths the dataset has changed.
     Raises:
@@ -74,7 +82,7 @@ def init(
         changes = _absolute(read_yaml(overrides) or {}, overrides.parent) if overrides else {}
         changes = {"project": project_name(target.name), "task": task, **changes}
         before = _lay_out(folder, changes)
-        _import(data, folder / DATA, before)
+        _import(data, folder / DATA, before, deduplicate)
         lines = list(initial_params.notes(before, _decide(folder, before, weights, changes, tracking)))
         _deploy(folder, target, origin, tracking)
         _version(folder, target, origin, remote, tracking)
@@ -126,11 +134,28 @@ def _lay_out(folder: Path, changes: dict[str, Any]) -> Params:
     return params
 
 
-def _import(data: str, target: Path, params: Params) -> None:
-    """Copy the dataset `data` to `target` and check it by its contract."""
+def explain(data: str, task: str, overrides: Path | None, deduplicate: bool) -> None:
+    """Log what `init` does about the dataset, which is read in a temporary folder; nothing is kept.
+
+    Raises:
+        DataError: as `init`.
+    """
+    with tempfile.TemporaryDirectory(prefix="alambique-") as temporary:
+        folder = Path(temporary)
+        changes = {"project": "explained", "task": task, **(read_yaml(overrides) or {} if overrides else {})}
+        write_params(folder / "params.yaml", changes)
+        _import(data, folder / DATA, config.load(folder), deduplicate)
+
+
+def _import(data: str, target: Path, params: Params, deduplicate: bool) -> None:
+    """Copy the dataset `data` to `target`, say in the log what it holds, and check it by its contract."""
     task = tasks.load(params.task)
     task.import_dataset(data, target, params)
     facts = task.facts(target, params)
+    if deduplicate and (lines := drop_copies(target, facts.tables)):
+        log.info("%s", "\n".join(lines))
+        facts = task.facts(target, params)
+    log.info("%s", "\n".join(summary.lines(facts.tables)))
     if broken_rules := failures(judge(facts.tables, facts.contract)):
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
 

@@ -19,11 +19,11 @@ from typing import Any
 from alambique import tasks
 from alambique.config.params import Params
 from alambique.config.section import CHAMPION
-from alambique.errors import IntegrityError
+from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import INPUTS
 from alambique.registry import run_artifacts
-from alambique.runs import huggingface, weight_sources
+from alambique.runs import https, huggingface, weight_sources
 from alambique.stages.work import INDEX, weights_sha256
 from alambique.tasks import weight_files
 
@@ -53,7 +53,7 @@ def resolve(project: Path, params: Params, origin: str | None, tracking_uri: str
     """
     sources = _Sources(params.project, origin, tracking_uri, tasks.load(params.task).require_weights)
     teachers = {name: (params.teacher[name].weights, params.teacher[name].sha256) for name in params.teachers}
-    students = {name: (params.student_weights(name), None) for name in params.students}
+    students = {name: (params.student_weights(name), params.student_pin(name)) for name in params.students}
     _weights(project / INPUTS / "teachers", teachers, sources)
     _weights(project / INPUTS / "students", students, sources)
     _champions(project / INPUTS / "champions", params, origin)
@@ -124,6 +124,8 @@ def _take(
     if uri is None:
         return Weights()
     uri = sources.pin_revision(uri)
+    if uri.startswith(https.SCHEME) and pin is None:
+        raise ConfigurationError(f"{uri}: whoever serves it may change it; give `sha256` of the file beside `weights`")
     immutable = uri.startswith(CHAMPION) or weight_sources.immutable(uri)
     if previous and previous[0].uri == uri and (immutable or (pin and previous[0].sha256 == pin)):
         copy = shutil.copytree if previous[1].is_dir() else shutil.copyfile

@@ -1,4 +1,4 @@
-"""Download weights by their URI: a file, S3, MLflow's registry, an Ultralytics asset, a Hugging Face folder."""
+"""Download weights by their URI: a file, S3, HTTPS, MLflow's registry, an Ultralytics asset, a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alambique.config.deployment import FOR_S3
 from alambique.data import store
 from alambique.errors import ConfigurationError, DataError, TransientError
 from alambique.registry.client import connect, reachable
-from alambique.runs import huggingface
+from alambique.runs import https, huggingface
 from alambique.urls import holds_credentials, without_credentials
 
 MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
@@ -22,7 +22,7 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> None:
     """Copy the weights behind `uri` to the file `target`, or to the folder, if they are one.
 
     Args:
-        uri: an absolute path (or ~/…), s3://bucket/key, models:/name/version, models:/name@alias, the name of an
+        uri: an absolute path (or ~/…), s3://bucket/key, https://…, models:/name/version, models:/name@alias, the name of an
             Ultralytics asset such as yolo26n.pt, or a folder: see `huggingface`.
         target: in an existing folder.
         tracking_uri: the MLflow of models:/.
@@ -35,6 +35,8 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> None:
         huggingface.fetch(uri, target)
     elif uri.startswith(store.S3):
         store.download(uri, target)
+    elif uri.startswith(https.SCHEME):
+        https.download(uri, target)
     elif uri.startswith("models:/"):
         _model(pin_revision(uri, tracking_uri), target, tracking_uri)
     elif ASSET.fullmatch(uri):
@@ -74,8 +76,8 @@ def immutable(uri: str) -> bool:
 def _file(uri: str, target: Path) -> None:
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:/)", uri):
         raise ConfigurationError(
-            f"{without_credentials(uri)}: weights are not fetched by {scheme[0]}:; download them and give the file's "
-            "absolute path, or put them where s3://bucket/key or models:/name/version names them"
+            f"{without_credentials(uri)}: weights are not fetched by {scheme[0]}:; give https:// and its sha256, "
+            "download them and give the file's absolute path, or put them where s3://bucket/key or models:/name/version names them"
         )
     path = Path(uri).expanduser()
     if not path.is_absolute():

@@ -6,12 +6,16 @@ people want to read. Whoever needs valid data asks `require_valid`.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alambique import config, runtimes, tasks
+from alambique.data import summary
 from alambique.errors import DataError
 from alambique.files import fresh_folder, read_json, write_json
 from alambique.layout import DATA, METRICS, VALIDATION
+
+log = logging.getLogger(__name__)
 
 VERDICT = METRICS / "validate.json"
 
@@ -34,6 +38,7 @@ def run(project: Path) -> None:
         results = judge(facts.tables, facts.contract, docs=target / "data_docs")
         write_json(target / "result.json", results)
     failed = failures(results)
+    log.info("%s", "\n".join(summary.lines(facts.tables)))
     write_json(project / VERDICT, {**facts.counts, "success": not failed, "failures": failed})
 
 

@@ -61,7 +61,7 @@ class Primitives(Protocol):
         """A network to train that predicts the dataset's classes (or tokens).
 
         Args:
-            architecture: a section of `params.networks`, or `params.teacher[…].network`.
+            architecture: a section of `params.networks`, or `params.teacher[…].network`; None: that of the weights.
             seed: equal seeds give equal weights; the global generator is left as it was.
             weights: file or folder from outside, untrusted, or of a teacher (`weights_of`); those of a larger network
                 of the same family are narrowed, the most important channels first. None: initialised at random.

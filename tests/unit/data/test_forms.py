@@ -16,6 +16,7 @@ from alambique.data import manifest
 from alambique.data.dataset import Dataset, image_files
 from alambique.data.import_dataset import import_dataset
 from alambique.errors import DataError
+from alambique.tasks.images.preprocess import read
 
 SPLITS = ("train", "val", "test")
 
@@ -247,10 +248,51 @@ def test_what_is_left_out_is_said(dataset: Path, tmp_path: Path, caplog: pytest.
     assert any("1 label files have no image" in line and "orphan.txt" in line for line in said)
 
 
+def png_of_16_bit_colours(path: Path) -> None:
+    """Pillow writes none."""
+    import cv2
+
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 4096, (20, 20, 3), np.uint16))
+
+
+def pages(path: Path) -> None:
+    first, *others = [Image.fromarray(np.full((20, 20, 3), value, np.uint8)) for value in (0, 100, 200)]
+    first.save(path, save_all=True, append_images=others)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "lost"),
+    [
+        ("colour.png", png_of_16_bit_colours, "16 bits a channel, mode RGB"),
+        ("colour.tiff", png_of_16_bit_colours, "16 bits a channel"),
+        ("grey.png", lambda path: Image.fromarray(np.full((20, 20), 900, np.uint16)).save(path), "16 bits a channel"),
+        ("film.webp", pages, "3 pages or frames"),
+        ("scan.tif", pages, "3 pages or frames"),
+        ("film.png", pages, "3 pages or frames"),
+    ],
+)
+def test_images_of_which_values_would_be_lost_are_named(
+    tmp_path: Path, name: str, write: Callable[[Path], None], lost: str
+) -> None:
+    write(tmp_path / name)
+    assert lost in manifest.image_facts(tmp_path / name)["lost_values"]
+    with pytest.raises(DataError, match=lost):
+        read(tmp_path / name)
+
+
+def test_a_phone_s_picture_in_two_parts_is_read_as_any_jpeg(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(np.full((20, 20, 3), value, np.uint8)) for value in (50, 200))
+    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
+    facts = manifest.image_facts(tmp_path / "phone.jpg")
+    assert facts["readable"]
+    assert facts["lost_values"] is None
+    assert read(tmp_path / "phone.jpg").getpixel((0, 0)) == (50, 50, 50)
+
+
 @pytest.mark.parametrize(
     ("name", "pixels", "mode", "kind", "readable"),
     [
-        ("float.tiff", np.random.default_rng(0).random((20, 20), np.float32), None, None, False),
+        ("float.tiff", np.random.default_rng(0).random((20, 20), np.float32), None, None, True),  # but it loses values
         ("deep.png", np.arange(400, dtype=np.uint16).reshape(20, 20) * 160, None, None, True),
         ("ink.jpg", np.zeros((20, 20, 4), np.uint8), "CMYK", None, True),
         ("lab.tiff", np.zeros((20, 20, 3), np.uint8), "LAB", None, False),  # no near-duplicate of it could be told

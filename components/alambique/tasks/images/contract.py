@@ -11,14 +11,15 @@ import great_expectations.expectations as gxe
 
 from alambique.data.contract import enough_by_class, every_split, one_split, usable_images
 from alambique.data.dataset import LABELLED, SPLITS
+from alambique.data.image_values import has_one_value
 from alambique.data.manifest import FACTS, PLACE, class_counts, mark_shared, table
 from alambique.errors import DataError
 from alambique.files import sha256
 from alambique.tasks.base import Facts
 from alambique.tasks.images.dataset import Dataset
-from alambique.tasks.images.preprocess import decode, is_deep
+from alambique.tasks.images.preprocess import decode
 
-IMAGES: dict[str, str] = {**PLACE, **FACTS, "deep_mode": "object", "found_in": "object"}
+IMAGES: dict[str, str] = {**PLACE, **FACTS, "found_in": "object"}
 LABELS: dict[str, str] = {**PLACE, "class": "object"}
 
 
@@ -41,11 +42,6 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
             "images": [
                 every_split("images"),
                 *usable_images(),
-                gxe.ExpectColumnValuesToBeNull(
-                    column="deep_mode",
-                    notes="every image has 8 bits a channel, as networks and devices read it; scale the values that "
-                    "matter to 0–255, and save it anew",
-                ),
                 one_split("image"),
             ],
             "labels": [
@@ -65,12 +61,12 @@ def facts(dataset: Dataset, min_images_per_class: int) -> Facts:
 
 
 def _image_facts(path: Path) -> dict[str, Any]:
-    """The columns of `manifest.FACTS`, and the mode of an image that is too deep, by the decoder that trains on it."""
-    facts: dict[str, Any] = {"readable": True, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    """The columns of `manifest.FACTS`, by the decoder that trains on it."""
+    facts: dict[str, Any] = {"readable": True, "bytes": path.stat().st_size, "sha256": sha256(path), "one_value": False}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = decode(path)
+            image, facts["lost_values"] = decode(path)
     except DataError:
         return {**facts, "readable": False}
-    return {**facts, "width": image.width, "height": image.height, "deep_mode": image.mode if is_deep(image) else None}
+    return {**facts, "width": image.width, "height": image.height, "one_value": has_one_value(image)}

@@ -39,6 +39,7 @@ def import_dataset(source: str, target: Path) -> None:
     for split, folder in present.items():
         _copy(folder, target / "images" / split, split)
     content = {split: f"images/{split}" for split in present} | {"names": dict(enumerate(classes))}
+    log.info("%s is taken as folders of classes: %s", source, ", ".join(present))
     (target / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 

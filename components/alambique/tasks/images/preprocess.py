@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from alambique.data.image_values import lost_values
 from alambique.errors import DataError
 from alambique.files import sha256
 from alambique.tasks.base import Calibration
@@ -35,35 +36,30 @@ def read(path: Path, least: int | None = None) -> Image.Image:
     Args:
         least: a JPEG may be decoded at a fraction of its size with this on each side, which is several times faster.
     Raises:
-        DataError: the file is missing or not an image, or its values do not fit into 8 bits.
+        DataError: the file is missing or not an image, or some of its values would be lost.
     """
-    image = decode(path, least)
-    if is_deep(image):
+    image, lost = decode(path, least)
+    if lost is not None:
         raise DataError(
-            f"{path} has more than 8 bits a channel (Pillow's mode {image.mode}), which networks and devices do not "
-            "read; scale the values that matter to 0–255 and save it anew, then version the data again"
+            f"{path} has {lost}, which networks and devices do not read: they take 8 bits a channel and one page; "
+            "scale the values that matter to 0–255 and save it anew, then version the data again"
         )
     return image
 
 
-def decode(path: Path, least: int | None = None) -> Image.Image:
-    """An image file upright, as RGB unless it `is_deep`; see `read`."""
+def decode(path: Path, least: int | None = None) -> tuple[Image.Image, str | None]:
+    """An image file upright and as RGB, and what is lost of it by that: see `lost_values`, and `read`."""
     try:
         with Image.open(path) as file:
+            lost = lost_values(file)
             if least is not None:
                 file.draft("RGB", (least, least))
-            upright = ImageOps.exif_transpose(file)
-            return upright if is_deep(upright) else upright.convert("RGB")
+            return ImageOps.exif_transpose(file).convert("RGB"), lost
     # The bytes are whoever's, and decoders raise whatever comes: struct.error, KeyError, ImportError, …
     except Exception as error:
         raise DataError(
             f"{path} is not a readable image ({error}); restore or remove it, then version the data again"
         ) from None
-
-
-def is_deep(image: Image.Image) -> bool:
-    """Whether values of an image have more than 8 bits, of which Pillow cuts off what is above 255."""
-    return image.mode == "F" or image.mode.startswith("I")
 
 
 def cut(image: Image.Image, box: Box, size: int) -> NDArray[np.uint8]:

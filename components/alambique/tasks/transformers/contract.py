@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -18,6 +19,7 @@ TEXTS: dict[str, str] = {
     "error": "object",
     "characters": "Int64",  # absent where the line is no sample
     "label": "object",
+    "sha256": "object",  # of what makes two texts equal
     "found_in": "object",
 }
 
@@ -34,6 +36,7 @@ def facts(dataset: Texts) -> Facts:
             label, characters = (text.label, len(text.text.strip())) if text else (None, None)
             rows.append({"split": split, "path": name, "error": error, "characters": characters, "label": label})
     for row, text_key in zip(rows, keys, strict=True):
+        row["sha256"] = hashlib.sha256(text_key.encode()).hexdigest()
         row["found_in"] = ", ".join(splits[text_key])
     texts = table(rows, TEXTS)
     counts = {split: int((texts["split"] == split).sum()) for split in dataset.files}

@@ -1,0 +1,38 @@
+"""Which values of an image file its readers would lose: Pillow and OpenCV keep 8 bits a channel, and the first page."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+BITS_PER_SAMPLE = 258
+"""A TIFF's tag."""
+
+
+def lost_values(image: Image.Image) -> str | None:
+    """What would be lost of an opened image that is not decoded yet, in words; None where nothing is.
+
+    16-bit colour images are read by the high byte of each value, without a word.
+    """
+    bits = _bits(image)
+    if bits > 8:
+        return f"{bits} bits a channel, mode {image.mode}"
+    # A phone's .jpg is often an MPO: the photograph, then a preview or depths.
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    return f"{pages} pages or frames" if pages > 1 else None
+
+
+def has_one_value(image: Image.Image) -> bool:
+    """Whether all pixels of a decoded image are equal, as those of a sensor that failed, or of a broken conversion."""
+    colours = image.getcolors(1)
+    return colours is not None and len(colours) == 1
+
+
+def _bits(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(BITS_PER_SAMPLE)  # type: ignore[attr-defined]
+        return max((number for number in bits if isinstance(number, int)), default=8) if bits else 1
+    if image.mode in {"F", "I"}:
+        return 32 if image.format != "PNG" else 16
+    # Of a PNG, Pillow's mode for 16-bit colour is RGB; the decoder's arguments tell.
+    deep = image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    return 16 if deep else 8
