@@ -22,8 +22,8 @@ def fetch(uri: str, target: Path, tracking_uri: str | None = None) -> None:
     """Copy the weights behind `uri` to the file `target`, or to the folder, if they are one.
 
     Args:
-        uri: an absolute path (or ~/…), s3://bucket/key, https://…, models:/name/version, models:/name@alias, the name of an
-            Ultralytics asset such as yolo26n.pt, or a folder: see `huggingface`.
+        uri: an absolute path (or ~/…), s3://bucket/key, https://…, models:/name/version, models:/name@alias, the name
+            of an Ultralytics asset such as yolo26n.pt, or a folder: see `huggingface`.
         target: in an existing folder.
         tracking_uri: the MLflow of models:/.
     Raises:
@@ -76,8 +76,9 @@ def immutable(uri: str) -> bool:
 def _file(uri: str, target: Path) -> None:
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:/)", uri):
         raise ConfigurationError(
-            f"{without_credentials(uri)}: weights are not fetched by {scheme[0]}:; give https:// and its sha256, "
-            "download them and give the file's absolute path, or put them where s3://bucket/key or models:/name/version names them"
+            f"{without_credentials(uri)}: weights are not fetched by {scheme[0]}:; give https:// with its sha256, or "
+            "download them and give the file's absolute path, or put them where s3://bucket/key or "
+            "models:/name/version names them"
         )
     path = Path(uri).expanduser()
     if not path.is_absolute():

@@ -133,6 +133,24 @@ def test_a_teacher_may_be_the_champion() -> None:
     assert config.parse(changed("teacher.main", champion), "params.yaml").teacher["main"].weights == "champion:openvino"
 
 
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_a_teacher_s_network_is_that_of_its_weights_or_is_named(task: str) -> None:
+    content = yaml.safe_load(template_for(task).read_text())
+    content |= {"project": "cells", "task": task}
+    content["teacher"]["main"] |= {"network": None, "weights": "yolo26n.pt"}
+    assert config.parse(content, "params.yaml").teacher["main"].network is None
+    content["teacher"]["main"]["weights"] = None
+    with pytest.raises(ConfigurationError, match="network: null is that of `weights`, but there are none"):
+        config.parse(content, "params.yaml")
+
+
+def test_the_pin_of_a_student_s_weights_is_its_own_or_its_teacher_s() -> None:
+    content = changed("teacher.main", {**reference()["teacher"]["main"], "weights": "b.pt", "sha256": "b" * 64})
+    assert config.parse(content, "params.yaml").student_pin("pico") == "b" * 64
+    content["networks"]["pico"] |= {"weights": "https://example.org/a.pt", "sha256": "a" * 64}
+    assert config.parse(content, "params.yaml").student_pin("pico") == "a" * 64
+
+
 def test_a_name_of_the_house_is_no_student() -> None:
     content = changed("networks.teacher", {"scale": "n"})
     content["students"] = ["teacher"]

@@ -181,3 +181,29 @@ def test_whatever_breaks_the_contract_is_refused_at_once(scenes: Path, tmp_path:
     for offender in ("train/00000.png (found_in: train, val)", "00001.png (class: 10)", "00002.png (readable: False)"):
         assert offender in message
     assert not (tmp_path / "project").exists()
+
+
+def test_explaining_leaves_nothing_and_names_what_looks_odd(
+    scenes: Path, overrides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alambique")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    new_project.explain(str(scenes), "detect", overrides, deduplicate=False)
+    assert "is taken as YOLO: images train 24, val 8, test 8, unlabelled 8" in caplog.text
+    assert "  train: 24 images, " in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_copies_across_splits_are_refused_with_the_remedy_and_dropped_on_request(
+    scenes: Path, overrides: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alambique")
+    source = tmp_path / "source"
+    shutil.copytree(scenes, source)
+    shutil.copyfile(source / "images/test/00000.png", source / "images/train/00000.png")
+    with pytest.raises(DataError, match=r"no image is in two splits \(`alambique init --deduplicate`"):
+        new_project.explain(str(source), "detect", overrides, deduplicate=False)
+    new_project.explain(str(source), "detect", overrides, deduplicate=True)
+    assert "1 images of train dropped: they are in test or val, too (images/train/00000.png)" in caplog.text
+    assert "  train: 23 images, " in caplog.text

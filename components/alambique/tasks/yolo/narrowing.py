@@ -17,12 +17,15 @@ from torch import nn
 from ultralytics.nn.modules import C2PSA, C2f
 from ultralytics.nn.tasks import DetectionModel
 
+from alambique.config.detect import Network
 from alambique.config.section import TEACHER
 from alambique.errors import DataError
 from alambique.tasks.yolo import upstream
 from alambique.tasks.yolo.attention_split import SplitAttention, join_attention, split_attention
 from alambique.tasks.yolo.channel_importance import magnitude
 from alambique.tasks.yolo.chunk_split import join, split
+from alambique.tasks.yolo.dataset import HeadName
+from alambique.tasks.yolo.network import load, verify_loadable
 from alambique.tasks.yolo.structured_pruning import convolutions, remove_channels
 
 STOCK = re.compile(r"(yolo26|yolo11|yolov8)([nsmlx])(?:-|$)")
@@ -69,6 +72,15 @@ def networks_from(model: DetectionModel) -> tuple[dict[str, Any], dict[str, Any]
     same_blocks = family == "yolov8" or scale in "ns"
     student = {"family": family, "scale": [depth, width / 2, most], "weights": TEACHER if same_blocks else None}
     return {"family": family, "scale": scale}, student
+
+
+def network_of(weights: Path, head: HeadName) -> Network:
+    """The family and scale of a checkpoint; a DataError if it is of another task, or none of Ultralytics' scales."""
+    verify_loadable(weights, head)
+    networks = networks_from(load(weights, head))
+    if networks is None:
+        raise DataError(f"{weights} does not say which family and scale it is of; name them in `network`")
+    return Network(**networks[0])
 
 
 def _with_head_of(model: DetectionModel, source: DetectionModel, seed: int) -> DetectionModel:

@@ -97,17 +97,6 @@ def build(
     return model
 
 
-def of_weights(weights: Path, task: HeadName) -> Network:
-    """The family and scale of a checkpoint; a DataError if it is of another task, or none of Ultralytics' scales."""
-    from alambique.tasks.yolo.narrowing import networks_from
-
-    verify_loadable(weights, task)
-    networks = networks_from(load(weights, task))
-    if networks is None:
-        raise DataError(f"{weights} does not say which family and scale it is of; name them in `network`")
-    return Network(**networks[0])
-
-
 def start_from(model: DetectionModel, weights: Path, seed: int) -> DetectionModel:
     """Copy a checkpoint's tensors into `model`; those of a larger network of the same family are narrowed to it.
 

@@ -76,7 +76,7 @@ class Yolo(Task):
         self, architecture: Any, dataset: YoloDataset, params: Any, *, seed: int, weights: Path | None
     ) -> Network:
         if architecture is None and weights is not None:
-            architecture = yolo.network.of_weights(weights, self.name)
+            architecture = yolo.narrowing.network_of(weights, self.name)
         details = {"data_kpt_shape": list(dataset.kpt_shape)} if self.name == "pose" else {}
         model = yolo.network.build(architecture, dataset.classes, seed, self.name, **details)
         return model if weights is None else yolo.network.start_from(model, weights, seed)

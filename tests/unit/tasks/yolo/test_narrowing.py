@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from alambique.config.detect import Network
 from alambique.errors import DataError
 from alambique.tasks.yolo import network
 from alambique.tasks.yolo.attention_split import SplitAttention, join_attention, split_attention
-from alambique.tasks.yolo.narrowing import narrow_into
+from alambique.tasks.yolo.narrowing import narrow_into, network_of
+from alambique.tasks.yolo.task import TASKS
 
 Scale = str | tuple[float, float, int]
 WIDE: Scale = (0.5, 0.25, 512)
@@ -141,3 +143,17 @@ def test_a_checkpoint_that_is_larger_is_narrowed(wide: DetectionModel, tmp_path:
     expected = build(NARROW)
     narrow_into(expected, network.load(tmp_path / "given.pt"), seed=0)
     assert equal(network.start_from(build(NARROW, seed=5), tmp_path / "given.pt", seed=0), expected)
+
+
+def test_a_teacher_without_a_network_has_that_of_its_weights(tmp_path: Path) -> None:
+    network.save(build("n", family="yolo11"), tmp_path / "n.pt", image_size=64)
+    assert network_of(tmp_path / "n.pt", "detect") == Network(family="yolo11", scale="n")
+    data = SimpleNamespace(classes=["a"])
+    built = TASKS["detect"].build(None, data, None, seed=0, weights=tmp_path / "n.pt")
+    assert network.parameters(built) == network.parameters(build("n", ["a"], family="yolo11"))
+
+
+def test_weights_that_say_no_scale_need_a_network(wide: DetectionModel, tmp_path: Path) -> None:
+    network.save(wide, tmp_path / "wide.pt", image_size=64)
+    with pytest.raises(DataError, match="does not say which family and scale"):
+        network_of(tmp_path / "wide.pt", "detect")
