@@ -55,7 +55,7 @@ def _is_annotated(path: Path) -> bool:
     """Whether a path is a file of annotations, or a folder with some and without a data.yaml."""
     if path.is_dir():
         return not list(path.glob("*.y*ml")) and bool(find.annotation_files(path))
-    return path.suffix.lower() in find.SUFFIXES and path.is_file()
+    return path.is_file() and (path.suffix.lower() in find.SUFFIXES or path.name == find.CLASS_LIST)
 
 
 def _describe(target: Path, splits: list[str], classes: list[str], keypoints: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ def splits_of(file: Path, content: dict[str, Any]) -> dict[str, Pairs]:
             places = value if isinstance(value, list) else [value]
             folders = [_find(base, str(place), split, file) for place in places]
             images = sorted({image for folder in folders for image in _images(folder, base)})
-            splits[split] = {image: _existing_label(image) if split in LABELLED else image for image in images}
+            splits[split] = {image: existing_label(image) if split in LABELLED else image for image in images}
     _say_what_is_left_out(file, content, base, splits)
     for split in LABELLED:
         _check(split, splits.get(split), file)
@@ -126,7 +126,7 @@ def _say_what_is_left_out(file: Path, content: dict[str, Any], base: Path, split
         logger.warning("%d label files have no image, and are left out: %s …", len(alone), alone[0])
 
 
-def _existing_label(image: Path) -> Path:
+def existing_label(image: Path) -> Path:
     """`label_of`, or a file of that name with its suffix in other letters, as in X.TXT; a DataError if it is beside."""
     label = label_of(image)
     if label.exists():

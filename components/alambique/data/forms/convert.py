@@ -14,7 +14,7 @@ from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.forms import find, voc
 from alambique.data.forms.annotations import AnnotatedImage, Annotations
 from alambique.data.forms.rows import NEEDS, MisfitError, rows
-from alambique.data.forms.splits import SHARES, split_by_place, stratified
+from alambique.data.forms.splits import SHARES, split_in, split_of_folders, stratified
 from alambique.data.source_files import some
 from alambique.errors import DataError
 from alambique.files import sha256
@@ -50,7 +50,7 @@ def convert(path: Path, head: str) -> Converted:
     """
     root = find.root_of(path)
     files = find.annotation_files(path)
-    every = find.read(files, head)
+    every = find.read(files, head, root)
     annotations = Annotations(every[0].form)
     for one in every:
         annotations.join(one)
@@ -85,7 +85,8 @@ def _files(annotations: Annotations, root: Path) -> list[tuple[Found, str | None
     taken: dict[Path, AnnotatedImage] = {}
     for image in annotations.images:
         listed = next((sets[key] for folder in image.file.parents if (key := (folder, image.file.stem)) in sets), None)
-        split = listed if sets else image.split or split_by_place(image.file, root)
+        named = image.split or split_in(image.file.stem) or split_of_folders(image.file, root)
+        split = listed if sets else named
         path = index.find(image, split)
         if path is None:
             missing.append(image)
@@ -95,7 +96,7 @@ def _files(annotations: Annotations, root: Path) -> list[tuple[Found, str | None
             )
         else:
             taken[path] = image
-            found.append((Found(path, image), split))
+            found.append((Found(path, image), split if split or sets else split_of_folders(path, root)))
     if missing:
         raise DataError(
             f"{len(missing)} of {len(annotations.images)} images that the {annotations.form} annotations name are not "

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from alambique.data.dataset import IMAGE_SUFFIXES, OTHER_IMAGES, files_below
-from alambique.data.forms import coco, cvat, label_studio, voc
+from alambique.data.forms import class_list, coco, cvat, label_studio, voc
 from alambique.data.forms.annotations import AnnotatedImage, Annotations
 from alambique.data.forms.parsing import guarded, read_json, read_xml
 from alambique.data.forms.splits import split_in, words
@@ -17,6 +17,7 @@ from alambique.data.source_files import some
 from alambique.errors import DataError
 
 SUFFIXES = (".json", ".xml")
+CLASS_LIST = class_list.NAME
 FOLDERS_OF_ANNOTATIONS = frozenset({"annotation", "annotations", "label", "labels", "json", "xml", "xmls"})
 """Names of folders whose images lie beside them."""
 
@@ -35,13 +36,20 @@ def root_of(path: Path) -> Path:
 
 
 def annotation_files(path: Path) -> list[Path]:
-    """The file itself, or the JSON and XML files in a folder, hidden ones passed over."""
-    found = files_below(path) if path.is_dir() else [path]
-    return [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file()]
+    """The file itself; or a folder's list of classes, or the JSON and XML files in it, hidden ones passed over."""
+    if not path.is_dir():
+        return [path]
+    lists = [file for folder in (path, path / "labels") if (file := folder / class_list.NAME).is_file()]
+    found = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    # Label Studio puts a notes.json beside its list.
+    return lists[:1] if lists and not any(file.suffix.lower() == ".xml" for file in found) else found
 
 
-def read(files: Sequence[Path], head: str) -> list[Annotations]:
+def read(files: Sequence[Path], head: str, root: Path) -> list[Annotations]:
     """The content of each file that is of a known format; what the others are is said in the log.
+
+    Args:
+        root: the folder of the images.
 
     Raises:
         DataError: none is, or they are of several formats, or one is broken.
@@ -49,7 +57,7 @@ def read(files: Sequence[Path], head: str) -> list[Annotations]:
     found: list[Annotations] = []
     unknown: list[Path] = []
     for file in _instances(files, head):
-        annotations = _read(file, head)
+        annotations = class_list.read(file, root) if file.name == class_list.NAME else _read(file, head)
         if annotations is None:
             unknown.append(file)
         else:

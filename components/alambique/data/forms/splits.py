@@ -23,13 +23,10 @@ def split_in(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
-def split_by_place(file: Path, root: Path) -> str | None:
-    """The split that an annotation file is named after, or the nearest folder around it below `root`."""
-    try:
-        folders = file.absolute().relative_to(root.absolute()).parts[:-1]
-    except ValueError:
-        folders = ()
-    return next((split for name in (file.stem, *reversed(folders)) if (split := split_in(name))), None)
+def split_of_folders(path: Path, root: Path) -> str | None:
+    """The split that the nearest folder around a path is named after, below `root`."""
+    folders = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return next((split for name in reversed(folders) if (split := split_in(name))), None)
 
 
 def stratified(groups: Mapping[str, Sequence[str]], shares: Mapping[str, float]) -> dict[str, str]:

@@ -149,6 +149,43 @@ def test_json_min_of_label_studio(tmp_path: Path) -> None:
     assert set(imported(tmp_path / "source", tmp_path / "data").values()) == {"0 0.300000 0.500000 0.400000 0.600000\n"}
 
 
+def yolo_without_a_description(root: Path) -> None:
+    """As Label Studio exports YOLO: classes.txt, notes.json, images, labels; a folder for each split."""
+    for split, name, found in annotated.images():
+        annotated.draw(root / "images" / split / name)
+        shares = [
+            (annotated.CLASSES.index(c), (a + e) / 2 / WIDTH, (b + d) / 2 / HEIGHT, (e - a) / WIDTH, (d - b) / HEIGHT)
+            for c, (a, b, e, d) in found
+        ]
+        rows = [" ".join(map(str, row)) for row in shares]
+        label = root / "labels" / split / f"{name[:4]}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("\n".join(rows))
+    (root / "classes.txt").write_text("cat\ndog\n")
+    annotated.write_json(root / "notes.json", {"categories": []})
+
+
+def test_labels_of_yolo_with_a_list_of_classes_are_taken(tmp_path: Path) -> None:
+    yolo_without_a_description(tmp_path / "source")
+    labels = imported(tmp_path / "source", tmp_path / "data")
+    assert labels["0000"] == "0 0.175000 0.300000 0.250000 0.400000\n"
+    assert len(labels) == 20
+    data = Dataset.load(tmp_path / "data")
+    assert {split: len(data.images(split)) for split in data.folders} == annotated.SPLITS
+    (tmp_path / "source/labels/train/0000.txt").write_text("2 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match=r"0000.txt:1: expected .* of one of the 2 classes of classes.txt, got '2 0.5"):
+        imported(tmp_path / "source", tmp_path / "again")
+
+
+def test_folders_of_images_name_the_splits_of_one_file(tmp_path: Path) -> None:
+    for split, name, _ in annotated.images():
+        annotated.draw(tmp_path / "source/images" / split / name)
+    annotated.write_json(tmp_path / "source/annotations.json", annotated.coco_content())
+    imported(tmp_path / "source", tmp_path / "data")
+    data = Dataset.load(tmp_path / "data")
+    assert {split: len(data.images(split)) for split in data.folders} == annotated.SPLITS
+
+
 def test_two_labels_on_one_shape_are_refused(tmp_path: Path) -> None:
     draw(tmp_path / "source", 6)
     shape = {"x": 10, "y": 20, "width": 40, "height": 60, "rectanglelabels": ["cat", "dog"]}
