@@ -77,9 +77,7 @@ def every_split(samples: str) -> Any:
 def one_split(sample: str) -> Any:
     """The rule that no sample is in two splits, by the column `found_in`."""
     return gxe.ExpectColumnValuesToBeInSet(
-        column="found_in",
-        value_set=list(SPLITS),
-        notes=f"no {sample} is in two splits (`alambique init --deduplicate` keeps one copy)",
+        column="found_in", value_set=list(SPLITS), notes=f"no {sample} is in two splits"
     )
 
 

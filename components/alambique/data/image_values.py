@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PIL import Image
 
 BITS_PER_SAMPLE = 258
 """A TIFF's tag."""
+ORIENTATION = 274
+TURNED = 5
+"""From this orientation on, width and height change places."""
 
 
 def lost_values(image: Image.Image) -> str | None:
@@ -19,6 +24,16 @@ def lost_values(image: Image.Image) -> str | None:
     # A phone's .jpg is often an MPO: the photograph, then a preview or depths.
     pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     return f"{pages} pages or frames" if pages > 1 else None
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height as readers turn an image by its EXIF orientation; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(ORIENTATION, 1) >= TURNED else (width, height)
+    except Exception:  # decoders raise whatever comes
+        return None
 
 
 def has_one_value(image: Image.Image) -> bool:

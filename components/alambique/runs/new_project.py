@@ -157,6 +157,8 @@ def _import(data: str, target: Path, params: Params, deduplicate: bool) -> None:
         facts = task.facts(target, params)
     log.info("%s", "\n".join(summary.lines(facts.tables)))
     if broken_rules := failures(judge(facts.tables, facts.contract)):
+        if any("is in two splits" in rule for rule in broken_rules):
+            broken_rules.append("`init --deduplicate` keeps one copy: test's before val's before train's")
         raise DataError("\n- ".join([f"{data} is a dataset that breaks its contract:", *broken_rules]))
 
 

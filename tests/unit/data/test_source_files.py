@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from alambique.data.arrivals import pairs
 from alambique.data.source_files import by_split, some, split_of, visible
+from alambique.data.store import Item
 from alambique.errors import DataError
 
 
@@ -56,3 +58,9 @@ def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
 def test_a_list_is_cut_and_says_so() -> None:
     assert some(list("abcdef")) == "a, b, c, d, e and 1 more"
     assert some(["a"]) == "a"
+
+
+def test_annotations_that_an_ingestion_does_not_read_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    items = [Item(key, 1, "1", 0) for key in ("a/1.png", "a/1.xml", "a/2.png", "a/2.txt")]
+    assert [(pair.key, pair.label is not None) for pair in pairs(items)] == [("a/1.png", False), ("a/2.png", True)]
+    assert "not read: a/1.xml; labels arrive as YOLO's .txt" in caplog.text

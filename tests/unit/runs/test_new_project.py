@@ -202,7 +202,7 @@ def test_copies_across_splits_are_refused_with_the_remedy_and_dropped_on_request
     source = tmp_path / "source"
     shutil.copytree(scenes, source)
     shutil.copyfile(source / "images/test/00000.png", source / "images/train/00000.png")
-    with pytest.raises(DataError, match=r"no image is in two splits \(`alambique init --deduplicate`"):
+    with pytest.raises(DataError, match=r"(?s)no image is in two splits: .*- `init --deduplicate` keeps one copy"):
         new_project.explain(str(source), "detect", overrides, deduplicate=False)
     new_project.explain(str(source), "detect", overrides, deduplicate=True)
     assert "1 images of train dropped: they are in test or val, too (images/train/00000.png)" in caplog.text

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from alambique.data.dataset import IMAGE_SUFFIXES, SHORTEST_OUTLINE, files_below, label_lines
 from alambique.data.forms.annotations import AnnotatedImage, Annotations, Object, finite, polygon, rectangle, unique
+from alambique.data.image_values import upright_size
 from alambique.data.read_yolo import existing_label
 from alambique.errors import DataError
 
@@ -32,7 +32,8 @@ def read(file: Path, root: Path) -> Annotations:
         rows = label_lines(beside if beside.is_file() else existing_label(path))
         objects = []
         if rows:
-            size = _size(path)
+            if (size := upright_size(path)) is None:
+                raise DataError(f"{path} cannot be read as an image; restore it, or take it out")
             objects = [_object(place, line, np.array(size), found.classes) for place, line in rows]
         found.images.append(AnnotatedImage(file, [path.relative_to(root).as_posix()], None, objects))
     return found
@@ -55,11 +56,3 @@ def _object(place: str, line: str, size: np.ndarray, classes: list[str]) -> Obje
         f"{place}: expected `class x y width height` or an outline, of one of the {len(classes)} classes of {NAME}, "
         f"got {line.strip()[:80]!r}"
     )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception:  # decoders raise whatever comes
-        raise DataError(f"{path} cannot be read as an image; restore it, or take it out") from None

@@ -58,7 +58,10 @@ def read(file: Path, content: Any, head: str) -> Annotations:
         elif head == "pose" and annotation.get("keypoints") and not any(annotation["keypoints"][2::3]):
             found.left_out["objects without a labelled keypoint, as by Ultralytics"] += 1
         else:
-            objects[image].append(_object(annotation, by_id[category], head))
+            try:
+                objects[image].append(_object(annotation, by_id[category], head))
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                raise ValueError(f"annotation {annotation.get('id')!r:.20}: {error}") from None
     for image in content["images"]:
         (name,) = require_fields(image, ("file_name",))
         size = (float(image["width"]), float(image["height"])) if image.get("width") and image.get("height") else None
@@ -71,7 +74,7 @@ def _object(annotation: dict[str, Any], name: str, head: str) -> Object:
     shape = annotation.get("segmentation") or []
     outlines: list[Points] = []
     if head in {"segment", "obb"} or not box:
-        outlines = mask_outlines(shape) if isinstance(shape, dict) else [polygon(part) for part in shape if part]
+        outlines = mask_outlines(shape) if isinstance(shape, dict) else _polygons(shape)
     if box:
         x, y, width, height = map(float, box)
         corners = rectangle(x, y, x + width, y + height)
@@ -79,10 +82,15 @@ def _object(annotation: dict[str, Any], name: str, head: str) -> Object:
         points = np.concatenate(outlines)
         corners = np.array([points.min(0), points.max(0)])
     else:
-        raise ValueError(f"annotation {annotation.get('id')!r:.20} has neither `bbox` nor `segmentation`")
+        raise ValueError("it has neither `bbox` nor `segmentation`")
     given = annotation.get("keypoints")
     keypoints = finite(given).reshape(-1, 3) if head == "pose" and given else None
     return Object(name, corners, outlines, keypoints)
+
+
+def _polygons(parts: list[list[float]]) -> list[Points]:
+    """The parts that are areas; points and lines among them are passed over, as by Ultralytics."""
+    return [polygon(part) for part in parts if len(part) >= 6]
 
 
 def _keypoints(categories: list[dict[str, Any]], file: Path) -> dict[str, Any]:

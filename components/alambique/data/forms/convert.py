@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.forms import find, voc
 from alambique.data.forms.annotations import AnnotatedImage, Annotations
 from alambique.data.forms.rows import NEEDS, MisfitError, rows
 from alambique.data.forms.splits import SHARES, split_in, split_of_folders, stratified
+from alambique.data.image_values import upright_size
 from alambique.data.source_files import some
 from alambique.errors import DataError
 from alambique.files import sha256
@@ -184,17 +183,12 @@ def _labels(splits: dict[str, list[Found]], annotations: Annotations, head: str)
 
 def _size(path: Path, image: AnnotatedImage) -> tuple[float, float]:
     """The size that an image's pixels are given in; a DataError if the file has other proportions."""
-    try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            if opened.getexif().get(274, 1) >= 5:  # readers turn it by its EXIF orientation
-                width, height = height, width
-    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError):
-        if image.size is None:
-            raise DataError(f"{path} cannot be read as an image, and {image.file} gives no size of it") from None
-        return image.size  # the contract names it as unreadable
-    if image.size is None:
-        return width, height
+    upright = upright_size(path)
+    if upright is None or image.size is None:
+        if size := upright or image.size:  # the contract names an image that is unreadable
+            return size
+        raise DataError(f"{path} cannot be read as an image, and {image.file} gives no size of it")
+    width, height = upright
     if abs(image.size[0] * height - image.size[1] * width) > max(image.size[0], image.size[1], width, height):
         raise DataError(
             f"{path} is {width} × {height} pixels (upright), but {image.size[0]:.0f} × {image.size[1]:.0f} in "

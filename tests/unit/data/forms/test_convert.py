@@ -162,7 +162,7 @@ def no_objects(content: dict[str, Any]) -> None:
         (other_category, "annotation 0 is of category 7, which the file lacks"),
         (two_names, "two classes are called"),
         (turned_size, "0000.png is 80 × 40 pixels .upright., but 40 × 80"),
-        (not_a_number, "annotations.json cannot be read as JSON: .*not finite"),
+        (not_a_number, "annotations.json cannot be read as JSON: annotation 0: .*not finite"),
         (no_file_name, "`file_name` is missing"),
         (a_text, "annotations.json cannot be read as JSON: AttributeError"),
         (no_objects, "the COCO annotations hold no object"),

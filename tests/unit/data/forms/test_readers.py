@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.factories import annotated
 
 from alambique.data.dataset import Dataset, read_boxes
@@ -175,6 +176,15 @@ def test_labels_of_yolo_with_a_list_of_classes_are_taken(tmp_path: Path) -> None
     (tmp_path / "source/labels/train/0000.txt").write_text("2 0.5 0.5 0.1 0.1\n")
     with pytest.raises(DataError, match=r"0000.txt:1: expected .* of one of the 2 classes of classes.txt, got '2 0.5"):
         imported(tmp_path / "source", tmp_path / "again")
+
+
+def test_a_photo_taken_sideways_keeps_its_labels(tmp_path: Path) -> None:
+    yolo_without_a_description(tmp_path / "source")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    photo = tmp_path / "source/images/train/0000.png"
+    Image.open(photo).save(photo, exif=exif)
+    assert imported(tmp_path / "source", tmp_path / "data")["0000"] == "0 0.175000 0.300000 0.250000 0.400000\n"
 
 
 def test_folders_of_images_name_the_splits_of_one_file(tmp_path: Path) -> None:
