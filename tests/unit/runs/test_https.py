@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import urllib.error
 import urllib.request
@@ -8,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories.tiny_detection import NETWORK, params
 
-from alambique.errors import ConfigurationError, DataError, TransientError
-from alambique.runs import https, resolve_inputs, weight_sources
+from alambique import tasks
+from alambique.errors import ConfigurationError, DataError, IntegrityError, TransientError
+from alambique.process.environment import prepare
+from alambique.runs import https, initial_params, resolve_inputs, weight_sources
+from alambique.tasks.yolo import network
+
+prepare()
 
 URL = "https://example.org/a.pt"
 
@@ -73,3 +80,16 @@ def test_https_needs_a_pin(tmp_path: Path) -> None:
     sources = resolve_inputs._Sources("cells", None, None, lambda path: None)
     with pytest.raises(ConfigurationError, match="give `sha256` of the file"):
         resolve_inputs._take(tmp_path / "a.pt", URL, None, None, sources)
+
+
+def test_weights_that_init_is_given_by_https_are_pinned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network.save(network.build(NETWORK, ["a"], seed=0), tmp_path / "a.pt", image_size=64)
+    content = (tmp_path / "a.pt").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    serve(monkeypatch, Answer(content))
+    found = initial_params.from_weights(tasks.load("detect"), URL, params(), {}, None)
+    assert found["teacher"]["main"] == {"weights": URL, "sha256": digest}
+    serve(monkeypatch, Answer(content))
+    given = {"teacher": {"main": {"sha256": "0" * 64}}}
+    with pytest.raises(IntegrityError, match=f"has sha256 {digest}, but --params pins 000"):
+        initial_params.from_weights(tasks.load("detect"), URL, params(), given, None)
