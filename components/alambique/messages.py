@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import base64
 import zlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from alambique.config.deployment import Deployment
 
 LockEntry = dict[str, Any]
 """A stage's entry of dvc.lock: cmd, deps, params, outs with their hashes."""
+
+
+LONGEST_NAME, LONGEST_WHY = 600, 2000
+"""Characters of who decides (a DAG's name and its run's have 500) and of the reason: both are kept in the ledger."""
+
+By = Annotated[str, Field(max_length=LONGEST_NAME)]
+Why = Annotated[str, Field(max_length=LONGEST_WHY)]
 
 
 class Message(BaseModel):
@@ -228,16 +235,16 @@ class PromoteRequest(Request):
 
     tag: str
     judgement: str | None = None
-    by: str
-    why: str = ""
+    by: By
+    why: Why = ""
 
 
 class RollbackRequest(Request):
     """Make a model's previous champion its champion again."""
 
     model: str
-    by: str
-    why: str = ""
+    by: By
+    why: Why = ""
 
 
 class Promoted(Message):
@@ -275,7 +282,7 @@ class Arrivals(Message):
 class IngestRequest(Request):
     """Merge what is new at `deployment.arrivals` into the dataset; the record names `by` as what started it."""
 
-    by: str
+    by: By
 
 
 class Ingested(Message):
@@ -297,7 +304,7 @@ class Ingested(Message):
 class DriftRequest(Request):
     """Compare the newest images at `deployment.production` with what the champions were trained on."""
 
-    by: str
+    by: By
 
 
 class Drift(Message):

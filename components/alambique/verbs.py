@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from alambique import messages
+from alambique.config import describe
+from alambique.errors import ConfigurationError
 from alambique.files import write_text
 from alambique.messages import Message, unpack
 from alambique.process import lifeline
-from alambique.process.environment import errors_exit, prepare
+from alambique.process.environment import errors_exit, hide, prepare
 
 
 class Verb(NamedTuple):
@@ -63,11 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--result", type=Path, required=True, help="where the result's JSON goes")
     given = parser.parse_args(arguments)
     lifeline.watch()
+    hide()
     prepare()
     with errors_exit():
         verb = VERBS[given.verb]
         content = given.request.read_bytes() if given.request else unpack(os.environ[given.request_variable])
-        result = verb(verb.request.model_validate_json(content))
+        try:
+            request = verb.request.model_validate_json(content)
+        except ValidationError as error:
+            raise ConfigurationError(describe(error, given.verb)) from None
+        result = verb(request)
         write_text(given.result, result.model_dump_json())
 
 

@@ -65,3 +65,23 @@ def test_the_table_imports_nothing_that_a_verb_needs() -> None:
     code = "import json, sys, alambique.verbs; print(json.dumps(list(sys.modules)))"
     imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert not heavy.intersection(json.loads(imported))
+
+
+def test_a_reason_that_is_longer_than_the_ledger_keeps_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = {"origin": str(tmp_path), "home": str(tmp_path)}
+    request = {"deployment": deployment, "model": "cells-onnx", "by": "Ana", "why": "x" * 100_001}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    files = ["--request", str(tmp_path / "request.json"), "--result", str(tmp_path / "result.json")]
+    with pytest.raises(SystemExit, match="78"):
+        verbs.main(["rollback", *files])
+    line = capsys.readouterr().err
+    assert line.startswith("ConfigurationError: rollback: why: ") and len(line) < 400
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's /proc")
+def test_a_verbs_environment_is_hidden_from_the_stages_that_it_starts(tmp_path: Path) -> None:
+    code = "import ctypes; from alambique.process.environment import hide; hide(); print(ctypes.CDLL(None).prctl(3))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"

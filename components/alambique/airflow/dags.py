@@ -35,6 +35,8 @@ from alambique.airflow.operators.runs import (
 from alambique.airflow.project import Project
 from alambique.config.resources import RETRIES, RETRY_FACTOR, RETRY_SECONDS, RETRY_SECONDS_AT_MOST
 from alambique.errors import ConfigurationError
+from alambique.git import LONGEST_REF, REF
+from alambique.messages import LONGEST_WHY
 
 if TYPE_CHECKING:
     from alambique.airflow.operators.pods import StagePodOperator
@@ -49,6 +51,9 @@ RETRYING: dict[str, Any] = {
 
 OPTIONAL = ["string", "null"]
 """The type of a text that Airflow's form lets be empty."""
+
+PRINTED = r"^[^\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]*$"
+"""No signs that steer a terminal, nor what UTF-8 has no form for."""
 
 
 class IngestDag(DAG):
@@ -96,7 +101,11 @@ class DistillDag(DAG):
         project = Project.load(root)
         params = {
             "branch": Param(
-                project.deployment.branch, type="string", description="The branch to start from and record on."
+                project.deployment.branch,
+                type="string",
+                pattern=REF,
+                maxLength=LONGEST_REF,
+                description="The branch to start from and record on.",
             ),
             "force": Param(False, type="boolean", description="Run even though nothing changed."),
         }
@@ -120,7 +129,13 @@ class PromoteDag(DAG):
 
     def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:
         project = Project.load(root)
-        tag = Param(None, type=OPTIONAL, description="The tag of a recorded run; empty: of the event that started it.")
+        tag = Param(
+            None,
+            type=OPTIONAL,
+            pattern=f"^$|{REF}",
+            maxLength=LONGEST_REF,
+            description="The tag of a recorded run; empty: of the event that started it.",
+        )
         asks = project.params.promotion.policy == "approval"
         # Who has not answered yet must not keep the next from being asked.
         runs = {"max_active_runs": 100} if asks else {}
@@ -145,7 +160,7 @@ class RollbackDag(DAG):
         project = Project.load(root)
         params = {
             "model": Param(project.models[0], type="string", enum=project.models, description="The registered model."),
-            "why": Param(None, type=OPTIONAL, description="The reason, for the record."),
+            "why": _why(),
         }
         super().__init__(
             **_arguments(project, "rollback", arguments),
@@ -186,6 +201,12 @@ def _distill(project: Project) -> None:
     RecordOperator(task_id="record", run=run, stages=stages, decisions=decisions, asset=project.challenger, **here)
 
 
+def _why() -> Param:
+    """The reason for a decision, in lines of text."""
+    described = {"title": "Why", "description": "The reason, for the record."}
+    return Param(None, type=OPTIONAL, pattern=PRINTED, maxLength=LONGEST_WHY, **described)
+
+
 TAG = "{{ params.tag or '' }}"
 
 
@@ -196,7 +217,7 @@ def _approved(project: Project, notifiers: Sequence[BaseNotifier]) -> XComArg:
         task_id="approve",
         subject="{{ ti.xcom_pull('propose').subject }}",
         body="{{ ti.xcom_pull('propose').body }}",
-        params={"why": Param(None, type=OPTIONAL, title="Why", description="The reason, for the record.")},
+        params={"why": _why()},
         notifiers=notifiers,
         response_timeout=timedelta(hours=project.params.promotion.timeout_hours),
         defaults=ApprovalOperator.REJECT,

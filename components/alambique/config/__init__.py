@@ -34,6 +34,8 @@ TASKS: dict[str, type[Params]] = {
 }
 """The model of each task's params.yaml."""
 
+LONGEST_VALUE = 200
+"""Characters of a wrong value that a message repeats."""
 LARGEST_YAML = 4 * 2**20
 """Bytes; names of 100,000 classes have fewer."""
 
@@ -115,9 +117,13 @@ def describe(error: ValidationError, source: str) -> str:
         message = item["msg"].removeprefix("Value error, ")
         given = item["input"]
         secret = isinstance(given, dict) or (isinstance(given, str) and holds_credentials(given))
-        value = "" if secret else f" (got {without_credentials(repr(given))})"
+        value = "" if secret else f" (got {without_credentials(_short(repr(given)))})"
         lines.append(f"{source}: {path}: {message}{value}")
     return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… of {len(text):,} characters"
 
 
 def _renamed(content: Any) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from alambique.config import describe, read_yaml
 from alambique.config.resources import Pods, Resources
 from alambique.errors import ConfigurationError
+from alambique.git import ref
 from alambique.urls import holds_credentials
 
 FOR_EXECUTORS = frozenset({"resources", "pods"})
@@ -38,6 +39,13 @@ def _refusing(remedy: str) -> AfterValidator:
     return AfterValidator(partial(refuse_credentials, remedy=remedy))
 
 
+def _branch(name: str) -> str:
+    try:
+        return ref(name)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
 class Deployment(BaseModel):
     """Repositories, folders and services of a project.
 
@@ -60,7 +68,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     origin: Annotated[str, _refusing(FOR_GIT)]
-    branch: Annotated[str, Field(pattern=r"^[^-]")] = "main"
+    branch: Annotated[str, AfterValidator(_branch)] = "main"
     home: Path
     data: Path | None = None
     tracking_uri: Annotated[str, _refusing(FOR_MLFLOW)] | None = None

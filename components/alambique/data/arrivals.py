@@ -22,7 +22,7 @@ from alambique.data.source_files import some
 from alambique.data.store import Item, open_store
 from alambique.errors import ConfigurationError
 from alambique.files import read_json, write_json
-from alambique.git import git
+from alambique.git import clone, ref
 from alambique.layout import ARRIVALS
 from alambique.messages import Arrivals, ArrivalsRequest
 
@@ -156,7 +156,7 @@ def arrivals_url(deployment: Deployment) -> str:
 def _committed(deployment: Deployment) -> list[Record]:
     with tempfile.TemporaryDirectory(prefix="alambique-arrivals-") as name:
         folder = Path(name) / "project"
-        git("clone", "--quiet", "--depth=1", "--branch", deployment.branch, deployment.origin, str(folder))
+        clone(deployment.origin, folder, "--depth=1", f"--branch={ref(deployment.branch)}")
         return load(folder)
 
 

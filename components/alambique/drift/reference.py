@@ -28,7 +28,7 @@ from alambique.drift.features import VERSION, Reference
 from alambique.drift.image_statistics import statistics
 from alambique.errors import DataError, IntegrityError
 from alambique.files import read_json, write_bytes
-from alambique.git import git
+from alambique.git import checkout
 from alambique.layout import CARD, DATA, Candidate, checkpoint
 from alambique.pipeline import dvc_repository, transfer
 from alambique.pipeline.transfer import reaching
@@ -86,7 +86,7 @@ def check_out(project: Path, entry: Entry) -> Champion:
     Raises:
         IntegrityError, TransientError: the DVC remote does not have it, or is out of reach.
     """
-    git("checkout", "--quiet", entry.tag, "--", cwd=project)
+    checkout(entry.tag, project)
     folder = checkpoint(Candidate.parse(entry.candidate).student, "pruned")
     transfer.pull(project, [str(folder)])
     card = read_json(project / folder / CARD)

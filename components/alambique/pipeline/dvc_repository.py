@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alambique import git
 from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import scratch
-from alambique.git import git
 from alambique.messages import LockEntry
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def clone(deployment: Deployment, revision: str, target: Path) -> None:
         TransientError: the origin is out of reach.
         AlambiqueError: it has no such revision.
     """
-    git("clone", "--quiet", "--no-checkout", deployment.origin, str(target))
-    git("checkout", "--quiet", revision, "--", cwd=target)
+    git.clone(deployment.origin, target, "--no-checkout")
+    git.checkout(revision, target)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def write_lock(workspace: Path, entries: dict[str, LockEntry]) -> None:
 def source_hashes(workspace: Path) -> dict[str, dict[str, Any]]:
     """The hash of each path that a committed `.dvc` file tracks, as in a lock entry's deps: {path: {md5, size, …}}."""
     hashes = {}
-    for name in git("ls-files", "--", "*.dvc", cwd=workspace).splitlines():
+    for name in git.git("ls-files", "--", "*.dvc", cwd=workspace).splitlines():
         for out in _load_yaml(workspace / name).get("outs", ()):
             path = (Path(name).parent / out["path"]).as_posix()
             hashes[path] = {field: out[field] for field in HASH_FIELDS if field in out}

@@ -3,6 +3,7 @@ it ends on an error."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
@@ -27,6 +28,9 @@ SETTINGS = {
     "YOLO_VERBOSE": "true",
 }
 
+PR_SET_DUMPABLE = 4
+"""prctl(2)."""
+
 RED, RESET = "\033[31m", "\033[0m"
 
 
@@ -43,6 +47,15 @@ def prepare() -> None:
         folder = Path(tempfile.gettempdir()) / f"alambique-yolo-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         os.environ["YOLO_CONFIG_DIR"] = str(folder)
+
+
+def hide() -> None:
+    """Keep this process's environment and memory, which hold credentials, from the other processes of its user.
+
+    On Linux, `/proc/<pid>/environ` is then root's. Children are not hidden: an exec lifts it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def configure_logging() -> None:

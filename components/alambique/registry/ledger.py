@@ -110,7 +110,7 @@ class Ledger:
             git("-c", "commit.gpgsign=false", "commit", "--quiet", *words, cwd=folder)
             lease = f"--force-with-lease={self.ref}:{expected or ''}"
             try:
-                git("push", "--quiet", lease, self.origin, f"HEAD:{self.ref}", cwd=folder)
+                git("push", "--quiet", lease, "--", self.origin, f"HEAD:{self.ref}", cwd=folder)
             except TransientError:
                 raise
             except AlambiqueError as error:

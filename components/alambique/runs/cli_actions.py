@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from alambique import config
@@ -13,7 +14,7 @@ from alambique.config.deployment import Deployment
 from alambique.errors import AlambiqueError, ConfigurationError, PermanentError
 from alambique.evaluation import leaderboard
 from alambique.files import read_json
-from alambique.git import git
+from alambique.git import git, ref
 from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decisions, PublishRequest, RollbackRequest
 from alambique.pipeline.transfer import pull
@@ -30,7 +31,7 @@ def fetch(project: Path) -> None:
         AlambiqueError: the folder has commits of its own; git says which.
     """
     deployment = Deployment.load(project)
-    git("pull", "--quiet", "--ff-only", deployment.origin, deployment.branch, cwd=project)
+    git("pull", "--quiet", "--ff-only", "--", deployment.origin, ref(deployment.branch), cwd=project)
     if not (project / "dvc.lock").exists():
         raise ConfigurationError(f"no run is recorded on {deployment.branch} yet; trigger the distill DAG")
     pull(project, [str(REPORT)])
@@ -64,7 +65,10 @@ def rollback(project: Path, model: str, by: str | None, why: str) -> str:
     prepare()
     deployment = Deployment.load(project)
     decided_by = by or git("config", "user.name", cwd=project, check=False) or getpass.getuser()
-    request = RollbackRequest(deployment=deployment, model=model, by=decided_by, why=why)
+    try:
+        request = RollbackRequest(deployment=deployment, model=model, by=decided_by, why=why)
+    except ValidationError as error:
+        raise ConfigurationError(config.describe(error, "rollback")) from None
     (champion,) = promotion.rollback(request).champions
     message = f"{model} version {champion.version} ({champion.candidate}) is champion again"
     if deployment.releases is None:

@@ -232,9 +232,9 @@ def _version(folder: Path, target: Path, origin: str | None, remote: str | None,
     git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Begin with Alambique", cwd=folder)
     if origin is None:
         git("init", "--quiet", "--bare", "--initial-branch", BRANCH, str(folder / LOCAL / "origin.git"))
-    git("remote", "add", "origin", origin or str(folder / LOCAL / "origin.git"), cwd=folder)
+    git("remote", "add", "--", "origin", origin or str(folder / LOCAL / "origin.git"), cwd=folder)
     git("push", "--quiet", "--set-upstream", "origin", BRANCH, cwd=folder)
-    git("remote", "set-url", "origin", origin or str(target / LOCAL / "origin.git"), cwd=folder)
+    git("remote", "set-url", "--", "origin", origin or str(target / LOCAL / "origin.git"), cwd=folder)
 
 
 def _init_dvc(folder: Path, remote: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from alambique import config
 from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import write_json
-from alambique.git import git
+from alambique.git import git, ref
 from alambique.layout import DECISIONS
 from alambique.messages import Recorded, RecordRequest, Unchanged, UnchangedRequest
 from alambique.registry.client import connect, reachable
@@ -31,7 +31,7 @@ def record(request: RecordRequest) -> Recorded:
         ConflictError: the run was recorded already, with other results.
         TransientError: the origin or MLflow is out of reach.
     """
-    tag = f"runs/{request.run.run_id}"
+    tag = ref(f"runs/{request.run.run_id}")
     with checked_out(request) as workspace:
         write_json(workspace / DECISIONS, request.decisions.model_dump(mode="json"))
         git("add", LOCK, str(DECISIONS), cwd=workspace)
@@ -80,10 +80,10 @@ def _commit(workspace: Path, tag: str, request: RecordRequest) -> str:
 
 def _fast_forward(workspace: Path, revision: str, branch: str) -> bool:
     """Whether the branch contains the run now; it is never forced, since people commit to it, too."""
-    if git("branch", "--remotes", "--contains", revision, "--list", f"origin/{branch}", cwd=workspace):
+    if git("branch", "--remotes", "--contains", revision, "--list", f"origin/{ref(branch)}", cwd=workspace):
         return True
     try:
-        git("push", "--quiet", "origin", f"{revision}:refs/heads/{branch}", cwd=workspace)
+        git("push", "--quiet", "origin", f"{revision}:refs/heads/{ref(branch)}", cwd=workspace)
     except TransientError:
         raise
     except AlambiqueError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alambique.errors import AlambiqueError, DataError, TransientError
-from alambique.git import git
+from alambique.git import git, ref
 from alambique.layout import DATA
 from alambique.pipeline import dvc_repository
 
@@ -28,7 +28,7 @@ def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> 
     if git("diff", "--cached", "--name-only", cwd=workspace):
         git("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", message, cwd=workspace)
         try:
-            git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}", cwd=workspace)
+            git("push", "--quiet", "origin", f"HEAD:refs/heads/{ref(branch)}", cwd=workspace)
         except AlambiqueError as error:
             if "rejected" not in str(error):
                 raise

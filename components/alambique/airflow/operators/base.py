@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Context, XComArg
 from airflow.sdk.exceptions import AirflowFailException
+from pydantic import ValidationError
 
 from alambique.airflow.hooks.ml_command import MLCommandHook, Result
+from alambique.config import describe
 from alambique.config.deployment import Deployment
 from alambique.config.resources import Resources
-from alambique.errors import PermanentError
+from alambique.errors import ConfigurationError, PermanentError
 from alambique.messages import Message
 
 Output = XComArg | Mapping[str, Any]
@@ -60,7 +62,10 @@ class VerbOperator(BaseOperator):
 
     def ask(self, result: type[Result], **fields: Any) -> Result:
         """Run the verb in the ML interpreter; see `MLCommandHook.run`."""
-        request = self.request.model_validate({"deployment": self.deployment, **fields})
+        try:
+            request = self.request.model_validate({"deployment": self.deployment, **fields})
+        except ValidationError as error:  # of what a form, an event or another task gave
+            raise ConfigurationError(describe(error, self.verb)) from None
         self._hook = MLCommandHook(Path(self.deployment["python"] or sys.executable), self.verb, self.log.info)
         return self._hook.run(request, result)
 

@@ -15,7 +15,7 @@ from alambique import messages
 from alambique.airflow.operators.base import Output, permanent_errors_fail
 from alambique.airflow.operators.runs import refuse_another_graph
 from alambique.config.deployment import Deployment
-from alambique.git import git
+from alambique.git import clone, git, ref
 from alambique.messages import Run
 from alambique.pipeline import keys
 from alambique.pipeline.graph import Graph
@@ -33,9 +33,9 @@ def last_lock_commit(origin: str, revision: str) -> tuple[datetime, bool] | None
         AlambiqueError: it has no such revision.
     """
     with tempfile.TemporaryDirectory(prefix="alambique-history-") as folder:
-        git("clone", "--quiet", "--bare", "--filter=blob:none", "--", origin, folder)
+        clone(origin, folder, "--bare", "--filter=blob:none")
         show = ("--decorate-refs=refs/tags/runs/*", "--format=%cI%x09%D")
-        line = git(f"--git-dir={folder}", "log", "-1", *show, revision, "--", LOCK)
+        line = git(f"--git-dir={folder}", "log", "-1", *show, ref(revision), "--", LOCK)
     if not line:
         return None
     date, _, tags = line.partition("\t")
