@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,6 +16,15 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import IO, Any
+
+from alambique.errors import AlambiqueError, IntegrityError
+
+LONGEST_REASON = 500
+"""Characters of a parser's words in a message."""
+UNFINISHED = ".unfinished"
+"""Suffix of a file that is being written, whose name begins with a dot; a killed process leaves it behind."""
+LONGEST_STEM = 50
+"""Characters of the file's name in it: a name has 255 bytes at most."""
 
 
 def sha256(path: Path) -> str:
@@ -54,7 +64,7 @@ def create_bytes(path: Path, content: bytes) -> None:
 def _beside(path: Path, content: bytes) -> Iterator[Path]:
     """A temporary file in the folder of `path`, complete and on disk; gone after the block unless it was moved."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:LONGEST_STEM]}.", suffix=UNFINISHED)
     temporary = Path(name)
     try:
         try:
@@ -87,21 +97,50 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text())
+    """The content of a JSON file; an IntegrityError if it is none."""
+    with reading(path):
+        return json.loads(path.read_text("utf-8"))
+
+
+@contextmanager
+def reading(path: Path, remedy: str = "restore it, or have it made again") -> Iterator[None]:
+    """Whatever a parser, or who looks for the fields that it expects, raises over a file's content is one line.
+
+    Raises:
+        IntegrityError: instead of any other error than Alambique's own and the system's.
+    """
+    try:
+        yield
+    except AlambiqueError:
+        raise
+    except Exception as error:
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # of the system, and not of Arrow over a file's content
+            raise
+        words = " ".join(str(error).split())[:LONGEST_REASON]
+        raise IntegrityError(f"{path} is damaged: {type(error).__name__}: {words}; {remedy}") from None
 
 
 @contextmanager
 def fresh_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` which replaces it when the block ends well, and vanishes when it doesn't.
 
-    A killed process leaves its folder behind; the next one for this target removes it.
+    A killed process leaves its folder behind; the next one for this target removes it. A process holds a lock on its
+    folder, by which another knows that it is at work.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f".{target.name}.unfinished-"
-    for abandoned in target.parent.glob(f"{escape(unfinished)}*"):
-        shutil.rmtree(abandoned)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
+    with _locked_folder(target.parent):  # so that nobody sees a folder between its making and its locking
+        for abandoned in target.parent.glob(f"{escape(unfinished)}*"):
+            with (
+                contextlib.suppress(OSError),
+                _locked_folder(abandoned, fcntl.LOCK_NB),
+            ):  # OSError: its owner is at work
+                shutil.rmtree(abandoned)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished))
+        held = contextlib.ExitStack()
+        held.enter_context(_locked_folder(temporary))
     try:
         yield temporary
         shutil.rmtree(target, ignore_errors=True)
@@ -110,6 +149,19 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        held.close()
+
+
+@contextmanager
+def _locked_folder(folder: Path, flags: int = 0) -> Iterator[None]:
+    """An exclusive lock on a folder, which the kernel lets go when the process ends in whatever way."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _finite(value: Any) -> Any:

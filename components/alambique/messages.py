@@ -120,12 +120,14 @@ class Version(Message):
         candidate: student-runtime-precision.
         model, version: the registered model (<project>-<runtime>) and its version.
         sha256: of the artifact's folder, as its card says.
+        card: SHA-256 of the card itself; empty in runs that were recorded before it was kept.
     """
 
     candidate: str
     model: str
     version: str
     sha256: str
+    card: str = ""
 
 
 class Registered(Message):
@@ -171,12 +173,14 @@ class Decisions(Message):
 
     Attributes:
         champions: digest of the champion that each model's candidates were judged against; none where there was none.
+        leaderboard: SHA-256 of the leaderboard.json that was judged; empty in runs recorded before it was kept.
     """
 
     run_id: str
     decisions: list[Decision]
     challengers: list[Version]
     champions: dict[str, str] = {}
+    leaderboard: str = ""
 
 
 class UnchangedRequest(Request):
@@ -189,6 +193,18 @@ class Unchanged(Message):
     """The commit that holds every result already."""
 
     revision: str
+
+
+class EndRequest(Request):
+    """See to it that the run's MLflow run has ended, whatever became of its tasks."""
+
+    run: Run
+
+
+class Ended(Message):
+    """How the MLflow run ended, in its words; None: runs are not tracked."""
+
+    status: str | None
 
 
 class RecordRequest(RunRequest):

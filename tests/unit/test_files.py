@@ -4,6 +4,8 @@ import errno
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -113,3 +115,23 @@ def test_a_full_disk_is_named_by_the_file_that_found_no_room(tmp_path: Path, mon
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/a'"):
         files.write_text(tmp_path / "a", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_is_writing_stays(tmp_path: Path) -> None:
+    with files.fresh_folder(tmp_path / "out") as first:
+        (first / "a").write_text("first")
+        code = "import sys; from pathlib import Path; from alambique.files import fresh_folder\n"
+        code += "with fresh_folder(Path(sys.argv[1])) as folder: (folder / 'a').write_text('second')"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=True)
+        assert (first / "a").read_text() == "first"
+        assert (tmp_path / "out/a").read_text() == "second"
+    assert (tmp_path / "out/a").read_text() == "first"
+
+
+def test_a_file_that_was_not_finished_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(files.os, "fsync", lambda _: seen.extend(path.name for path in tmp_path.iterdir()))
+    files.write_text(tmp_path / ("a" * 250), "x")
+    files.write_text(tmp_path / ("é" * 125), "x")
+    name = seen[0]
+    assert name.startswith(".aaa") and name.endswith(files.UNFINISHED)

@@ -10,6 +10,7 @@ deployment      alambique.yaml: where a project runs
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ TASKS: dict[str, type[Params]] = {
 
 LONGEST_VALUE = 200
 """Characters of a wrong value that a message repeats."""
+MOST_VALUES, DEEPEST = 2_000_000, 200
 LARGEST_YAML = 4 * 2**20
 """Bytes; names of 100,000 classes have fewer."""
 
@@ -99,7 +101,15 @@ def parse_yaml(path: Path) -> Any:
     if (size := path.stat().st_size) > LARGEST_YAML:
         raise ValueError(f"{path} has {size:,} bytes, more than {LARGEST_YAML:,}: it is no description")
     try:
-        return yaml.safe_load(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
+        _refuse_depths(text, path)
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            _refuse_bombs(node, path)
+            return loader.construct_document(node) if node else None
+        finally:
+            loader.dispose()
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}; save it as UTF-8"
@@ -107,6 +117,36 @@ def parse_yaml(path: Path) -> Any:
     # A date that is none, or brackets that are nested thousands deep, pass the parser and not the constructor.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
+
+
+def _refuse_depths(text: str, path: Path) -> None:
+    """Refuse brackets in brackets, over which PyYAML's scanner takes time by the square of their number."""
+    depth = 0
+    for sign in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if sign in "[{" else max(depth - 1, 0)
+        if depth > DEEPEST:
+            raise ValueError(f"{path} is not YAML that can be read: more than {DEEPEST} brackets in one another")
+
+
+def _refuse_bombs(root: yaml.Node | None, path: Path) -> None:
+    """Refuse aliases that come to more values than a text of this size has, or that contain themselves."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if (known := sizes.get(id(node))) is not None:
+            if known == 0:
+                raise ValueError(f"{path} is not YAML that can be read: an alias contains itself")
+            return known
+        sizes[id(node)] = 0  # while what is inside is counted
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inside = (child for part in parts for child in (part if isinstance(part, tuple) else (part,)))
+        sizes[id(node)] = total = 1 + sum(size(child) for child in inside)
+        if total > MOST_VALUES:
+            raise ValueError(f"{path} has aliases that come to more than {MOST_VALUES:,} values: write them out")
+        return total
+
+    if root is not None:
+        size(root)
 
 
 def describe(error: ValidationError, source: str) -> str:

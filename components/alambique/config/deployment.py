@@ -91,7 +91,10 @@ class Deployment(BaseModel):
             for field in cls.model_fields.keys() - FOR_EXECUTORS
             if (variable := f"ALAMBIQUE_{field.upper()}") in os.environ
         }
+        content = read_yaml(project / "alambique.yaml")
+        if not isinstance(content, dict):
+            raise ConfigurationError("alambique.yaml holds no mapping; it needs origin and home")
         try:
-            return cls.model_validate({**read_yaml(project / "alambique.yaml"), **overrides})
+            return cls.model_validate({**content, **overrides})
         except ValidationError as error:
             raise ConfigurationError(describe(error, "alambique.yaml")) from None

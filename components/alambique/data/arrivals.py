@@ -21,7 +21,7 @@ from alambique.data.read_yolo import label_of
 from alambique.data.source_files import some
 from alambique.data.store import Item, open_store
 from alambique.errors import ConfigurationError
-from alambique.files import read_json, write_json
+from alambique.files import read_json, reading, write_json
 from alambique.git import clone, ref
 from alambique.layout import ARRIVALS
 from alambique.messages import Arrivals, ArrivalsRequest
@@ -100,11 +100,16 @@ class Record:
 
 def load(project: Path) -> list[Record]:
     """Every record of the project."""
-    contents = (read_json(path) for path in sorted((project / ARRIVALS).glob("*.json")))
-    return [
-        Record(content["source"], content["by"], [FileOutcome(**outcome) for outcome in content["files"]])
-        for content in contents
-    ]
+    return [_record(path) for path in sorted((project / ARRIVALS).glob("*.json"))]
+
+
+def _record(path: Path) -> Record:
+    content = read_json(path)
+    with reading(path, "restore it from git's history"):
+        outcomes = [FileOutcome(**outcome) for outcome in content["files"]]
+        for outcome in outcomes:
+            outcome.versions.items()
+        return Record(content["source"], content["by"], outcomes)
 
 
 def pending(source: str, items: Iterable[Item], records: Iterable[Record]) -> list[Pair]:

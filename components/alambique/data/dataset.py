@@ -194,6 +194,10 @@ class Dataset(Images):
         return digest.hexdigest()
 
 
+LARGEST_LABEL = 16 * 2**20
+"""Bytes; a hundred thousand outlines have fewer. Parsed, a file takes about thirty times as much memory."""
+
+
 def read_boxes(label: Path) -> NDArray[np.float64]:
     """Parse one label file; see `Dataset.boxes`. A row that is there again is dropped, as by Ultralytics.
 
@@ -224,6 +228,8 @@ def label_lines(label: Path) -> list[tuple[str, str]]:
     """The rows of a label file, each once, with its place for messages; none where there is no file."""
     if not label.exists():
         return []
+    if (size := label.stat().st_size) > LARGEST_LABEL:
+        raise DataError(f"{label} has {size:,} bytes, more than {LARGEST_LABEL:,}: it holds no labels of one image")
     # Undecodable bytes are replaced, so that an error can name the line; Windows puts a mark at the beginning.
     lines = label.read_text("utf-8-sig", errors="replace").splitlines()
     rows: dict[tuple[str, ...], tuple[str, str]] = {}

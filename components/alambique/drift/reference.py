@@ -32,6 +32,7 @@ from alambique.git import checkout
 from alambique.layout import CARD, DATA, Candidate, checkpoint
 from alambique.pipeline import dvc_repository, transfer
 from alambique.pipeline.transfer import reaching
+from alambique.pipeline.trees import load_tree
 from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry
 from alambique.runs.versioning import data_hash
@@ -201,12 +202,10 @@ def tracked_files(project: Path, folder: Path) -> Iterator[TrackedFiles]:
         IntegrityError: the remote lacks the list.
         TransientError: the remote is out of reach.
     """
-    from dvc_data.hashfile.tree import Tree
-
     with dvc_repository.opened(project) as repo:
         (out,) = repo.find_outs_by_path(str(project / folder))
         tracked = TrackedFiles(folder, {".": out.hash_info}, out.cache, repo.cloud.get_remote_odb())
         tracked.fetch(["."])
-        tree = Tree.load(tracked.cache, out.hash_info)
+        tree = load_tree(tracked.cache, out.hash_info.value)
         tracked.hashes.update({"/".join(key): hash_info for key, _, hash_info in tree})
         yield tracked

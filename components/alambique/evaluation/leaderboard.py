@@ -39,7 +39,7 @@ from typing import Any, Literal, TypedDict
 
 from alambique.config.gate_config import Reference
 from alambique.errors import DataError, IntegrityError
-from alambique.files import read_json
+from alambique.files import read_json, reading
 
 SCHEMA = 6
 THROUGHPUT = "tokens_per_second"
@@ -213,10 +213,14 @@ def load(path: Path) -> Leaderboard:
     if not path.is_file():
         raise DataError(f"{path} is missing: nothing has been compared yet; run `dvc repro compare`")
     board: Leaderboard = read_json(path)
-    if board["schema"] != SCHEMA:
+    with reading(path):
+        schema = board["schema"]
+    if schema != SCHEMA:
         raise IntegrityError(
-            f"{path} has schema {board['schema']}, and this version reads {SCHEMA}; run `dvc repro --force compare`"
+            f"{path} has schema {schema}, and this version reads {SCHEMA}; run `dvc repro --force compare`"
         )
+    with reading(path):
+        _ = [row["subject"] for row in board["rows"]]
     return board
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from alambique import git
 from alambique.config.deployment import Deployment
-from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
-from alambique.files import scratch
+from alambique.errors import AlambiqueError, ConfigurationError, TransientError
+from alambique.files import reading, scratch
 from alambique.messages import LockEntry
 
 if TYPE_CHECKING:
@@ -138,10 +138,12 @@ def lock_entries(workspace: Path) -> dict[str, LockEntry]:
     if not path.exists():
         return {}
     content = _load_yaml(path)
-    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-        raise IntegrityError(f"{path} is not a lock file of DVC; restore it with `git checkout dvc.lock`")
-    stages: dict[str, LockEntry] = content["stages"]
-    return stages
+    with reading(path, "restore it with `git checkout dvc.lock`"):
+        stages: dict[str, LockEntry] = dict(content["stages"])
+        for entry in stages.values():
+            for item in (*entry.get("outs", ()), *entry.get("deps", ())):
+                _ = item["path"], item.get("md5")
+        return stages
 
 
 def write_lock(workspace: Path, entries: dict[str, LockEntry]) -> None:
@@ -156,9 +158,11 @@ def source_hashes(workspace: Path) -> dict[str, dict[str, Any]]:
     """The hash of each path that a committed `.dvc` file tracks, as in a lock entry's deps: {path: {md5, size, …}}."""
     hashes = {}
     for name in git.git("ls-files", "--", "*.dvc", cwd=workspace).splitlines():
-        for out in _load_yaml(workspace / name).get("outs", ()):
-            path = (Path(name).parent / out["path"]).as_posix()
-            hashes[path] = {field: out[field] for field in HASH_FIELDS if field in out}
+        content = _load_yaml(workspace / name)
+        with reading(workspace / name, f"restore it with `git checkout {name}`"):
+            for out in content.get("outs", ()):
+                path = (Path(name).parent / out["path"]).as_posix()
+                hashes[path] = {field: out[field] for field in HASH_FIELDS if field in out}
     return hashes
 
 
@@ -213,9 +217,7 @@ def pipeline_stages(repo: Repo) -> Iterator[Any]:
 
 
 def _load_yaml(path: Path) -> Any:
-    from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
+    from dvc.utils.serialize import load_yaml
 
-    try:
+    with reading(path, f"restore it with `git checkout {path.name}`"):
         return load_yaml(os.fspath(path))
-    except YAMLFileCorruptedError as error:
-        raise IntegrityError(f"{path} is not YAML: {error}; restore it with `git checkout {path.name}`") from None

@@ -120,7 +120,7 @@ def read(project: Path) -> Graph:
         graph = Graph.of({name: Stage.model_validate(stage) for name, stage in content["stages"].items()})
     except FileNotFoundError:
         raise ConfigurationError(f"there is no {path}; run `alambique graph write` and commit it") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         raise IntegrityError(f"{path} is damaged ({error}); run `alambique graph write`") from None
     if graph.digest != content.get("digest"):
         raise IntegrityError(f"{path} was edited: its digest is {graph.digest[:12]}; run `alambique graph write`")

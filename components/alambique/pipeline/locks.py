@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from alambique.errors import IntegrityError
-from alambique.files import create_bytes
+from alambique.files import LONGEST_REASON, create_bytes, write_bytes
 from alambique.messages import LockEntry
+from alambique.pipeline import authentication
+from alambique.pipeline.graph import canonical
 from alambique.pipeline.keys import Inputs
 from alambique.pipeline.transfer import reaching
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Store:
         return cls(remote.fs, remote.fs.join(remote.path, "locks"))
 
     def get(self, inputs: Inputs) -> LockEntry | None:
-        """The entry of an earlier run with the same inputs, if any.
+        """The entry of an earlier run with the same inputs, if any; with a key, only of who has the same key.
 
         Raises:
             IntegrityError: there is one, but it cannot be the result of these inputs.
@@ -48,7 +54,12 @@ class Store:
                 content = self.filesystem.fs.cat_file(path)
         except FileNotFoundError:
             return None
-        return _parse(content, inputs, path)
+        entry, text, code = _parse(content, inputs, path)
+        secret = authentication.secret()
+        if secret and not authentication.matches(_code(secret, inputs, text), code):
+            log.warning("the lock entry %s was not written with this deployment's key; its stage runs", path)
+            return None
+        return entry
 
     def put(self, inputs: Inputs, stage: str, entry: LockEntry) -> LockEntry:
         """Keep `entry` unless the key has one: the first stays.
@@ -60,12 +71,18 @@ class Store:
             TransientError: the remote is out of reach.
         """
         path = self._path(inputs.key)
-        content = json.dumps({"key": inputs.key, "stage": stage, "entry": entry}, indent=2, sort_keys=True).encode()
+        secret = authentication.secret()
+        code = {"code": _code(secret, inputs, canonical(entry))} if secret else {}
+        named = {"key": inputs.key, "stage": stage, "entry": entry, **code}
+        content = json.dumps(named, indent=2, sort_keys=True).encode()
         try:
             with reaching(self.folder):
                 self._create(path, content)
         except FileExistsError:
-            return self.get(inputs) or entry
+            if present := self.get(inputs):
+                return present
+            with reaching(self.folder):
+                self._replace(path, content)
         return entry
 
     def _path(self, key: str) -> str:
@@ -85,14 +102,27 @@ class Store:
                 raise FileExistsError(path) from error
             raise
 
+    def _replace(self, path: str, content: bytes) -> None:
+        """Write over an entry that is not to be believed."""
+        if self.filesystem.protocol == "local":
+            write_bytes(Path(path), content)
+        else:
+            self.filesystem.fs.pipe_file(path, content)
 
-def _parse(content: bytes, inputs: Inputs, path: str) -> LockEntry:
+
+def _code(secret: bytes, inputs: Inputs, entry: str) -> str:
+    return authentication.code(secret, f"lock {inputs.key}", entry.encode())
+
+
+def _parse(content: bytes, inputs: Inputs, path: str) -> tuple[LockEntry, str, object]:
     try:
         parsed = json.loads(content)
         entry: LockEntry = parsed["entry"]
         wrong = inputs.contradiction(entry) if parsed["key"] == inputs.key else f"it is of key {parsed['key']}"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text = canonical(entry)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         wrong = f"it is damaged: {type(error).__name__}: {error}"
     if wrong:
+        wrong = wrong[:LONGEST_REASON]
         raise IntegrityError(f"the lock entry {path} is not what its key promises: {wrong}; delete that file and retry")
-    return entry
+    return entry, text, parsed.get("code")

@@ -13,7 +13,9 @@ import yaml
 
 from alambique.config.deployment import FOR_S3
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.files import reading
 from alambique.pipeline.dvc_repository import opened
+from alambique.pipeline.trees import load_tree, require_hash
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -50,12 +52,14 @@ def tracked_hashes(workspace: Path, paths: Iterable[str]) -> dict[str, str]:
     files = [path for path in (workspace / f"{name}.dvc" for name in wanted) if path.exists()]
     known = {}
     for file in files:
-        for out in _strings(file)["outs"]:
-            known[(file.parent / out["path"]).relative_to(workspace).as_posix()] = out["md5"]
+        with reading(file, "restore it from git"):
+            for out in _strings(file)["outs"]:
+                known[(file.parent / out["path"]).relative_to(workspace).as_posix()] = out["md5"]
     lock = workspace / "dvc.lock"
     if len(files) < len(wanted) and lock.exists():
-        for entry in _strings(lock)["stages"].values():
-            known |= {out["path"]: out["md5"] for out in entry.get("outs", ())}
+        with reading(lock, "restore it from git"):
+            for entry in _strings(lock)["stages"].values():
+                known |= {out["path"]: out["md5"] for out in entry.get("outs", ())}
     if unknown := [path for path in wanted if path not in known]:
         raise IntegrityError(f"neither dvc.lock nor a `.dvc` file in {workspace} has a hash of {', '.join(unknown)}")
     return {path: known[path] for path in wanted}
@@ -72,7 +76,8 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
     Args:
         hashes: md5 by path, as DVC writes them: a folder's ends with `.dir`.
     Raises:
-        IntegrityError: the remote lacks an object, or holds other bytes than its hash promises.
+        IntegrityError: the remote lacks an object, holds other bytes than its hash promises, or a list of files that
+            would lead out of its folder.
         TransientError: the remote is out of reach.
         AlambiqueError: a file that was edited by hand is in the way.
     """
@@ -80,7 +85,12 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
     from dvc_data.hashfile.checkout import CheckoutError, PromptError
     from dvc_data.hashfile.checkout import checkout as link
 
+    for path, value in hashes.items():
+        require_hash(value, path)
     _fetch(repo, hashes)
+    for value in hashes.values():
+        if value.endswith(".dir"):
+            load_tree(repo.cache.local, value)  # before anything is written
     for path, value in hashes.items():
         target = os.fspath(Path(repo.root_dir) / path)
         content = load(repo.cache.local, _hash_info(value))
@@ -192,11 +202,9 @@ def _lost(path: str, oid: str, wrong: str, place: str) -> IntegrityError:
 
 def _objects(value: str, holder: Any) -> Iterator[str]:
     """The hash itself; of a folder, whose list of files is an object of its own, also those of its files."""
-    from dvc_data.hashfile.tree import Tree
-
     yield value
     if value.endswith(".dir"):
-        yield from (file.value for _, _, file in Tree.load(holder, _hash_info(value)))
+        yield from (file.value for _, _, file in load_tree(holder, value))
 
 
 def _hash_info(value: str) -> HashInfo:

@@ -9,6 +9,7 @@ from pathlib import Path
 from alambique.errors import IntegrityError
 from alambique.evaluation import leaderboard
 from alambique.evaluation.leaderboard import Leaderboard, Row
+from alambique.files import sha256
 from alambique.layout import DECISIONS
 from alambique.messages import Check, Decision, Proposal, ProposeRequest, Version
 from alambique.registry import run_artifacts
@@ -36,6 +37,11 @@ def propose(request: ProposeRequest) -> Proposal:
     with tempfile.TemporaryDirectory(prefix="alambique-approval-") as name:
         target = Path(name) / LEADERBOARD.name
         run_artifacts.get(deployment.origin, request.tag, LEADERBOARD, target)
+        if report.decisions.leaderboard not in {"", actual := sha256(target)}:
+            raise IntegrityError(
+                f"the leaderboard of {request.tag} has sha256 {actual}, but the gates judged "
+                f"{report.decisions.leaderboard}; start another run"
+            )
         board = leaderboard.load(target)
     head = [f"Run `{report.tag}` of {board['project']}, judged on {board['images']} test {board['samples']}."]
     if link := _link(board["project"], report.decisions.run_id, deployment.tracking_uri):

@@ -13,7 +13,7 @@ from alambique.config.gate_config import Gate
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.evaluation import gates, leaderboard
 from alambique.evaluation.leaderboard import Leaderboard, rank
-from alambique.files import sha256
+from alambique.files import reading, sha256
 from alambique.git import fetched
 from alambique.layout import DECISIONS, REPORT
 from alambique.messages import Decision, Decisions, GateRequest, Version
@@ -32,6 +32,7 @@ def gate(request: GateRequest) -> Decisions:
     """
     with checked_out(request, [REPORT]) as project:
         params, board = config.load(project), leaderboard.load(project / LEADERBOARD)
+        judged = sha256(project / LEADERBOARD)
     champions = champion_digests(request.versions, board)
     _check_champions(request, champions)
     verdicts = [decide(version, board, gates.configured(params)) for version in request.versions]
@@ -40,6 +41,7 @@ def gate(request: GateRequest) -> Decisions:
         decisions=verdicts,
         challengers=challengers(verdicts, board, params.promotion.objective, champions),
         champions=champions,
+        leaderboard=judged,
     )
     aliases.mark(request.deployment.tracking_uri, decisions)
     print_decisions(decisions)
@@ -122,4 +124,6 @@ def read_gate_report(origin: str, tag: str) -> GateReport:
             raise ConfigurationError(f"{tag} holds no {DECISIONS}: it is not a recorded run; give the tag of one")
         entries = dvc_repository.lock_entries(folder).values()
         outs = frozenset(str(out["path"]) for entry in entries for out in entry.get("outs", ()))
-        return GateReport(tag, Decisions.model_validate_json(path.read_text()), sha256(path), outs)
+        with reading(path, f"{tag} is not as `record` wrote it: start another run"):
+            decisions = Decisions.model_validate_json(path.read_bytes())
+        return GateReport(tag, decisions, sha256(path), outs)

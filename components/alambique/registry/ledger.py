@@ -14,13 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from alambique.errors import AlambiqueError, ConflictError, TransientError
+from alambique.config import describe
+from alambique.errors import AlambiqueError, ConflictError, IntegrityError, TransientError
 from alambique.files import read_json, write_json
 from alambique.git import fetched, git
 
 LEDGER = "ledger.json"
+SCHEMA = 1
+REFUSED = ("hook declined", "protected branch")
+"""Words of a server that was asked and said no, whatever its reasons are."""
 RACES = ("stale info", "cannot lock ref", "failed to update ref", "already exists", "fetch first")
 """Git's messages when the ref is not, or no longer, at the commit that the lease names."""
 
@@ -32,10 +36,11 @@ class Entry(BaseModel):
         model, version: the registered model and its version.
         candidate: student-runtime-precision.
         tag: git tag of the recorded run that holds the candidate and its gate report.
-        digest: SHA-256 of the artifact's folder, see `layout.artifact_digest`.
+        digest: SHA-256 of the artifact's folder without its card, see `layout.artifact_digest`.
         gate_digest: SHA-256 of that run's decisions.json, the gate report that the promotion rests on.
         by: who decided.
         why: the reason they gave.
+        card: SHA-256 of its card, which says how to use it: classes, input, thresholds.
         action: how it became champion: promoted, or restored by a rollback; "deed" in ledger.json.
     """
 
@@ -48,7 +53,8 @@ class Entry(BaseModel):
     digest: str
     gate_digest: str
     by: str
-    why: str = ""  # entries of older commits have neither this nor the next
+    why: str = ""  # entries of older commits have none of these
+    card: str = ""
     action: Literal["promoted", "restored"] = Field(default="promoted", alias="deed")
 
 
@@ -79,14 +85,34 @@ class Ledger:
         return f"refs/alambique/{self.model}"
 
     def read(self) -> State | None:
-        """The present state; None before the first promotion, a TransientError if origin is out of reach."""
+        """The present state; None before the first promotion.
+
+        Raises:
+            IntegrityError: it is none, or of another version of Alambique.
+            TransientError: origin is out of reach.
+        """
         with fetched(self.origin, self.ref) as (folder, sha):
             if sha is None:
                 return None
-            content: dict[str, Any] = read_json(folder / LEDGER)
-            at = _date(folder)
-        champion, previous = Entry.model_validate(content["champion"]), content["previous"]
-        return State(champion, Entry.model_validate(previous) if previous else None, sha, at)
+            champion, previous = self._entries(folder / LEDGER)
+            return State(champion, previous, sha, _date(folder))
+
+    def _entries(self, path: Path) -> tuple[Entry, Entry | None]:
+        """Champion and previous of a ledger.json; an IntegrityError if it is none, or of another version."""
+        try:
+            content: dict[str, Any] = read_json(path)
+            if (schema := content["schema"]) != SCHEMA:
+                raise ValueError(f"it is of schema {schema}, and this version of alambique reads {SCHEMA}")
+            previous = content["previous"]
+            return Entry.model_validate(content["champion"]), Entry.model_validate(previous) if previous else None
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, IntegrityError) as error:
+            words = (
+                describe(error, LEDGER) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+            )
+            raise IntegrityError(
+                f"the ledger {self.ref} of {self.origin} cannot be read: {words}; install the version that wrote it, "
+                "or move the ref back to its last good commit"
+            ) from None
 
     def move(self, new: State, expected: str | None, message: str) -> State:
         """Write `new`, if the ledger is still at the commit `expected` (None: it does not exist yet).
@@ -104,7 +130,7 @@ class Ledger:
                 raise self._conflict(expected)
             entries = {"champion": new.champion, "previous": new.previous}
             content = {name: entry and entry.model_dump(by_alias=True) for name, entry in entries.items()}
-            write_json(folder / LEDGER, {"schema": 1, **content})
+            write_json(folder / LEDGER, {"schema": SCHEMA, **content})
             git("add", LEDGER, cwd=folder)
             words = ("--message", message, "--message", new.champion.why)
             git("-c", "commit.gpgsign=false", "commit", "--quiet", *words, cwd=folder)
@@ -114,7 +140,7 @@ class Ledger:
             except TransientError:
                 raise
             except AlambiqueError as error:
-                if any(words in str(error) for words in RACES):
+                if any(words in str(error) for words in RACES) and not any(word in str(error) for word in REFUSED):
                     raise self._conflict(expected) from error
                 raise
             return State(new.champion, new.previous, git("rev-parse", "HEAD", cwd=folder), _date(folder))

@@ -15,7 +15,7 @@ from alambique import config, tasks
 from alambique.errors import IntegrityError
 from alambique.evaluation import leaderboard
 from alambique.evaluation.leaderboard import Leaderboard
-from alambique.files import read_json
+from alambique.files import read_json, reading, sha256
 from alambique.layout import CANDIDATES, CARD, REPORT, Candidate, artifact_digest
 from alambique.messages import Registered, RunRequest, Version
 from alambique.registry.client import connect, global_uri, reachable
@@ -58,7 +58,9 @@ def register(request: RunRequest) -> Registered:
     with checked_out(request, [*folders, REPORT]) as project:
         name = config.load(project).project
         cards = {folder: verified_card(project / folder) for folder in folders}
-        versions = [_version(name, card, card["digest"][:12]) for card in cards.values()]
+        versions = [
+            _version(name, card, card["digest"][:12], sha256(project / folder / CARD)) for folder, card in cards.items()
+        ]
         if uri is None:
             return Registered(versions=versions)
         client, parent = connect(uri), run.tracking_run or start_run(uri, name, run.run_id, {})
@@ -75,6 +77,10 @@ def register(request: RunRequest) -> Registered:
 def verified_card(folder: Path) -> dict[str, Any]:
     """A candidate's card, or an IntegrityError if its files differ from the card's digest."""
     card: dict[str, Any] = read_json(folder / CARD)
+    with reading(folder / CARD):
+        for name in ("candidate", "digest", "runtime", "task"):
+            if not isinstance(card[name], str):
+                raise TypeError(f"its {name} is {card[name]!r}")
     actual = artifact_digest(folder)
     if actual != card["digest"]:
         raise IntegrityError(
@@ -84,10 +90,14 @@ def verified_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _version(project: str, card: Mapping[str, Any], version: str) -> Version:
+def _version(project: str, card: Mapping[str, Any], version: str, card_sha256: str) -> Version:
     candidate = Candidate.parse(card["candidate"])
     return Version(
-        candidate=candidate.name, model=f"{project}-{candidate.runtime}", version=version, sha256=card["digest"]
+        candidate=candidate.name,
+        model=f"{project}-{candidate.runtime}",
+        version=version,
+        sha256=card["digest"],
+        card=card_sha256,
     )
 
 

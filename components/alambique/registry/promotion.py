@@ -58,7 +58,9 @@ def rollback(request: RollbackRequest) -> Promoted:
             f"rolling {request.model} back to version {back.version} was interrupted: {error}; "
             f"look at {ledger.ref} before trying again, it may have moved"
         ) from error
-    champion = Version(candidate=back.candidate, model=back.model, version=back.version, sha256=back.digest)
+    champion = Version(
+        candidate=back.candidate, model=back.model, version=back.version, sha256=back.digest, card=back.card
+    )
     return Promoted(champions=[champion])
 
 
@@ -106,6 +108,7 @@ def _promote(request: PromoteRequest, report: GateReport, version: Version) -> N
         candidate=version.candidate,
         tag=report.tag,
         digest=version.sha256,
+        card=version.card,
         gate_digest=report.sha256,
         by=request.by,
         why=request.why,

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alambique.config.deployment import Deployment
 from alambique.config.section import CHAMPION
-from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
+from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json, sha256
+from alambique.git import fetched
 from alambique.layout import CANDIDATES, CARD, REPORT, WEIGHTS, Candidate, artifact_digest, checkpoint
 from alambique.messages import RunRequest, StageResult
 from alambique.pipeline import dvc_repository, transfer
@@ -109,7 +111,7 @@ def fetch_artifact(entry: Entry, old: Path, origin: str, target: Path) -> None:
         IntegrityError: it is not what the ledger promises.
         TransientError: the DVC remote is out of reach.
     """
-    if (old / CARD).exists() and artifact_digest(old) == entry.digest:
+    if (old / CARD).exists() and artifact_digest(old) == entry.digest and entry.card in {"", sha256(old / CARD)}:
         shutil.copytree(old, target)
     else:
         get(origin, entry.tag, CANDIDATES / entry.candidate, target)
@@ -118,22 +120,44 @@ def fetch_artifact(entry: Entry, old: Path, origin: str, target: Path) -> None:
             f"{entry.candidate} at {entry.tag} has digest {actual}, but the ledger of {entry.model} promises "
             f"{entry.digest}; roll {entry.model} back, or promote another run"
         )
+    if entry.card not in {"", actual := sha256(target / CARD)}:
+        raise IntegrityError(
+            f"the card of {entry.candidate} at {entry.tag} has sha256 {actual}, but the ledger of {entry.model} "
+            f"promises {entry.card}; roll {entry.model} back, or promote another run"
+        )
 
 
 def get(origin: str, tag: str, path: Path, target: Path) -> None:
     """Download an out of a recorded run: its tag's dvc.lock names the bytes, its DVC remote holds them.
 
     Raises:
-        TransientError: the DVC remote is out of reach.
-        AlambiqueError: DVC cannot get it.
+        ConfigurationError: there is no such tag.
+        IntegrityError: the remote lacks it, or holds other bytes than the tag's hashes promise.
+        TransientError: the origin or the DVC remote is out of reach.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc.scm import SCMError
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".get-") as home,
+        fetched(origin, f"refs/tags/{tag}", "--depth=1") as (project, commit),
+    ):
+        if commit is None:
+            raise ConfigurationError(f"{origin} has no tag {tag}; `git ls-remote --tags` lists the recorded runs")
+        entries = dvc_repository.lock_entries(project).values()
+        outs = {str(out["path"]) for entry in entries for out in entry.get("outs", ())}
+        outs |= dvc_repository.source_hashes(project).keys()
+        out = next((place for place in (path, *path.parents) if place.as_posix() in outs), None)
+        if out is None:
+            raise IntegrityError(f"{tag} in {origin} has a hash of no {path}: its dvc.lock lacks it; start another run")
+        # `dvc get` would take what comes without a check, and write where a list of files leads.
+        dvc_repository.configure_dvc(project, Deployment(origin=origin, home=Path(home)))
+        transfer.pull(project, [out.as_posix()])
+        if not (project / path).exists():
+            raise IntegrityError(f"{out} of {tag} in {origin} holds no {path.relative_to(out)}; start another run")
+        _copy(project / path, target)
 
-    try:
-        Repo.get(origin, path.as_posix(), out=str(target), rev=tag)
-    except OSError as error:
-        raise TransientError(f"cannot download {path} of {tag}: {error}; is the DVC remote in reach?") from error
-    except (DvcException, SCMError) as error:
-        raise AlambiqueError(f"DVC cannot get {path} of {tag} from {origin}: {error}") from error
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder without the cache's rights, which are read-only, and without its links."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
+    else:
+        shutil.copyfile(source, target)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from alambique.errors import IntegrityError
-from alambique.files import json_text, sha256
+from alambique.files import json_text, reading, sha256
 from alambique.layout import SOFT_LABELS
 from alambique.softlabels import schema
 from alambique.softlabels.schema import Manifest, Recipe, Row, digest
@@ -173,12 +173,19 @@ def _open_shard(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.Re
             f"{path} has sha256 {actual[:12]}, but its manifest says {manifest.sha256[:12]}: it was truncated or "
             f"changed; fetch it again (`dvc checkout --force`), or {AGAIN}"
         )
+    with reading(path, AGAIN):  # its bytes are as its manifest says, and whose manifest it is, nobody knows
+        return _batches(path, manifest, layout)
+
+
+def _batches(path: Path, manifest: Manifest, layout: pa.Schema) -> list[pa.RecordBatch]:
     file = pa.ipc.open_file(pa.memory_map(str(path)))
     if file.schema != layout:
         raise IntegrityError(f"{path} has columns {file.schema.names} of other types than this version's; {AGAIN}")
     batches = [file.get_batch(index) for index in range(file.num_record_batches)]
     if (rows := sum(len(batch) for batch in batches)) != manifest.rows:
         raise IntegrityError(f"{path} holds {rows} samples, but its manifest says {manifest.rows}; {AGAIN}")
+    for batch in batches:
+        batch.validate(full=True)  # offsets that lead out of a column would read other memory
     return batches
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from factories.s3 import s3_server
 
-from alambique.errors import IntegrityError, TransientError
+from alambique.errors import ConfigurationError, IntegrityError, TransientError
 from alambique.messages import LockEntry
 from alambique.pipeline.keys import Inputs
 from alambique.pipeline.locks import Store
@@ -123,3 +123,30 @@ def test_a_remote_out_of_reach_is_a_transient_error() -> None:
         Store(Down(), "bucket/locks").get(INPUTS)
     with pytest.raises(TransientError, match="by peer"):
         Store(Down(), "bucket/locks").put(INPUTS, "total", entry())
+
+
+def test_with_a_key_only_its_own_entries_are_believed_and_others_replaced(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(INPUTS, "total", entry("1"))  # by whoever may write there
+    monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "k" * 32)
+    assert store.get(INPUTS) is None
+    assert store.put(INPUTS, "total", entry("2")) == entry("2")
+    assert store.get(INPUTS) == entry("2")
+    monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "j" * 32)
+    assert store.get(INPUTS) is None
+
+
+def test_an_authentic_entry_with_other_outs_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "k" * 32)
+    store = local(tmp_path)
+    store.put(INPUTS, "total", entry("1"))
+    path = Path(store.folder) / f"{INPUTS.key}.json"
+    path.write_text(path.read_text().replace('"md5": "1"', '"md5": "2"'))
+    assert store.get(INPUTS) is None
+
+
+def test_a_short_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "secret")
+    with pytest.raises(ConfigurationError, match=r"fewer than 32.*openssl rand"):
+        local(tmp_path).put(INPUTS, "total", entry())

@@ -153,3 +153,21 @@ def test_a_runners_folder_is_left_to_the_runner(tmp_path: Path, monkeypatch: pyt
     with kept_on_laptop(tmp_path, "distill@pico-0"):
         assert state_file() == tmp_path / "given" / STATE
     assert (tmp_path / "given" / STATE).exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_with_a_key_only_its_own_states_are_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with remote_of(tmp_path, kind) as workspace:
+        monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "k" * 32)
+        for content in (b"first", b"second"):
+            try:
+                with resuming(workspace, "key", tmp_path / "one"):
+                    write_bytes(tmp_path / "one" / STATE, content)
+                    raise InterruptedError
+            except InterruptedError:
+                pass
+            assert earlier(workspace, "key", tmp_path / content.decode()) == content
+        monkeypatch.setenv("ALAMBIQUE_LOCKS_KEY", "j" * 32)
+        assert earlier(workspace, "key", tmp_path / "other") is None
+        monkeypatch.delenv("ALAMBIQUE_LOCKS_KEY")
+        assert earlier(workspace, "key", tmp_path / "none") is None

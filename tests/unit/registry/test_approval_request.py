@@ -194,3 +194,12 @@ def test_an_unknown_candidate_is_refused(untracked: RunRequest) -> None:
         propose_(untracked)
     with pytest.raises(ConfigurationError, match="no tag runs/r9"):
         propose_(untracked, "r9")
+
+
+def test_another_leaderboard_than_was_judged_is_shown_to_nobody(untracked: RunRequest) -> None:
+    versions = register(untracked).versions
+    decisions = gate(gate_request(untracked, versions))
+    assert len(decisions.leaderboard) == 64
+    record_(untracked, decisions.model_copy(update={"run_id": "r1", "leaderboard": "0" * 64}))
+    with pytest.raises(IntegrityError, match="the leaderboard of runs/r1 has sha256"):
+        propose_(untracked)

@@ -4,10 +4,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from alambique.errors import AlambiqueError, ConflictError
+from alambique.errors import AlambiqueError, ConflictError, IntegrityError
 from alambique.files import read_json, write_json
 from alambique.git import git
 from alambique.registry.ledger import Entry, Ledger, State
@@ -125,3 +126,34 @@ def test_reading_it_needs_no_ml() -> None:
     code = "import sys, alambique.registry.ledger; print({'mlflow', 'dvc', 'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content | {"schema": 2},
+        lambda content: {name: content[name] for name in content if name != "schema"},
+        lambda content: content | {"champion": content["champion"] | {"colour": "red"}},
+        lambda content: content | {"champion": None},
+        lambda content: [content],
+    ],
+)
+def test_a_ledger_of_another_version_is_refused_by_name(ledger: Ledger, tmp_path: Path, change: Any) -> None:
+    ledger.move(State(entry("1")), None, "one")
+    git("clone", "--quiet", "--no-checkout", ledger.origin, str(tmp_path / "clone"))
+    git("fetch", "--quiet", "origin", ledger.ref, cwd=tmp_path / "clone")
+    git("checkout", "--quiet", "FETCH_HEAD", cwd=tmp_path / "clone")
+    write_json(tmp_path / "clone/ledger.json", change(read_json(tmp_path / "clone/ledger.json")))
+    git("commit", "--quiet", "--all", "--message", "edit", cwd=tmp_path / "clone")
+    git("push", "--quiet", "origin", f"HEAD:{ledger.ref}", cwd=tmp_path / "clone")
+    with pytest.raises(IntegrityError, match=r"the ledger refs/alambique/tiny-onnx of .* cannot be read"):
+        ledger.read()
+
+
+def test_a_hooks_refusal_is_not_taken_for_a_race(ledger: Ledger) -> None:
+    hook = Path(ledger.origin) / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'the freeze already exists' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(AlambiqueError, match="freeze") as refused:
+        ledger.move(State(entry("1")), None, "one")
+    assert not isinstance(refused.value, ConflictError)

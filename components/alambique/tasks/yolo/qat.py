@@ -93,6 +93,9 @@ class RoundedConv(Conv):  # type: ignore[misc]
         return torch.fake_quantize_per_tensor_affine(x, step, torch.zeros_like(step, dtype=torch.int32), -127, 127)
 
 
+torch.serialization.add_safe_globals([FixedNorm, RoundedConv])  # a training's own checkpoints hold them
+
+
 def rounded_weights(weight: Tensor) -> Tensor:
     """Weights rounded by output channel, where batch norm, folded into them later, changes no code."""
     step = _positive(weight.detach().float().abs().amax((1, 2, 3)) / 127)

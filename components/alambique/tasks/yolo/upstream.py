@@ -1,4 +1,4 @@
-"""What Ultralytics does unasked, kept in bounds: its log, and the random numbers that it draws."""
+"""What Ultralytics does unasked, kept in bounds: its log, the random numbers that it draws, its pickles."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from ultralytics.utils import LOGGER
 from alambique.layout import WEIGHTS
 from alambique.tasks import weight_files
 
+ultralytics.nn.tasks.SAFE_LOAD = True
+"""Every checkpoint comes from a remote, a stage's own, too: it may name Ultralytics' and torch's layers alone."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -32,7 +35,7 @@ def quiet() -> Iterator[None]:
 
 
 def load_checkpoint(path: Path) -> Any:
-    """The network in a checkpoint, by Ultralytics' own reader, in evaluation mode and FP32.
+    """The network in a checkpoint, by Ultralytics' own reader of known layers, in evaluation mode and FP32.
 
     That takes apostrophes and outer blanks out of a path, and replaces a file's name that is an old YOLOv5's: it is
     given another name of the file.

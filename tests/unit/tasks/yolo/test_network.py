@@ -75,6 +75,14 @@ def test_given_weights_that_run_code_are_refused_unrun(tmp_path: Path) -> None:
     assert not (tmp_path / "evidence").exists()
 
 
+def test_a_stages_own_checkpoint_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
+    torch.save({"model": Intruder(tmp_path / "evidence")}, tmp_path / "weights.pt")
+    for load in (network.load, YOLO):
+        with pytest.raises((DataError, TypeError)):
+            load(tmp_path / "weights.pt")
+    assert not (tmp_path / "evidence").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_damaged_weights_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "given.pt").write_bytes(content)
