@@ -146,6 +146,16 @@ def publish(
     typer.echo(cli_actions.publish(project, models or []))
 
 
+@app.command("release-key")
+def release_key(path: Annotated[Path, typer.Argument(help="Where the private key goes.")]) -> None:
+    """Make the key pair that signs releases."""
+    from alambique.registry import signing
+
+    public = signing.create(path)
+    typer.echo(f"{path}: keep it secret, and let {signing.VARIABLE} name it where champions are published")
+    typer.echo(f"{public}: copy it to each device as TARGET.pub, beside the TARGET of `alambique pull`")
+
+
 @app.command()
 def pull(
     url: Annotated[str, typer.Argument(help="s3://bucket/prefix/MODEL, as published.")],

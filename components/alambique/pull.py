@@ -3,14 +3,20 @@
 Needs boto3, on Linux or macOS, and no other file of Alambique. The format of what it reads is described in
 `alambique.registry.publishing`.
 
+With the publisher's public key as TARGET.pub, which needs the package cryptography, only releases are accepted whose
+pointer that publisher signed. With and without it a pointer of another model, or to an earlier place in the ledger's
+history than the last accepted one, is refused.
+
 TARGET is a symbolic link to one of the releases in a folder beside it:
 
     detector -> .detector.releases/<release>
     .detector.releases/
         <release>/         model.onnx, card.json, … and, written last, manifest.json
+        accepted.json      model and sequence of the last accepted pointer
         <previous>/        kept until the next change: a reader may have it open, and a rollback needs no download
 
-Every file is checked by size and sha256 and is on disk before its release is linked, and one rename replaces the link.
+Every size is checked before a download, every file by size and sha256, and it is on disk before its release is linked;
+one rename replaces the link.
 So TARGET leads to one complete release at every moment, wherever this process is killed; the next pull continues with
 the files that are there. A reader of several files follows the link once, `folder = os.path.realpath("detector")`, and
 reads there.
@@ -19,6 +25,7 @@ reads there.
 from __future__ import annotations
 
 import argparse
+import base64
 import fcntl
 import hashlib
 import json
@@ -26,7 +33,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +43,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 SCHEMA = 1
-POINTER, MANIFEST = "champion.json", "manifest.json"
+POINTER, MANIFEST, ACCEPTED = "champion.json", "manifest.json", "accepted.json"
+SIGNATURE = "signature"
+IDENTITY = ("model", "version", "candidate", "tag", "digest")
+"""What a pointer and the manifest that it names both say."""
 SMALL = 2**20
 """Largest size of a pointer or manifest, bytes."""
 
@@ -62,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         line = pull(options.url, Path(options.target))
     except (PullError, Boto3Error, BotoCoreError, ClientError, OSError, ValueError) as error:
-        sys.stderr.write(f"{options.target} stays as it was: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{options.target} stays as it was: {_printable(str(error))}\n")
         return 1
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{_printable(line)}\n")
+    if not (public := _public(Path(options.target))).exists():
+        sys.stderr.write(f"its publisher is not known: there is no {public} to check a signature by\n")
     return 0
 
 
@@ -84,14 +96,78 @@ def pull(url: str, target: Path) -> str:
     with (releases / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one pull at a time; the kernel releases the lock of a killed process
         before, pointer = _linked(target, releases), source.pointer()
+        _authenticate(pointer, _public(target))
+        _refuse_earlier(pointer, releases / ACCEPTED)
         release: str = pointer["manifest"]
         _remove(releases.glob("partial*"))  # of a pull that was killed
-        fetched = _complete(releases, release, source)
+        fetched = _complete(releases, pointer, source)
+        _accept(pointer, releases)
         if release != before:
             _link(target, releases / release)
             _remove(path for path in releases.iterdir() if path.is_dir() and path.name not in {release, before})
     what = f"{pointer['model']} version {pointer['version']} ({pointer['candidate']} of {pointer['tag']})"
     return f"{target}: {what}, {f'{fetched} bytes fetched' if release != before or fetched else 'as before'}"
+
+
+def signed_bytes(pointer: Mapping[str, Any]) -> bytes:
+    """What the signature of a pointer is over: all else that it holds, and what it is."""
+    content = {name: value for name, value in pointer.items() if name != SIGNATURE}
+    return b"alambique release\n" + json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _public(target: Path) -> Path:
+    return target.with_name(f"{target.name}.pub")
+
+
+def _authenticate(pointer: Mapping[str, Any], public: Path) -> None:
+    """Refuse a pointer that the publisher with this key did not sign; without a key all are taken."""
+    if not os.path.lexists(public):
+        return
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError as error:
+        raise PullError(f"{public} asks for signatures, but {error}: run `pip install cryptography`") from None
+    try:
+        key = load_pem_public_key(public.read_bytes())
+    except ValueError as error:
+        raise PullError(f"{public} is no public key: {error}") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise PullError(f"{public} is no Ed25519 key: give the one that `alambique release-key` made")
+    try:
+        key.verify(base64.b64decode(str(pointer.get(SIGNATURE, "")), validate=True), signed_bytes(pointer))
+    except (InvalidSignature, ValueError):
+        what = "is not signed by the key" if SIGNATURE in pointer else "is not signed, as is demanded by the key"
+        raise PullError(f"{POINTER} {what} in {public}: publish with that key, or find out who put it there") from None
+
+
+def _refuse_earlier(pointer: Mapping[str, Any], accepted: Path) -> None:
+    """Refuse a pointer from before the last accepted one: somebody put an old one back. A rollback is a later one."""
+    try:
+        last = json.loads(accepted.read_bytes())
+        model, sequence = last["model"], int(last["sequence"])
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):
+        raise PullError(f"{accepted} is damaged: remove it, and the next pull accepts any release") from None
+    if model == pointer["model"] and pointer["sequence"] < sequence:
+        raise PullError(
+            f"{POINTER} is number {pointer['sequence']} of its ledger, and this device had number {sequence}: somebody "
+            f"put an old one back; if the ledger itself began anew, remove {accepted}"
+        )
+
+
+def _accept(pointer: Mapping[str, Any], releases: Path) -> None:
+    content = json.dumps({name: pointer[name] for name in ("model", "sequence")}).encode()
+    if not (accepted := releases / ACCEPTED).exists() or accepted.read_bytes() != content:
+        (releases / "partial").write_bytes(content)
+        _put(releases / "partial", accepted)
+
+
+def _printable(text: str) -> str:
+    """A line of text without what steers a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 class _Source:
@@ -109,8 +185,12 @@ class _Source:
         """The content of champion.json; checked as far as it is used here."""
         content = self._json(self._small(POINTER), POINTER)
         known = all(isinstance(content.get(key), str) for key in ("model", "version", "candidate", "tag"))
-        if not known or not _is_digest(content.get("manifest")):
+        sequence = content.get("sequence")
+        counted = isinstance(sequence, int) and not isinstance(sequence, bool) and sequence > 0
+        if not known or not counted or not _is_digest(content.get("manifest")):
             raise PullError(f"{self.url}/{POINTER} names no release: publish again")
+        if content["model"] != self.url.rpartition("/")[2]:
+            raise PullError(f"{self.url}/{POINTER} is of the model {content['model']!r}: somebody put it there")
         return content
 
     def manifest(self, release: str) -> bytes:
@@ -121,13 +201,17 @@ class _Source:
             raise PullError(f"{place} is not the one that was published: remove it and publish again")
         return content
 
-    def files(self, manifest: bytes) -> list[File]:
-        """The files that a manifest lists; their names are validated."""
+    def files(self, manifest: bytes, pointer: Mapping[str, Any]) -> list[File]:
+        """The files that a pointer's manifest lists; their names are validated."""
         content = self._json(manifest, MANIFEST)
+        if other := [name for name in IDENTITY if content.get(name) != pointer.get(name)]:
+            raise PullError(f"the manifest that {self.url}/{POINTER} names has another {other[0]}: publish again")
         try:
             files = [File(str(entry["name"]), int(entry["size"]), str(entry["sha256"])) for entry in content["files"]]
         except (KeyError, TypeError, ValueError):
             raise PullError(f"a manifest in {self.url} lists no files: publish again") from None
+        if any(file.size < 0 or not _is_digest(file.sha256) for file in files):
+            raise PullError(f"a manifest in {self.url} lists what is no file: publish again")
         for name in (file.name for file in files):
             if not re.fullmatch(r"[^/\\\0]+(/[^/\\\0]+)*", name) or {".", ".."} & set(name.split("/")):
                 raise PullError(f"a manifest in {self.url} names the file {name!r}, which may lead out of its folder")
@@ -136,9 +220,23 @@ class _Source:
         return files
 
     def fetch(self, release: str, file: File, target: Path) -> None:
-        """Download a file, which is checked by the caller, to `target`."""
+        """Download a file of no other size than its own, whose content is checked by the caller, to `target`."""
+        key, received = f"{self.prefix}/{release}/{file.name}", 0
+
+        def count(bytes_received: int) -> None:  # the object may be replaced after its size was asked
+            nonlocal received
+            received += bytes_received
+            if received > file.size:
+                raise PullError(f"{self.url}/{release}/{file.name} is larger than its manifest promises")
+
         try:
-            self.s3.download_file(self.bucket, f"{self.prefix}/{release}/{file.name}", str(target))
+            size = self.s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+            if size != file.size:
+                raise PullError(
+                    f"{self.url}/{release}/{file.name} has {size} bytes, but its manifest promises {file.size} of "
+                    f"{file.sha256[:12]}: remove it and publish again"
+                )
+            self.s3.download_file(self.bucket, key, str(target), Callback=count)
         except ClientError as error:
             raise self._readable(error, f"{release}/{file.name}") from error
 
@@ -155,7 +253,7 @@ class _Source:
     def _json(self, content: bytes, name: str) -> dict[str, Any]:
         try:
             parsed = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PullError(f"a {name} in {self.url} is no JSON: publish again") from None
         if not isinstance(parsed, dict) or parsed.get("schema") != SCHEMA:
             raise PullError(f"a {name} in {self.url} is not of schema {SCHEMA}: this pull is of another version")
@@ -167,13 +265,18 @@ class _Source:
         return PullError(f"{self.url}/{name} cannot be had: {error}")
 
 
-def _complete(releases: Path, release: str, source: _Source) -> int:
-    """Complete the folder of a release; returns the number of bytes downloaded, without the manifest."""
+def _complete(releases: Path, pointer: Mapping[str, Any], source: _Source) -> int:
+    """Complete the folder of the pointer's release; returns the number of bytes downloaded, without the manifest."""
+    release: str = pointer["manifest"]
     folder, partial, fetched = releases / release, releases / "partial", 0
     known = (folder / MANIFEST).read_bytes() if (folder / MANIFEST).is_file() else b""
     manifest = known if hashlib.sha256(known).hexdigest() == release else source.manifest(release)
     on_device = sorted(releases.glob("*/**/*"))  # of all releases: an equal file is copied instead of downloaded
-    for file in source.files(manifest):
+    files = source.files(manifest, pointer)
+    missing = sum(file.size for file in files if not (folder / file.name).exists())
+    if missing > (free := shutil.disk_usage(releases).free):
+        raise PullError(f"the release at {source.url} needs {missing} bytes, and {releases} has {free}: make room")
+    for file in files:
         if _is(folder / file.name, file):
             continue
         if same := next((path for path in on_device if _is(path, file)), None):

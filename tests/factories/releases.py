@@ -46,6 +46,10 @@ class Releases:
     def put(self, name: str, body: bytes) -> None:
         self.s3.put_object(Bucket="bucket", Key=f"{self.prefix}/{name}", Body=body)
 
+    def get(self, name: str) -> bytes:
+        content: bytes = self.s3.get_object(Bucket="bucket", Key=f"{self.prefix}/{name}")["Body"].read()
+        return content
+
     def delete(self, name: str) -> None:
         self.s3.delete_object(Bucket="bucket", Key=f"{self.prefix}/{name}")
 

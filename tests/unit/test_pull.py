@@ -24,6 +24,8 @@ from factories.s3 import s3_server
 from packaging.requirements import Requirement
 
 from alambique import pull
+from alambique.errors import ConfigurationError
+from alambique.registry import signing
 
 LARGE = 3 * 2**20
 
@@ -388,3 +390,113 @@ def test_pulls_at_the_same_time_wait_for_each_other(releases: Releases, target: 
     assert [process.returncode for process in pulls] == [0] * 4
     assert sorted(said) == [f"{2 * LARGE + 15} bytes fetched", *["as before"] * 3]
     whole(target.resolve())
+
+
+Sign = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@pytest.fixture
+def sign(target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sign:
+    """Pins a publisher's key beside the device's link, and signs pointers with it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(signing.create(tmp_path / "releases.key"), pull._public(target))
+    monkeypatch.setenv(signing.VARIABLE, str(tmp_path / "releases.key"))
+    return signing.signed
+
+
+def test_a_device_with_a_publishers_key_takes_only_what_that_publisher_signed(
+    releases: Releases, target: Path, sign: Sign, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, evil = releases.add("1", files("1")), releases.add("2", files("2"))
+    releases.point(good)
+    assert "is not signed" in refused(releases, target, capsys)
+    pointer = json.loads(releases.get("champion.json"))
+    releases.put("champion.json", json.dumps(sign(pointer)).encode())
+    assert pull.main([releases.url, str(target)]) == 0
+    assert capsys.readouterr().err == ""
+    for forged in ({"manifest": evil}, {"sequence": 2}, {"tag": "runs/9"}, {"extra": 1}, {"signature": "AAAA"}):
+        releases.put("champion.json", json.dumps({**sign(pointer), **forged}).encode())
+        assert "is not signed" in refused(releases, target, capsys)
+
+
+def test_another_publishers_key_is_refused(
+    releases: Releases,
+    target: Path,
+    sign: Sign,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    releases.point(releases.add("1", files("1")))
+    pointer = json.loads(releases.get("champion.json"))
+    signing.create(tmp_path / "other.key")
+    monkeypatch.setenv(signing.VARIABLE, str(tmp_path / "other.key"))
+    releases.put("champion.json", json.dumps(sign(pointer)).encode())
+    capsys.readouterr()
+    assert pull.main([releases.url, str(target)]) == 1
+    assert "is not signed" in capsys.readouterr().err
+    pull._public(target).write_bytes(b"no key")
+    assert "is no public key" in refused(releases, target, capsys)
+
+
+def test_a_key_is_never_written_over(tmp_path: Path) -> None:
+    public = signing.create(tmp_path / "releases.key")
+    before = public.read_bytes()
+    assert (tmp_path / "releases.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigurationError, match="there already"):
+        signing.create(tmp_path / "releases.key")
+    assert public.read_bytes() == before
+
+
+def test_without_a_publishers_key_a_line_says_so(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases.point(releases.add("1", files("1")))
+    assert pull.main([releases.url, str(target)]) == 0
+    assert "there is no" in (err := capsys.readouterr().err) and err.count("\n") == 1
+
+
+def test_an_earlier_pointer_is_refused_and_a_rollback_is_a_later_one(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = releases.add("1", files("1")), releases.add("2", files("2"))
+    for release, sequence in ((first, 1), (second, 2)):
+        releases.point(release, sequence=sequence)
+        assert pull.main([releases.url, str(target)]) == 0
+    releases.point(first, sequence=1)
+    assert "put an old one back" in refused(releases, target, capsys)
+    releases.point(first, sequence=3)
+    assert pull.main([releases.url, str(target)]) == 0
+
+
+@pytest.mark.parametrize("said", [{"model": "other-onnx"}, {"sequence": 0}, {"sequence": "9"}, {"sequence": True}])
+def test_a_pointer_of_another_model_or_without_a_place_in_the_ledger_is_refused(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str], said: dict[str, Any]
+) -> None:
+    releases.point(releases.add("1", files("1")), **said)
+    refused(releases, target, capsys)
+
+
+def test_a_manifest_of_another_version_than_the_pointers_is_refused(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    releases.point(releases.add("1", files("1")), version="2")
+    assert "another version" in refused(releases, target, capsys)
+
+
+def test_an_object_of_another_size_is_not_downloaded(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = releases.add("1", {"model.xml": b"1" * 1000})
+    releases.point(release)
+    releases.put(f"{release}/model.xml", b"x" * 100_000)
+    monkeypatch.setattr("boto3.s3.transfer.S3Transfer.download_file", lambda *_, **__: pytest.fail("downloaded"))
+    assert "promises 1000" in refused(releases, target, capsys)
+
+
+def test_a_release_without_room_for_it_is_refused(
+    releases: Releases, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = [{"name": "a", "size": 2**60, "sha256": "a" * 64}]
+    releases.point(releases.add("1", files("1"), files=listed))
+    assert "make room" in refused(releases, target, capsys)

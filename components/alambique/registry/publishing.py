@@ -17,7 +17,8 @@ champion.json
       "digest": "<sha256 of the artifact, as its card and the ledger say>",
       "manifest": "<the release>",
       "commit": "<the ledger's, at which this is champion>",
-      "sequence": 4                 how many commits the ledger has up to there
+      "sequence": 4,                how many commits the ledger has up to there
+      "signature": "<Ed25519 over all of the above, see `registry.signing`; not there without a key>"
     }
 manifest.json
     {
@@ -42,9 +43,10 @@ from alambique.data.store import S3, client, reaching
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, TransientError
 from alambique.files import json_text, scratch, sha256
 from alambique.messages import Published, PublishRequest
-from alambique.pull import MANIFEST, POINTER, SCHEMA
+from alambique.pull import MANIFEST, POINTER, SCHEMA, SMALL
 from alambique.registry import run_artifacts
 from alambique.registry.ledger import Entry, Ledger
+from alambique.registry.signing import signed
 
 LARGE = 64 * 2**20
 """Bytes; larger files are uploaded in parts."""
@@ -90,7 +92,7 @@ def _publish(place: _Place, ledger: Ledger, deployment: Deployment) -> str | Non
             )
         release = _upload(place, state.champion, deployment)
         position = {"manifest": release, "commit": state.sha, "sequence": history.index(str(state.sha)) + 1}
-        content = json_text({"schema": SCHEMA, **_identity(state.champion), **position}).encode()
+        content = json_text(signed({"schema": SCHEMA, **_identity(state.champion), **position})).encode()
         condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
         if (pointer and pointer.content == content) or place.put(POINTER, content, condition):
             return release
@@ -122,7 +124,7 @@ def _identity(entry: Entry) -> dict[str, str]:
 def _commit(pointer: _Object, place: _Place) -> str:
     try:
         return str(json.loads(pointer.content)["commit"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise IntegrityError(
             f"{place.url}/{POINTER} is not what was published there; remove it and publish again"
         ) from None
@@ -153,7 +155,7 @@ class _Place:
         """A small object; None if there is none."""
         with reaching(f"{self.url}/{name}"):
             answer = self._request("get_object", name, {"NoSuchKey"})
-            return None if answer is None else _Object(answer["Body"].read(), answer["ETag"])
+            return None if answer is None else _Object(answer["Body"].read(SMALL + 1), answer["ETag"])
 
     def create(self, name: str, path: Path) -> None:
         """Upload an immutable file unless it is there; an IntegrityError if the object there has other bytes."""

@@ -21,11 +21,11 @@ from factories.s3 import s3_server
 from alambique import pull
 from alambique.config.deployment import Deployment
 from alambique.errors import ConfigurationError, ConflictError, IntegrityError, PermanentError
-from alambique.files import read_json
+from alambique.files import read_json, write_json
 from alambique.git import git
 from alambique.layout import artifact_digest
 from alambique.messages import PromoteRequest, Published, PublishRequest, RollbackRequest, RunRequest, Version
-from alambique.registry import publishing, run_artifacts
+from alambique.registry import publishing, run_artifacts, signing
 from alambique.registry.ledger import Ledger
 from alambique.registry.model_versions import register
 from alambique.registry.promotion import promote, rollback
@@ -316,3 +316,38 @@ def test_a_rollback_that_could_not_be_published_says_what_is_left_to_do(
         f"{MODEL}: {deployment.releases}/{MODEL}/{pointer(deployment)['manifest']}",
         "tiny-openvino: no champion yet",
     ]
+
+
+def test_a_card_that_is_not_the_ledgers_reaches_no_release(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_(deployment, "r1")
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and len(state.champion.card) == 64
+    fetch = run_artifacts.get
+
+    def reversed_classes(origin: str, tag: str, path: Path, target: Path) -> None:
+        fetch(origin, tag, path, target)
+        card = read_json(target / "card.json")
+        write_json(target / "card.json", {**card, "classes": card["classes"][::-1]})
+
+    monkeypatch.setattr(run_artifacts, "get", reversed_classes)
+    with pytest.raises(IntegrityError, match="the card of pico-onnx-fp32 at runs/r1 has sha256"):
+        publish_(deployment)
+
+
+def test_a_pointer_is_signed_where_there_is_a_key_and_a_device_checks_it(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_(deployment, "r1")
+    publish_(deployment)
+    assert "signature" not in pointer(deployment)
+    public = signing.create(tmp_path / "releases.key")
+    monkeypatch.setenv(signing.VARIABLE, str(tmp_path / "releases.key"))
+    publish_(deployment)
+    (tmp_path / "device").mkdir()
+    shutil.copyfile(public, tmp_path / "device/detector.pub")
+    arguments = [f"{deployment.releases}/{MODEL}", str(tmp_path / "device/detector")]
+    assert pull.main(arguments) == 0
+    put(f"{deployment.releases}/{MODEL}/champion.json", json.dumps({**pointer(deployment), "sequence": 9}).encode())
+    assert pull.main(arguments) == 1
