@@ -5,10 +5,12 @@ Alambique never decides by them: MLflow has no compare-and-set for aliases, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from alambique.errors import IntegrityError
+from alambique.errors import ConfigurationError, IntegrityError
 from alambique.messages import Decision, Decisions, Version
 from alambique.registry.client import connect, reachable
 from alambique.registry.ledger import State
@@ -16,6 +18,8 @@ from alambique.registry.model_versions import DIGEST
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
 
 GATE = "alambique.gate"
 REASONS = "alambique.gate.reasons"
@@ -25,6 +29,10 @@ BY = "alambique.champion.by"
 AT = "alambique.champion.at"
 WHY = "alambique.champion.why"
 GATE_DIGEST = "alambique.champion.gate_digest"
+
+
+LONGEST_TAG = 5000
+"""Characters that every version of MLflow takes in a tag; decisions.json and the ledger have the whole text."""
 
 
 def mark(tracking_uri: str | None, decisions: Decisions) -> None:
@@ -37,12 +45,12 @@ def mark(tracking_uri: str | None, decisions: Decisions) -> None:
         return
     client = connect(tracking_uri)
     challengers = {version.model: version.version for version in decisions.challengers}
-    with reachable(tracking_uri):
+    with _shown(tracking_uri, f"the verdicts of {decisions.run_id}"):
         for decision in decisions.decisions:
             version = decision.version
             verdict = "passed" if decision.passed else "rejected"
             client.set_model_version_tag(version.model, version.version, GATE, verdict)
-            client.set_model_version_tag(version.model, version.version, REASONS, reasons(decision))
+            client.set_model_version_tag(version.model, version.version, REASONS, shown(reasons(decision)))
         for model in sorted({decision.version.model for decision in decisions.decisions}):
             _set(client, model, {"challenger": challengers.get(model)})
 
@@ -51,6 +59,21 @@ def reasons(decision: Decision) -> str:
     """Every failed gate with its reason and explanation; `passed` if none failed."""
     refused = [f"{check.gate}: {check.reason} ({check.explanation})" for check in decision.checks if not check.passed]
     return "; ".join(refused) or "passed"
+
+
+@contextmanager
+def _shown(tracking_uri: str, what: str) -> Iterator[None]:
+    """Write to MLflow; a refusal is a warning, since what is shown must not stop what is true."""
+    try:
+        with reachable(tracking_uri):
+            yield
+    except ConfigurationError as error:
+        log.warning("MLflow does not show %s, which stays as git has it: %s", what, error)
+
+
+def shown(text: str) -> str:
+    """A text as a tag holds it: cut, if it is too long."""
+    return text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"
 
 
 def sync_aliases(tracking_uri: str | None, model: str, state: State) -> None:
@@ -64,7 +87,7 @@ def sync_aliases(tracking_uri: str | None, model: str, state: State) -> None:
     if tracking_uri is None:
         return
     client = connect(tracking_uri)
-    with reachable(tracking_uri):
+    with _shown(tracking_uri, f"the champion of {model}"):
         # MLflow has no version that was promoted before runs were tracked.
         known = {str(entry.version): entry.tags for entry in client.search_model_versions(f"name = '{model}'")}
         if not known:
@@ -86,8 +109,8 @@ def _tag(client: MlflowClient, model: str, state: State, known: Mapping[str, Map
         tags_by_version[previous.version] = {**change, ACTION: "rolled back"}
     for version, tags in tags_by_version.items():
         for name, value in tags.items():
-            if version in known and known[version].get(name, "") != value:
-                _retry_once(client.set_model_version_tag, model, version, name, value)
+            if version in known and known[version].get(name, "") != shown(value):
+                _retry_once(client.set_model_version_tag, model, version, name, shown(value))
 
 
 def verify(tracking_uri: str | None, version: Version) -> None:

@@ -35,6 +35,8 @@ FOUND = "alambique.found"
 MADE_BY = "alambique.made_by"
 """Tag of a reused stage's child run: the child run in which the stage was executed."""
 
+LONGEST_NAME, LONGEST_VALUE = 250, 6000
+"""Characters of a metric's or a param's name, and of a param's value."""
 SMALL = 5 * 2**20
 KEPT = {CARD, CURVES, "leaderboard.json", "manifest.json", "report.html", "result.json"}
 """Artifacts that are copied to MLflow; weights stay in DVC."""
@@ -189,7 +191,7 @@ def _create_child(
     tags = {**tags, **known, STAGE: stage, "mlflow.parentRunId": parent}
     experiment = client.get_run(parent).info.experiment_id
     run_id = client.create_run(experiment, tags=tags, run_name=stage).info.run_id
-    flat = {_name(name): str(value) for content in params.values() for name, value in _flatten(content)}
+    flat = {_name(name): str(value)[:LONGEST_VALUE] for content in params.values() for name, value in _flatten(content)}
     for batch in _batches([Param(name, value) for name, value in flat.items()]):
         client.log_batch(run_id, params=batch)
     return Child(client, run_id)
@@ -274,5 +276,8 @@ def _flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _name(name: str) -> str:
-    """MLflow allows letters, digits and a few signs in names; a class may be called anything."""
-    return re.sub(r"[^\w\-./: ]", "_", name)
+    """MLflow allows letters, digits and a few signs in names, and so many; a class may be called anything."""
+    plain = re.sub(r"[^\w\-./: ]", "_", name)
+    if len(plain) <= LONGEST_NAME:
+        return plain
+    return f"{plain[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"

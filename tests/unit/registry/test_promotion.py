@@ -18,7 +18,7 @@ from alambique.files import sha256, write_json
 from alambique.git import git
 from alambique.messages import Decisions, Promoted, PromoteRequest, RollbackRequest, Version
 from alambique.registry import aliases
-from alambique.registry.ledger import Ledger
+from alambique.registry.ledger import Entry, Ledger, State
 from alambique.registry.promotion import promote, repair, rollback
 
 MODEL, NAME = "tiny-onnx", "pico-onnx-int8"
@@ -348,3 +348,28 @@ def test_a_champion_from_before_mlflow_does_not_stand_in_the_way(deployment: Dep
     recorded(deployment, judged("r2", new, champions={MODEL: old.sha256}))
     promote_(deployment, "r2")
     assert shown(client) == {"champion": new.version}
+
+
+def test_a_reason_that_mlflow_cannot_hold_is_cut_there_and_whole_in_the_ledger(
+    deployment: Deployment, client: MlflowClient
+) -> None:
+    first, second = (registered(client, digit * 64) for digit in "ab")
+    ledger = Ledger(deployment.origin, MODEL)
+    said = {"gate_digest": "9" * 64, "by": "ann", "why": "x" * 100_001, "tag": "runs/r0", "candidate": NAME}
+    ledger.move(State(Entry(model=MODEL, version=first.version, digest=first.sha256, **said)), None, "one")
+    recorded(deployment, judged("r2", second, champions={MODEL: first.sha256}))
+    promote_(deployment, "r2")
+    assert shown(client) == {"champion": second.version, "previous": first.version}
+    assert len(audit(client, first)["why"]) == aliases.LONGEST_TAG
+
+
+def test_what_mlflow_refuses_to_show_stops_no_promotion(
+    deployment: Deployment, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = registered(client, "a" * 64)
+    recorded(deployment, judged("r1", version))
+    monkeypatch.setattr(aliases, "shown", lambda _: "x" * 200_000)
+    promote_(deployment, "r1")
+    state = Ledger(deployment.origin, MODEL).read()
+    assert state and state.champion.version == version.version
+    assert "MLflow does not show the champion" in caplog.text
