@@ -43,6 +43,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "arrivals": Verb(messages.ArrivalsRequest, "alambique.data.arrivals:count_new"),
     "drift": Verb(messages.DriftRequest, "alambique.drift.detect_drift:drift"),
+    "end": Verb(messages.EndRequest, "alambique.runs.record:end"),
     "gate": Verb(messages.GateRequest, "alambique.registry.gate_command:gate"),
     "ingest": Verb(messages.IngestRequest, "alambique.runs.ingest:ingest"),
     "promote": Verb(messages.PromoteRequest, "alambique.registry.promotion:promote"),

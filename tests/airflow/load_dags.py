@@ -23,6 +23,7 @@ def shape(dag: Any) -> dict[str, Any]:
             task.task_id: {
                 "stage": getattr(task, "inputs", {}).get("stage"),
                 "downstream": sorted(task.downstream_task_ids),
+                "teardown": task.is_teardown,
             }
             for task in dag.tasks
         },
@@ -32,6 +33,7 @@ def shape(dag: Any) -> dict[str, Any]:
         "description": seen.description,
         "runs": seen.max_active_runs,
         "params": seen.params.dump(),
+        "forms": {name: dag.params.get_param(name).schema for name in dag.params},
     }
 
 

@@ -52,9 +52,9 @@ def tasks(output: str) -> list[str]:
 
 def test_every_task_of_a_run_has_its_line(project: Path, shown: list[str]) -> None:
     graph = json.loads((project / "pipeline.json").read_text())["stages"]
-    around = ["cooldown", "snapshot", "changes", "register", "gate", "record"]
+    around = ["cooldown", "snapshot", "changes", "register", "gate", "record", "end"]
     assert len(tasks(shown[0])) == len(graph) + len(around)
-    assert tasks(shown[0])[-1] == "record"
+    assert tasks(shown[0])[-1] == "end"
 
 
 def test_what_was_skipped_has_none(shown: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from factories.airflow_project import SOURCE, environment, lay_out
 
-AROUND = ["cooldown", "snapshot", "changes", "no_new_data", "register", "gate", "record"]
+AROUND = ["cooldown", "snapshot", "changes", "no_new_data", "register", "gate", "record", "end"]
 PICO = yaml.safe_load((SOURCE / "params.yaml").read_text())["networks"]["pico"]
 LIVING = {"arrivals": "s3://lab/new", "production": "s3://lab/field", "releases": "s3://lab/out"}
 
@@ -88,10 +88,31 @@ def test_edges_between_stages_are_those_of_dvc(project: Path, tasks: dict[str, A
 
 def test_every_stage_comes_after_the_snapshot_and_before_the_gate(tasks: dict[str, Any]) -> None:
     stages = {task_id for task_id, task in tasks.items() if task["stage"]}
-    assert set(tasks["snapshot"]["downstream"]) == stages | {"changes", "no_new_data", "register", "gate", "record"}
+    assert set(tasks["snapshot"]["downstream"]) == stages | {*AROUND[2:]}
     for task_id in stages | {"register"}:
         assert "gate" in tasks[task_id]["downstream"]
     assert tasks["gate"]["downstream"] == ["record"]
+
+
+def test_the_end_comes_after_all_others_and_does_not_count_for_the_run(tasks: dict[str, Any]) -> None:
+    assert [task_id for task_id, task in tasks.items() if task["teardown"]] == ["end"]
+    assert tasks["end"]["downstream"] == []
+    assert "end" in tasks["record"]["downstream"] and "end" in tasks["no_new_data"]["downstream"]
+
+
+def test_every_text_of_a_form_has_a_length_and_a_pattern(parsed: dict[str, Any], living: dict[str, Any]) -> None:
+    texts = {
+        f"{dag} {name}": schema
+        for dags in (parsed["dags"], living)
+        for dag, content in dags.items()
+        for name, schema in content["forms"].items()
+        if "string" in schema["type"] and "enum" not in schema
+    }
+    assert {name.split()[1] for name in texts} == {"branch", "tag", "why"}
+    for name, schema in texts.items():
+        assert schema["maxLength"] <= 2000 and schema["pattern"], name
+    branch = texts["cells_distill branch"]["pattern"]
+    assert re.search(branch, "feature/x") and not re.search(branch, "--pathspec-from-file=/etc/passwd")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseNotifier, Param, TaskGroup, XComArg
 
+from alambique.airflow import forms
 from alambique.airflow.operators.base import task_arguments
 from alambique.airflow.operators.data import DriftOperator, IngestOperator
 from alambique.airflow.operators.promotion import (
@@ -25,6 +26,7 @@ from alambique.airflow.operators.promotion import (
 )
 from alambique.airflow.operators.retraining import ChangesOperator, CooldownOperator
 from alambique.airflow.operators.runs import (
+    EndOperator,
     GateOperator,
     RecordOperator,
     RegisterOperator,
@@ -35,8 +37,6 @@ from alambique.airflow.operators.runs import (
 from alambique.airflow.project import Project
 from alambique.config.resources import RETRIES, RETRY_FACTOR, RETRY_SECONDS, RETRY_SECONDS_AT_MOST
 from alambique.errors import ConfigurationError
-from alambique.git import LONGEST_REF, REF
-from alambique.messages import LONGEST_WHY
 
 if TYPE_CHECKING:
     from alambique.airflow.operators.pods import StagePodOperator
@@ -48,12 +48,6 @@ RETRYING: dict[str, Any] = {
     "retry_exponential_backoff": RETRY_FACTOR,
     "max_retry_delay": timedelta(seconds=RETRY_SECONDS_AT_MOST),
 }
-
-OPTIONAL = ["string", "null"]
-"""The type of a text that Airflow's form lets be empty."""
-
-PRINTED = r"^[^\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]*$"
-"""No signs that steer a terminal, nor what UTF-8 has no form for."""
 
 
 class IngestDag(DAG):
@@ -94,19 +88,14 @@ class WatchDriftDag(DAG):
 class DistillDag(DAG):
     """cooldown → snapshot → changes → the stages of dvc.yaml → register → gate → record, which may name a challenger.
 
-    A run that asset events started waits for the cooldown; one for which nothing changed ends at `no_new_data`.
+    A run that asset events started waits for the cooldown; one for which nothing changed ends at `no_new_data`. A task
+    that fails leaves the rest to `end`.
     """
 
     def __init__(self, root: Path, *, schedule: Any = None, **arguments: Any) -> None:
         project = Project.load(root)
         params = {
-            "branch": Param(
-                project.deployment.branch,
-                type="string",
-                pattern=REF,
-                maxLength=LONGEST_REF,
-                description="The branch to start from and record on.",
-            ),
+            "branch": forms.branch(project.deployment.branch),
             "force": Param(False, type="boolean", description="Run even though nothing changed."),
         }
         super().__init__(
@@ -129,13 +118,6 @@ class PromoteDag(DAG):
 
     def __init__(self, root: Path, *, notifiers: Sequence[BaseNotifier] = (), **arguments: Any) -> None:
         project = Project.load(root)
-        tag = Param(
-            None,
-            type=OPTIONAL,
-            pattern=f"^$|{REF}",
-            maxLength=LONGEST_REF,
-            description="The tag of a recorded run; empty: of the event that started it.",
-        )
         asks = project.params.promotion.policy == "approval"
         # Who has not answered yet must not keep the next from being asked.
         runs = {"max_active_runs": 100} if asks else {}
@@ -143,7 +125,7 @@ class PromoteDag(DAG):
             **_arguments(project, "promote", {**runs, **arguments}),
             schedule=project.challenger,
             description=f"Make the challengers of {project.name} champions",
-            params={"tag": tag},
+            params={"tag": forms.tag()},
         )
         with self:
             if asks:
@@ -160,7 +142,7 @@ class RollbackDag(DAG):
         project = Project.load(root)
         params = {
             "model": Param(project.models[0], type="string", enum=project.models, description="The registered model."),
-            "why": _why(),
+            "why": forms.why(),
         }
         super().__init__(
             **_arguments(project, "rollback", arguments),
@@ -192,19 +174,18 @@ def _distill(project: Project) -> None:
     run = snapshot.output
     changes = ChangesOperator(task_id="changes", graph=project.graph, run=run, unchanged="no_new_data", **here)
     cooldown >> snapshot
-    changes >> UnchangedOperator(task_id="no_new_data", run=run, **here)
+    unchanged = UnchangedOperator(task_id="no_new_data", run=run, **here)
+    changes >> unchanged
     group = AlambiqueTaskGroup(project, run, prefix_group_id=False)
     stages = group.results
     changes >> group  # its first stages; a stage after one that was skipped is skipped
     registered = RegisterOperator(task_id="register", run=run, stages=stages, **here).output
     decisions = GateOperator(task_id="gate", run=run, stages=stages, registered=registered, **here).output
-    RecordOperator(task_id="record", run=run, stages=stages, decisions=decisions, asset=project.challenger, **here)
-
-
-def _why() -> Param:
-    """The reason for a decision, in lines of text."""
-    described = {"title": "Why", "description": "The reason, for the record."}
-    return Param(None, type=OPTIONAL, pattern=PRINTED, maxLength=LONGEST_WHY, **described)
+    record = RecordOperator(
+        task_id="record", run=run, stages=stages, decisions=decisions, asset=project.challenger, **here
+    )
+    end = EndOperator(task_id="end", run=run, **here).as_teardown()
+    [record, unchanged] >> end
 
 
 TAG = "{{ params.tag or '' }}"
@@ -217,7 +198,7 @@ def _approved(project: Project, notifiers: Sequence[BaseNotifier]) -> XComArg:
         task_id="approve",
         subject="{{ ti.xcom_pull('propose').subject }}",
         body="{{ ti.xcom_pull('propose').body }}",
-        params={"why": _why()},
+        params={"why": forms.why()},
         notifiers=notifiers,
         response_timeout=timedelta(hours=project.params.promotion.timeout_hours),
         defaults=ApprovalOperator.REJECT,

@@ -1,4 +1,5 @@
-"""The verbs `record` and `unchanged`: a run becomes a git tag, `runs/<run_id>`, with dvc.lock and decisions.json.
+"""The verbs `record`, `unchanged` and `end`: a run becomes a git tag, `runs/<run_id>`, with dvc.lock and
+decisions.json, or ends without one.
 
 The stages pushed their outs, so that a clone at the tag and `dvc pull` restore every artifact, bit for bit.
 """
@@ -13,7 +14,7 @@ from alambique.errors import AlambiqueError, ConflictError, TransientError
 from alambique.files import write_json
 from alambique.git import git, ref
 from alambique.layout import DECISIONS
-from alambique.messages import Recorded, RecordRequest, Unchanged, UnchangedRequest
+from alambique.messages import Ended, EndRequest, Recorded, RecordRequest, Unchanged, UnchangedRequest
 from alambique.registry.client import connect, reachable
 from alambique.registry.run_artifacts import checked_out
 from alambique.registry.tracking import start_run
@@ -54,6 +55,23 @@ def unchanged(request: UnchangedRequest) -> Unchanged:
             client.set_tag(run.tracking_run, OUTCOME, "no_new_data")
             client.set_terminated(run.tracking_run, "FINISHED")
     return Unchanged(revision=run.revision)
+
+
+def end(request: EndRequest) -> Ended:
+    """End the MLflow run of a run that neither `record` nor `unchanged` ended: one of its tasks failed.
+
+    Raises:
+        TransientError: MLflow is out of reach.
+    """
+    uri, run = request.deployment.tracking_uri, request.run
+    if not uri or not run.tracking_run:
+        return Ended(status=None)
+    client = connect(uri)
+    with reachable(uri):
+        status = str(client.get_run(run.tracking_run).info.status)
+        if status == "RUNNING":
+            client.set_terminated(run.tracking_run, status := "FAILED")
+    return Ended(status=status)
 
 
 def _recorded(workspace: Path, tag: str) -> str | None:

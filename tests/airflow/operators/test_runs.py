@@ -17,6 +17,13 @@ def test_a_runs_name_is_allowed_in_git(run_id: str) -> None:
     git("check-ref-format", f"refs/tags/runs/{ref_name(run_id)}")
 
 
+def test_two_runs_never_share_a_name() -> None:
+    ids = ["a:b", "a+b", "a-b", "a.b", "x" * 300 + "1", "x" * 300 + "2"]
+    assert len({ref_name(run_id) for run_id in ids}) == len(ids)
+    assert ref_name("asset_triggered__1") == "asset_triggered__1"
+    assert max(len(ref_name(run_id)) for run_id in ids) < 200
+
+
 def test_a_snapshot_knows_airflows_own_id_of_the_run(tmp_path: Path) -> None:
     fields = {"revision": "", "digest": "", "sources": {}, "params": {}, "lock": {}}
     verb = f"result.write_text(json.dumps({fields!r} | {{'run_id': request['run_id'] + ' ' + request['dag_run']}}))"

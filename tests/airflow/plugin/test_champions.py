@@ -65,3 +65,18 @@ def test_a_stranger_sees_nothing(project: Path) -> None:
     from alambique.airflow.plugin import champions
 
     assert TestClient(champions.app).get("/champions").status_code == 401
+
+
+def test_a_ledger_of_another_version_is_said_in_its_row(project: Path, page: TestClient, tmp_path: Path) -> None:
+    ledger = Ledger(str(project / "origin.git"), "cells-onnx")
+    state = ledger.move(State(entry("1", "ana")), None, "first")
+    git("clone", "--quiet", "--no-checkout", ledger.origin, str(tmp_path / "clone"))
+    git("fetch", "--quiet", "origin", str(state.sha), cwd=tmp_path / "clone")
+    git("checkout", "--quiet", "FETCH_HEAD", cwd=tmp_path / "clone")
+    path = tmp_path / "clone/ledger.json"
+    path.write_text(path.read_text().replace('"tag"', '"colour": "red", "tag"'))
+    git("commit", "--quiet", "--all", "--message", "edit", cwd=tmp_path / "clone")
+    git("push", "--quiet", "origin", f"HEAD:{ledger.ref}", cwd=tmp_path / "clone")
+    answer = page.get("/champions")
+    assert answer.status_code == 200
+    assert "IntegrityError: the ledger refs/alambique/cells-onnx" in answer.text

@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 from alambique.errors import ConflictError
 from alambique.files import read_json
 from alambique.git import git
-from alambique.messages import Decisions, RecordRequest, RunRequest, UnchangedRequest, Version
+from alambique.messages import Decisions, EndRequest, RecordRequest, RunRequest, UnchangedRequest, Version
 from alambique.pipeline import dvc_repository, transfer
 from alambique.registry.model_versions import verified_card
 from alambique.registry.tracking import start_run
-from alambique.runs.record import record, unchanged
+from alambique.runs.record import end, record, unchanged
 
 VERSION = Version(candidate=NAMES[0], model="tiny-onnx", version="1", sha256="a" * 64)
 
@@ -54,6 +54,18 @@ def test_everything_comes_back_from_the_tag(request_: RecordRequest, tmp_path: P
     for name in NAMES:
         assert verified_card(tmp_path / "clone/candidates" / name)["candidate"] == name
     assert Decisions(**read_json(tmp_path / "clone/decisions.json")) == request_.decisions
+
+
+def test_a_run_of_which_a_task_failed_ends_as_failed_in_mlflow_and_one_that_ended_stays(
+    tracked: RunRequest, client: MlflowClient
+) -> None:
+    tracking_run = start_run(tracked.deployment.tracking_uri, "tiny", "failing", {})
+    run = tracked.run.model_copy(update={"tracking_run": tracking_run})
+    request = EndRequest(deployment=tracked.deployment, run=run)
+    assert end(request).status == "FAILED"
+    assert client.get_run(str(tracking_run)).info.status == "FAILED"
+    client.set_terminated(str(tracking_run), "FINISHED")
+    assert end(request).status == "FINISHED"
 
 
 def test_a_run_for_which_nothing_changed_ends_in_mlflow_and_leaves_no_tag(

@@ -6,6 +6,7 @@ and `decisions` the gate task's.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +17,12 @@ from alambique import messages
 from alambique.airflow.operators.base import AssetOperator, Output, VerbOperator, task_arguments
 from alambique.config.resources import NO_RESOURCES, Resources
 from alambique.errors import ConflictError
+from alambique.messages import Message
 from alambique.pipeline import keys
 from alambique.pipeline.graph import Graph
+
+LONGEST = 150
+"""Characters of a run's name in git, which is part of a file's name there."""
 
 
 class StageOperator(VerbOperator):
@@ -107,6 +112,22 @@ class RegisterOperator(VerbOperator):
         super().__init__(inputs={"run": run, "stages": dict(stages)}, **kwargs)
 
 
+class EndOperator(VerbOperator):
+    """Ends the MLflow run of a run of which a task failed; returns a `messages.Ended`.
+
+    A teardown: it runs whatever became of the others, and does not count for the state of the DAG's run.
+    """
+
+    verb, request, result = "end", messages.EndRequest, messages.Ended
+
+    def __init__(self, *, run: Output, **kwargs: Any) -> None:
+        super().__init__(inputs={"run": run}, **kwargs)
+
+    def answer(self, context: Context) -> Message:
+        run = self.inputs["run"]
+        return super().answer(context) if run and run["tracking_run"] else messages.Ended(status=None)
+
+
 class GateOperator(VerbOperator):
     """Judges every candidate; returns `messages.Decisions`. A candidate's failure is an answer, not an error."""
 
@@ -140,5 +161,9 @@ class RecordOperator(AssetOperator):
 
 
 def ref_name(run_id: str) -> str:
-    """Airflow's id of a run as git allows it in a ref's name: letters, digits, hyphens and underscores."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-")
+    """Airflow's id of a run as git allows it in a ref's name: letters, digits, hyphens and underscores.
+
+    An id with other signs gets a digest: a:b and a+b are two runs.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", run_id).strip("-")[:LONGEST]
+    return name if name == run_id else f"{name}-{hashlib.sha256(run_id.encode(errors='replace')).hexdigest()[:8]}"
