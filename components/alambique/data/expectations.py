@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 from great_expectations.checkpoint import Checkpoint
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
+from alambique.data import data_docs
 from alambique.errors import AlambiqueError
 
 NAMED = 20
@@ -46,8 +46,7 @@ def judge(tables: Mapping[str, pd.DataFrame], contract: Suites, docs: Path | Non
             table: _run(context, source, table, tables[table], expectations) for table, expectations in contract.items()
         }
         if docs:
-            context.build_data_docs()
-            shutil.copytree(Path(folder) / "gx/uncommitted/data_docs/local_site", docs)
+            data_docs.build(context, Path(folder), docs)
     return results
 
 
