@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from alambique.errors import AlambiqueError, DataError, TransientError
+from alambique.files import UNFINISHED
 from alambique.git import git, ref
 from alambique.layout import DATA
 from alambique.pipeline import dvc_repository
 
 DATA_FILE = f"{DATA}.dvc"
+MOVED = ("fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref")
+"""Git's messages when the branch is not, or no longer, where the commit begins."""
 
 
 def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> str:
@@ -23,6 +26,7 @@ def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> 
         the branch's commit, the old one if nothing changed.
     Raises:
         TransientError: the branch moved since it was cloned, or the origin is out of reach.
+        AlambiqueError: the origin refuses the commit, in its words.
     """
     git("add", "--", *paths, cwd=workspace)
     if git("diff", "--cached", "--name-only", cwd=workspace):
@@ -30,7 +34,7 @@ def commit(workspace: Path, branch: str, paths: Iterable[str], message: str) -> 
         try:
             git("push", "--quiet", "origin", f"HEAD:refs/heads/{ref(branch)}", cwd=workspace)
         except AlambiqueError as error:
-            if "rejected" not in str(error):
+            if not any(words in str(error) for words in MOVED):  # a hook's refusal is "rejected", too
                 raise
             raise TransientError(f"{branch} moved meanwhile; a retry starts from its new commit") from error
     return git("rev-parse", "HEAD", cwd=workspace)
@@ -50,11 +54,12 @@ def data_hash(workspace: Path) -> str:
 
 
 class _WithoutCaches:
-    """A file system walk without Ultralytics' *.cache files, which would change the dataset's hash."""
+    """A file system walk without what would change the dataset's hash: Ultralytics' *.cache files, and such as a writer
+    that was killed left."""
 
     def walk(self, fs: Any, path: str, **options: Any) -> Iterator[tuple[str, list[str], list[str]]]:
         for root, folders, files in fs.walk(path, **options):
-            yield root, folders, [name for name in files if not name.endswith(".cache")]
+            yield root, folders, [name for name in files if not name.endswith((".cache", UNFINISHED))]
 
 
 def require_data(workspace: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from alambique.config.deployment import Deployment
 from alambique.data.dataset import Dataset
-from alambique.errors import ConfigurationError, DataError, TransientError
+from alambique.errors import AlambiqueError, ConfigurationError, DataError, TransientError
 from alambique.git import git
 from alambique.messages import Run, SnapshotRequest
 from alambique.pipeline import dvc_repository, graph, transfer
@@ -143,3 +143,13 @@ def test_a_tracked_run_is_opened_in_mlflow(begun: Path, tmp_path: Path) -> None:
     tags = connect(uri).get_run(run.tracking_run).data.tags
     assert tags["alambique.revision"] == run.revision
     assert tags["alambique.data"] == run.sources["data"]["md5"]
+
+
+def test_a_hooks_refusal_is_said_in_its_words(begun: Path) -> None:
+    hook = Path(git("remote", "get-url", "origin", cwd=begun)) / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'main is frozen' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    (begun / "README.md").write_text("hello")
+    with pytest.raises(AlambiqueError, match="main is frozen") as refused:
+        versioning.commit(begun, "main", ["README.md"], "Say hello")
+    assert not isinstance(refused.value, TransientError)
