@@ -13,6 +13,7 @@ ENDPOINT = "http://127.0.0.1:8333"
 BUCKET = "alambique"
 PORTS = {"s3": 8333, "master": 9333, "volume": 9340, "filer": 8888}
 """Each is opened once more, 10,000 higher."""
+SIGNING = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 
 
 def program() -> str | None:
@@ -48,13 +49,17 @@ def configuration(home: Path) -> Path:
 
 
 def keys(configuration: Path) -> dict[str, str]:
-    """The server's own environment: the keys that it accepts."""
+    """The server's own environment: the keys that S3's clients have, and those by which its parts know one another.
+
+    Without the latter, its filer and volumes let every process of this machine read and write the bucket over HTTP.
+    """
     from configparser import ConfigParser
 
     parsed = ConfigParser()
     parsed.read(configuration)
     section = parsed["default"]
-    return {name.upper(): section[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    clients = {name.upper(): section[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    return clients | {f"WEED_JWT_{part}_KEY": secrets.token_hex(32) for part in SIGNING}
 
 
 def places(project: str, abilities: Collection[str]) -> dict[str, str]:

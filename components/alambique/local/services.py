@@ -23,6 +23,20 @@ from alambique.local import s3
 
 AIRFLOW = "http://127.0.0.1:8080"
 MLFLOW = "http://127.0.0.1:5000"
+AIRFLOW_PARTS = (
+    ("api-server",),
+    ("scheduler", "--skip-serve-logs"),
+    ("dag-processor",),
+    ("triggerer", "--skip-serve-logs"),
+)
+"""What `airflow standalone` starts, whose servers of logs listen on all interfaces: the logs lie on this machine."""
+
+
+ALONE = {
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+}
+"""What `airflow standalone` sets, whatever this machine's environment says."""
 
 
 def airflow_environment(project: Path) -> dict[str, str]:
@@ -78,10 +92,11 @@ def up(project: Path) -> None:
     """
     deployment = Deployment.load(project)
     binaries = os.fspath(Path(sys.executable).parent)
-    # Airflow's standalone starts its parts by the name `airflow`.
+    # Airflow starts its parts by the name `airflow`.
     path = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
-    environment = {**os.environ, **airflow_environment(project), "PATH": path, "DO_NOT_TRACK": "true"}
-    servers = [Server(["airflow", "standalone"], environment)]
+    environment = {**os.environ, **airflow_environment(project), **ALONE, "PATH": path, "DO_NOT_TRACK": "true"}
+    _migrate(environment)
+    servers = [Server(["airflow", *part], environment) for part in AIRFLOW_PARTS]
     lines = [f"Airflow  {AIRFLOW}"]
     if deployment.tracking_uri and deployment.tracking_uri.startswith("sqlite:"):
         serve = ["server", "--host", "127.0.0.1", "--port", "5000", "--workers", "1"]
@@ -101,6 +116,15 @@ def up(project: Path) -> None:
         lines += [f"         {place}" for place in places.values()]
     print("\n".join([*lines, "Ctrl-C ends all."]), flush=True)  # noqa: T201
     _serve(servers)
+
+
+def _migrate(environment: dict[str, str]) -> None:
+    """Make Airflow's database, or bring it up to this version."""
+    done = subprocess.run(
+        ["airflow", "db", "migrate"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        raise AlambiqueError(f"`airflow db migrate` ended with exit code {done.returncode}; its output is above")
 
 
 class Server(NamedTuple):

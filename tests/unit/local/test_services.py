@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factories.stub_interpreter import alive
 
-from alambique.local.services import _stop, airflow_environment
+from alambique.local.services import AIRFLOW_PARTS, _stop, airflow_environment
 
 
 def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
@@ -37,3 +37,9 @@ def test_a_server_is_stopped_with_all_it_started(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert server.poll() is not None
     assert not alive(grandchild)
+
+
+def test_no_part_of_airflow_serves_logs() -> None:
+    parts = {name: options for name, *options in AIRFLOW_PARTS}
+    assert parts.keys() == {"api-server", "scheduler", "dag-processor", "triggerer"}
+    assert parts["scheduler"] == parts["triggerer"] == ["--skip-serve-logs"]
