@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "alambique",
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "text.parse_math": False,  # a class may be called $x$
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "text.color": INK,

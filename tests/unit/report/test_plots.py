@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from factories.finished_run import row
 
 from alambique.config.section import Runtime
 from alambique.report.plots import COLORS, FADED, Axis, accuracy_against, pruning_costs
+from alambique.tasks.classifiers.pictures import confusion
 
 
 def test_every_runtime_has_a_colour_of_its_own() -> None:
@@ -29,3 +31,10 @@ def test_what_is_not_on_the_front_is_faded(fronts: list[str], faded: int) -> Non
     assert svg is not None
     assert "mAP50-95, points" in svg
     assert svg.count(f"fill-opacity: {FADED}") == faded
+
+
+def test_a_class_may_be_called_as_a_formula_is_written() -> None:
+    names = [r"$\frac$", "$x$", "<b>"]
+    shown = confusion(np.eye(3, dtype=np.int64), names)
+    assert shown.count("&lt;b&gt;") == 2
+    assert shown.count(r"$\frac$") >= 2
