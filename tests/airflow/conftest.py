@@ -15,7 +15,7 @@ os.environ["AIRFLOW_HOME"] = _HOME.name
 @pytest.fixture(scope="session")
 def base_python() -> Path:
     """The interpreter of the base-only environment, in which Airflow's side must work."""
-    path = Path(os.environ.get("ALAMBIQUE_BASE_PYTHON", SOURCE / ".venv-base" / "bin" / "python"))
+    path = Path(os.environ.get("ALAMBIQUE_AIRFLOW_PYTHON", SOURCE / ".venv-airflow" / "bin" / "python"))
     if not path.exists():
         pytest.skip(f"there is no base-only environment at {path}: `make test` builds it")
     return path
