@@ -12,18 +12,22 @@ export UV_PYTHON_DOWNLOADS := never
 TASK ?= detect
 DEMO := .demo$(if $(filter-out detect,$(TASK)),-$(TASK))
 
-.PHONY: demo test slow lint up batch drifted clean lock
+.PHONY: demo test slow long lint up batch drifted clean lock
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.ready
 	$(BIN)/alambique demo $(DEMO) --task $(TASK)
 
 test: $(VENV)/.ready $(AIRFLOW)/.ready $(KUBEFLOW)/.ready $(HELM)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long" $(PYTEST)
 
 # Whole pipelines, whole servers, trainings that are killed: what takes more than half a minute each.
 slow: $(VENV)/.ready $(AIRFLOW)/.ready $(KUBEFLOW)/.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not long" $(PYTEST)
+
+# What does not fit into continuous integration: a release runs it. Some need PostgreSQL, Redis, buildah and debootstrap.
+long: $(VENV)/.ready $(AIRFLOW)/.ready $(KUBEFLOW)/.ready
+	$(BIN)/python -m pytest -m long $(PYTEST)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from tests.e2e.test_main_job import PARAMS
 from alambique.demo.digits import Scenes
 from alambique.git import git
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 RESOURCES = {"teacher": {"queue": "training"}, "distill": {"queue": "training"}}
 MEASURED_TIME = {"benchmark", "compare"}

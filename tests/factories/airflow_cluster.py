@@ -1,4 +1,4 @@
-"""An Airflow of several machines, as far as one machine can be several: servers on loopback, workers that share no disk.
+"""An Airflow of several machines, on one: servers on loopback, workers that share no disk.
 
 PostgreSQL, S3, MLflow with users, git and, for Celery, Redis are real servers. Each worker has a home of its own.
 """

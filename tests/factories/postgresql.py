@@ -20,7 +20,7 @@ PASSWORD = "postgresql's"
 
 @contextmanager
 def postgresql(*databases: str) -> Iterator[str]:
-    """The address of a server with these databases, `user:password@host:port`; skips the test where it is not installed.
+    """The address of a server with these databases, `user:password@host:port`; skips the test where none is installed.
 
     PostgreSQL refuses to run as root: then it runs as `nobody`.
     """

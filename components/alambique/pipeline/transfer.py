@@ -15,6 +15,7 @@ from alambique.config.deployment import FOR_S3
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import reading
 from alambique.pipeline.dvc_repository import opened
+from alambique.pipeline.packs import FEWEST, Packs
 from alambique.pipeline.trees import load_tree, require_hash
 
 if TYPE_CHECKING:
@@ -102,10 +103,13 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
 
 def upload(repo: Repo, hashes: Iterable[str]) -> None:
     """Upload the content with these hashes from the machine's cache to the remote; a TransientError if that fails."""
-    cache = repo.cache.local
-    objects = [_hash_info(oid) for value in hashes for oid in _objects(value, cache)]
+    objects = {value: [*_objects(value, repo.cache.local)] for value in hashes}
+    packs = Packs.of(repo)
     with reaching(repo.cloud.get_remote().path):
-        failed = repo.cloud.push(objects).failed
+        failed = repo.cloud.push([_hash_info(oid) for oids in objects.values() for oid in oids]).failed
+        for value, (_, *files) in objects.items():
+            if packs and not failed:
+                packs.write(value, files)
     if failed:
         raise TransientError(f"uploading {len(failed)} objects to the DVC remote failed; see the log above")
 
@@ -142,6 +146,7 @@ def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
     try:
         with reaching(repo.cloud.get_remote().path):
             _download(repo, hashes.values())
+            _unpack(repo, hashes.values())
             _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
     except (FileNotFoundError, ObjectFormatError) as error:
         raise _blame(repo, hashes) or TransientError(
@@ -172,6 +177,17 @@ def _download(repo: Repo, oids: Iterable[str]) -> None:
             repo.cloud.pull([_hash_info(oid) for oid in missing])
             if lost := _missing(cache, missing):
                 raise FileNotFoundError(f"{len(lost)} of {len(missing)} objects")
+
+
+def _unpack(repo: Repo, values: Iterable[str]) -> None:
+    """Take what the cache lacks of large folders from the remote's packs, where it has some."""
+    cache, packs = repo.cache.local, Packs.of(repo)
+    if packs is None:
+        return
+    for value in values:
+        if value.endswith(".dir") and len(_missing(cache, _objects(value, cache))) >= FEWEST:
+            with _exclusive(cache):
+                packs.read(value, _missing(cache, _objects(value, cache)))
 
 
 def _missing(cache: Any, oids: Iterable[str]) -> list[str]:
