@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,7 +62,8 @@ class Graph:
             for out in stage.outs:
                 if (other := producers.setdefault(out, stage.name)) != stage.name:
                     raise ConfigurationError(f"dvc.yaml: {out} is an out of both {other} and {stage.name}")
-        edges = {name: _producers_of(stage, producers) for name, stage in sorted(stages.items())}
+        below = _producers_below(producers)
+        edges = {name: _producers_of(stage, producers, below) for name, stage in sorted(stages.items())}
         try:
             return cls({name: stages[name] for name in TopologicalSorter(edges).static_order()})
         except CycleError as error:
@@ -81,11 +83,15 @@ class Graph:
     def sources(self) -> frozenset[str]:
         """Deps that no stage makes: `.dvc` files must track them."""
         deps = {dep for stage in self.stages.values() for dep in stage.deps}
-        return frozenset(dep for dep in deps if not any(out == dep or lies_in(out, dep) for out in self.producers))
+        return frozenset(deps - self._producers_below.keys())
+
+    @cached_property
+    def _producers_below(self) -> dict[str, set[str]]:
+        return _producers_below(self.producers)
 
     def upstream(self, stage: str) -> tuple[str, ...]:
         """The stages whose outs `stage` depends on, directly."""
-        return _producers_of(self.stages[stage], self.producers)
+        return _producers_of(self.stages[stage], self.producers, self._producers_below)
 
 
 def lies_in(path: str, folder: str) -> bool:
@@ -93,17 +99,30 @@ def lies_in(path: str, folder: str) -> bool:
     return path.startswith(f"{folder}/")
 
 
-def _producers_of(stage: Stage, producers: Mapping[str, str]) -> tuple[str, ...]:
-    names = set()
+def _producers_below(producers: Mapping[str, str]) -> dict[str, set[str]]:
+    """By the path of an out, and of each folder that it lies in: the stages with an out there."""
+    below = defaultdict(set)
+    for out, producer in producers.items():
+        for path in (out, *_folders_of(out)):
+            below[path].add(producer)
+    return below
+
+
+def _folders_of(path: str) -> list[str]:
+    """The relative folders that `path` lies in."""
+    return [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]
+
+
+def _producers_of(stage: Stage, producers: Mapping[str, str], below: Mapping[str, set[str]]) -> tuple[str, ...]:
+    names: set[str] = set()
     for dep in stage.deps:
-        for out, producer in producers.items():
-            if lies_in(dep, out):
+        for folder in _folders_of(dep):
+            if folder in producers:
                 raise ConfigurationError(
-                    f"dvc.yaml: {stage.name} depends on {dep}, inside {out} of {producer}; depend on whole outs or "
-                    "`.dvc` files, never on paths inside one"
+                    f"dvc.yaml: {stage.name} depends on {dep}, inside {folder} of {producers[folder]}; depend on whole "
+                    "outs or `.dvc` files, never on paths inside one"
                 )
-            if out == dep or lies_in(out, dep):
-                names.add(producer)
+        names |= below.get(dep, set())
     return tuple(sorted(names))
 
 

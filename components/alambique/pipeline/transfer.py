@@ -14,8 +14,8 @@ import yaml
 from alambique.config.deployment import FOR_S3
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import reading
+from alambique.pipeline import packs
 from alambique.pipeline.dvc_repository import opened
-from alambique.pipeline.packs import FEWEST, Packs
 from alambique.pipeline.trees import load_tree, require_hash
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
 def upload(repo: Repo, hashes: Iterable[str]) -> None:
     """Upload the content with these hashes from the machine's cache to the remote; a TransientError if that fails."""
     objects = {value: [*_objects(value, repo.cache.local)] for value in hashes}
-    packs = Packs.of(repo)
+    remote_packs = packs.Packs.of(repo)
     with reaching(repo.cloud.get_remote().path):
         failed = repo.cloud.push([_hash_info(oid) for oids in objects.values() for oid in oids]).failed
         for value, (_, *files) in objects.items():
-            if packs and not failed:
-                packs.write(value, files)
+            if remote_packs and not failed:
+                remote_packs.write(value, files)
     if failed:
         raise TransientError(f"uploading {len(failed)} objects to the DVC remote failed; see the log above")
 
@@ -181,13 +181,13 @@ def _download(repo: Repo, oids: Iterable[str]) -> None:
 
 def _unpack(repo: Repo, values: Iterable[str]) -> None:
     """Take what the cache lacks of large folders from the remote's packs, where it has some."""
-    cache, packs = repo.cache.local, Packs.of(repo)
-    if packs is None:
+    cache, remote_packs = repo.cache.local, packs.Packs.of(repo)
+    if remote_packs is None:
         return
     for value in values:
-        if value.endswith(".dir") and len(_missing(cache, _objects(value, cache))) >= FEWEST:
+        if value.endswith(".dir") and len(_missing(cache, _objects(value, cache))) >= packs.FEWEST:
             with _exclusive(cache):
-                packs.read(value, _missing(cache, _objects(value, cache)))
+                remote_packs.read(value, _missing(cache, _objects(value, cache)))
 
 
 def _missing(cache: Any, oids: Iterable[str]) -> list[str]:

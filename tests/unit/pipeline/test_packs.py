@@ -35,7 +35,6 @@ def remote(server: None, tmp_path: Path) -> Any:
 @pytest.fixture
 def project(remote: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(packs, "FEWEST", 5)
-    monkeypatch.setattr(transfer, "FEWEST", 5)
     monkeypatch.setattr(packs, "SIZE", 50)
     root = tmp_path / "project"
     (root / "data").mkdir(parents=True)
