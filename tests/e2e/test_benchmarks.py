@@ -13,10 +13,16 @@ from alambique.files import read_json
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "common.run(main)" in path.read_text())
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+QUICKEST = {"drift", "evaluation", "softlabels"}
+"""The others take one to two minutes each."""
+
+pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in QUICKEST else pytest.mark.long) for name in NAMES],
+)
 def test_a_quick_run_publishes_its_rows(name: str) -> None:
     result = ROOT / "benchmarks/results/quick" / f"{name}.json"
     result.unlink(missing_ok=True)

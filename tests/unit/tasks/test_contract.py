@@ -45,7 +45,7 @@ from alambique.stages.work import open_program
 from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
-SLOW = {"segment", "pose"}
+SLOW = {"segment", "pose", "obb"}
 """Of the three that share their code, one is enough for every day."""
 STAGES = {
     *("validate", "teacher", "soft_labels", "distill", "control", "search", "prune", "export", "quantize"),

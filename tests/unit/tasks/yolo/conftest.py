@@ -25,7 +25,7 @@ NOTHING = {"uri": None, "sha256": None, "file": None}
 
 @pytest.fixture(scope="session", params=["segment", "pose", pytest.param("obb", marks=pytest.mark.slow)])
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> YoloDataset:
-    """Tiny scenes of each head; that of turned boxes goes through test_contract.py every day."""
+    """Tiny scenes of each head."""
     root = tmp_path_factory.mktemp(request.param) / "data"
     head_datasets.write(request.param, root, Scenes(train=8, val=4, test=6, unlabelled=4, size=64, digits=2))
     return YoloDataset.load(root, request.param)
