@@ -25,14 +25,17 @@ import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from dvc.repo import Repo
 
+from alambique.config.deployment import Deployment
 from alambique.demo.digits import Scenes
 from alambique.errors import AlambiqueError
-from alambique.files import read_json
 from alambique.local import s3
 from alambique.local.services import airflow_environment
+from alambique.messages import SnapshotRequest
+from alambique.pipeline import graph as pipeline
 from alambique.pipeline import packs, transfer
 from alambique.pipeline.dvc_repository import lock_entries, write_lock
 from alambique.runs.new_project import init
+from alambique.runs.snapshot import snapshot
 from benchmarks import common
 from benchmarks.common import Row
 
@@ -62,7 +65,7 @@ FULL, QUICK = Size(20_000, 50_000, 3), Size(1_200, 500, 1)
 def main(quick: Annotated[bool, typer.Option(help="A small dataset: the figures mean nothing.")] = False) -> None:
     """Measure transfers, the parse of a large DAG file, and the merge of a large lock file."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*transfers(Path(folder), QUICK if quick else FULL), *graph(Path(folder)), lock(Path(folder))]
+        rows = [*transfers(Path(folder), QUICK if quick else FULL), *stages(Path(folder)), lock(Path(folder))]
     common.publish("scale", rows, quick=quick, threads=1)
 
 
@@ -79,27 +82,36 @@ def transfers(folder: Path, size: Size) -> Iterator[Row]:
         value = transfer.tracked_hashes(folder / "origin", ["data"])["data"]
         loose = seconds(lambda: transfer.push(folder / "origin", ["data"]), packed=False)
         packing = seconds(lambda: transfer.push(folder / "origin", ["data"]))
-        one_by_one, packed = [], []
-        for _ in range(size.repetitions):
-            one_by_one.append(worker(folder, endpoint, packed=False))
-            packed.append(worker(folder, endpoint, packed=True))
+        times = [worker(folder, endpoint, packed=way) for _ in range(size.repetitions) for way in (False, True)]
+    one_by_one, packed = times[::2], times[1::2]
     details = {"files": size.files, "bytes": size.bytes, "folder": value}
     yield once("hash_files_per_s", size.files / hashed, None, **details)
     yield once("push_objects_per_s", size.files / loose, None)
     yield once("pack_seconds_over_push", packing / loose, None)
-    ratios = [slow / fast for slow, fast in zip(one_by_one, packed, strict=True)]
-    yield common.median("materialise_speedup", ratios, "≥ 5", loose_s=one_by_one, packed_s=packed, **details)
+    ratios = [slow.first / fast.first for slow, fast in zip(one_by_one, packed, strict=True)]
+    yield common.median("materialise_speedup", ratios, "≥ 5", loose=one_by_one, packed=packed, **details)
+    rates = [size.files / each.again for each in times]
+    yield common.median("link_files_per_s", rates, None)
 
 
-def worker(folder: Path, endpoint: str, packed: bool) -> float:
-    """Seconds in which a worker with an empty cache has the dataset in its workspace."""
+class Materialised(NamedTuple):
+    """Seconds in which a worker has the dataset in its workspace: with an empty cache, and then with a full one."""
+
+    first: float
+    again: float
+
+
+def worker(folder: Path, endpoint: str, packed: bool) -> Materialised:
+    """A worker whose cache is empty, from the remote's packs or from its objects alone."""
     place = folder / "worker"
     place.mkdir()
     project(place, endpoint)
     shutil.copyfile(folder / "origin" / "data.dvc", place / "data.dvc")
-    took = seconds(lambda: transfer.pull(place, ["data"]), packed=packed)
+    first = seconds(lambda: transfer.pull(place, ["data"]), packed=packed)
+    shutil.rmtree(place / "data")
+    again = seconds(lambda: transfer.pull(place, ["data"]))
     shutil.rmtree(place)
-    return took
+    return Materialised(first, again)
 
 
 def seconds(action: Callable[[], object], packed: bool = True) -> float:
@@ -159,16 +171,18 @@ def reach(endpoint: str) -> None:
     raise AlambiqueError(f"the S3 server at {endpoint} did not come up")
 
 
-def graph(folder: Path) -> Iterator[Row]:
+def stages(folder: Path) -> Iterator[Row]:
     """Rows of a pipeline of many stages: soft labels in that many shards."""
     Scenes(train=24, val=8, test=8, unlabelled=8, size=64, digits=2).write(folder / "scenes")
     changes = {"soft_labels": {"shards": list(range(STAGES))}, "validation": {"min_boxes_per_class": 0}}
     (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
     root = folder / "large"
     init(root, str(folder / "scenes"), "detect", overrides=folder / "changes.yaml", origin=None, remote=None)
-    stages = len(read_json(root / "pipeline.json")["stages"])
+    graph = pipeline.read(root)
     parse, begin = (fresh(root, code) for code in (PARSE, IMPORT))
-    yield once("parse_500_stages_s", parse - begin, "≤ 10", stages=stages)
+    yield once("parse_500_stages_s", parse - begin, "≤ 10", stages=len(graph.stages))
+    run = snapshot(SnapshotRequest(deployment=Deployment.load(root), run_id="large", digest=graph.digest))
+    yield once("run_xcom_kib", len(run.model_dump_json()) / 1024, None, stages=len(graph.stages))
 
 
 def fresh(root: Path, code: str) -> float:

@@ -46,7 +46,7 @@ from alambique.tasks.cards import read_card
 
 TASKS = tuple(config.TASKS)
 SLOW = {"segment", "pose", "obb"}
-"""Of the three that share their code, one is enough for every day."""
+"""They share detection's code, which is tested every day."""
 STAGES = {
     *("validate", "teacher", "soft_labels", "distill", "control", "search", "prune", "export", "quantize"),
     *("evaluate_teacher", "evaluate_seed", "evaluate_pruned", "evaluate_fp32", "evaluate_int8", "evaluate_champion"),
