@@ -36,8 +36,8 @@ def lay_out(folder: Path, servers: Servers, resources: dict[str, Any]) -> None:
     git("push", "--quiet", origin, "main", cwd=project)
 
 
-def run(folder: Path, workers: dict[str, list[str]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The lock entries of a first run, once its challenger has been promoted, and the queue that each task was in."""
+def run(folder: Path, workers: dict[str, list[str]]) -> dict[str, Any]:
+    """The lock entries of a first run, once its challenger has been promoted."""
     with services(folder) as servers:
         lay_out(folder, servers, RESOURCES if workers else {})
         with airflow(servers, workers) as server:
@@ -48,19 +48,18 @@ def run(folder: Path, workers: dict[str, list[str]]) -> tuple[dict[str, Any], di
             tasks = server.tasks("tiny_distill", first)
             assert set(tasks.values()) <= {"success", "skipped"}, tasks
             server.eventually(lambda: "success" in server.runs("tiny_promote").values(), "the promotion")
-            instances = server.get(f"/dags/tiny_distill/dagRuns/{first}/taskInstances")["task_instances"]
         clone = folder / "clone"
         git("clone", "--quiet", servers.environment["ALAMBIQUE_ORIGIN"], str(clone))
         (tag,) = git("tag", "--list", "runs/*", cwd=clone).split()
-        lock = yaml.safe_load(git("show", f"{tag}:dvc.lock", cwd=clone))["stages"]
-    return lock, {instance["task_id"]: instance["hostname"] for instance in instances}
+        entries: dict[str, Any] = yaml.safe_load(git("show", f"{tag}:dvc.lock", cwd=clone))["stages"]
+        return entries
 
 
 def test_every_executor_comes_to_the_same_results(tmp_path_factory: pytest.TempPathFactory) -> None:
-    local, _ = run(tmp_path_factory.mktemp("local"), {})
+    local = run(tmp_path_factory.mktemp("local"), {})
     apart = tmp_path_factory.mktemp("celery")
-    celery, _ = run(apart, {"first": ["default"], "second": ["default", "training"]})
+    celery = run(apart, {"first": ["default"], "second": ["default", "training"]})
     assert local.keys() == celery.keys()
     assert {stage for stage in local if local[stage] != celery[stage]} <= MEASURED_TIME
     for worker in ("first", "second"):
-        assert any((apart / worker / "alambique").rglob("*.lock")) or list((apart / worker / "alambique").iterdir())
+        assert any((apart / worker / "alambique" / "cache").rglob("*")), f"the worker {worker} did nothing"
