@@ -9,6 +9,7 @@ manifest           facts about every file, as tables
 contract           the data contract of images and boxes: Great Expectations' rules on these tables
 summary            the tables in a few lines, for people
 deduplicate        keeps one copy of samples that are in several splits
+near_duplicates    images and texts that resemble each other, by perceptual hashes and words
 expectations       runs such rules and lists the offending files, for every task
 store              listing and downloading files of an S3 prefix or a folder
 arrivals           verb `arrivals`: which files there are new; the records of earlier ingestions

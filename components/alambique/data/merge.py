@@ -7,30 +7,20 @@ that is repeated after an interruption ends as if there had been none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from alambique.config.params import Ingest
 from alambique.data.arrivals import FileOutcome, Outcome
 from alambique.data.dataset import LABELLED, PRODUCTION_FOLDER, SPLITS, Dataset, read_boxes
+from alambique.data.near_duplicates import fingerprints, nearest
 from alambique.data.staging import Staged
 from alambique.files import sha256, write_bytes, write_text
 
 UNLABELLED = "unlabelled"
-SIDE = 16
-"""A fingerprint has SIDE² bits."""
-
-CLOSE = 20
-"""Near-duplicates differ in at most that many of 256 bits. Photographs that were scaled by a tenth and
-compressed anew differed in at most 19, different ones of a kind in at least 30, as a rule in half of the bits."""
-
-Fingerprints = NDArray[np.uint64]
-"""(n, SIDE² / 64)"""
 
 
 @dataclass(frozen=True)
@@ -164,29 +154,3 @@ def _file_name(staged: Staged) -> str:
 def _outcome(staged: Staged, outcome: Outcome, path: str | None = None, reason: str | None = None) -> FileOutcome:
     versions = {item.key: item.version for item in staged.pair.items}
     return FileOutcome(versions, outcome, path, staged.sha256, reason)
-
-
-def fingerprints(paths: Iterable[Path]) -> Fingerprints:
-    """Difference hashes (dHash): whether each cell of a SIDE × SIDE grid of grey values is darker than its right
-    neighbour. They survive scaling and compression, not cropping or turning.
-
-    An image without contrast has the hash of every other one without; see `nearest`.
-    """
-    rows = [_fingerprint(path) for path in paths]
-    return np.array(rows, dtype=np.uint64).reshape(-1, SIDE * SIDE // 64)
-
-
-def nearest(one: NDArray[np.uint64], others: Fingerprints) -> int | None:
-    """Index of the near-duplicate of `one`; None without one, or if `one` has too little contrast to tell."""
-    if not len(others) or np.bitwise_count(one).sum() <= CLOSE:
-        return None
-    distances = np.bitwise_count(others ^ one).sum(axis=1)
-    index = int(distances.argmin())
-    return index if distances[index] <= CLOSE else None
-
-
-def _fingerprint(path: Path) -> NDArray[np.uint64]:
-    with Image.open(path) as image:
-        image.draft("L", (4 * SIDE, 4 * SIDE))  # a JPEG is decoded no finer than needed
-        grey = np.asarray(image.convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BILINEAR), dtype=np.int16)
-    return np.packbits(grey[:, :-1] < grey[:, 1:]).view(np.uint64)
