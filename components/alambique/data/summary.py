@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from alambique.data.dataset import SPLITS
 from alambique.data.source_files import some
@@ -15,35 +15,65 @@ CLASSES = 20
 """Classes that get a line each; of more, those with the fewest objects."""
 
 
+class Split(NamedTuple):
+    """What a split holds: samples, and where they have boxes the objects, and the images without any."""
+
+    name: str
+    samples: int
+    objects: int | None = None
+    empty: int | None = None
+
+
 def lines(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Lines about the tables that a task's contract judges; none for a task without a table of images or texts."""
-    name = next((name for name in ("images", "texts") if name in tables), None)
-    if name is None:
+    if (name := samples_name(tables)) is None:
         return []
-    samples = tables[name]
-    odd = [*_odd_samples(samples, name), *_odd_boxes(tables), *_odd_classes(tables)]
-    found = ["the dataset:", *_splits(samples, tables.get("boxes"), name), *_classes(tables.get("counts"))]
-    return [*found, *(["what looks odd:", *(f"  - {line}" for line in odd)] if odd else [])]
+    found = ["the dataset:", *(_split_line(split, name) for split in splits(tables)), *_classes(tables.get("counts"))]
+    strange = odd(tables)
+    return [*found, *(["what looks odd:", *(f"  - {line}" for line in strange)] if strange else [])]
 
 
-def _splits(samples: pd.DataFrame, boxes: pd.DataFrame | None, name: str) -> Iterator[str]:
-    for split in SPLITS:
-        rows = samples[samples["split"] == split]
-        if not len(rows):
+def samples_name(tables: Mapping[str, pd.DataFrame]) -> str | None:
+    """The table of samples, which is called as they are: images or texts; None if there is none."""
+    return next((name for name in ("images", "texts") if name in tables), None)
+
+
+def odd(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What a careful person would look at again, a line each."""
+    name = samples_name(tables)
+    samples = [] if name is None else list(_odd_samples(tables[name], name))
+    return [*samples, *_odd_boxes(tables), *_odd_classes(tables)]
+
+
+def splits(tables: Mapping[str, pd.DataFrame]) -> list[Split]:
+    """The splits that have samples."""
+    samples, boxes = tables[samples_name(tables) or "images"], tables.get("boxes")
+    rows = []
+    for name in SPLITS:
+        count = int((samples["split"] == name).sum())
+        if not count:
             continue
-        line = f"  {split}: {len(rows):,} {name}"
-        if boxes is not None and split != "unlabelled":
-            here = boxes[boxes["split"] == split]
-            without = len(rows) - int(here["path"].nunique())
-            line += f", {len(here):,} objects, {without:,} images ({without / len(rows):.0%}) without any"
-        yield line
+        if boxes is None or name == "unlabelled":
+            rows.append(Split(name, count))
+        else:
+            here = boxes[boxes["split"] == name]
+            rows.append(Split(name, count, len(here), count - int(here["path"].nunique())))
+    return rows
+
+
+def _split_line(split: Split, samples: str) -> str:
+    line = f"  {split.name}: {split.samples:,} {samples}"
+    if split.objects is None or split.empty is None:
+        return line
+    share = split.empty / split.samples
+    return f"{line}, {split.objects:,} objects, {split.empty:,} images ({share:.0%}) without any"
 
 
 def _classes(counts: pd.DataFrame | None) -> Iterator[str]:
     """A line for each class: how many each labelled split has."""
     if counts is None or not len(counts):
         return
-    table = _by_class(counts)
+    table = by_class(counts)
     unit = str(counts.columns[-1])
     shown = table if len(table) <= CLASSES else table.loc[table.sum(axis=1).sort_values(kind="stable").index[:CLASSES]]
     which = "" if len(shown) == len(table) else f", the {CLASSES} rarest of {len(table)}"
@@ -52,7 +82,8 @@ def _classes(counts: pd.DataFrame | None) -> Iterator[str]:
         yield f"    {name}: {', '.join(f'{count:,}' for count in row)}"
 
 
-def _by_class(counts: pd.DataFrame) -> pd.DataFrame:
+def by_class(counts: pd.DataFrame) -> pd.DataFrame:
+    """How many of each class, a row each, every labelled split has, a column each."""
     rows = counts.assign(name=[path.partition("/")[2] for path in counts["path"]])
     table = rows.pivot_table(index="name", columns="split", values=str(counts.columns[-1]), sort=False)
     return table.astype("int64")
@@ -84,7 +115,7 @@ def _odd_boxes(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
 def _odd_classes(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     counts = tables.get("counts")
     if counts is not None and len(counts):
-        table = _by_class(counts)
+        table = by_class(counts)
         for split in table:
             if absent := [str(name) for name, count in table[split].items() if not count]:
                 yield f"{len(absent)} classes have no {counts.columns[-1]} in {split}: {some(absent)}"
