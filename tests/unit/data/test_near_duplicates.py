@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alambique.data.near_duplicates import Pair, fingerprints, image_pairs, text_pairs
+from alambique.data.near_duplicates import Fingerprints, Pair, fingerprints, image_pairs, nearest, text_pairs
 
 
 def photograph(seed: int) -> Image.Image:
@@ -35,6 +35,19 @@ def test_images_without_contrast_resemble_nothing(tmp_path: Path) -> None:
     for name, value in (("a", 0), ("b", 255)):
         Image.new("RGB", (64, 64), (value,) * 3).save(tmp_path / f"{name}.png")
     assert image_pairs(fingerprints([tmp_path / "a.png", tmp_path / "b.png"]), ["train", "test"]) == []
+
+
+def with_bits(*ranges: range) -> Fingerprints:
+    bits = np.zeros(256, np.uint8)
+    for of_range in ranges:
+        bits[of_range] = 1
+    return np.packbits(bits).view(np.uint64)
+
+
+def test_drawings_that_share_little_but_white_resemble_nothing() -> None:
+    drawing = with_bits(range(24))
+    assert nearest(drawing, with_bits(range(14), range(100, 104))[None]) is None
+    assert nearest(drawing, with_bits(range(20), range(100, 104))[None]) == 0
 
 
 def test_texts_are_alike_but_for_punctuation_and_case() -> None:
