@@ -77,6 +77,20 @@ def init(
 
 
 @app.command()
+def data(
+    source: Annotated[str, typer.Argument(help="A project's folder, or a dataset as `init --data` takes it.")] = ".",
+    task: Annotated[str | None, typer.Option(help="Of a dataset: what it is read for; default: detect.")] = None,
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("data.html"),
+) -> None:
+    """Show a dataset on a page: what it holds, sizes, samples with their labels, and what looks odd."""
+    prepare()
+    from alambique.runs import dataset_page
+
+    dataset_page.write(source, task, output)
+    typer.echo(output)
+
+
+@app.command()
 def demo(
     target: Annotated[Path, typer.Argument(help="Where the demo's project lives.")] = Path(".demo"),
     task: Annotated[str, typer.Option(help="What its students do; see `alambique tasks`.")] = "detect",

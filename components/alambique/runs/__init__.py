@@ -1,6 +1,7 @@
 """A run's surroundings: what it starts from, and what it leaves.
 
 new_project       `alambique init`
+dataset_page      `alambique data`
 initial_params    what `init` decides in params.yaml by the dataset and the given weights
 snapshot          verb `snapshot`: data and inputs become the commit that the run starts from
 resolve_inputs    weights and champions that params.yaml names, downloaded into inputs/

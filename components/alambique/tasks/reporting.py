@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
+    from alambique.report.thumbnails import LabelledSample
 
 
 class Reporting(Protocol):
@@ -76,6 +77,12 @@ class Reporting(Protocol):
     def plots(self, project: Path, params: Any, board: Leaderboard) -> list[tuple[str, str]]:
         """Further plots of the best candidate: titles, and <svg> elements made as in `report.plots`."""
         return []
+
+    def labelled_samples(self, dataset: Any) -> Callable[[str], LabelledSample]:
+        """A sample with what people labelled in it, by its `path` in the tables of `facts`; for the dataset's page.
+
+        Labels that cannot be read are left out.
+        """
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         """Print a summary of the cache of soft labels, and write a page about it to `output`."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from torch import Tensor
 
+    from alambique.report.thumbnails import LabelledSample
     from alambique.softlabels.reader import Cache
     from alambique.tasks.classifiers.evaluation import Sample
     from alambique.tasks.classifiers.soft_labels import ClassLabels
@@ -258,6 +259,11 @@ class Classify(ClassifierTask):
         from alambique.report.pictures import load, shown
 
         return lambda name: shown(load(dataset.root / "images" / name), name)
+
+    def labelled_samples(self, dataset: Dataset) -> Callable[[str], LabelledSample]:
+        from alambique.report.thumbnails import LabelledSample
+
+        return lambda path: LabelledSample(dataset.root / path)
 
 
 CLASSIFY = Classify()

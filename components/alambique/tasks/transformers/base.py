@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from alambique.data.dataset import SPLITS
 from alambique.errors import ConfigurationError, DataError
 from alambique.tasks import transformers
 from alambique.tasks.base import Card, PruningPlans
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from alambique.report.thumbnails import LabelledSample
     from alambique.tasks.transformers.checkpoint import Network
     from alambique.tasks.transformers.dataset import Texts
     from alambique.tasks.transformers.narrowing import Student
@@ -30,6 +32,17 @@ class TransformersTask(TorchTask):
 
     def dataset(self, root: Path) -> Texts:
         return transformers.dataset.Texts.load(root)
+
+    def labelled_samples(self, dataset: Texts) -> Callable[[str], LabelledSample]:
+        from alambique.report.thumbnails import LabelledSample
+
+        texts = {
+            line.name: transformers.dataset.written(line.text)
+            for split in SPLITS
+            for line in dataset.lines(split)
+            if line.text is not None
+        }
+        return lambda path: LabelledSample(text=texts.get(path, ""))
 
     # Networks
 

@@ -141,6 +141,11 @@ def write(target: Path, splits: dict[str, list[Text]], classes: list[str]) -> No
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
+def written(text: Text) -> str:
+    """A text for people: of a conversation each message after who wrote it."""
+    return "\n".join(f"{message['role']}: {message['content']}" for message in text.messages) or text.text
+
+
 def class_labels(splits: dict[str, list[Text]]) -> list[str]:
     """The labels of the labelled splits' samples, sorted."""
     return sorted({text.label for split in LABELLED for text in splits.get(split, ()) if text.label is not None})

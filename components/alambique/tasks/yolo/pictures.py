@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from ultralytics.utils.ops import xywh2xyxy
 
+from alambique.errors import DataError
 from alambique.evaluation.leaderboard import Leaderboard
 from alambique.layout import DATA, evaluation
 from alambique.report.pictures import Picture, color, load, pick, shown
+from alambique.report.thumbnails import LabelledSample, Mark, box_outline
 from alambique.tasks.yolo import average_precision, production_images
 from alambique.tasks.yolo.average_precision import Detections
 from alambique.tasks.yolo.dataset import HeadName, YoloDataset
@@ -74,6 +76,23 @@ def labelled(dataset: YoloDataset, path: Path) -> Drawing:
     scores = np.full(len(sample.boxes), np.nan, np.float32)
     classes = sample.targets[:, 0].astype(np.int64)
     return Drawing(Detections(xywh2xyxy(sample.boxes), scores, classes), sample.points)
+
+
+def labelled_sample(dataset: YoloDataset, path: Path) -> LabelledSample:
+    """An image with a mark for each object: its box, outline or corners, and its labelled keypoints."""
+    try:
+        drawing = labelled(dataset, path)
+    except DataError:  # the page names it among the labels that cannot be read
+        return LabelledSample(path)
+    none = np.empty((0, 2), np.float32)
+    marks = []
+    for number, (box, index) in enumerate(zip(drawing.detections.boxes, drawing.detections.classes, strict=True)):
+        points = drawing.points[number] if drawing.points else none
+        outlined = dataset.head in {"segment", "obb"}
+        keypoints = points[points[:, 2] > 0, :2] if dataset.head == "pose" else none
+        name = dataset.classes[index] if 0 <= index < len(dataset.classes) else f"class {index}"
+        marks.append(Mark(int(index), name, points if outlined else box_outline(box), keypoints))
+    return LabelledSample(path, marks=marks)
 
 
 def draw(image: Image.Image, drawing: Drawing, head: HeadName, classes: Sequence[str]) -> Image.Image:

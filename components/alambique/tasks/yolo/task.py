@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from alambique.evaluation.leaderboard import Leaderboard
     from alambique.report.pictures import Picture
+    from alambique.report.thumbnails import LabelledSample
     from alambique.softlabels.reader import Cache
     from alambique.softlabels.schema import Recipe
     from alambique.tasks.trainer_state import PriorTraining
@@ -268,6 +269,9 @@ class Yolo(Task):
 
     def pictures(self, project: Path, params: Any, board: Leaderboard) -> list[Picture]:
         return yolo.pictures.choose(project, self.name, params.evaluate.threshold, board)
+
+    def labelled_samples(self, dataset: YoloDataset) -> Callable[[str], LabelledSample]:
+        return lambda path: yolo.pictures.labelled_sample(dataset, dataset.root / path)
 
     def inspect(self, project: Path, output: Path, console: Console) -> None:
         if self.name == "detect":
