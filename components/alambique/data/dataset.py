@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alambique.config import parse_yaml
-from alambique.data.source_files import is_hidden
+from alambique.data.source_files import is_hidden, require_utf8
 from alambique.errors import DataError
 from alambique.files import sha256
 
@@ -92,7 +92,11 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in a folder that are not hidden, sorted by path; a folder that links lead to twice counts once."""
+    """All files in a folder that are not hidden, sorted by path; a folder that links lead to twice counts once.
+
+    Raises:
+        DataError: a name is not UTF-8.
+    """
     found: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -102,7 +106,10 @@ def files_below(folder: Path) -> list[Path]:
             for name in sorted(folders)
             if not is_hidden(name) and os.path.realpath(os.path.join(place, name)) not in seen  # noqa: PTH118
         ]
-        found += [Path(place) / name for name in names if not is_hidden(name)]
+        files = [name for name in names if not is_hidden(name)]
+        for name in (*folders, *files):
+            require_utf8(place, name)
+        found += [Path(place) / name for name in files]
     return sorted(found)
 
 

@@ -33,11 +33,16 @@ def visible(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
     for path in found:
-        try:
-            path.name.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{folder} holds {os.fsencode(path.name)!r}, whose name is not UTF-8; rename it") from None
+        require_utf8(folder, path.name)
     return found
+
+
+def require_utf8(folder: Path | str, name: str) -> None:
+    """Raise a DataError for a file in `folder` whose name is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{folder} holds {os.fsencode(name)!r}, whose name is not UTF-8; rename it") from None
 
 
 def is_hidden(name: str) -> bool:

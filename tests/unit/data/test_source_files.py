@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alambique.data.arrivals import pairs
+from alambique.data.dataset import files_below
 from alambique.data.source_files import by_split, some, split_of, visible
 from alambique.data.store import Item
 from alambique.errors import DataError
@@ -53,6 +54,8 @@ def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xb9\xb7")).mkdir()
     with pytest.raises(DataError, match=r"holds b'.*', whose name is not UTF-8; rename it"):
         visible(tmp_path)
+    with pytest.raises(DataError, match=r"holds b'.*', whose name is not UTF-8; rename it"):
+        files_below(tmp_path)
 
 
 def test_a_list_is_cut_and_says_so() -> None:
