@@ -125,7 +125,7 @@ def _counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
     shares = table / table.sum(axis=0).clip(lower=1)
     lengths = (shares / (float(shares.to_numpy().max()) or 1.0)).loc[listed.index]
     rows = [
-        (str(name), list(zip(table.columns, numbers, parts, strict=True)))
+        (_cut(str(name)), list(zip(table.columns, numbers, parts, strict=True)))
         for name, numbers, parts in zip(
             listed.index, listed.to_numpy().tolist(), lengths.to_numpy().tolist(), strict=True
         )
@@ -163,7 +163,7 @@ def _plots(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
     if len(boxes := boxes[boxes["side"] > 0]):
         label = "√(width × height), pixels"
         yield "Sizes of boxes", dataset_plots.shares(_by_split(boxes, "side"), label, logarithmic=True)
-    labelled = images[images["split"] != "unlabelled"]
+    labelled = tables["images"][tables["images"]["split"] != "unlabelled"]
     per_image = labelled.assign(boxes=labelled["path"].map(tables["boxes"]["path"].value_counts()).fillna(0))
     yield "Objects of an image", dataset_plots.shares(_by_split(per_image, "boxes"), "objects")
 

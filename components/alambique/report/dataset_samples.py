@@ -103,7 +103,10 @@ def _members(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> pd.Dat
 
 def _odd_images(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> Iterator[Group]:
     images = tables["images"]
-    yield _group("Images that cannot be read", "", images[~images["readable"] | images["lost_values"].notna()])
+    unread = images[~images["readable"] | images["lost_values"].notna()]
+    yield _group(
+        "Images that cannot be read", "", unread, lambda row: "" if not row["readable"] else row["lost_values"]
+    )
     if "boxes" in tables:
         yield _group(
             "Labels that cannot be read", "", images[images["label_error"].notna()], lambda row: str(row["label_error"])

@@ -149,6 +149,9 @@ def test_a_dataset_that_breaks_its_contract_has_a_page_that_says_so(scenes: Path
     assert "Images that cannot be read 1 (cannot be decoded) train/00001.png" in text
     assert "Labels that cannot be read 1 train/00002.png · labels/train/00002.txt:1: expected" in text
     assert "class 77" in text
+    for image in source.glob("images/*/*"):
+        image.write_bytes(b"no image")
+    assert "Images that cannot be read 8 of 48" in words(made(source, "detect", tmp_path / "data.html"))
 
 
 def test_a_page_of_many_large_images_is_small_enough(
