@@ -8,11 +8,16 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from alambique.config import params
-from alambique.config.section import Count, Name, Positive, Probability, Runtime, Section
+from alambique.config.section import TEACHER, Count, Name, Positive, Probability, Runtime, Section
 
 Target = Literal["macs", "parameters", "latency"]
 Importance = Literal["magnitude", "bn_scale", "taylor"]
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
+
+Layout = Literal["raw", "end2end"]
+"""Of an ONNX detector's first output: (1, 4 + classes, places), centre x, y, width, height in input pixels and a score
+for each class; or (1, n, 6), x1, y1, x2, y2 in input pixels, score, class index."""
+ONNX = ".onnx"
 
 WITH_NMS = ("onnx", "openvino", "torchscript")
 """Runtimes whose files can contain the non-maximum suppression that heads of YOLO11 and YOLOv8 need."""
@@ -28,12 +33,51 @@ class Network(Section):
 class Student(Network, params.Student):
     """A student's architecture and the weights it and its control start from."""
 
+    @model_validator(mode="after")
+    def _weights_can_be_trained(self) -> Self:
+        if self.weights is not None and self.weights.endswith(ONNX):
+            raise ValueError(f"weights: {self.weights} is an ONNX graph, which cannot be trained; null: from scratch")
+        return self
+
+
+class Onnx(Section):
+    """How an ONNX file is used, where Ultralytics' metadata do not say it.
+
+    Attributes:
+        layout: of its first output.
+        names: of its classes, in index order.
+        logits: whether its scores are logits; else probabilities.
+        input_max: what white is in its input, whose black is 0.
+        resize: how images come into its square input: with a border of grey, or stretched.
+    """
+
+    layout: Layout | None = None
+    names: tuple[str, ...] | None = None
+    logits: bool = False
+    input_max: Literal[1, 255] = 1
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+
 
 class Teacher(params.Teacher):
-    """A teacher; `network` null is that of its `weights`, which say their family and scale."""
+    """A teacher; `network` null is that of its `weights`, which say their family and scale.
+
+    Attributes:
+        onnx: of an ONNX file; needed where its URI does not end in .onnx, or the file does not say how it is used.
+    """
 
     network: Network | None = Network()
     input_size: Side | None = None
+    onnx: Onnx | None = None
+
+    @property
+    def exported(self) -> bool:
+        return self.onnx is not None or (self.weights is not None and self.weights.endswith(ONNX))
+
+    @model_validator(mode="after")
+    def _exported_are_fetched(self) -> Self:
+        if self.exported and self.source == "train":
+            raise ValueError(f"weights: {self.weights} is an ONNX graph, which cannot be fine-tuned; source: fetch")
+        return self
 
     @model_validator(mode="after")
     def _network_of_weights(self) -> Self:
@@ -125,6 +169,21 @@ class Params(YoloParams):
             raise ValueError(
                 f"distill.method: {self.distill.method} matches the features of one teacher, but teachers names "
                 f"{list(self.teachers)}; name one, or choose soft"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exported_give_soft_labels_alone(self) -> Self:
+        exported = [name for name in self.teachers if self.teacher[name].exported]
+        if exported and self.distill.method in {"feature", "hybrid"}:
+            raise ValueError(
+                f"distill.method: {self.distill.method} matches features, which the ONNX teacher {exported[0]} does "
+                "not put out; choose soft"
+            )
+        for student in filter(self.starts_from_teacher, self.students if self.teachers[0] in exported else ()):
+            raise ValueError(
+                f"networks.{student}.weights: {TEACHER} is an ONNX graph, which cannot be trained; null (from scratch) "
+                "or weights of its own"
             )
         return self
 

@@ -58,6 +58,11 @@ class Teacher(Section):
             raise ValueError(f"weights: {self.weights} is taken as it is: self-distillation needs source: fetch")
         return self
 
+    @property
+    def exported(self) -> bool:
+        """Whether it is an artifact of a training, which teaches as it is and starts no other."""
+        return False
+
 
 def require_network(network: Section | None, weights: str | None) -> None:
     """A ValueError if a teacher has neither a network nor weights that say one."""

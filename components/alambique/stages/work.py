@@ -74,7 +74,7 @@ def write_checkpoint_card(
     return card
 
 
-def costs(card: dict[str, Any]) -> dict[str, int]:
+def costs(card: dict[str, Any]) -> dict[str, int | None]:
     """The figures of a card that a stage's metrics repeat."""
     return {name: card[name] for name in ("parameters", "macs", "size_bytes")}
 

@@ -39,6 +39,14 @@ TEXTS = {
 """What a text is that begins so."""
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a file is an ONNX graph, by the outline of its protocol buffer."""
+    if not path.is_file() or (size := path.stat().st_size) == 0:
+        return False
+    with path.open("rb") as file:
+        return _is_model_proto(file, size)
+
+
 def not_pytorch(path: Path) -> str | None:
     """What a file or folder is that `torch.save` did not write; None where it did, as far as can be seen."""
     if path.is_dir():
@@ -52,8 +60,8 @@ def not_pytorch(path: Path) -> str | None:
             return _not_saved(file, size)
         if head.startswith(b"\x80"):
             return None  # a pickle, as torch wrote before 1.6
-        if _is_onnx(file, size):
-            return f"an ONNX graph; {EXPORTED}"
+        if _is_model_proto(file, size):
+            return f"an ONNX graph; {EXPORTED}, or let a detector teach as it is (source: fetch)"
     return _binary(head, size) or _text(head) or f"no file of torch: it begins with {head[:8].hex(' ')}; {AGAIN}"
 
 
@@ -127,7 +135,7 @@ def _text(head: bytes) -> str | None:
     return next(known, None) or f"a text, which begins {json.dumps(text[:40])}; {AGAIN}"
 
 
-def _is_onnx(file: IO[bytes], size: int) -> bool:
+def _is_model_proto(file: IO[bytes], size: int) -> bool:
     """Whether the fields of the protocol buffer up to the file's end are those of ONNX's ModelProto, with a graph."""
     file.seek(0)
     fields: set[int] = set()

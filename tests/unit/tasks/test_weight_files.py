@@ -113,7 +113,7 @@ def test_an_error_names_what_the_user_gave(tmp_path: Path) -> None:
             raise DataError(f"cannot use {path}: no")
 
 
-@pytest.mark.parametrize("task", ["detect", "segment", "classify", "text", "text_classify"])
+@pytest.mark.parametrize("task", ["segment", "pose", "classify", "text", "text_classify"])
 def test_every_task_refuses_what_none_reads(task: str, tmp_path: Path) -> None:
     (tmp_path / "best.onnx").write_bytes(onnx_graph())
     with pytest.raises(DataError, match=r"best\.onnx: it is (an ONNX graph|a file; give the Hugging Face)"):

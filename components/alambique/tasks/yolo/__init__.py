@@ -7,6 +7,8 @@ pruning.py           structured pruning, over widths.py, sensitivity.py, channel
 export.py            the network as converters take it; quantization.py, qat.py: INT8
 evaluate.py          measuring, over matching.py and average_precision.py
 soft_labels.py       the teachers' predictions; teacher_fusion.py: how several teachers' boxes are fused
+onnx_teacher.py      a detector that somebody else exported; onnx_reading.py, onnx_trust.py: how it is read, and whether
+                     rightly
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from alambique.tasks.yolo import narrowing as narrowing
     from alambique.tasks.yolo import network as network
     from alambique.tasks.yolo import objective as objective
+    from alambique.tasks.yolo import onnx_reading as onnx_reading
+    from alambique.tasks.yolo import onnx_teacher as onnx_teacher
+    from alambique.tasks.yolo import onnx_trust as onnx_trust
     from alambique.tasks.yolo import pictures as pictures
     from alambique.tasks.yolo import production_images as production_images
     from alambique.tasks.yolo import pruning as pruning

@@ -22,7 +22,7 @@ from alambique.tasks.yolo.average_precision import Detections, Matched
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import Objects, Outputs, decode, known_rows, rows
 from alambique.tasks.yolo.network import HEADS
-from alambique.tasks.yolo.preprocess import Letterbox, preprocess
+from alambique.tasks.yolo.preprocess import Letterbox, Resize, preprocess
 from alambique.tasks.yolo.sample_dataset import open_samples
 
 
@@ -53,6 +53,7 @@ class Predictor(NamedTuple):
         image_size: side of its input, pixels.
         dataset: whose classes are predicted.
         settings: which predictions count.
+        resize: how images come into its input.
     """
 
     program: Program
@@ -60,6 +61,7 @@ class Predictor(NamedTuple):
     image_size: int
     dataset: YoloDataset
     settings: Evaluate
+    resize: Resize = "letterbox"
 
     @classmethod
     def of(
@@ -82,7 +84,7 @@ class Predictor(NamedTuple):
 
     def predict(self, image: Path) -> tuple[Objects, Letterbox]:
         """An image's objects, and where it lies in the input."""
-        pixels, letterbox = preprocess(image, self.image_size)
+        pixels, letterbox = preprocess(image, self.image_size, self.resize)
         _, objects = self.objects(self.program(pixels))
         return objects, letterbox
 
@@ -94,13 +96,13 @@ def match_images(predictor: Predictor, images: Sequence[Path]) -> Iterator[Image
         return
     for image in images:
         objects, letterbox = predictor.predict(image)
-        matched = _match(objects.detections, predictor.dataset.boxes(image), letterbox)
+        matched = match_boxes(objects.detections, predictor.dataset.boxes(image), letterbox)
         yield ImageResult(image, objects, matched, matched, letterbox)
 
 
-def _match(detections: Detections, labels: NDArray[np.float64], letterbox: Letterbox) -> Matched:
+def match_boxes(detections: Detections, labels: NDArray[np.float64], letterbox: Letterbox) -> Matched:
     """Match in input pixels, where `yolo val` does; labels are class, centre x, y, width, height in shares, (m, 5)."""
-    image = np.array([letterbox.width, letterbox.height] * 2) * letterbox.scale
+    image = np.tile(np.array([letterbox.width, letterbox.height]) * letterbox.scales, 2)
     truth = xywh2xyxy(labels[:, 1:]) * image + np.array([letterbox.left, letterbox.top] * 2)
     return average_precision.match(detections, truth.astype(np.float32), labels[:, 0].astype(np.int64))
 

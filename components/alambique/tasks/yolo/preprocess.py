@@ -7,7 +7,7 @@ network is calibrated and measured on what it will be given.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +28,10 @@ DESCRIPTION = {
 """For a candidate's card: what whoever deploys it has to do."""
 
 
+Resize = Literal["letterbox", "stretch"]
+"""How an image comes into a square input: with a border, or stretched, as some teachers from elsewhere want it."""
+
+
 class Letterbox(NamedTuple):
     """Where an image lies in its input.
 
@@ -35,6 +39,7 @@ class Letterbox(NamedTuple):
         width, height: of the image, pixels.
         scale: input pixels per image pixel.
         left, top: border before the image, input pixels.
+        stretch: the vertical scale over `scale`, which is the horizontal one.
     """
 
     width: int
@@ -42,9 +47,17 @@ class Letterbox(NamedTuple):
     scale: float
     left: int
     top: int
+    stretch: float = 1.0
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """Input pixels per image pixel, horizontal and vertical."""
+        return np.array([self.scale, self.scale * self.stretch])
 
 
-def preprocess(image: Path | NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.float32], Letterbox]:
+def preprocess(
+    image: Path | NDArray[np.uint8], image_size: int, resize: Resize = "letterbox"
+) -> tuple[NDArray[np.float32], Letterbox]:
     """Make a detector's input of one image.
 
     Args:
@@ -56,7 +69,7 @@ def preprocess(image: Path | NDArray[np.uint8], image_size: int) -> tuple[NDArra
         DataError: the file is not an image.
     """
     pixels = read(image) if isinstance(image, Path) else image
-    canvas, letterbox = place(pixels, image_size)
+    canvas, letterbox = (place if resize == "letterbox" else stretch)(pixels, image_size)
     planes = canvas[..., ::-1].transpose(2, 0, 1)[None]
     return np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255), letterbox
 
@@ -91,6 +104,14 @@ def place(pixels: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8]
     return canvas, Letterbox(width, height, scale, left, top)
 
 
+def stretch(pixels: NDArray[np.uint8], image_size: int) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Scale an image to all of a square canvas, whatever its aspect ratio; see `place`."""
+    height, width = pixels.shape[:2]
+    canvas = cv2.resize(pixels, (image_size, image_size), interpolation=cv2.INTER_LINEAR)
+    letterbox = Letterbox(width, height, image_size / width, 0, 0, width / height)
+    return np.asarray(canvas, np.uint8), letterbox
+
+
 def restore(boxes: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float32]:
     """Map boxes from the input back to the image.
 
@@ -107,5 +128,5 @@ def to_shares(points: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.f
     """Points in input pixels as shares of the image, cut at its borders; a third number stays, (n, p, d)."""
     border = np.array([letterbox.left, letterbox.top], np.float32)
     size = np.array([letterbox.width, letterbox.height], np.float32)
-    shares = np.clip((points[..., :2] - border) / letterbox.scale / size, 0, 1)
+    shares = np.clip((points[..., :2] - border) / letterbox.scales.astype(np.float32) / size, 0, 1)
     return np.concatenate((shares, points[..., 2:]), -1).astype(np.float32)

@@ -4,9 +4,10 @@ logits, several teachers' fused; of the other heads the one teacher's objects wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,13 +19,13 @@ from ultralytics.utils.tal import dist2bbox, make_anchors
 from alambique.config import detect, heads
 from alambique.errors import IntegrityError
 from alambique.layout import WEIGHTS
-from alambique.tasks.yolo import network
+from alambique.tasks.yolo import network, onnx_teacher
 from alambique.tasks.yolo.dataset import YoloDataset
 from alambique.tasks.yolo.decoding import point_shape
 from alambique.tasks.yolo.export import open_checkpoint
 from alambique.tasks.yolo.export_head import IOU
 from alambique.tasks.yolo.matching import Predictor
-from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, preprocess, restore, to_shares
+from alambique.tasks.yolo.preprocess import DESCRIPTION, Letterbox, Resize, preprocess, restore, to_shares
 from alambique.tasks.yolo.soft_label_rows import BoxLabels, BoxRecipe, ObjectLabels, ObjectRecipe
 from alambique.tasks.yolo.teacher_fusion import TeacherBoxes, choose_experts, fuse
 
@@ -34,6 +35,35 @@ OBJECT_SPLITS = ("train", "unlabelled")
 """What the other heads' teacher predicts."""
 
 BATCH = 16
+
+
+class BoxTeacher(NamedTuple):
+    """A detector that gives soft labels.
+
+    Attributes:
+        predict: boxes and class logits of each image of a batch; see `predict_raw`.
+        suppress: whether several boxes are of one object, so that overlapping ones are suppressed.
+        resize: how images come into its input; see `preprocess`.
+    """
+
+    predict: Callable[[Tensor], tuple[Iterable[Tensor], Iterable[Tensor]]]
+    suppress: bool
+    resize: Resize = "letterbox"
+
+    @classmethod
+    def of(cls, model: DetectionModel) -> Self:
+        """A network, in evaluation mode."""
+        return cls(partial(predict_raw, model), not network.has_one_to_one(model))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The one in a checkpoint's folder, on the GPU where there is one."""
+        if onnx_teacher.is_one(folder):
+            detector = onnx_teacher.Detector.open(folder, torch.get_num_threads())
+            reading = detector.reading
+            return cls(detector.predict, reading.layout == "raw", reading.resize)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls.of(network.load(folder / WEIGHTS).eval().to(device))
 
 
 def recipe(
@@ -80,9 +110,7 @@ def compute(
     if isinstance(recipe, ObjectRecipe):
         yield from _objects(teachers[0], dataset, images, recipe)
         return
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = [network.load(folder / WEIGHTS).eval().to(device) for folder in teachers]
-    yield from boxes(models, dataset, images, recipe)
+    yield from boxes([BoxTeacher.open(folder) for folder in teachers], dataset, images, recipe)
 
 
 def _objects(
@@ -104,30 +132,30 @@ def _objects(
 
 
 def boxes(
-    models: Sequence[DetectionModel], dataset: YoloDataset, images: Sequence[Path], recipe: BoxRecipe
+    teachers: Sequence[BoxTeacher], dataset: YoloDataset, images: Sequence[Path], recipe: BoxRecipe
 ) -> Iterator[BoxLabels]:
     """The teachers' soft labels, image by image, in the order of `images`.
 
     Args:
-        models: the teachers in the recipe's order, in evaluation mode.
+        teachers: in the recipe's order.
         recipe: what to keep, and how several teachers' boxes become one's.
     """
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        sizes = zip(models, recipe.image_sizes, strict=True)
-        predictions = [_predict(model, batch, size, recipe) for model, size in sizes]
+        sizes = zip(teachers, recipe.image_sizes, strict=True)
+        predictions = [_predict(teacher, batch, size, recipe) for teacher, size in sizes]
         for image, *by_teacher in zip(batch, *predictions, strict=True):
             single = len(by_teacher) == 1
             fused = by_teacher[0] if single else _best(fuse(by_teacher, recipe.experts), recipe)
             yield _row(dataset.inside(image), fused, recipe)
 
 
-def _predict(model: DetectionModel, images: Sequence[Path], image_size: int, recipe: BoxRecipe) -> list[TeacherBoxes]:
+def _predict(teacher: BoxTeacher, images: Sequence[Path], image_size: int, recipe: BoxRecipe) -> list[TeacherBoxes]:
     """One teacher's best boxes of each image."""
-    inputs, letterboxes = zip(*(preprocess(image, image_size) for image in images), strict=True)
-    raw_boxes, logits = predict_raw(model, torch.from_numpy(np.concatenate(inputs)))
-    suppress = not network.has_one_to_one(model)
-    return [_select(*prediction, recipe, suppress) for prediction in zip(raw_boxes, logits, letterboxes, strict=True)]
+    given = (preprocess(image, image_size, teacher.resize) for image in images)
+    inputs, letterboxes = zip(*given, strict=True)
+    predictions = zip(*teacher.predict(torch.from_numpy(np.concatenate(inputs))), letterboxes, strict=True)
+    return [_select(*prediction, recipe, teacher.suppress) for prediction in predictions]
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from alambique.data.import_dataset import import_dataset
 from alambique.evaluation.measures import Measure, Metrics, Resampled
 from alambique.layout import WEIGHTS
 from alambique.runtimes.base import Exportable, Program, Quantization, TensorSpec, Validation
-from alambique.tasks import Task, weight_files, yolo
+from alambique.tasks import Task, weight_files, weight_formats, yolo
 from alambique.tasks.base import (
     Ability,
     Calibration,
@@ -147,12 +147,11 @@ class Yolo(Task):
     def measure_val(self, folder: Path, dataset: YoloDataset, params: Any) -> Metrics:
         import torch
 
-        model = yolo.network.load(folder / WEIGHTS, self.name)
-        program = yolo.export.open_checkpoint(folder / WEIGHTS, self.name, torch.get_num_threads())
-        names = yolo.network.class_names(model)
-        predictor = yolo.matching.Predictor.of(program, names, params.input_size, dataset, yolo.evaluate.COCO)
-        figures = yolo.evaluate.figures(yolo.evaluate.on_split(predictor, "val"), dataset, yolo.evaluate.COCO)
-        return {name: figures[name] for name in ("map50_95", "map50", "precision", "recall", "ap")}
+        names = yolo.network.class_names(yolo.network.load(folder / WEIGHTS, self.name))
+        program = self.program(folder, torch.get_num_threads())
+        return yolo.evaluate.on_val(
+            yolo.matching.Predictor.of(program, names, params.input_size, dataset, yolo.evaluate.COCO)
+        )
 
     # Soft labels
 
@@ -235,7 +234,8 @@ class Yolo(Task):
     def measure(self, folder: Path, program: Program, dataset: YoloDataset, split: str, params: Any) -> Measurement:
         card = read_card(folder)
         program = yolo.decoding.with_best_boxes(program, card.get("runtime"))
-        return yolo.evaluate.measure(_predictor(card, program, dataset, params), split)
+        predictor = _predictor(card, program, dataset, params)._replace(resize=card.get("resize", "letterbox"))
+        return yolo.evaluate.measure(predictor, split)
 
     def parity(
         self, folder: Path, artifact: Program, checkpoint: Program, dataset: YoloDataset, params: Any
@@ -292,6 +292,39 @@ class Detect(Yolo):
     measures: ClassVar[Mapping[str, Measure]] = DETECTION
     methods: ClassVar[tuple[str, ...]] = ("soft", "feature", "hybrid", "none")
     abilities: ClassVar[frozenset[Ability]] = frozenset({"search", "ingest", "drift"})
+
+    # A teacher may be an ONNX graph: nothing is built of it, and `onnx_teacher` has its primitives.
+
+    def require_weights(self, weights: Path) -> None:
+        if not weight_formats.is_onnx(weights):
+            super().require_weights(weights)
+
+    def networks_from(self, weights: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        if not weight_formats.is_onnx(weights):
+            return super().networks_from(weights)
+        yolo.onnx_reading.describe(weights)
+        return None
+
+    def copy_weights(self, weights: Path, teacher: Any, dataset: YoloDataset, params: Any, folder: Path) -> None:
+        if not weight_formats.is_onnx(weights):
+            super().copy_weights(weights, teacher, dataset, params, folder)
+        else:
+            yolo.onnx_teacher.copy(weights, teacher, dataset.classes, params.input_size, folder)
+
+    def describe(self, folder: Path, params: Any) -> dict[str, Any]:
+        if not yolo.onnx_teacher.is_one(folder):
+            return super().describe(folder, params)
+        return yolo.onnx_teacher.describe_card(folder)
+
+    def measure_val(self, folder: Path, dataset: YoloDataset, params: Any) -> Metrics:
+        if not yolo.onnx_teacher.is_one(folder):
+            return super().measure_val(folder, dataset, params)
+        return yolo.onnx_trust.measure_val(folder, dataset)
+
+    def program(self, folder: Path, threads: int) -> Program:
+        if not yolo.onnx_teacher.is_one(folder):
+            return super().program(folder, threads)
+        return yolo.onnx_teacher.Detector.open(folder, threads).program
 
 
 class Segment(Yolo):
