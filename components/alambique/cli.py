@@ -52,7 +52,8 @@ def init(
     data: Annotated[str, typer.Option(help="The dataset: a folder, data.yaml, annotations, or an Ultralytics name.")],
     task: Annotated[str, typer.Option(help="What the models do; see `alambique tasks`.")] = "detect",
     weights: Annotated[
-        str | None, typer.Option(help="Pretrained weights that the teacher is fine-tuned from, such as yolo26n.pt.")
+        str | None,
+        typer.Option(help="Weights that the teacher is fine-tuned from (yolo26n.pt), or that are it (a.onnx)."),
     ] = None,
     params: Annotated[Path | None, typer.Option(help="YAML merged over the default params.yaml.")] = None,
     origin: Annotated[str | None, typer.Option(help="Git URL; default: a bare repository inside the project.")] = None,

@@ -9,13 +9,14 @@ from typing import Any
 
 from alambique import tasks
 from alambique.config import Params
+from alambique.config.detect import ONNX
 from alambique.config.params import Teacher
 from alambique.errors import ConfigurationError, IntegrityError
 from alambique.files import read_json
 from alambique.layout import INPUTS
 from alambique.runs import https, weight_sources
 from alambique.stages.work import INDEX, weights_sha256
-from alambique.tasks import Task, weight_files
+from alambique.tasks import Task, weight_files, weight_formats
 from alambique.tasks.base import Dataset
 
 PASSES = 10
@@ -26,6 +27,9 @@ STEPS = Teacher().steps
 
 def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, Any], tracking: str | None) -> Any:
     """The networks of a teacher that is fine-tuned from `weights`, and of students that can start from it.
+
+    An ONNX graph teaches as it is, and its students start from scratch. Where `given` has one as the teacher, `weights`
+    are what its students start from.
 
     Args:
         weights: URI of pretrained weights.
@@ -40,7 +44,8 @@ def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, A
     """
     teacher, student = params.teachers[0], params.students[0]
     section = (given.get("teacher") or {}).get(teacher) or {}
-    if section.get("weights"):
+    for_student = params.teacher[teacher].exported and bool(section.get("weights"))
+    if section.get("weights") and not for_student:
         raise ConfigurationError(f"--weights is {weights}, and --params has other weights for the teacher {teacher}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.pt"
@@ -48,18 +53,46 @@ def from_weights(task: Task, weights: str, params: Params, given: Mapping[str, A
         with weight_files.named(file, weights):
             task.require_weights(file)
             networks = task.networks_from(file)
-        digest = weights_sha256(file)
-    changes: dict[str, Any] = {"teacher": {teacher: {"weights": weights}}}
+        digest, exported = weights_sha256(file), weight_formats.is_onnx(file)
+    start: dict[str, Any] = {"weights": weights}
     if weights.startswith(https.SCHEME):  # whoever serves it may change it
-        if section.get("sha256") not in (None, digest):
+        if not for_student and section.get("sha256") not in (None, digest):
             raise IntegrityError(f"{weights} has sha256 {digest}, but --params pins {section['sha256']}")
-        changes["teacher"][teacher]["sha256"] = digest
-    if networks is not None:
-        if "network" not in section:
-            changes["teacher"][teacher]["network"] = networks[0]
-        if not given.get("networks"):
-            changes["networks"] = {student: networks[1]}
+        start["sha256"] = digest
+    if for_student:
+        return {} if given.get("networks") else {"networks": {student: _narrowed(networks) | start}}
+    if exported:
+        start |= {"source": "fetch", "network": None}
+        if not weights.endswith(ONNX) and "onnx" not in section:
+            start["onnx"] = {}
+    elif networks is not None and "network" not in section:
+        start["network"] = networks[0]
+    changes: dict[str, Any] = {"teacher": {teacher: start}}
+    if networks is not None and not given.get("networks"):
+        changes["networks"] = {student: networks[1]}
     return changes
+
+
+def from_scratch(given: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template's students from scratch, where the first teacher of `given` is an ONNX graph: none can start there.
+
+    Args:
+        given, template: contents of params.yaml.
+    """
+    first = (given.get("teachers") or template["teachers"])[0]
+    section = (given.get("teacher") or {}).get(first) or {}
+    exported = section.get("onnx") is not None or str(section.get("weights")).endswith(ONNX)
+    if not exported or given.get("networks"):
+        return {}
+    return {"networks": {student: {"weights": None} for student in template["networks"]}}
+
+
+def _narrowed(networks: tuple[dict[str, Any], dict[str, Any]] | None) -> dict[str, Any]:
+    """A student that can start from weights of these networks: half as wide where they can be narrowed."""
+    if networks is None:
+        return {}
+    whole, half = networks
+    return half if half["weights"] else whole
 
 
 def require_loadable(project: Path, params: Params) -> None:
@@ -103,8 +136,11 @@ def notes(before: Params, after: Params) -> Iterator[str]:
     for name in after.teachers:
         teacher = after.teacher[name]
         how = "taken as it is from" if teacher.source == "fetch" else "fine-tuned from"
+        graph = ", an ONNX graph, which cannot be fine-tuned" if teacher.exported else ""
         start = (
-            f"{how} {teacher.weights}" if teacher.weights else "trained from scratch; --weights gives it a better start"
+            f"{how} {teacher.weights}{graph}"
+            if teacher.weights
+            else "trained from scratch; --weights gives it a better start"
         )
         yield f"teacher {name}: {start}"
     for student in after.students:

@@ -64,7 +64,7 @@ def init(
         data: the dataset, as the task takes it: see `Task.import_dataset`.
         task: name of the task; see `alambique tasks`.
         weights: URI of pretrained weights, from which the first teacher is fine-tuned; its network and the students'
-            are then such that students can start from it.
+            are then such that students can start from it. An ONNX graph is the teacher as it is.
         overrides: YAML merged over the default params.yaml; relative weights in it are relative to its folder.
         origin: git URL of an empty repository; None: a bare one in the project's .alambique/.
         remote: URL of a DVC remote; None: a folder in the project's .alambique/.
@@ -184,6 +184,7 @@ def write_params(path: Path, overrides: dict[str, Any]) -> None:
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     content = editor.load(template_for(overrides["task"]))
+    _merge(content, initial_params.from_scratch(overrides, content))
     _merge(content, overrides)
     with path.open("w") as file:
         editor.dump(content, file)

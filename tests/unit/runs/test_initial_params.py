@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from factories import onnx_detectors
 from factories.tiny_detection import CLASSES
 
 from alambique import config, tasks
@@ -101,6 +102,31 @@ def test_networks_that_somebody_decided_stay(tmp_path: Path) -> None:
 def test_two_starts_of_a_teacher_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--weights is .*given\.pt, and --params has other weights"):
         from_weights(given(tmp_path, "yolo26", "n"), {"teacher": {"main": {"weights": "s3://bucket/other.pt"}}})
+
+
+def test_an_onnx_graph_teaches_as_it_is_and_its_students_start_from_scratch(tmp_path: Path) -> None:
+    weights = str(onnx_detectors.finder(tmp_path / "model.onnx"))
+    changes = initial_params.from_weights(tasks.load("detect"), weights, parsed(), {}, None)
+    new_project.write_params(tmp_path / "params.yaml", {"task": "detect", "project": "tiny", **changes})
+    params = config.load(tmp_path)
+    teacher = params.teacher["main"]
+    assert (teacher.source, teacher.weights, params.networks["pico"].weights) == ("fetch", weights, None)
+    assert list(initial_params.notes(params, params)) == [
+        f"teacher main: taken as it is from {weights}, an ONNX graph, which cannot be fine-tuned",
+        "student pico: starts from scratch, as its control does",
+    ]
+
+
+@pytest.mark.parametrize("network", [{}, {"networks": {"pico": {"scale": "n", "weights": None}}}])
+def test_weights_are_the_students_where_the_teacher_is_an_onnx_graph(tmp_path: Path, network: dict[str, Any]) -> None:
+    weights = given(tmp_path, "yolo26", "n")
+    already = {"teacher": {"main": {"source": "fetch", "weights": "/a/model.onnx"}}, **network}
+    new_project.write_params(tmp_path / "params.yaml", {"task": "detect", "project": "tiny", **already})
+    before = config.load(tmp_path)
+    changes = initial_params.from_weights(tasks.load("detect"), weights, before, already, None)
+    params = parsed(changes, already)
+    assert params.teacher["main"].weights == "/a/model.onnx"
+    assert params.networks["pico"].weights == (None if network else weights)
 
 
 def test_the_notes_say_where_everything_starts() -> None:
