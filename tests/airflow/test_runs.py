@@ -105,7 +105,7 @@ def test_a_run_for_which_nothing_changed_succeeds_without_doing_anything(
     assert outcomes["nothing new"]["state"] == "success"
     assert stages(calls, "nothing new") == []
     done = {name for name, task in outcomes["nothing new"]["tasks"].items() if task["state"] != "skipped"}
-    assert done == {"cooldown", "snapshot", "changes", "no_new_data"}
+    assert done == {"cooldown", "snapshot", "changes", "no_new_data", "end"}
 
 
 def test_a_run_that_is_forced_starts_the_ml_side_only_for_what_the_lock_cannot_answer(
@@ -151,7 +151,8 @@ def test_drift_that_joined_is_announced_with_its_reasons(outcomes: dict[str, Any
 
 def test_a_challenger_is_announced_with_the_runs_tag(outcomes: dict[str, Any]) -> None:
     run_id = re.sub("[:+.]", "-", outcomes["first"]["run_id"])
-    assert outcomes["first"]["events"] == [{"tag": f"runs/{run_id}"}]
+    (event,) = outcomes["first"]["events"]
+    assert re.fullmatch(rf"runs/{run_id}-[0-9a-f]{{8}}", event["tag"])
 
 
 def test_without_a_challenger_nothing_is_announced(outcomes: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ class Student(params.Student):
     @property
     def network(self) -> Network:
         """The architecture without weights."""
-        return Network.model_validate(self.model_dump(exclude={"weights"}))
+        return Network.model_validate(self.model_dump(include=set(Network.model_fields)))
 
     @model_validator(mode="after")
     def _from_scratch_it_is_whole(self) -> Self:

@@ -117,6 +117,9 @@ def read(path: Path) -> dict[str, Any]:
         if foreign := weight_files.others(weight_files.class_names(path)):
             raise DataError(f"cannot use {path}: it is {foreign}, or a state dict of the network's library") from None
         content = untrusted_checkpoint.state(path)
+    # Once Ultralytics has loaded a checkpoint of its own in this process, torch takes its layers for plain values.
+    if isinstance(content, dict) and any(isinstance(value, torch.nn.Module) for value in content.values()):
+        content = untrusted_checkpoint.state(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}, no weights; give a state dict or a checkpoint")
     return content

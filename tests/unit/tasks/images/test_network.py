@@ -11,6 +11,7 @@ from alambique.config.classify import Network
 from alambique.errors import ConfigurationError, DataError
 from alambique.tasks.images import network, weights
 from alambique.tasks.images.network import ClassifierNetwork
+from alambique.tasks.yolo import upstream
 
 CLASSES = ["cat", "dog", "wolf"]
 NETWORKS = (
@@ -79,9 +80,12 @@ def test_a_start_may_be_a_librarys_own_state_dict(tmp_path: Path) -> None:
     )
 
 
-def test_a_start_may_be_an_ultralytics_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loaded", [False, True], ids=["fresh", "after Ultralytics loaded it"])
+def test_a_start_may_be_an_ultralytics_checkpoint(tmp_path: Path, loaded: bool) -> None:
     given = YOLO("yolo26n-cls.yaml")
     given.save(tmp_path / "yolo26n-cls.pt")
+    if loaded:
+        upstream.load_checkpoint(tmp_path / "yolo26n-cls.pt")
     built = network.build(Network(scale="n"), CLASSES, 3)
     weights.load_matching(built, tmp_path / "yolo26n-cls.pt")
     first = given.model.state_dict()["model.0.conv.weight"].half().float()
