@@ -63,7 +63,7 @@ def test_a_detection_page_shows_what_is_odd(scenes: Path, tmp_path: Path) -> Non
     text = words(html)
     assert re.search(r"49 images, \d+ objects, 10 classes The dataset as the task detect reads it", text)
     assert "is taken as YOLO: images train 25, val 8, test 8, unlabelled 8" in text
-    assert "1 images of val or test resemble one of another split" in text
+    assert "images of val or test that resemble one of another split: 1" in text
     assert "1 boxes are less than a pixel wide or high: images/train/00003.png" in text
     assert "train/00003.png · zero, 0.32 × 12.8 px" in text
     for title in ("Near-duplicates across splits 1", "More than once in a split 1", "Images of one value 1"):
@@ -125,7 +125,7 @@ def labelled(folder: Path) -> Path:
     ("write", "task", "said"),
     [
         (conversations, "text", "user: How far is"),
-        (labelled, "text_classify", "1 texts of val or test resemble one of another split"),
+        (labelled, "text_classify", "texts of val or test that resemble one of another split: 1"),
     ],
 )
 def test_texts_are_shown_and_escaped(write: Callable[[Path], Path], task: str, said: str, tmp_path: Path) -> None:
