@@ -23,9 +23,9 @@ from alambique.registry.ledger import Ledger
 from alambique.runs.cli_actions import fetch
 from alambique.runs.new_project import init
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
-OTHERS = (pytest.param("classify", marks=pytest.mark.slow), pytest.param("text", marks=pytest.mark.long))
+OTHERS = ("classify", "text")
 """One for each folder of tasks; detection has tests of its own, test_main_job.py. A run takes four CPU minutes."""
 
 
