@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import yaml
 from alambique.config.deployment import FOR_S3
 from alambique.errors import AlambiqueError, ConfigurationError, IntegrityError, TransientError
 from alambique.files import reading
-from alambique.pipeline import packs
 from alambique.pipeline.dvc_repository import opened
+from alambique.pipeline.packs import Packs
 from alambique.pipeline.trees import load_tree, require_hash
 
 if TYPE_CHECKING:
@@ -89,9 +90,6 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
     for path, value in hashes.items():
         require_hash(value, path)
     _fetch(repo, hashes)
-    for value in hashes.values():
-        if value.endswith(".dir"):
-            load_tree(repo.cache.local, value)  # before anything is written
     for path, value in hashes.items():
         target = os.fspath(Path(repo.root_dir) / path)
         content = load(repo.cache.local, _hash_info(value))
@@ -104,12 +102,12 @@ def checkout(repo: Repo, hashes: Mapping[str, str]) -> None:
 def upload(repo: Repo, hashes: Iterable[str]) -> None:
     """Upload the content with these hashes from the machine's cache to the remote; a TransientError if that fails."""
     objects = {value: [*_objects(value, repo.cache.local)] for value in hashes}
-    remote_packs = packs.Packs.of(repo)
+    packs = Packs.of(repo)
     with reaching(repo.cloud.get_remote().path):
         failed = repo.cloud.push([_hash_info(oid) for oids in objects.values() for oid in oids]).failed
         for value, (_, *files) in objects.items():
-            if remote_packs and not failed:
-                remote_packs.write(value, files)
+            if packs and not failed:
+                packs.write(value, files)
     if failed:
         raise TransientError(f"uploading {len(failed)} objects to the DVC remote failed; see the log above")
 
@@ -139,15 +137,17 @@ def reaching(remote: str) -> Iterator[None]:
 
 
 def _fetch(repo: Repo, hashes: Mapping[str, str]) -> None:
-    """Have the objects in the machine's cache: the lists of folders' files first, for they name the others."""
+    """Have the objects in the machine's cache: the lists of folders' files first, for they name the others.
+
+    A list that leads out of its folder is refused here, before anything is written.
+    """
     from dvc_objects.errors import ObjectFormatError
 
     cache = repo.cache.local
     try:
         with reaching(repo.cloud.get_remote().path):
-            _download(repo, hashes.values())
-            _unpack(repo, hashes.values())
-            _download(repo, (oid for value in hashes.values() for oid in _objects(value, cache)))
+            _download(repo, {value: [value] for value in hashes.values()})
+            _download(repo, {value: [*_objects(value, cache)] for value in hashes.values()})
     except (FileNotFoundError, ObjectFormatError) as error:
         raise _blame(repo, hashes) or TransientError(
             f"downloading from the DVC remote failed: {error}; see the log above"
@@ -167,27 +167,28 @@ def _exclusive(cache: Any) -> Iterator[None]:
         yield
 
 
-def _download(repo: Repo, oids: Iterable[str]) -> None:
-    """Download what the cache lacks; FileNotFoundError if some did not come, or not as its hash promises."""
+def _download(repo: Repo, objects: Mapping[str, Sequence[str]]) -> None:
+    """Download what the cache lacks: from packs where they hold much of it, the rest one by one.
+
+    Args:
+        objects: hashes of objects by that of the file or folder they belong to.
+    Raises:
+        FileNotFoundError: some did not come, or not as their hashes promise.
+    """
     cache = repo.cache.local
-    if not (missing := _missing(cache, dict.fromkeys(oids))):
+    if not (missing := _missing(cache, dict.fromkeys(chain.from_iterable(objects.values())))):
         return  # without waiting for what others download
     with _exclusive(cache):
-        if missing := _missing(cache, missing):
+        missing = _missing(cache, missing)
+        if missing and (packs := Packs.of(repo)):
+            lacking = frozenset(missing)
+            for value, oids in objects.items():
+                packs.read(value, lacking.intersection(oids))
+            missing = _missing(cache, missing)
+        if missing:
             repo.cloud.pull([_hash_info(oid) for oid in missing])
             if lost := _missing(cache, missing):
                 raise FileNotFoundError(f"{len(lost)} of {len(missing)} objects")
-
-
-def _unpack(repo: Repo, values: Iterable[str]) -> None:
-    """Take what the cache lacks of large folders from the remote's packs, where it has some."""
-    cache, remote_packs = repo.cache.local, packs.Packs.of(repo)
-    if remote_packs is None:
-        return
-    for value in values:
-        if value.endswith(".dir") and len(_missing(cache, _objects(value, cache))) >= packs.FEWEST:
-            with _exclusive(cache):
-                remote_packs.read(value, _missing(cache, _objects(value, cache)))
 
 
 def _missing(cache: Any, oids: Iterable[str]) -> list[str]:
