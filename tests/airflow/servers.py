@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from factories.ports import free_ports
 
 from alambique.local.services import airflow_environment
 
@@ -118,7 +118,7 @@ def serve(project: Path) -> Iterator[Airflow]:
 
 
 def _environment(project: Path) -> dict[str, str]:
-    api, worker, triggerer = _free_ports(3)
+    api, worker, triggerer = free_ports(3)
     own = airflow_environment(project)
     passwords = Path(own["AIRFLOW_HOME"]) / "passwords.json"
     passwords.write_text(json.dumps({USER: PASSWORD}))
@@ -139,17 +139,6 @@ def _environment(project: Path) -> dict[str, str]:
         # Sooner than once in a quarter of a minute.
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
-    finally:
-        for free in sockets:
-            free.close()
 
 
 def _is_up(client: httpx.Client, server: subprocess.Popen[bytes]) -> bool:

@@ -23,7 +23,8 @@ import pytest
 from cryptography.fernet import Fernet
 from tests.airflow.servers import PASSWORD, USER, Airflow
 
-from factories.postgresql import free_port, postgresql
+from factories.ports import free_ports
+from factories.postgresql import postgresql
 from factories.s3 import s3_server
 
 BIN = Path(sys.executable).parent
@@ -32,7 +33,7 @@ MLFLOW_PASSWORD = "mlflow's own word"
 
 @dataclass
 class Servers:
-    """What is running, and what all of it is told by environment variables.
+    """What is running, and the environment variables of all of it.
 
     Attributes:
         folder: for the logs, and for one home a machine.
@@ -80,7 +81,7 @@ def services(folder: Path) -> Iterator[Servers]:
 
 
 def _git(servers: Servers) -> dict[str, str]:
-    repositories, port = servers.folder / "git", free_port()
+    repositories, (port,) = servers.folder / "git", free_ports(1)
     subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", repositories / "tiny.git"], check=True)
     options = ["--reuseaddr", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1", f"--port={port}"]
     servers.start("git", "git", "daemon", *options, f"--base-path={repositories}")
@@ -88,7 +89,7 @@ def _git(servers: Servers) -> dict[str, str]:
 
 
 def _mlflow(servers: Servers, database: str) -> dict[str, str]:
-    port, users = free_port(), servers.folder / "users.ini"
+    (port,), users = free_ports(1), servers.folder / "users.ini"
     users.write_text(
         "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = admin\n"
         f"admin_password = {MLFLOW_PASSWORD}\ndatabase_uri = sqlite:///{servers.folder}/users.db\n"
@@ -113,7 +114,8 @@ def airflow(servers: Servers, workers: Mapping[str, list[str]]) -> Iterator[Airf
         workers: the queues of each.
     """
     broker = _redis(servers) if workers else {}
-    port, passwords = free_port(), servers.folder / "passwords.json"
+    port, triggerer, *logs = free_ports(2 + len(workers))
+    passwords = servers.folder / "passwords.json"
     passwords.write_text(json.dumps({USER: PASSWORD}))
     bundle = {"repo_url": servers.environment["ALAMBIQUE_ORIGIN"], "tracking_ref": "main", "subdir": "dags"}
     classpath = "airflow.providers.git.bundles.git.GitDagBundle"
@@ -140,10 +142,10 @@ def airflow(servers: Servers, workers: Mapping[str, list[str]]) -> Iterator[Airf
     control = servers.machine("control")
     subprocess.run([BIN / "airflow", "db", "migrate"], env=servers.environment | control, check=True)
     for part in ("api-server", "scheduler", "dag-processor", "triggerer"):
-        logs = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port())}
-        servers.start(part, BIN / "airflow", part, **control, **logs)
-    for name, queues in workers.items():
-        log = {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port())}
+        log = {"AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer)}
+        servers.start(part, BIN / "airflow", part, **control, **log)
+    for (name, queues), log_port in zip(workers.items(), logs, strict=True):
+        log = {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port)}
         celery = ["celery", "worker", "--concurrency", "1", "--queues", ",".join(queues)]
         servers.start(name, BIN / "airflow", *celery, "--celery-hostname", name, **servers.machine(name), **log)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -158,7 +160,7 @@ def _redis(servers: Servers) -> dict[str, Any]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("needs Redis: `apt-get install redis-server`")
-    port = free_port()
+    (port,) = free_ports(1)
     servers.start("redis", program, "--port", str(port), "--bind", "127.0.0.1", "--save", "")
     return {
         "CELERY__BROKER_URL": f"redis://127.0.0.1:{port}/0",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from factories.ports import free_ports
 
 PASSWORD = "postgresql's"
 
@@ -35,7 +36,7 @@ def postgresql(*databases: str) -> Iterator[str]:
         shutil.chown(folder / "password", user)
         initdb = [programs[-1] / "initdb", "--pgdata", folder / "data", "--username=alambique", "--auth=scram-sha-256"]
         subprocess.run([*initdb, "--pwfile", folder / "password"], check=True, capture_output=True, user=user, cwd="/")
-        port = free_port()
+        (port,) = free_ports(1)
         options = ["-D", folder / "data", "-k", folder, "-h", "127.0.0.1", "-p", str(port), "-c", "fsync=off"]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen([programs[-1] / "postgres", *options], stdout=log, stderr=log, user=user, cwd="/")
@@ -65,9 +66,3 @@ def _create(port: int, database: str) -> None:
         connection.close()
         return
     raise RuntimeError(f"PostgreSQL did not come up on port {port}")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

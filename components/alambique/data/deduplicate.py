@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alambique.data.source_files import some
+from alambique.data.source_files import PREFERRED, some
 from alambique.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PREFERRED = ("test", "val", "train", "unlabelled")
-"""A copy stays in the first of these splits that has one."""
 
 
 def drop_copies(root: Path, tables: Mapping[str, pd.DataFrame]) -> list[str]:

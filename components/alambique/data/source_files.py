@@ -17,6 +17,11 @@ NAMES = {
 }
 """What people call each split, in any case."""
 
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
+"""Of our own splits, where a dataset comes without."""
+PREFERRED = ("test", "val", "train", "unlabelled")
+"""A copy of a sample stays in the first of these splits that has one: nothing is measured on what was trained on."""
+
 LISTED = 5
 """Names in a message at most."""
 

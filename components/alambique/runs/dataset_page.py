@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from alambique.errors import ConfigurationError
 from alambique.files import write_text
 from alambique.layout import DATA
 from alambique.report.dataset_page import DatasetPage, render
-from alambique.runs.new_project import write_params
+from alambique.runs.new_project import temporary_project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +46,7 @@ def write(source: str, task: str | None, output: Path) -> None:
             raise ConfigurationError(f"--task: {project} is a project, whose task is {params.task}; leave it out")
         page = _page(project / DATA, params.project, params, [])
     else:
-        with tempfile.TemporaryDirectory(prefix="alambique-") as temporary:
-            folder = Path(temporary)
-            write_params(folder / "params.yaml", {"project": "explained", "task": task or DEFAULT_TASK})
-            params = config.load(folder)
+        with temporary_project(task or DEFAULT_TASK) as (folder, params):
             with _logged() as lines:
                 tasks.load(params.task).import_dataset(source, folder / DATA, params)
             page = _page(folder / DATA, source, params, lines)

@@ -6,6 +6,8 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +142,21 @@ def explain(data: str, task: str, overrides: Path | None, deduplicate: bool) -> 
     Raises:
         DataError: as `init`.
     """
+    with temporary_project(task, read_yaml(overrides) or {} if overrides else {}) as (folder, params):
+        _import(data, folder / DATA, params, deduplicate)
+
+
+@contextmanager
+def temporary_project(task: str, changes: Mapping[str, Any] | None = None) -> Iterator[tuple[Path, Params]]:
+    """A folder that holds the params.yaml of a new project and nothing else, and what that says; gone after the block.
+
+    Args:
+        changes: over the task's defaults.
+    """
     with tempfile.TemporaryDirectory(prefix="alambique-") as temporary:
         folder = Path(temporary)
-        changes = {"project": "explained", "task": task, **(read_yaml(overrides) or {} if overrides else {})}
-        write_params(folder / "params.yaml", changes)
-        _import(data, folder / DATA, config.load(folder), deduplicate)
+        write_params(folder / "params.yaml", {"project": "explained", "task": task, **(changes or {})})
+        yield folder, config.load(folder)
 
 
 def _import(data: str, target: Path, params: Params, deduplicate: bool) -> None:

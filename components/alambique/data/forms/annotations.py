@@ -129,7 +129,7 @@ def finite(numbers: Any) -> Points:
 
 
 def unique(names: Iterable[object], file: Path) -> list[str]:
-    """Class names as texts; a DataError if one is empty or there twice, since objects are told apart by it."""
+    """Class names as texts; a DataError if one is empty or there twice, since it identifies the class."""
     called = [str(name).strip() for name in names]
     for number, name in enumerate(called):
         if not name or name in called[:number]:

@@ -12,9 +12,9 @@ from alambique.data.dataset import LABELLED, SPLITS
 from alambique.data.forms import find, voc
 from alambique.data.forms.annotations import AnnotatedImage, Annotations
 from alambique.data.forms.rows import NEEDS, MisfitError, rows
-from alambique.data.forms.splits import SHARES, split_in, split_of_folders, stratified
+from alambique.data.forms.splits import split_in, split_of_folders, stratified
 from alambique.data.image_values import upright_size
-from alambique.data.source_files import some
+from alambique.data.source_files import SHARES, some
 from alambique.errors import DataError
 from alambique.files import sha256
 from alambique.process.environment import prepare

@@ -104,7 +104,7 @@ class ImageIndex:
     """Finds the images that annotations name, below one folder and nowhere else.
 
     Args:
-        root: the folder; images are told apart by the ends of their paths, since annotations keep those of the machine
+        root: the folder; images are identified by the ends of their paths, since annotations keep those of the machine
             that they were made on.
     """
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from alambique.data.source_files import split_of
 
-SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
-
 
 def words(name: str) -> list[str]:
     """The words of a name without digits: `instances_train2017` is of instances and train."""

@@ -7,11 +7,10 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from alambique.data.source_files import some
+from alambique.data.source_files import PREFERRED, SHARES, some
 from alambique.errors import DataError
 from alambique.tasks.transformers.dataset import Text, key
 
-SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 LEAST_KEY = "validation.min_texts_per_class"
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ def disjoint(splits: dict[str, list[Text]]) -> dict[str, list[Text]]:
     """Each text in one split alone, in test rather than val, and in val rather than train: many tables repeat some."""
     taken: set[str] = set()
     kept: dict[str, list[Text]] = {}
-    for split in ("test", "val", "train", "unlabelled"):
+    for split in PREFERRED:
         if split in splits:
             kept[split] = [text for text in splits[split] if key(text) not in taken]
             if left_out := [text.name for text in splits[split] if key(text) in taken]:

@@ -1,7 +1,7 @@
 """Whether an ONNX teacher is read rightly: its figures on val's labels, and what would fit better where they are low.
 
 A layout, a range or an order of classes that is declared wrongly raises no error: the numbers mean something else. So
-such a teacher is compared with labels before a student is taught by it.
+such a teacher is compared with labels before a student is distilled from it.
 """
 
 from __future__ import annotations
